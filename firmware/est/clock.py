@@ -1,0 +1,25 @@
+"""The board's clock as X.509 sees it: seconds since 1970, UTC."""
+
+import time
+
+from micropython import const
+
+from est.errors import UsageError
+
+# ESP32 counts from 2000, the others from 1970.
+_2000 = const(946684800)
+# Boards without a battery wake in 1970, 2000 or 2021: before this code was written.
+_EARLIEST = const(1790000000)
+
+
+def now():
+    """Seconds since 1970-01-01 UTC. Raises UsageError while the clock is not set."""
+    seconds = int(time.time())
+    if time.gmtime(0)[0] == 2000:
+        seconds += _2000
+    if seconds < _EARLIEST:
+        raise UsageError(
+            "the clock is not set (it says %04d-%02d-%02d): set it from NTP or an RTC first, "
+            "certificates cannot be checked without it" % time.gmtime()[:3]
+        )
+    return seconds

@@ -1,0 +1,241 @@
+"""DER (X.690): a bounded reader and a writer.
+
+Object identifiers are handled as their encoded content (bytes), which compare and store cheaply;
+`oid` and `oid_text` convert from and to dotted text.
+"""
+
+from micropython import const
+
+from est.errors import PeerError
+
+# Nesting of the deepest real message (a certificate inside EnvelopedData inside CMC) is about 16.
+_MAX_DEPTH = const(24)
+# Four length octets would allow 4 GiB; three cover anything a board can hold.
+_MAX_LENGTH_OCTETS = const(3)
+# The longest registered object identifiers take about 20 octets.
+_MAX_OID = const(64)
+
+BOOLEAN = const(0x01)
+INTEGER = const(0x02)
+BIT_STRING = const(0x03)
+OCTET_STRING = const(0x04)
+NULL = const(0x05)
+OID = const(0x06)
+ENUMERATED = const(0x0A)
+UTF8_STRING = const(0x0C)
+PRINTABLE_STRING = const(0x13)
+IA5_STRING = const(0x16)
+UTC_TIME = const(0x17)
+GENERALIZED_TIME = const(0x18)
+SEQUENCE = const(0x30)
+SET = const(0x31)
+
+
+class DerError(PeerError):
+    """Not DER, or not the structure that was expected."""
+
+
+class Reader:
+    """A cursor over the elements of `data[start:end]`, which is never copied as a whole.
+
+    Raises DerError for anything but definite, minimal lengths that fit their container.
+    """
+
+    def __init__(self, data, start=0, end=None, depth=0):
+        if depth > _MAX_DEPTH:
+            raise DerError("DER: nested too deeply")
+        self.data = data
+        self.pos = start
+        self.limit = len(data) if end is None else end
+        self._depth = depth
+
+    def peek(self):
+        """Tag of the next element; 0 at the end."""
+        return self.data[self.pos] if self.pos < self.limit else 0
+
+    def more(self):
+        return self.pos < self.limit
+
+    def end(self):
+        """Raise unless everything was read."""
+        if self.pos != self.limit:
+            raise DerError("DER: unexpected element 0x%02x" % self.data[self.pos])
+
+    def _header(self, tag):
+        # Moves past tag and length; returns the end of the content.
+        data = self.data
+        pos = self.pos
+        limit = self.limit
+        if limit - pos < 2:
+            raise DerError("DER: truncated, 0x%02x expected" % tag)
+        if tag and data[pos] != tag:
+            raise DerError("DER: 0x%02x where 0x%02x is expected" % (data[pos], tag))
+        if data[pos] & 0x1F == 0x1F:
+            raise DerError("DER: tag numbers above 30 are not used")
+        size = data[pos + 1]
+        pos += 2
+        if size >= 0x80:
+            count = size & 0x7F
+            if not 0 < count <= _MAX_LENGTH_OCTETS:
+                raise DerError("DER: indefinite or oversized length")
+            if limit - pos < count:
+                raise DerError("DER: truncated length")
+            size = int.from_bytes(data[pos : pos + count], "big")
+            pos += count
+            if size < 0x80 or size >> (8 * (count - 1)) == 0:
+                raise DerError("DER: length not minimal")
+        if size > limit - pos:
+            raise DerError("DER: truncated")
+        self.pos = pos
+        return pos + size
+
+    def enter(self, tag=SEQUENCE):
+        """A Reader over the content of the next element, which must have `tag` (0: any)."""
+        end = self._header(tag)
+        inner = Reader(self.data, self.pos, end, self._depth + 1)
+        self.pos = end
+        return inner
+
+    def bytes(self, tag=OCTET_STRING):
+        """Content of the next element as bytes."""
+        end = self._header(tag)
+        content = bytes(self.data[self.pos : end])
+        self.pos = end
+        return content
+
+    def element(self, tag=0):
+        """The next element whole, header included, as bytes."""
+        start = self.pos
+        self.pos = self._header(tag)
+        return bytes(self.data[start : self.pos])
+
+    def skip(self, tag=0):
+        self.pos = self._header(tag)
+
+    def optional(self, tag):
+        """Reader over the next element's content when it has `tag`, else None."""
+        return self.enter(tag) if self.peek() == tag else None
+
+    def integer(self, tag=INTEGER):
+        """A non-negative integer (every one in these protocols is)."""
+        content = self.bytes(tag)
+        if not content or (len(content) > 1 and content[0] == 0 and content[1] < 0x80):
+            raise DerError("DER: integer not minimal")
+        if content[0] & 0x80:
+            raise DerError("DER: negative integer")
+        return int.from_bytes(content, "big")
+
+    def oid(self):
+        """Content octets of an OBJECT IDENTIFIER."""
+        content = self.bytes(OID)
+        if not 0 < len(content) <= _MAX_OID or content[-1] & 0x80:
+            raise DerError("DER: malformed object identifier")
+        return content
+
+    def boolean(self):
+        content = self.bytes(BOOLEAN)
+        # BER lets any nonzero octet mean true, and certificates with 0x01 exist.
+        if len(content) != 1:
+            raise DerError("DER: malformed boolean")
+        return content != b"\0"
+
+    def bit_string(self):
+        """Content of a BIT STRING of whole octets."""
+        content = self.bytes(BIT_STRING)
+        if not content or content[0]:
+            raise DerError("DER: bit string of whole octets expected")
+        return content[1:]
+
+
+def tlv(tag, *parts):
+    """Element with `tag` around the joined `parts`."""
+    size = 0
+    for part in parts:
+        size += len(part)
+    if size < 0x80:
+        head = bytes((tag, size))
+    elif size < 0x100:
+        head = bytes((tag, 0x81, size))
+    elif size < 0x10000:
+        head = bytes((tag, 0x82, size >> 8, size & 0xFF))
+    else:
+        head = bytes((tag, 0x83, size >> 16, size >> 8 & 0xFF, size & 0xFF))
+    return head + b"".join(parts)
+
+
+def sequence(*parts):
+    return tlv(SEQUENCE, *parts)
+
+
+def set_of(*parts):
+    """SET OF, in the ascending order that DER asks for."""
+    return tlv(SET, *sorted(parts))
+
+
+def integer(value):
+    """INTEGER from a non-negative int or from big-endian bytes."""
+    if isinstance(value, int):
+        size = 1
+        while value >> (8 * size):
+            size += 1
+        value = value.to_bytes(size, "big")
+    start = 0
+    while start < len(value) - 1 and value[start] == 0:
+        start += 1
+    value = value[start:]
+    return tlv(INTEGER, b"\0" if value[0] & 0x80 else b"", value)
+
+
+def octets(value):
+    return tlv(OCTET_STRING, value)
+
+
+def bits(value):
+    """BIT STRING of whole octets."""
+    return tlv(BIT_STRING, b"\0", value)
+
+
+def named_bits(numbers):
+    """BIT STRING of a named bit list (X.680 22): no trailing zero bits."""
+    if not numbers:
+        return tlv(BIT_STRING, b"\0")
+    last = max(numbers)
+    content = bytearray(2 + last // 8)
+    content[0] = 7 - last % 8
+    for number in numbers:
+        content[1 + number // 8] |= 0x80 >> number % 8
+    return tlv(BIT_STRING, content)
+
+
+def oid(text):
+    """Content octets of the object identifier in dotted `text`. Raises ValueError."""
+    arcs = [int(arc) for arc in text.split(".")]
+    if len(arcs) < 2 or arcs[0] > 2 or (arcs[0] < 2 and arcs[1] > 39) or min(arcs) < 0:
+        raise ValueError("not an object identifier: " + text)
+    arcs[1] += arcs.pop(0) * 40
+    out = bytearray()
+    for arc in arcs:
+        shift = 0
+        while arc >> (shift + 7):
+            shift += 7
+        while shift:
+            out.append(arc >> shift & 0x7F | 0x80)
+            shift -= 7
+        out.append(arc & 0x7F)
+    return bytes(out)
+
+
+def oid_text(content):
+    """Dotted text of an object identifier's content octets."""
+    arcs = []
+    arc = 0
+    for octet in content:
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            if not arcs:
+                first = min(arc // 40, 2)
+                arcs = [first, arc - 40 * first]
+            else:
+                arcs.append(arc)
+            arc = 0
+    return ".".join([str(arc) for arc in arcs])

@@ -1,0 +1,34 @@
+"""Random bytes fit for keys, whatever the board's os.urandom is worth.
+
+On RP2040 firmware before 1.28 os.urandom is a ring oscillator through an 8-bit LFSR; there many of
+its bytes, timing jitter and the board's id are hashed into few. Elsewhere the same costs little.
+"""
+
+import hashlib
+import os
+import time
+
+from micropython import const
+
+from est.errors import UsageError
+
+# Bytes of os.urandom hashed into 32 bytes of output: 1 bit of entropy a byte is enough.
+_RAW = const(256)
+
+_counter = 0
+
+
+def random(count):
+    """`count` random bytes. Raises UsageError where the source is visibly stuck."""
+    global _counter
+    out = b""
+    while len(out) < count:
+        raw = os.urandom(_RAW)
+        # A source with 1 bit a byte shows fewer than 8 different values once in 2^200.
+        if len(set(raw)) < 8:
+            raise UsageError("os.urandom is stuck: no key can be made on this board now")
+        _counter += 1
+        pool = hashlib.sha256(raw)
+        pool.update(b"%d %d" % (_counter, time.ticks_us()))
+        out += pool.digest()
+    return out[:count]

@@ -1,0 +1,37 @@
+"""The errors of this package. The type says whose fault it is, the text what to do next."""
+
+
+class EstError(Exception):
+    """Any failure of this package."""
+
+
+class UsageError(EstError):
+    """Ours to fix: a wrong argument, configuration or state of the board."""
+
+
+class PeerError(EstError):
+    """The network failed, or the server sent what no specification allows."""
+
+
+class NotTrusted(EstError):
+    """The server, or a certificate it sent, is not vouched for by what the board trusts."""
+
+
+class Refused(EstError):
+    """The server understood and said no. `status` is its HTTP status."""
+
+    def __init__(self, message, status=0):
+        super().__init__(message)
+        self.status = status
+
+
+class RetryLater(EstError):
+    """Not now. `seconds` is how long to wait before sending the same request again."""
+
+    def __init__(self, message, seconds):
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class StorageError(EstError):
+    """The board's storage failed, is full or holds damaged data."""

@@ -1,0 +1,46 @@
+"""Runs device code on CPython: stand-ins for what only MicroPython has, and firmware/ to import.
+
+`python cpython.py SCRIPT [ARG...]` runs SCRIPT as MicroPython would.
+"""
+
+import os
+import runpy
+import sys
+import time
+from pathlib import Path
+
+STANDINS = Path(__file__).with_name("standins")
+
+
+def firmware() -> Path:
+    """Folder that holds the `est` package: beside this code once installed, else in the checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here.parent / "firmware", here.parents[2] / "firmware"):
+        if (folder / "est").is_dir():
+            return folder
+    raise FileNotFoundError("the device code (firmware/est) is not part of this installation")
+
+
+def install() -> None:
+    """Make `import est` work in this process."""
+    for folder in (str(STANDINS), str(firmware())):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    clock: dict[str, object] = {
+        "ticks_us": lambda: time.monotonic_ns() // 1000,
+        "ticks_ms": lambda: time.monotonic_ns() // 1000000,
+        "ticks_diff": lambda end, start: end - start,
+        "ticks_add": lambda ticks, delta: ticks + delta,
+        "sleep_ms": lambda ms: time.sleep(ms / 1000),
+    }
+    for name, function in clock.items():
+        setattr(time, name, function)
+
+
+if __name__ == "__main__":
+    os.environ.pop("PYTHONPATH", None)
+    # The folder of this file would shadow nothing today; a board has no such folder.
+    sys.path.pop(0)
+    install()
+    sys.argv.pop(0)
+    runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,0 +1,5 @@
+"""micropython for CPython: what est uses of it."""
+
+
+def const(value):
+    return value
