@@ -1,0 +1,250 @@
+"""Debian 13 packages without root: downloaded and verified by apt, unpacked in a cache.
+
+apt runs on a state of its own and touches nothing of the system's; of the machine's configuration
+it keeps the mirror and the proxy.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote
+
+from rich.console import Console
+from rich.progress import Progress
+
+from mpest.exits import CliError, Exit
+
+_SUITE = "trixie"
+_RECORD = "packages.json"
+_KEYRINGS = tuple(
+    Path(f"/usr/share/keyrings/debian-archive-keyring.{suffix}") for suffix in ("gpg", "pgp")
+)
+
+# What `apt-get update --print-uris` says of a Debian archive. A suite called "stable" alone says
+# little: many vendors have one.
+_INDEX = re.compile(
+    r"^'(?!cdrom:)([^']+?)/dists/"
+    r"(?:bullseye|bookworm|trixie|forky|duke|sid"
+    r"|(?<=debian/dists/)(?:oldstable|stable|testing|unstable))/main/binary-",
+    re.MULTILINE,
+)
+
+# The hooks and pins of the system are for its own state. With no package taken for essential,
+# an empty status yields a package's whole closure and nothing else.
+_APT_CONF = """\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Pre-Install-Pkgs;
+#clear APT::Architectures;
+#clear APT::Default-Release;
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+APT::Sandbox::User "";
+APT::Install-Recommends "false";
+APT::Update::Error-Mode "any";
+APT::Status-Fd "1";
+pkgCacheGen::Essential "none";
+Acquire::Languages "none";
+Acquire::GzipIndexes "true";
+Acquire::Retries "2";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+"""
+
+
+class NoDebian(CliError):
+    """This machine can't have Debian's packages; the message says why."""
+
+
+def cache() -> Path:
+    """The folder for what was fetched: `$MPEST_CACHE`, else `mpest` in the user's cache."""
+    own = os.environ.get("MPEST_CACHE")
+    if own:
+        return Path(own).absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mpest"
+
+
+def architecture() -> str:
+    """Debian's name of this machine's architecture, such as `amd64`."""
+    for tool in ("apt-get", "dpkg", "dpkg-deb"):
+        if not shutil.which(tool):
+            raise NoDebian(f"this system has no {tool}")
+    return _output("dpkg", "--print-architecture").strip()
+
+
+def mirrors() -> list[str]:
+    """The Debian archives in the machine's apt configuration, the main one first."""
+    found = dict.fromkeys(_INDEX.findall(_output("apt-get", "update", "--print-uris")))
+    if not found:
+        raise NoDebian("its apt is configured for no Debian mirror")
+    return sorted(found, key=lambda uri: not uri.endswith("/debian"))
+
+
+def versions(root: Path) -> dict[str, str]:
+    """The packages in a folder that `fetch` made, with their versions."""
+    packages: dict[str, str] = json.loads((root / _RECORD).read_text())["packages"]
+    return packages
+
+
+def cached(package: str, arch: str) -> Path | None:
+    """The folder in the cache with `package` and all that it needs, if it was fetched."""
+    root = cache() / _SUITE / arch / package
+    return root if (root / _RECORD).exists() else None
+
+
+def fetch(package: str, arch: str) -> Path:
+    """The same folder, fetched first unless it is there. Two processes may ask at once."""
+    try:
+        with _lock():
+            return cached(package, arch) or _fetch(package, arch)
+    except OSError as error:
+        raise CliError(f"The cache {cache()} can't be written: {error}", Exit.STORAGE) from error
+
+
+def _fetch(package: str, arch: str) -> Path:
+    keyring = next((path for path in _KEYRINGS if path.exists()), None)
+    if not keyring:
+        raise NoDebian("Debian's keys are missing (`apt install debian-archive-keyring`)")
+    candidates = mirrors()
+    console = Console(stderr=True)
+    work = cache() / "partial"
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        console.print(f"Fetching {package} ({arch}) and what it needs from Debian 13", style="dim")
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            mirror = _download(package, arch, candidates, keyring, work, bar)
+            debs = sorted((work / "archives").glob("*.deb"))
+            for deb in bar.track(debs, description="Unpacking"):
+                _output("dpkg-deb", "-x", str(deb), str(work / "root"))
+        root = work / "root"
+        for name in ("lib", "lib64"):
+            if not (root / name).exists():
+                (root / name).symlink_to(f"usr/{name}")
+        if package == "qemu-user":
+            _keep_emulators(root / "usr/bin")
+        record = {"suite": _SUITE, "mirror": _without_password(mirror), "packages": _names(debs)}
+        (root / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        final = cache() / _SUITE / arch / package
+        shutil.rmtree(final, ignore_errors=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return root.rename(final)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _download(
+    package: str, arch: str, candidates: list[str], keyring: Path, work: Path, bar: Progress
+) -> str:
+    """Fill `work/archives` from the first mirror that has the package; return that mirror."""
+    lists = cache() / "lists" / arch
+    for folder in (lists / "partial", work / "archives" / "partial", work / "root"):
+        folder.mkdir(parents=True, exist_ok=True)
+    (work / "status").touch()
+    (work / "apt.conf").write_text(_APT_CONF)
+    sources = work / "debian.sources"
+    settings = {
+        "Dir::State": work,
+        "Dir::State::lists": lists,
+        "Dir::State::status": work / "status",
+        "Dir::Cache": work,
+        "Dir::Cache::archives": work / "archives",
+        "Dir::Etc::sourcelist": sources,
+        "APT::Architecture": arch,
+        "APT::Architectures": arch,
+    }
+    apt = ["apt-get", "-qq", "-y", "-c", str(work / "apt.conf")]
+    for name, value in settings.items():
+        apt += ["-o", f"{name}={value}"]
+    problems = []
+    for mirror in candidates:
+        sources.write_text(
+            f"Types: deb\nURIs: {mirror}\nSuites: {_SUITE}\n"
+            f"Components: main\nSigned-By: {keyring}\n"
+        )
+        problem = _apt(bar, "Package lists", [*apt, "update"]) or _apt(
+            bar, "Packages", [*apt, "install", "--download-only", package]
+        )
+        if not problem:
+            return mirror
+        problems.append(problem)
+    raise CliError(f"{package} can't be fetched: {problems[0]}", Exit.NETWORK)
+
+
+def _apt(bar: Progress, label: str, command: list[str]) -> str:
+    """Run apt with a progress bar and return its first error, or nothing."""
+    task = bar.add_task(label, total=100)
+    with tempfile.TemporaryFile("w+") as errors:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=_environment(),
+        ) as process:
+            assert process.stdout
+            for line in process.stdout:
+                if line.startswith("dlstatus:"):
+                    bar.update(task, completed=float(line.split(":")[2]))
+        bar.remove_task(task)
+        errors.seek(0)
+        return _first_error(errors.read()) if process.returncode else ""
+
+
+def _first_error(text: str) -> str:
+    lines = [" ".join(line[2:].split()) for line in text.splitlines() if line[:2] in ("E:", "W:")]
+    return _without_password(lines[0] if lines else text.strip() or "apt failed without a word")
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def _names(debs: list[Path]) -> dict[str, str]:
+    """Name and version from apt's file names, NAME_VERSION_ARCH.deb."""
+    return {name: unquote(version) for name, version, _ in (deb.stem.split("_") for deb in debs)}
+
+
+def _keep_emulators(folder: Path) -> None:
+    """Of forty emulators (450 MB) leave those of armhf and of this machine."""
+    wanted = {(folder / f"qemu-{arch}").resolve() for arch in ("arm", architecture())}
+    for path in folder.iterdir():
+        if path.resolve() not in wanted:
+            path.unlink()
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment()
+    )
+    if done.returncode:
+        raise CliError(f"{command[0]} failed: {_first_error(done.stderr)}")
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """One fetch at a time in this cache."""
+    import fcntl  # absent on Windows, where nothing comes this far
+
+    cache().mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(cache() / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            Console(stderr=True).print("Waiting for another process to finish its fetch.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
