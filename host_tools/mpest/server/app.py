@@ -1,0 +1,222 @@
+"""The EST operations over HTTP (RFC 7030 4, RFC 8951)."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from mpest.server import faults
+from mpest.server.auth import Authenticator
+from mpest.server.ca import Authority, Order, now
+from mpest.server.config import ServerConfig
+from mpest.server.csr_policy import (
+    challenge_password,
+    check_challenge,
+    check_csr,
+    check_same_names,
+    read_csr,
+)
+from mpest.server.database import Database
+from mpest.server.tls import client_certificate
+from mpest.server.wire import CERTIFICATES, CERTS_ONLY, CSRATTRS, Refused, Reply, base64_reply
+
+WELL_KNOWN = "/.well-known/est"
+_DETOUR = "/detour"
+_METHODS = {
+    "cacerts": "GET",
+    "csrattrs": "GET",
+    "simpleenroll": "POST",
+    "simplereenroll": "POST",
+}
+
+Record = Callable[[web.Request, Reply, int], None]
+"""Called with the request, its answer and the bytes of the request's body, before sending."""
+
+
+class EstApp:
+    """Answers every request; `record` hears of each."""
+
+    def __init__(
+        self, config: ServerConfig, authority: Authority, database: Database, record: Record
+    ) -> None:
+        self._config = config
+        self._authority = authority
+        self._database = database
+        self._record = record
+        self._auth = Authenticator(config, database)
+
+    def application(self) -> web.Application:
+        application = web.Application(client_max_size=self._config.max_body)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        return application
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = b""
+        try:
+            operation = self._operation(request)
+            body = await request.read()
+            reply = self._faulty(request, operation, body)
+        except Refused as refused:
+            reply = refused.reply
+        except web.HTTPRequestEntityTooLarge:
+            reply = Reply(
+                413, f"the limit is {self._config.max_body} bytes\n".encode(), close=True
+            )
+        self._record(request, reply, len(body))
+        return reply.response(self._config.drip_interval)
+
+    def _operation(self, request: web.Request) -> str:
+        """The operation that the path names. Raises Refused."""
+        label = self._config.label
+        base = f"{WELL_KNOWN}/{label}/" if label else f"{WELL_KNOWN}/"
+        path = request.path.removeprefix(_DETOUR)
+        if not path.startswith(base):
+            raise Refused(404, f"EST is at {base}")
+        operation = path.removeprefix(base)
+        if operation not in _METHODS:
+            raise Refused(404, f"unknown operation or label: {operation[:100]!r}")
+        method = _METHODS[operation]
+        if request.method != method:
+            raise Refused(405, f"{operation} is a {method}", (("Allow", method),))
+        return operation
+
+    def _faulty(self, request: web.Request, operation: str, body: bytes) -> Reply:
+        active = self._take_faults(operation)
+        on_detour = request.path.startswith(_DETOUR)
+        for name in sorted(active & faults.INSTEAD.keys()):
+            redirects = name.startswith("redirect-") and name != "redirect-loop"
+            if not (redirects and on_detour):
+                return faults.INSTEAD[name](self._context(request, active))
+        try:
+            reply = self._answer(request, operation, body, active)
+        except Refused as refused:
+            reply = refused.reply
+        if reply.status == 200:
+            for name in sorted(active & faults.BODY.keys()):
+                reply = faults.BODY[name](reply)
+        for name in sorted(active & faults.DELIVERY.keys()):
+            reply = faults.DELIVERY[name](reply)
+        return reply
+
+    def _take_faults(self, operation: str) -> set[str]:
+        """The faults for this request, which counts against `fault_times`."""
+        active = faults.names_for(self._config.faults, operation)
+        left = self._config.fault_times
+        if not active or left is None:
+            return active
+        if left <= 0:
+            return set()
+        self._config.fault_times = left - 1
+        return active
+
+    def _context(self, request: web.Request, active: set[str]) -> faults.Context:
+        path = request.path
+        return faults.Context(
+            authority=request.host,
+            detour=path.removeprefix(_DETOUR) if path.startswith(_DETOUR) else _DETOUR + path,
+            retry_after=self._config.retry_after,
+            challenge=lambda text: self._auth.challenge(text, active),
+        )
+
+    def _answer(
+        self, request: web.Request, operation: str, body: bytes, active: set[str]
+    ) -> Reply:
+        match operation:
+            case "cacerts":
+                return self._certificates(self._authority.certificates, CERTIFICATES, active)
+            case "csrattrs":
+                return self._csrattrs()
+            case _:
+                return self._enroll(request, operation, body, active)
+
+    def _csrattrs(self) -> Reply:
+        policy = self._config.csrattrs
+        if policy is None:
+            return Reply(204)
+        return base64_reply(policy.to_der(), CSRATTRS, self._config.wrap)
+
+    def _enroll(
+        self, request: web.Request, operation: str, body: bytes, active: set[str]
+    ) -> Reply:
+        client = client_certificate(request)
+        if operation == "simplereenroll":
+            principal = self._auth.by_certificate(client).subject.rfc4514_string()
+        else:
+            principal = self._auth.principal(
+                request.headers.get("Authorization"),
+                method=request.method,
+                target=request.raw_path,
+                client=client,
+                faults=active,
+            )
+        if request.content_type != "application/pkcs10":
+            raise Refused(415, "send Content-Type: application/pkcs10")
+        csr = read_csr(body)
+        order = check_csr(csr)
+        secret = challenge_password(csr)
+        check_challenge(secret, self._config.challenge_password)
+        if operation == "simplereenroll" and client is not None:
+            check_same_names(order, client)
+        waiting = self._waiting(csr, principal)
+        if waiting is not None:
+            return waiting
+        certificate = self._issue(order, secret, active)
+        return self._certificates([certificate], CERTS_ONLY, active)
+
+    def _waiting(self, csr: x509.CertificateSigningRequest, principal: str) -> Reply | None:
+        """The 202 for a CSR that is not approved yet (RFC 7030 4.2.3)."""
+        if self._config.approve_after <= 0:
+            return None
+        digest = hashlib.sha256(csr.public_bytes(Encoding.DER)).hexdigest()
+        first_seen = self._database.first_seen(digest, principal)
+        approved = first_seen + timedelta(seconds=self._config.approve_after)
+        left = (approved - now()).total_seconds()
+        if left <= 0:
+            return None
+        value = str(math.ceil(left))
+        if self._config.retry_after_date:
+            at = datetime.fromtimestamp(math.ceil(approved.timestamp()), UTC)
+            value = format_datetime(at, usegmt=True)
+        text = b"waiting for approval: send the same request again later\n"
+        return Reply(202, text, headers=(("Retry-After", value),))
+
+    def _issue(self, order: Order, secret: str | None, active: set[str]) -> x509.Certificate:
+        end = now() + self._config.lifetime
+        for name in sorted(active & faults.CERTIFICATE.keys()):
+            return faults.CERTIFICATE[name](self._authority, order, end)
+        certificate = self._authority.issuer.sign(order, end)
+        self._database.record(certificate, secret)
+        return certificate
+
+    def _certificates(
+        self, certificates: list[x509.Certificate], content_type: str, active: set[str]
+    ) -> Reply:
+        der = pkcs7.serialize_certificates(certificates, Encoding.DER)
+        for name in sorted(active & faults.PACKAGE.keys()):
+            der = faults.PACKAGE[name](self._authority, certificates)
+        return base64_reply(der, content_type, self._config.wrap)
+
+
+def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:
+    """The event of one request; holds no secret."""
+    tls = request.get_extra_info("ssl_object")
+    client = client_certificate(request)
+    return {
+        "event": "request",
+        "method": request.method,
+        "path": request.path,
+        "status": reply.status,
+        "reason": reply.reason,
+        "tls": tls.version(),
+        "resumed": tls.session_reused,
+        "client": client.subject.rfc4514_string() if client else None,
+        "authorization": "Authorization" in request.headers,
+        "bytes_in": bytes_in,
+        "bytes_out": len(reply.body),
+    }

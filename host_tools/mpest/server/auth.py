@@ -1,0 +1,121 @@
+"""Who asks: HTTP credentials and TLS client certificates (RFC 7030 3.2.3, 3.3.2)."""
+
+import binascii
+import hmac
+from base64 import b64decode
+
+from cryptography import x509
+
+from mpest.server.config import ServerConfig
+from mpest.server.database import Database
+from mpest.server.digest import DigestError, DigestGate
+from mpest.server.wire import Refused
+
+
+class Authenticator:
+    """Checks one request at a time against the configured way to authenticate."""
+
+    def __init__(self, config: ServerConfig, database: Database) -> None:
+        self._config = config
+        self._database = database
+        self._digest = DigestGate()
+
+    def by_certificate(self, client: x509.Certificate | None) -> x509.Certificate:
+        """The client certificate, which must be ours and in force. Raises Refused."""
+        if client is None:
+            raise Refused(403, "a TLS client certificate of this CA is required")
+        objection = self._database.objection(client)
+        if objection:
+            raise Refused(403, f"the TLS client certificate {objection}")
+        return client
+
+    def principal(
+        self,
+        authorization: str | None,
+        *,
+        method: str,
+        target: str,
+        client: x509.Certificate | None,
+        faults: set[str],
+    ) -> str:
+        """The name to enrol under, for simpleenroll. Raises Refused.
+
+        `authorization` is the header's value, `target` the request target as sent.
+        """
+        match self._config.auth:
+            case "none":
+                return "anonymous"
+            case "mtls":
+                return self.by_certificate(client).subject.rfc4514_string()
+            case "basic":
+                return self._basic(authorization)
+            case "token":
+                return self._token(authorization)
+            case "digest":
+                return self._by_digest(authorization, method, target, faults)
+
+    def challenge(self, text: str, faults: set[str], *, stale: bool = False) -> Refused:
+        """A 401 that offers the configured scheme (Basic if there is none)."""
+        realm = self._config.realm
+        match self._config.auth:
+            case "digest":
+                algorithms = self._algorithms(faults)
+                qop = "digest-no-qop" not in faults
+                offers = self._digest.challenges(realm, algorithms, stale=stale, qop=qop)
+            case "token":
+                offers = [f'Bearer realm="{realm}"']
+            case _:
+                offers = [f'Basic realm="{realm}", charset="UTF-8"']
+        return Refused(401, text, tuple(("WWW-Authenticate", offer) for offer in offers))
+
+    def _basic(self, authorization: str | None) -> str:
+        credentials = self._credentials(authorization, "Basic")
+        try:
+            user, colon, password = b64decode(credentials, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise self.challenge("the Basic credentials can't be read", set()) from error
+        known = self._config.users.get(user, "")
+        same = hmac.compare_digest(known.encode(), password.encode())
+        if user not in self._config.users or not colon or not same:
+            raise self.challenge("user name or password is wrong", set())
+        return user
+
+    def _token(self, authorization: str | None) -> str:
+        given = self._credentials(authorization, "Bearer").encode()
+        known = [token.encode() for token in self._config.tokens]
+        if not any([hmac.compare_digest(token, given) for token in known]):  # noqa: C419 no shortcut
+            raise self.challenge("the token is not valid", set())
+        return "token"
+
+    def _by_digest(
+        self, authorization: str | None, method: str, target: str, faults: set[str]
+    ) -> str:
+        answer = self._credentials(authorization, "Digest", faults)
+        try:
+            return self._digest.check(
+                answer,
+                method=method,
+                target=target,
+                users=self._config.users,
+                realm=self._config.realm,
+                algorithms=self._algorithms(faults),
+                nonce_lifetime=self._config.nonce_lifetime,
+                qop="digest-no-qop" not in faults,
+            )
+        except DigestError as error:
+            raise self.challenge(str(error), faults, stale=error.stale) from error
+
+    def _algorithms(self, faults: set[str]) -> list[str]:
+        if "digest-unknown-algorithm" in faults:
+            return ["WHIRLPOOL"]
+        return list(self._config.digest_algorithms)
+
+    def _credentials(
+        self, authorization: str | None, scheme: str, faults: set[str] | None = None
+    ) -> str:
+        if not authorization:
+            raise self.challenge("authentication is required", faults or set())
+        given, _, rest = authorization.partition(" ")
+        if given.lower() != scheme.lower():
+            raise self.challenge(f"use {scheme} authentication", faults or set())
+        return rest.strip()

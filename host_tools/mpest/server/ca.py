@@ -1,0 +1,216 @@
+"""The certification authority: its keys on disk and the certificates it signs."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from mpest.exits import CliError, Exit
+
+_CA_LIFETIME = timedelta(days=20 * 365)
+_BACKDATE = timedelta(minutes=5)  # a client whose clock is a little behind still accepts it
+_BITS = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+def key_usage(*names: str) -> x509.KeyUsage:
+    """A KeyUsage with only the named bits set, named as `x509.KeyUsage` names them."""
+    return x509.KeyUsage(**{bit: bit in names for bit in _BITS})
+
+
+@dataclass(frozen=True)
+class Order:
+    """What goes into a certificate, whoever signs it."""
+
+    subject: x509.Name
+    public_key: CertificatePublicKeyTypes
+    san: x509.SubjectAlternativeName | None = None
+    usage: x509.KeyUsage = key_usage("digital_signature")  # noqa: RUF009  immutable
+    purposes: tuple[x509.ObjectIdentifier, ...] = (
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        ExtendedKeyUsageOID.SERVER_AUTH,
+    )
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A key and the certificate that says whose it is."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def sign(
+        self, order: Order, not_after: datetime, not_before: datetime | None = None
+    ) -> x509.Certificate:
+        """An end-entity certificate that ends no later than its issuer. Dates are aware."""
+        issuer = self.certificate
+        not_after = min(not_after, issuer.not_valid_after_utc)
+        not_before = not_before or min(now(), not_after) - _BACKDATE
+        builder = _builder(order.subject, order.public_key, not_before, not_after)
+        return _sign(_end_entity(builder, order), issuer.subject, issuer.public_key(), self.key)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def common_name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def new_ca(name: str, parent: Signer | None = None) -> Signer:
+    """A P-256 CA, signed by `parent` or by itself."""
+    key = new_key()
+    subject = common_name(name)
+    start = now() - _BACKDATE
+    end = parent.certificate.not_valid_after_utc if parent else start + _CA_LIFETIME
+    builder = (
+        _builder(subject, key.public_key(), start, end)
+        .add_extension(x509.BasicConstraints(True, 0 if parent else None), critical=True)
+        .add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
+    )
+    if parent is None:
+        return Signer(_sign(builder, subject, key.public_key(), key), key)
+    issuer = parent.certificate
+    return Signer(_sign(builder, issuer.subject, issuer.public_key(), parent.key), key)
+
+
+def self_signed(order: Order, key: ec.EllipticCurvePrivateKey, end: datetime) -> x509.Certificate:
+    """An end-entity certificate that no CA stands behind."""
+    builder = _builder(order.subject, key.public_key(), now() - _BACKDATE, end)
+    return _sign(_end_entity(builder, order), order.subject, key.public_key(), key)
+
+
+def _builder(
+    subject: x509.Name, key: CertificatePublicKeyTypes, start: datetime, end: datetime
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _end_entity(builder: x509.CertificateBuilder, order: Order) -> x509.CertificateBuilder:
+    builder = (
+        builder.add_extension(x509.BasicConstraints(False, None), critical=True)
+        .add_extension(order.usage, critical=True)
+        .add_extension(x509.ExtendedKeyUsage(order.purposes), critical=False)
+    )
+    return builder.add_extension(order.san, critical=False) if order.san else builder
+
+
+def _sign(
+    builder: x509.CertificateBuilder,
+    issuer: x509.Name,
+    issuer_key: CertificatePublicKeyTypes,
+    key: ec.EllipticCurvePrivateKey,
+) -> x509.Certificate:
+    identifier = x509.SubjectKeyIdentifier.from_public_key(issuer_key)
+    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+    builder = builder.issuer_name(issuer).add_extension(authority, critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+class Authority:
+    """The CA kept in one directory: `ca.pem` and `ca.key`, for an intermediate also
+    `issuing.pem` and `issuing.key`.
+    """
+
+    def __init__(self, root: Signer, issuer: Signer) -> None:
+        self.root = root
+        self.issuer = issuer
+
+    @classmethod
+    def open(cls, directory: Path, chain_length: int) -> "Authority":
+        """Reopen the CA, or make what is missing.
+
+        Raises CliError when the files are damaged or not a CA's, OSError when it can't write.
+        """
+        if (directory / "est.db").exists() and not (directory / "ca.pem").exists():
+            raise _damaged(directory / "ca.pem", "is missing although certificates were issued")
+        root = _open_signer(directory, "ca", "mpest test root", None)
+        if chain_length == 1:
+            return cls(root, root)
+        return cls(root, _open_signer(directory, "issuing", "mpest test issuing CA", root))
+
+    @property
+    def certificates(self) -> list[x509.Certificate]:
+        """The chain from the issuer to the root, one or two certificates."""
+        chain = [self.issuer.certificate, self.root.certificate]
+        return chain[1:] if self.issuer is self.root else chain
+
+
+def _open_signer(directory: Path, name: str, subject: str, parent: Signer | None) -> Signer:
+    certificate_file, key_file = directory / f"{name}.pem", directory / f"{name}.key"
+    if certificate_file.exists() or key_file.exists():
+        return _load(certificate_file, key_file, parent)
+    signer = new_ca(subject, parent)
+    pem = signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_private(key_file, pem)
+    certificate_file.write_bytes(signer.certificate.public_bytes(Encoding.PEM))
+    return signer
+
+
+def _load(certificate_file: Path, key_file: Path, parent: Signer | None) -> Signer:
+    for path in (certificate_file, key_file):
+        if not path.exists():
+            raise _damaged(path, "is missing although its other half is there")
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        certificate.verify_directly_issued_by(parent.certificate if parent else certificate)
+    except Exception as error:  # cryptography names no common base for what bad input raises
+        raise _damaged(certificate_file, "is not a CA certificate of this server") from error
+    try:
+        key = load_pem_private_key(key_file.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _damaged(key_file, "is not an unencrypted private key") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not constraints.value.ca:
+        raise _damaged(certificate_file, "was not made by this server")
+    if key.public_key() != certificate.public_key():
+        raise _damaged(key_file, f"does not belong to {certificate_file.name}")
+    if certificate.not_valid_after_utc <= now():
+        raise _damaged(certificate_file, "has expired")
+    return Signer(certificate, key)
+
+
+def _damaged(path: Path, what: str) -> CliError:
+    return CliError(f"{path} {what}; use another --dir or restore it", Exit.STORAGE)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read. Raises OSError if it exists."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)

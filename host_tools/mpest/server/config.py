@@ -1,0 +1,72 @@
+"""What a test server is told to do."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from mpest.server.csrattrs import CsrAttrsPolicy
+from mpest.server.faults import check_spec
+
+Auth = Literal["none", "basic", "digest", "token", "mtls"]
+DigestAlgorithm = Literal["MD5", "SHA-256"]
+
+
+class ServerConfig(BaseModel):
+    """Settings of one server. Assigning to a field of a running server takes effect at the next
+    request, except for `directory`, `host`, `port`, `chain_length`, `tls_max`, `cmc_ra`,
+    `max_body` and `mtls_probe`, which are read once at the start.
+
+    `users` maps names to passwords and lives in memory only: Digest needs the password or its
+    equivalent, so nothing about users is written to disk.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    directory: Path
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """0 picks a free port."""
+    label: Annotated[str, Field(pattern=r"^[^/\s?#%]+$")] | None = None
+    """With a label, only `/.well-known/est/LABEL/` is served."""
+
+    auth: Auth = "none"
+    users: dict[str, str] = Field(default_factory=dict, repr=False)
+    tokens: set[str] = Field(default_factory=set, repr=False)
+    realm: str = "mpest"
+    digest_algorithms: list[DigestAlgorithm] = ["SHA-256", "MD5"]
+    """Offered in this order, one challenge each."""
+    nonce_lifetime: float = 300
+    """Seconds until a Digest nonce is answered with stale=true."""
+    challenge_password: str | None = Field(default=None, repr=False)
+    """When set, every CSR must carry it."""
+
+    approve_after: float = 0
+    """Seconds an operator takes to approve a new CSR; 0 issues at once."""
+    retry_after_date: bool = False
+    """Send Retry-After as an HTTP-date instead of seconds."""
+    lifetime: timedelta = timedelta(days=90)
+    chain_length: Literal[1, 2] = 1
+    """1: the root issues; 2: an intermediate does."""
+    csrattrs: CsrAttrsPolicy | None = None
+    """None answers 204."""
+
+    wrap: Annotated[int, Field(ge=0)] = 64
+    """Columns of base64 in replies, ended by CRLF; 0 sends one unwrapped line."""
+    max_body: int = 65536
+    """Bytes of a request body; more is answered with 413."""
+    tls_max: Literal["1.2", "1.3"] = "1.3"
+    cmc_ra: bool = False
+    """Adds id-kp-cmcRA to the server's own certificate (RFC 7030 3.6.1)."""
+    mtls_probe: bool = False
+    """Opens a second port that demands a client certificate of this CA."""
+
+    faults: set[Annotated[str, AfterValidator(check_spec)]] = set()
+    """Names from `faults.py`, each for every operation or for one: `http-503@simpleenroll`."""
+    fault_times: int | None = None
+    """Requests left that get a fault; None means all."""
+    retry_after: int = 2
+    """Seconds that the fault http-503 asks for."""
+    drip_interval: float = 0.5
+    """Seconds between two bytes of the fault slow-drip."""

@@ -1,0 +1,139 @@
+"""Which certificate requests are granted, and what for."""
+
+import binascii
+import hmac
+import re
+from dataclasses import replace
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
+
+from mpest.server.ca import Order
+from mpest.server.wire import Refused
+
+_MAX_SUBJECT = 1024  # bytes of DER; far above any real name
+_MAX_RSA_BITS = 8192  # a larger one costs seconds to verify
+_SPACE = re.compile(rb"[ \t\r\n\v\f]+")
+_WEAK_DIGESTS = ("md5", "sha1")
+_PURPOSES = {
+    ExtendedKeyUsageOID.CLIENT_AUTH,
+    ExtendedKeyUsageOID.SERVER_AUTH,
+    ExtendedKeyUsageOID.EMAIL_PROTECTION,
+}
+
+
+def read_csr(body: bytes) -> x509.CertificateSigningRequest:
+    """The CSR in a base64 body, white space anywhere (RFC 8951 3). Raises Refused."""
+    if b"-----" in body:
+        raise Refused(400, "the body is PEM: send only the base64, without BEGIN and END lines")
+    if body[:1] == b"\x30" and not body.isascii():
+        raise Refused(400, "the body is binary DER: encode it as base64")
+    text = _SPACE.sub(b"", body)
+    if not text:
+        raise Refused(400, "the body is empty: send a base64 PKCS#10 request")
+    try:
+        der = binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error as error:
+        raise Refused(400, f"the body is not base64: {error}") from error
+    try:
+        return x509.load_der_x509_csr(der)
+    except Exception as error:  # cryptography names no common base for what bad input raises
+        raise Refused(400, f"the body is not a PKCS#10 request: {error}") from error
+
+
+def check_csr(csr: x509.CertificateSigningRequest) -> Order:
+    """What the CSR asks for, once it is found fit to be granted. Raises Refused."""
+    try:
+        _check_signature(csr)
+        _check_key(csr)
+        _check_subject(csr)
+        return _order(csr)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise Refused(400, f"the request can't be read: {error}") from error
+
+
+def challenge_password(csr: x509.CertificateSigningRequest) -> str | None:
+    """The challengePassword attribute (RFC 2985 5.4.1). Raises Refused."""
+    try:
+        attribute = csr.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD)
+        return attribute.value.decode()
+    except x509.AttributeNotFound:
+        return None
+    except ValueError as error:
+        raise Refused(400, f"the request's attributes can't be read: {error}") from error
+
+
+def check_challenge(found: str | None, wanted: str | None) -> None:
+    """Raises Refused unless `found` is `wanted`, or nothing is wanted."""
+    if wanted is None:
+        return
+    if found is None or not hmac.compare_digest(found.encode(), wanted.encode()):
+        raise Refused(400, "the challengePassword is missing or wrong")
+
+
+def check_same_names(order: Order, certificate: x509.Certificate) -> None:
+    """Subject and SAN must equal those of the client certificate (RFC 7030 4.2.2)."""
+    if order.subject != certificate.subject:
+        raise Refused(400, "the Subject differs from that of the client certificate")
+    if _names(order.san) != _names(_san(certificate.extensions)):
+        raise Refused(400, "the SubjectAltName differs from that of the client certificate")
+
+
+def _check_signature(csr: x509.CertificateSigningRequest) -> None:
+    digest = csr.signature_hash_algorithm
+    if digest is None or digest.name in _WEAK_DIGESTS:
+        raise Refused(400, "the request's signature algorithm is not allowed: use SHA-256")
+    try:
+        valid = csr.is_signature_valid
+    except InvalidSignature:
+        valid = False
+    if not valid:
+        raise Refused(400, "the request's signature is wrong")
+
+
+def _check_key(csr: x509.CertificateSigningRequest) -> None:
+    key = csr.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        allowed = key.curve.name in ("secp256r1", "secp384r1")
+    else:
+        allowed = isinstance(key, rsa.RSAPublicKey) and 2048 <= key.key_size <= _MAX_RSA_BITS
+    if not allowed:
+        raise Refused(400, "the key is not allowed: use P-256, P-384 or RSA from 2048 bits")
+
+
+def _check_subject(csr: x509.CertificateSigningRequest) -> None:
+    if not list(csr.subject):
+        raise Refused(400, "the Subject is empty")
+    if len(csr.subject.public_bytes()) > _MAX_SUBJECT:
+        raise Refused(400, f"the Subject is longer than {_MAX_SUBJECT} bytes")
+
+
+def _order(csr: x509.CertificateSigningRequest) -> Order:
+    order = Order(csr.subject, csr.public_key(), _san(csr.extensions))
+    for extension in csr.extensions:
+        match extension.value:
+            case x509.BasicConstraints(ca=True):
+                raise Refused(400, "CA certificates are not issued: BasicConstraints says CA")
+            case x509.KeyUsage() as usage:
+                if usage.key_cert_sign or usage.crl_sign:
+                    raise Refused(400, "KeyUsage asks for keyCertSign or cRLSign")
+                order = replace(order, usage=usage)
+            case x509.ExtendedKeyUsage() as purposes:
+                refused = [one.dotted_string for one in purposes if one not in _PURPOSES]
+                if refused:
+                    raise Refused(400, f"ExtendedKeyUsage {', '.join(refused)} is not allowed")
+                order = replace(order, purposes=tuple(purposes))
+    return order
+
+
+def _san(extensions: x509.Extensions) -> x509.SubjectAlternativeName | None:
+    try:
+        return extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _names(san: x509.SubjectAlternativeName | None) -> set[x509.GeneralName]:
+    return set(san or ())

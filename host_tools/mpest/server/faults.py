@@ -1,0 +1,311 @@
+"""Everything the server can do wrong on request, one small function each.
+
+Tables by the moment they strike: INSTEAD answers before any work is done, CERTIFICATE spoils
+what is issued, PACKAGE the PKCS#7 around it, BODY what a 200 says, DELIVERY how any answer
+travels, and TLS the server's own certificate. The two Digest faults are carried out by `auth.py`.
+"""
+
+import base64
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mpest.server import der
+from mpest.server.ca import Authority, Order, common_name, new_ca, new_key, now, self_signed
+from mpest.server.wire import Refused, Reply, Script
+
+OPERATIONS = ("cacerts", "csrattrs", "simpleenroll", "simplereenroll")
+_HUGE_BODY = 4 * 1024 * 1024  # far above what a board can hold
+_GIANT_HEADER = 64 * 1024
+_MANY_HEADERS = 500
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the server knows when a fault strikes instead of an answer."""
+
+    authority: str
+    """`host:port` as the client addressed it."""
+    detour: str
+    """Another path for the same operation, where only redirect-loop strikes."""
+    retry_after: int
+    challenge: Callable[[str], Refused]
+
+
+_Instead = Callable[[Context], Reply]
+_Certificate = Callable[[Authority, Order, datetime], x509.Certificate]
+_Package = Callable[[Authority, list[x509.Certificate]], bytes]
+_Change = Callable[[Reply], Reply]
+_Tls = Callable[[Authority, Order, ec.EllipticCurvePrivateKey], x509.Certificate]
+_Function = TypeVar("_Function")
+
+DESCRIPTIONS: dict[str, str] = {
+    "digest-no-qop": "offers Digest without qop, as RFC 2069 did, and accepts such an answer",
+    "digest-unknown-algorithm": "offers only a Digest algorithm that does not exist",
+}
+"""Every fault's name and, for people, what it does."""
+
+INSTEAD: dict[str, _Instead] = {}
+CERTIFICATE: dict[str, _Certificate] = {}
+PACKAGE: dict[str, _Package] = {}
+BODY: dict[str, _Change] = {}
+DELIVERY: dict[str, _Change] = {}
+TLS: dict[str, _Tls] = {}
+
+
+def check_spec(spec: str) -> str:
+    """Return `spec`, a fault `NAME` or `NAME@OPERATION`. Raises ValueError."""
+    name, at, operation = spec.partition("@")
+    if name not in DESCRIPTIONS:
+        raise ValueError(f"unknown fault {name!r}")
+    if at and operation not in OPERATIONS:
+        raise ValueError(f"unknown operation {operation!r} in fault {spec!r}")
+    return spec
+
+
+def names_for(specs: Iterable[str], operation: str) -> set[str]:
+    """The fault names among `specs` that apply to `operation`."""
+    parts = [spec.partition("@") for spec in specs]
+    return {name for name, _, where in parts if where in ("", operation)}
+
+
+def _in(
+    table: dict[str, _Function], name: str, description: str
+) -> Callable[[_Function], _Function]:
+    def register(function: _Function) -> _Function:
+        table[name] = function
+        DESCRIPTIONS[name] = description
+        return function
+
+    return register
+
+
+@_in(INSTEAD, "http-404", "answers 404")
+def _http_404(_context: Context) -> Reply:
+    return Reply(404, b"not here\n")
+
+
+@_in(INSTEAD, "http-500", "answers 500 with a page of HTML")
+def _http_500(_context: Context) -> Reply:
+    return Reply(500, b"<html><h1>Internal Server Error</h1></html>", "text/html")
+
+
+@_in(INSTEAD, "http-503", "answers 503 with Retry-After")
+def _http_503(context: Context) -> Reply:
+    return Reply(503, b"busy\n", headers=(("Retry-After", str(context.retry_after)),))
+
+
+@_in(INSTEAD, "401-forever", "answers 401 whatever credentials come")
+def _401_forever(context: Context) -> Reply:
+    return context.challenge("no credentials are good enough").reply
+
+
+@_in(INSTEAD, "401-wrong-scheme", "answers 401 with a scheme nobody speaks")
+def _401_wrong_scheme(_context: Context) -> Reply:
+    return Reply(401, b"use Negotiate\n", headers=(("WWW-Authenticate", "Negotiate"),))
+
+
+def _redirect(location: str) -> Reply:
+    return Reply(302, b"", headers=(("Location", location),))
+
+
+@_in(INSTEAD, "redirect-same-origin", "answers 302 to another path of this server, which works")
+def _redirect_same_origin(context: Context) -> Reply:
+    return _redirect(context.detour)
+
+
+@_in(INSTEAD, "redirect-loop", "answers 302 in a circle")
+def _redirect_loop(context: Context) -> Reply:
+    return _redirect(context.detour)
+
+
+@_in(INSTEAD, "redirect-elsewhere", "answers 302 to another host name, where the request works")
+def _redirect_elsewhere(context: Context) -> Reply:
+    host, _, port = context.authority.rpartition(":")
+    other = "127.0.0.1" if host == "localhost" else "localhost"
+    return _redirect(f"https://{other}:{port}{context.detour}")
+
+
+@_in(INSTEAD, "redirect-http", "answers 302 to plain http")
+def _redirect_http(context: Context) -> Reply:
+    return _redirect(f"http://{context.authority}{context.detour}")
+
+
+@_in(INSTEAD, "garbage-status-line", "answers with something that is not HTTP")
+def _garbage_status_line(_context: Context) -> Reply:
+    return Reply(script=Script([b"220 mail.example ESMTP ready\r\n\r\n"]))
+
+
+@_in(INSTEAD, "cut-connection", "closes the connection in the middle of the headers")
+def _cut_connection(_context: Context) -> Reply:
+    return Reply(script=Script([b"HTTP/1.1 200 OK\r\nContent-Ty"]))
+
+
+@_in(CERTIFICATE, "wrong-key", "issues the certificate over another key")
+def _wrong_key(authority: Authority, order: Order, end: datetime) -> x509.Certificate:
+    return authority.issuer.sign(replace(order, public_key=new_key().public_key()), end)
+
+
+@_in(CERTIFICATE, "wrong-ca", "issues from a CA that the client does not know")
+def _wrong_ca(_authority: Authority, order: Order, end: datetime) -> x509.Certificate:
+    return new_ca("unknown CA").sign(order, end)
+
+
+@_in(CERTIFICATE, "expired-cert", "issues a certificate that expired yesterday")
+def _expired_cert(authority: Authority, order: Order, _end: datetime) -> x509.Certificate:
+    return authority.issuer.sign(order, now() - _DAY, now() - 2 * _DAY)
+
+
+@_in(CERTIFICATE, "ca-cert-instead", "answers with the CA's own certificate")
+def _ca_cert_instead(authority: Authority, _order: Order, _end: datetime) -> x509.Certificate:
+    return authority.root.certificate
+
+
+@_in(PACKAGE, "extra-certs", "puts two unrelated certificates first into the PKCS#7")
+def _extra_certs(_authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    strangers = [new_ca(f"stranger {number}").certificate for number in (1, 2)]
+    return der.certs_only([*strangers, *certificates])
+
+
+@_in(PACKAGE, "reverse-order", "adds the CA chain, root first, with the certificate last")
+def _reverse_order(authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    chain = [one for one in authority.certificates if one not in certificates]
+    return der.certs_only([*reversed(chain), *reversed(certificates)])
+
+
+@_in(PACKAGE, "no-certs", "sends a PKCS#7 that holds no certificate")
+def _no_certs(_authority: Authority, _certificates: list[x509.Certificate]) -> bytes:
+    return der.certs_only([])
+
+
+@_in(BODY, "bad-base64", "puts characters into the body that base64 does not have")
+def _bad_base64(reply: Reply) -> Reply:
+    middle = len(reply.body) // 2
+    return replace(reply, body=reply.body[:middle] + b"*%!" + reply.body[middle + 3 :])
+
+
+@_in(BODY, "raw-der", "sends the body as binary DER")
+def _raw_der(reply: Reply) -> Reply:
+    headers = (("Content-Transfer-Encoding", "binary"),)
+    return replace(reply, body=base64.b64decode(reply.body), headers=headers)
+
+
+@_in(BODY, "pem-body", "sends the body between PEM lines")
+def _pem_body(reply: Reply) -> Reply:
+    text = base64.encodebytes(base64.b64decode(reply.body))
+    body = b"-----BEGIN PKCS7-----\n" + text + b"-----END PKCS7-----\n"
+    return replace(reply, body=body)
+
+
+@_in(BODY, "empty-body", "sends no body")
+def _empty_body(reply: Reply) -> Reply:
+    return replace(reply, body=b"")
+
+
+@_in(BODY, "huge-body", "sends a body of 4 MiB")
+def _huge_body(reply: Reply) -> Reply:
+    return replace(reply, body=b"MIIB" * (_HUGE_BODY // 4))
+
+
+@_in(BODY, "wrong-content-type", "calls the body text/html")
+def _wrong_content_type(reply: Reply) -> Reply:
+    return replace(reply, content_type="text/html")
+
+
+@_in(DELIVERY, "giant-header", "adds one header of 64 KiB")
+def _giant_header(reply: Reply) -> Reply:
+    return replace(reply, headers=(*reply.headers, ("X-Giant", "x" * _GIANT_HEADER)))
+
+
+@_in(DELIVERY, "many-headers", "adds 500 headers")
+def _many_headers(reply: Reply) -> Reply:
+    more = tuple((f"X-Header-{number}", "x") for number in range(_MANY_HEADERS))
+    return replace(reply, headers=(*reply.headers, *more))
+
+
+@_in(DELIVERY, "chunked", "sends the body chunked")
+def _chunked(reply: Reply) -> Reply:
+    return replace(reply, chunked=True)
+
+
+@_in(DELIVERY, "close", "closes the connection after each answer, and says so")
+def _close(reply: Reply) -> Reply:
+    return replace(reply, close=True)
+
+
+@_in(DELIVERY, "http10", "answers as HTTP/1.0 and closes")
+def _http10(reply: Reply) -> Reply:
+    return replace(reply, script=Script([reply.head("HTTP/1.0"), reply.body]))
+
+
+@_in(DELIVERY, "no-content-length", "marks the end of the body only by closing the connection")
+def _no_content_length(reply: Reply) -> Reply:
+    return replace(reply, script=Script([reply.head("HTTP/1.0", length=False), reply.body]))
+
+
+@_in(DELIVERY, "truncated-body", "closes the connection in the middle of the body")
+def _truncated_body(reply: Reply) -> Reply:
+    half = reply.body[: len(reply.body) // 2]
+    return replace(reply, script=Script([reply.head(), half]))
+
+
+@_in(DELIVERY, "cut-after-headers", "closes the connection between headers and body")
+def _cut_after_headers(reply: Reply) -> Reply:
+    return replace(reply, script=Script([reply.head()]))
+
+
+@_in(DELIVERY, "slow-drip", "sends the body byte by byte, with a pause before each")
+def _slow_drip(reply: Reply) -> Reply:
+    drops = [bytes((byte,)) for byte in reply.body]
+    return replace(reply, script=Script([reply.head(), *drops], drip=True))
+
+
+@_in(TLS, "tls-wrong-ca", "the server's certificate is from a CA that the client does not know")
+def _tls_wrong_ca(
+    _authority: Authority, order: Order, _key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    return new_ca("unknown CA").sign(order, now() + _DAY)
+
+
+@_in(TLS, "tls-wrong-name", "the server's certificate names another host")
+def _tls_wrong_name(
+    authority: Authority, order: Order, _key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    name = "elsewhere.example"
+    san = x509.SubjectAlternativeName([x509.DNSName(name)])
+    return authority.issuer.sign(replace(order, subject=common_name(name), san=san), now() + _DAY)
+
+
+@_in(TLS, "tls-expired", "the server's certificate expired yesterday")
+def _tls_expired(
+    authority: Authority, order: Order, _key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    return authority.issuer.sign(order, now() - _DAY, now() - 2 * _DAY)
+
+
+@_in(TLS, "tls-not-yet-valid", "the server's certificate is valid from tomorrow")
+def _tls_not_yet_valid(
+    authority: Authority, order: Order, _key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    return authority.issuer.sign(order, now() + 2 * _DAY, now() + _DAY)
+
+
+@_in(TLS, "tls-self-signed", "the server's certificate is signed by nobody else")
+def _tls_self_signed(
+    _authority: Authority, order: Order, key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    return self_signed(order, key, now() + _DAY)
+
+
+@_in(TLS, "tls-client-only", "the server's certificate is for clients only")
+def _tls_client_only(
+    authority: Authority, order: Order, _key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    client_only = replace(order, purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,))
+    return authority.issuer.sign(client_only, now() + _DAY)

@@ -1,0 +1,220 @@
+"""Starts and stops a server: in the caller's event loop, or in a thread of its own."""
+
+import asyncio
+import hashlib
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mpest.exits import CliError, Exit
+from mpest.server import faults
+from mpest.server.app import WELL_KNOWN, EstApp, describe
+from mpest.server.ca import Authority, Order, common_name, new_key, now
+from mpest.server.config import ServerConfig
+from mpest.server.database import Database, Issued
+from mpest.server.probe import probe_application
+from mpest.server.tls import (
+    TlsIdentity,
+    client_certificate,
+    order_for_server,
+    own_identity,
+    server_context,
+)
+from mpest.server.wire import Reply
+
+Event = dict[str, Any]
+_MAX_EVENTS = 10_000  # the oldest go first, so that a long run does not fill the memory
+_STOP_SECONDS = 1.0  # for answers under way when the server stops
+
+
+class EstServer:
+    """A running server: `async with EstServer(config) as server`.
+
+    Starting raises CliError when the directory, its CA or the port can't be used.
+    """
+
+    port: int
+    probe_port: int
+    """0 unless `config.mtls_probe`."""
+
+    def __init__(self, config: ServerConfig, on_event: Callable[[Event], None] | None = None):
+        self.config = config
+        self.events: list[Event] = []
+        """One for each request, oldest first; see `app.describe`."""
+        self.credentials_seen = 0
+        """Requests that came with an Authorization header or a client certificate."""
+        self.handshakes = 0
+        """TLS handshakes that clients began."""
+        self.probe_port = 0
+        self._on_event = on_event
+        self._runners: list[web.AppRunner] = []
+        self._contexts: dict[str, ssl.SSLContext] = {}
+
+    @property
+    def origin(self) -> str:
+        """`https://host:port`."""
+        host = "localhost" if self.config.host in ("0.0.0.0", "::") else self.config.host  # noqa: S104
+        return f"https://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Where the operations are: `https://host:port/.well-known/est[/label]`."""
+        label = self.config.label
+        return self.origin + WELL_KNOWN + (f"/{label}" if label else "")
+
+    @property
+    def ca_pem(self) -> Path:
+        """The root certificate."""
+        return self.config.directory / "ca.pem"
+
+    @property
+    def ca_certificates(self) -> list[x509.Certificate]:
+        """What /cacerts holds: the issuing CA, if there is one, and the root."""
+        return self._authority.certificates
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the root certificate, lower-case hex."""
+        root = self._authority.root.certificate
+        return hashlib.sha256(root.public_bytes(Encoding.DER)).hexdigest()
+
+    def issued(self) -> list[Issued]:
+        """Every certificate on record, oldest first."""
+        return self._database.issued()
+
+    def revoke(self, serial: int) -> None:
+        """Refuse this certificate from now on. Raises KeyError."""
+        self._database.revoke(serial)
+
+    def add_user(self, name: str, password: str) -> None:
+        """A user for Basic and Digest, until the server stops."""
+        self.config.users[name] = password
+
+    def new_identity(self, name: str) -> tuple[bytes, bytes]:
+        """A certificate on record for common name `name`, and its key, both PEM."""
+        key = new_key()
+        order = Order(common_name(name), key.public_key())
+        certificate = self._authority.issuer.sign(order, now() + self.config.lifetime)
+        self._database.record(certificate)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return certificate.public_bytes(Encoding.PEM), pem
+
+    async def __aenter__(self) -> "EstServer":
+        directory = self.config.directory
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._authority = Authority.open(directory, self.config.chain_length)
+        except OSError as error:
+            raise CliError(f"can't use {directory}: {error.strerror}", Exit.STORAGE) from error
+        self._database = Database(directory / "est.db")
+        try:
+            await self._listen()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for runner in self._runners:
+            await runner.cleanup()
+        self._database.close()
+
+    async def _listen(self) -> None:
+        config = self.config
+        identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
+        self._context = server_context(identity, self._authority, config.tls_max)
+        self._context.sni_callback = self._on_handshake
+        est = EstApp(config, self._authority, self._database, self._record)
+        self.port = await self._serve(est.application(), self._context, config.port)
+        if config.mtls_probe:
+            context = server_context(identity, self._authority, config.tls_max, demand_client=True)
+            probe = probe_application(self._database)
+            self.probe_port = await self._serve(probe, context, 0)
+
+    async def _serve(
+        self, application: web.Application, context: ssl.SSLContext, port: int
+    ) -> int:
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_STOP_SECONDS)
+        self._runners.append(runner)
+        await runner.setup()
+        sockets = _listening_sockets(self.config.host, port)
+        for one in sockets:
+            await web.SockSite(runner, one, ssl_context=context).start()
+        bound: int = sockets[0].getsockname()[1]
+        return bound
+
+    def _on_handshake(
+        self, tls: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        """Called at each ClientHello; a TLS fault swaps the certificate."""
+        self.handshakes += 1
+        for fault in sorted(self.config.faults & faults.TLS.keys()):
+            tls.context = self._faulty_context(fault)
+
+    def _faulty_context(self, fault: str) -> ssl.SSLContext:
+        if fault not in self._contexts:
+            key = new_key()
+            order = order_for_server(self.config.host, cmc_ra=self.config.cmc_ra, key=key)
+            leaf = faults.TLS[fault](self._authority, order, key)
+            identity = TlsIdentity([leaf, *self._authority.certificates[:-1]], key)
+            self._contexts[fault] = server_context(identity, self._authority, self.config.tls_max)
+        return self._contexts[fault]
+
+    def _record(self, request: web.Request, reply: Reply, bytes_in: int) -> None:
+        event = describe(request, reply, bytes_in)
+        if event["authorization"] or client_certificate(request):
+            self.credentials_seen += 1
+        self.events.append(event)
+        del self.events[:-_MAX_EVENTS]
+        if self._on_event:
+            self._on_event(event)
+
+
+def _listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets on one port for every address of `host`; 0 picks a free port. Raises CliError."""
+    sockets: list[socket.socket] = []
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, *_, address in dict.fromkeys(found):
+            if sockets:
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            sockets.append(socket.create_server(address, family=family))
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        reason = error.strerror or error
+        raise CliError(f"can't listen on {host} port {port}: {reason}", Exit.NETWORK) from error
+    return sockets
+
+
+@contextmanager
+def running_server(config: ServerConfig) -> Iterator[EstServer]:
+    """A server in a thread, for callers without an event loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="est-server", daemon=True)
+    thread.start()
+    server = EstServer(config)
+    try:
+        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

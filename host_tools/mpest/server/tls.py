@@ -1,0 +1,99 @@
+"""The server's TLS side: contexts, its own certificate, and what it learns of the client."""
+
+import contextlib
+import ipaddress
+import socket
+import ssl
+import tempfile
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mpest.server.ca import Authority, Order, common_name, new_key, now
+
+_LIFETIME = timedelta(days=365)
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
+_CMC_RA = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
+
+
+def order_for_server(host: str, *, cmc_ra: bool, key: ec.EllipticCurvePrivateKey) -> Order:
+    """A server certificate for the local names and `host`; `cmc_ra` adds id-kp-cmcRA."""
+    names = [*_LOCAL_NAMES, socket.gethostname() if host in _WILDCARDS else host]
+    purposes = (ExtendedKeyUsageOID.SERVER_AUTH, *([_CMC_RA] if cmc_ra else []))
+    return Order(
+        common_name("localhost"),
+        key.public_key(),
+        x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(names)]),
+        purposes=purposes,
+    )
+
+
+def general_name(name: str) -> x509.GeneralName:
+    with contextlib.suppress(ValueError):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)
+
+
+@dataclass(frozen=True)
+class TlsIdentity:
+    """A key, its certificate and the certificates to send after it."""
+
+    chain: list[x509.Certificate]
+    key: ec.EllipticCurvePrivateKey
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Put the pair into a context, by way of a short-lived private file."""
+        pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        pem += b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(pem)
+            file.flush()
+            context.load_cert_chain(file.name)
+
+
+def own_identity(authority: Authority, host: str, *, cmc_ra: bool) -> TlsIdentity:
+    """The server's ordinary identity, freshly signed by `authority`."""
+    key = new_key()
+    order = order_for_server(host, cmc_ra=cmc_ra, key=key)
+    leaf = authority.issuer.sign(order, now() + _LIFETIME)
+    return TlsIdentity([leaf, *authority.certificates[:-1]], key)
+
+
+def server_context(
+    identity: TlsIdentity,
+    authority: Authority,
+    tls_max: Literal["1.2", "1.3"],
+    *,
+    demand_client: bool = False,
+) -> ssl.SSLContext:
+    """TLS 1.2 or later; asks for a client certificate of `authority`, or demands it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls_max == "1.2":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    anchors = (certificate.public_bytes(Encoding.PEM) for certificate in authority.certificates)
+    context.load_verify_locations(cadata=b"".join(anchors).decode())
+    context.verify_mode = ssl.CERT_REQUIRED if demand_client else ssl.CERT_OPTIONAL
+    identity.load_into(context)
+    return context
+
+
+def client_certificate(request: web.BaseRequest) -> x509.Certificate | None:
+    """The certificate that the client proved to hold in the handshake."""
+    tls = request.get_extra_info("ssl_object")
+    der = tls.getpeercert(binary_form=True) if tls else None
+    return x509.load_der_x509_certificate(der) if der else None
+
+
+def tls_version(request: web.BaseRequest) -> str | None:
+    """`TLSv1.2` or `TLSv1.3`."""
+    tls = request.get_extra_info("ssl_object")
+    version: str | None = tls.version() if tls else None
+    return version

@@ -1,0 +1,111 @@
+"""Answers, and how they reach the client: as good HTTP, or written byte by byte."""
+
+import asyncio
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+CERTIFICATES = "application/pkcs7-mime"
+CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
+CSRATTRS = "application/csrattrs"
+
+
+@dataclass(frozen=True)
+class Script:
+    """Raw bytes that replace a proper response, after which the connection is closed."""
+
+    pieces: Iterable[bytes]
+    drip: bool = False
+    """Pause between two pieces."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer before it is sent. `script` overrides the rest."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+    chunked: bool = False
+    close: bool = False
+    script: Script | None = None
+    reason: str | None = None
+    """Why a request was refused; free of secrets, for the log."""
+
+    def head(self, version: str = "HTTP/1.1", *, length: bool = True) -> bytes:
+        """The status line and headers as bytes, for scripts."""
+        lines = [f"{version} {self.status} {HTTPStatus(self.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        lines += [f"Content-Type: {self.content_type}", "Connection: close"]
+        if length:
+            lines.append(f"Content-Length: {len(self.body)}")
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def response(self, drip_interval: float) -> web.StreamResponse:
+        """What aiohttp sends; a dripping script pauses `drip_interval` seconds."""
+        if self.script is not None:
+            pause = drip_interval if self.script.drip else 0
+            return _ScriptedResponse(self.script.pieces, pause)
+        response = web.Response(status=self.status, body=self.body or None)
+        if self.body or self.status == 200:
+            response.headers["Content-Type"] = self.content_type
+        for name, value in self.headers:
+            response.headers.add(name, value)
+        if self.chunked:
+            response.enable_chunked_encoding()
+        if self.close:
+            response.force_close()
+        return response
+
+
+class Refused(Exception):
+    """The request is not granted; carries the whole answer, with a text that says why."""
+
+    def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(text)
+        self.reply = Reply(status, f"{text}\n".encode(), headers=headers, reason=text)
+
+
+def base64_reply(der: bytes, content_type: str, columns: int) -> Reply:
+    """A base64 body in lines of `columns` characters, or in one if 0 (RFC 8951 3.1)."""
+    headers = (("Content-Transfer-Encoding", "base64"),)
+    return Reply(200, wrap(der, columns), content_type, headers)
+
+
+def wrap(der: bytes, columns: int) -> bytes:
+    text = base64.b64encode(der)
+    if columns == 0:
+        return text
+    starts = range(0, len(text), columns)
+    return b"".join(text[start : start + columns] + b"\r\n" for start in starts)
+
+
+class _ScriptedResponse(web.StreamResponse):
+    """Writes a script to the transport instead of what aiohttp would write."""
+
+    def __init__(self, pieces: Iterable[bytes], pause: float) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._pause = pause
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        transport = request.transport
+        if transport is None:
+            return None
+        for piece in self._pieces:
+            if transport.is_closing():
+                break
+            transport.write(piece)
+            if self._pause:
+                await asyncio.sleep(self._pause)
+        transport.close()
+        return None
+
+    async def write_eof(self, _data: bytes = b"") -> None:
+        self._eof_sent = True
