@@ -1,6 +1,5 @@
 """Who asks: HTTP credentials and TLS client certificates (RFC 7030 3.2.3, 3.3.2)."""
 
-import binascii
 import hmac
 from base64 import b64decode
 
@@ -72,7 +71,7 @@ class Authenticator:
         credentials = self._credentials(authorization, "Basic")
         try:
             user, colon, password = b64decode(credentials, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise self.challenge("the Basic credentials can't be read", set()) from error
         known = self._config.users.get(user, "")
         same = hmac.compare_digest(known.encode(), password.encode())
@@ -113,9 +112,14 @@ class Authenticator:
     def _credentials(
         self, authorization: str | None, scheme: str, faults: set[str] | None = None
     ) -> str:
+        """What follows the scheme in the header. Raises Refused."""
+        faults = faults or set()
         if not authorization:
-            raise self.challenge("authentication is required", faults or set())
+            raise self.challenge("authentication is required", faults)
         given, _, rest = authorization.partition(" ")
         if given.lower() != scheme.lower():
-            raise self.challenge(f"use {scheme} authentication", faults or set())
-        return rest.strip()
+            raise self.challenge(f"use {scheme} authentication", faults)
+        try:
+            return rest.strip().encode("utf-8", "surrogateescape").decode()
+        except UnicodeDecodeError as error:
+            raise self.challenge("the Authorization header is not UTF-8", faults) from error

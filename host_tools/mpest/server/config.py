@@ -65,7 +65,7 @@ class ServerConfig(BaseModel):
     faults: set[Annotated[str, AfterValidator(check_spec)]] = set()
     """Names from `faults.py`, each for every operation or for one: `http-503@simpleenroll`."""
     fault_times: int | None = None
-    """Requests left that get a fault; None means all."""
+    """Requests left that get a fault; None means all. TLS faults don't count."""
     retry_after: int = 2
     """Seconds that the fault http-503 asks for."""
     drip_interval: float = 0.5

@@ -42,9 +42,12 @@ class Pending(_Base):
 
 
 class Database:
-    """`est.db` in the server's directory. Raises CliError if the file is not ours."""
+    """`est.db` in the server's directory. Raises CliError if the file is not ours, OSError if it
+    can't be written.
+    """
 
     def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)
         self._engine = create_engine(f"sqlite:///{path}")
         self._session: sessionmaker[Session] = sessionmaker(self._engine, expire_on_commit=False)
         try:

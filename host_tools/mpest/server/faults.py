@@ -66,6 +66,8 @@ def check_spec(spec: str) -> str:
         raise ValueError(f"unknown fault {name!r}")
     if at and operation not in OPERATIONS:
         raise ValueError(f"unknown operation {operation!r} in fault {spec!r}")
+    if at and name in TLS:
+        raise ValueError(f"{name} strikes before any operation: leave out @{operation}")
     return spec
 
 

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -113,9 +114,9 @@ class EstServer:
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._authority = Authority.open(directory, self.config.chain_length)
+            self._database = Database(directory / "est.db")
         except OSError as error:
             raise CliError(f"can't use {directory}: {error.strerror}", Exit.STORAGE) from error
-        self._database = Database(directory / "est.db")
         try:
             await self._listen()
         except BaseException:
@@ -196,25 +197,36 @@ def _listening_sockets(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for one in sockets:
             one.close()
-        reason = error.strerror or error
+        reason = str(error.strerror).partition(" (")[0]
         raise CliError(f"can't listen on {host} port {port}: {reason}", Exit.NETWORK) from error
     return sockets
 
 
 @contextmanager
 def running_server(config: ServerConfig) -> Iterator[EstServer]:
-    """A server in a thread, for callers without an event loop."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="est-server", daemon=True)
-    thread.start()
-    server = EstServer(config)
-    try:
-        asyncio.run_coroutine_threadsafe(server.__aenter__(), loop).result()
+    """A server in a thread, for callers without an event loop. Raises CliError."""
+    started: Future[tuple[EstServer, Callable[[], object]]] = Future()
+
+    async def serve() -> None:
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with EstServer(config) as server:
+            started.set_result((server, lambda: loop.call_soon_threadsafe(stopped.set)))
+            await stopped.wait()
+
+    def run() -> None:
         try:
-            yield server
-        finally:
-            asyncio.run_coroutine_threadsafe(server.__aexit__(None, None, None), loop).result()
+            asyncio.run(serve())
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=run, name="est-server", daemon=True)
+    thread.start()
+    server, stop = started.result()
+    try:
+        yield server
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        stop()
         thread.join()
-        loop.close()

@@ -1,0 +1,217 @@
+"""`mpest serve`: the test server as a command."""
+
+import asyncio
+import json
+import logging
+import re
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from mpest.exits import CliError
+from mpest.server import faults
+from mpest.server.config import ServerConfig
+from mpest.server.csrattrs import CsrAttrsPolicy
+from mpest.server.runner import EstServer, Event
+
+_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
+
+
+def _lifetime(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
+    match = re.fullmatch(r"([1-9]\d{0,8})([smhd]?)", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a time such as 90d, 12h, 30m or 45s")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> set[str]:
+    if "help" in values:
+        width = max(map(len, faults.DESCRIPTIONS))
+        for name, description in sorted(faults.DESCRIPTIONS.items()):
+            click.echo(f"{name:{width}}  {description}")
+        ctx.exit()
+    return set(values)
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "directory",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the CA lives; made if missing.",
+)
+@click.option("--port", required=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--auth",
+    type=click.Choice(["none", "basic", "digest", "token", "mtls"]),
+    default="none",
+    show_default=True,
+    help="What simpleenroll demands.",
+)
+@click.option("--users", type=click.Path(path_type=Path), help="File of name:password lines.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="File of tokens, one a line.")
+@click.option(
+    "--approve-after",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Answer 202 to each new request for so long.",
+)
+@click.option("--label", help="Serve under /.well-known/est/LABEL/ only.")
+@click.option(
+    "--fault",
+    "fault_specs",
+    multiple=True,
+    metavar="NAME[@OPERATION]",
+    callback=_list_faults,
+    help="Misbehave; may be repeated. --fault help lists the names.",
+)
+@click.option("--fault-times", type=int, metavar="N", help="Only for the next N requests.")
+@click.option("--wrap/--no-wrap", default=True, help="Base64 replies in lines of 64, or in one.")
+@click.option(
+    "--csrattrs",
+    metavar="FILE|default",
+    help="JSON policy for /csrattrs; without it the answer is 204.",
+)
+@click.option(
+    "--lifetime",
+    callback=_lifetime,
+    metavar="TIME",
+    default="90d",
+    show_default=True,
+    help="Of the certificates issued.",
+)
+@click.option("--chain-length", type=click.Choice(["1", "2"]), default="1", show_default=True)
+@click.option("--tls-max", type=click.Choice(["1.2", "1.3"]), default="1.3", show_default=True)
+@click.option("--mtls-probe", is_flag=True, help="Open a second port for certificate holders.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event on stdout.")
+def serve(
+    users: Path | None,
+    token_file: Path | None,
+    fault_specs: set[str],
+    wrap: bool,
+    csrattrs: str | None,
+    chain_length: str,
+    as_json: bool,
+    **settings: object,
+) -> None:
+    """Run a test EST server with its own CA until interrupted.
+
+    Not for production: its CA key lies unencrypted in DIR.
+    """
+    needed = _NEEDS.get(str(settings["auth"]))
+    if (needed == "--users" and not users) or (needed == "--token-file" and not token_file):
+        raise CliError(f"--auth {settings['auth']} needs {needed} FILE")
+    try:
+        config = ServerConfig.model_validate(
+            settings
+            | {
+                "users": _read_users(users) if users else {},
+                "tokens": set(_lines(token_file)) if token_file else set(),
+                "faults": fault_specs,
+                "wrap": 64 if wrap else 0,
+                "csrattrs": _read_policy(csrattrs) if csrattrs else None,
+                "chain_length": int(chain_length),
+            }
+        )
+    except ValidationError as error:
+        raise CliError(_first_error(error)) from None
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    asyncio.run(_run(config, as_json))
+
+
+async def _run(config: ServerConfig, as_json: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def report(event: Event) -> None:
+        try:
+            click.echo(json.dumps(event) if as_json else _line(event), err=not as_json)
+        except BrokenPipeError:
+            stop.set()
+
+    async with EstServer(config, report) as server:
+        if as_json:
+            report(
+                {
+                    "event": "listening",
+                    "url": server.url,
+                    "port": server.port,
+                    "ca": str(server.ca_pem),
+                    "fingerprint": server.fingerprint,
+                    "probe_port": server.probe_port or None,
+                }
+            )
+        click.echo(_welcome(server), err=True)
+        await stop.wait()
+
+
+def _welcome(server: EstServer) -> str:
+    lines = [
+        f"EST server at {server.url}",
+        f"CA certificate {server.ca_pem}",
+        f"SHA-256 {server.fingerprint}",
+    ]
+    if server.probe_port:
+        lines.append(f"certificate probe at https://{server.config.host}:{server.probe_port}/")
+    credentials = {
+        "basic": " --user NAME --password-file FILE",
+        "digest": " --user NAME --password-file FILE",
+        "token": " --token-file FILE",
+    }.get(server.config.auth, "")
+    lines += [
+        "Enrol with:",
+        f"  mpest simulate --url {server.url} --trust {server.ca_pem} --state board{credentials} "
+        "enroll",
+        "Stop with Ctrl-C.",
+    ]
+    return "\n".join(lines)
+
+
+def _line(event: Event) -> str:
+    who = f" as {event['client']}" if event["client"] else ""
+    why = f": {event['reason']}" if event["reason"] else ""
+    return f"{event['method']} {event['path']} {event['status']} {event['tls']}{who}{why}"
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise CliError(f"can't read {path}: {reason}") from error
+
+
+def _read_users(path: Path) -> dict[str, str]:
+    users: dict[str, str] = {}
+    for number, line in enumerate(_lines(path), 1):
+        name, colon, password = line.partition(":")
+        if not colon or not name or not password:
+            raise CliError(f"{path}: entry {number} is not name:password")
+        users[name] = password
+    return users
+
+
+def _read_policy(source: str) -> CsrAttrsPolicy:
+    if source == "default":
+        return CsrAttrsPolicy()
+    try:
+        return CsrAttrsPolicy.model_validate_json("\n".join(_lines(Path(source))))
+    except ValidationError as error:
+        raise CliError(f"{source}: {_first_error(error)}") from None
+
+
+def _first_error(error: ValidationError) -> str:
+    """What is wrong, without the value: it may be a secret."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    if first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
