@@ -111,6 +111,7 @@ def find(name: str, *, fetch: bool = True) -> Program:
     kind = _KINDS[name]
     here = shutil.which(name)
     if here:
+        here = os.path.abspath(here)
         version = _probe(kind, (here,), {})
         if version is not None:
             return Program(name, (here,), {}, version, "PATH")
@@ -132,7 +133,7 @@ def _from_cache(name: str, kind: _Kind, fetch: bool) -> Program:
     argv: tuple[str, ...]
     if name == "qemu-arm":
         argv = (program,)  # linked statically
-    elif arch != native or kind.arch:
+    elif kind.arch:
         argv = (*find("qemu-arm", fetch=fetch).argv, "-L", str(root), program)
     elif name == "pki":
         # It looks for its plugins in /usr/lib/ipsec; under the emulator that is inside the root.

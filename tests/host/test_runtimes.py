@@ -1,0 +1,400 @@
+"""Finding programs on PATH, and fetching Debian's through the real apt."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpest import debian, runtimes
+from mpest.exits import CliError, Exit
+
+CI = os.environ.get("CI") == "true"
+needs_apt = pytest.mark.skipif(
+    not CI and not all(map(shutil.which, ("apt-get", "dpkg", "dpkg-deb"))), reason="needs apt"
+)
+
+
+def installed(name):
+    """The program, or a skip where it isn't to be had; never a skip in CI."""
+    try:
+        return runtimes.find(name)
+    except runtimes.RuntimeMissing as missing:
+        if CI:
+            raise
+        pytest.skip(missing.message)
+
+
+def run(program, *arguments):
+    return subprocess.run(
+        [*program.argv, *arguments],
+        env={**os.environ, **program.env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def bin_path(tmp_path, monkeypatch):
+    """An empty PATH and an empty cache."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("MPEST_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def script(path, body):
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def configure_apt(folder, monkeypatch, sources, deb822=False):
+    """Make apt read these sources instead of the machine's."""
+    folder.mkdir(exist_ok=True)
+    parts = folder / "parts"
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir()
+    (parts / ("test.sources" if deb822 else "test.list")).write_text(sources)
+    config = folder / "apt.conf"
+    config.write_text(f'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "{parts}";\n')
+    monkeypatch.setenv("APT_CONFIG", str(config))
+
+
+# Programs on PATH
+
+
+def test_path_comes_first(bin_path):
+    fake = script(bin_path / "micropython", "echo micropython 1 25 0")
+    assert runtimes.find("micropython", fetch=False) == runtimes.Program(
+        "micropython", (str(fake),), {}, "1.25.0", "PATH"
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "echo micropython 1 22 2",
+        "echo \"ImportError: no module named 'tls'\" >&2; exit 1",
+        "echo cpython 3 11 2",
+        "kill -SEGV $$",
+        "exit 0",
+        "printf '\\377\\376'",
+    ],
+    ids=["old", "no tls", "cpython", "crash", "silent", "not text"],
+)
+def test_unfit_program_is_refused(bin_path, body):
+    fake = script(bin_path / "micropython", body)
+    with pytest.raises(
+        runtimes.RuntimeMissing, match=r"1\.23 or later with a tls module"
+    ) as error:
+        runtimes.find("micropython", fetch=False)
+    assert str(fake) in error.value.message
+    assert error.value.exit_code == Exit.USAGE
+
+
+def test_unrunnable_program_is_refused(bin_path):
+    script(bin_path / "micropython", "").write_bytes(b"\x7fELF nothing")
+    with pytest.raises(runtimes.RuntimeMissing):
+        runtimes.find("micropython", fetch=False)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(0, 9)))
+def test_oldest_version(bin_path, version):
+    script(bin_path / "micropython", f"echo micropython {version[0]} {version[1]} {version[2]}")
+    if version >= (1, 23, 0):
+        found = runtimes.find("micropython", fetch=False)
+        assert found.version == ".".join(map(str, version))
+    else:
+        with pytest.raises(runtimes.RuntimeMissing):
+            runtimes.find("micropython", fetch=False)
+
+
+def test_pki_must_know_est(bin_path):
+    fake = script(
+        bin_path / "pki", "printf 'strongSwan 5.9.8 PKI tool\\n  pki --scep   enroll\\n'"
+    )
+    with pytest.raises(runtimes.RuntimeMissing):
+        runtimes.find("pki", fetch=False)
+    script(fake, "printf 'strongSwan 6.0.1 PKI tool\\n  pki --est     (-E)  enroll\\n'")
+    assert runtimes.find("pki", fetch=False).version == "6.0.1"
+
+
+def test_relative_path(bin_path, monkeypatch):
+    script(bin_path / "estclient", "echo Available EST client options")
+    monkeypatch.chdir(bin_path.parent)
+    monkeypatch.setenv("PATH", "bin")
+    assert runtimes.find("estclient").argv == (str(bin_path / "estclient"),)
+
+
+# Systems without Debian's packages
+
+
+@pytest.mark.parametrize("name", runtimes.names())
+def test_no_apt(bin_path, name):
+    with pytest.raises(runtimes.RuntimeMissing, match="this system has no apt-get") as error:
+        runtimes.find(name)
+    assert "\n" not in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "advice"),
+    [
+        ("darwin", "micropython", "`brew install micropython`"),
+        ("darwin", "estserver", "on Linux where apt has a Debian mirror"),
+        ("linux", "micropython", "`apt install micropython`"),
+        ("linux", "micropython-armhf", "on Linux where apt has a Debian mirror"),
+    ],
+)
+def test_advice(bin_path, monkeypatch, system, name, advice):
+    monkeypatch.setattr(sys, "platform", system)
+    with pytest.raises(runtimes.RuntimeMissing, match=advice):
+        runtimes.find(name)
+
+
+def test_command_goes_on_past_a_missing_program(bin_path):
+    script(bin_path / "estserver", "echo Available EST server options")
+    result = CliRunner().invoke(runtimes.main, ["micropython", "estserver"])
+    assert result.exit_code == Exit.USAGE
+    assert "brew install" in result.stderr or "apt install" in result.stderr
+    assert "missing" in result.stdout
+    assert "PATH" in result.stdout
+
+
+# apt's sources
+
+ONE_LINE = """\
+# deb http://commented/debian trixie main
+deb cdrom:[Debian GNU/Linux 12.0.0 _Bookworm_ - Official amd64 NETINST]/ bookworm main
+deb http://security/debian-security bookworm-security main
+deb [signed-by=/k.gpg] http://vendor/deb stable main
+deb http://vendor/linux/debian bookworm stable
+deb [trusted=yes] http://second/mirror bookworm contrib main
+deb-src http://source/debian trixie main
+deb http://first/debian/ bookworm main contrib
+deb http://first/debian bookworm-updates main
+"""
+DEB822 = """\
+Types: deb deb-src
+URIs: mirror+file:/etc/apt/mirrors/debian.list
+Suites: bookworm bookworm-updates
+Components: main
+
+Types: deb
+URIs: http://disabled/debian
+Suites: trixie
+Components: main
+Enabled: no
+
+Types: deb
+URIs: http://one/debian http://two/pub/debian
+Suites: stable
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ abcd
+ -----END PGP PUBLIC KEY BLOCK-----
+"""
+
+
+@needs_apt
+def test_one_line_sources(tmp_path, monkeypatch):
+    configure_apt(tmp_path / "apt", monkeypatch, ONE_LINE)
+    assert debian.mirrors() == ["http://first/debian", "http://second/mirror"]
+
+
+@needs_apt
+def test_deb822_sources(tmp_path, monkeypatch):
+    configure_apt(tmp_path / "apt", monkeypatch, DEB822, deb822=True)
+    found = debian.mirrors()
+    assert set(found[:2]) == {"http://one/debian", "http://two/pub/debian"}
+    assert found[2:] == ["mirror+file:/etc/apt/mirrors/debian.list"]
+
+
+@needs_apt
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["http://a/debian", "https://b:8080/x/debian", "file:/srv/debian"]),
+            st.sampled_from(["bookworm", "trixie", "sid", "trixie-security", "noble", "nodistro"]),
+            st.sampled_from(["main", "contrib main", "universe", "stable"]),
+            st.booleans(),
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_only_debian_archives_count(tmp_path, monkeypatch, entries, deb822):
+    text = ""
+    expected = set()
+    for uri, suite, components, enabled in entries:
+        if deb822:
+            text += f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {components}\n"
+            text += f"Enabled: {'yes' if enabled else 'no'}\n\n"
+        else:
+            text += f"{'' if enabled else '# '}deb [arch-=armel] {uri} {suite} {components}\n"
+        if enabled and suite in ("bookworm", "trixie", "sid") and "main" in components:
+            expected.add(uri)
+    configure_apt(tmp_path / "apt", monkeypatch, text, deb822)
+    if expected:
+        assert set(debian.mirrors()) == expected
+    else:
+        with pytest.raises(debian.NoDebian):
+            debian.mirrors()
+
+
+@needs_apt
+def test_ubuntu(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPEST_CACHE", str(tmp_path / "cache"))
+    configure_apt(tmp_path / "apt", monkeypatch, "deb http://ubuntu/ubuntu noble main universe\n")
+    with pytest.raises(
+        runtimes.RuntimeMissing, match=r"no Debian mirror.*apt install libest-utils"
+    ):
+        runtimes.find("estserver")
+
+
+@needs_apt
+def test_malformed_sources(tmp_path, monkeypatch):
+    configure_apt(tmp_path / "apt", monkeypatch, "deb what\n")
+    with pytest.raises(CliError, match="apt-get failed: Malformed entry 1"):
+        debian.mirrors()
+
+
+# Fetching
+
+
+@needs_apt
+def test_unreachable_mirror(tmp_path, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("MPEST_CACHE", str(cache))
+    for variable in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    sources = f"deb http://user:secret@127.0.0.1:{port}/debian trixie main\n"
+    configure_apt(tmp_path / "apt", monkeypatch, sources)
+    with pytest.raises(runtimes.RuntimeMissing, match="can't be fetched") as error:
+        runtimes.find("estserver")
+    assert error.value.exit_code == Exit.NETWORK
+    assert "127.0.0.1" in error.value.message
+    assert "secret" not in error.value.message
+    assert "\n" not in error.value.message
+    assert not list(cache.glob("partial")) + list(cache.glob("trixie"))
+
+
+@needs_apt
+def test_unwritable_cache(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MPEST_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(CliError, match="can't be written") as error:
+        debian.fetch("micropython", "amd64")
+    assert error.value.exit_code == Exit.STORAGE
+
+
+@needs_apt
+def test_unsigned_archive_is_refused(tmp_path, monkeypatch):
+    archive = tmp_path / "debian"
+    index = archive / "dists/trixie/main/binary-all"
+    index.mkdir(parents=True)
+    (index / "Packages").write_text("")
+    (archive / "dists/trixie/Release").write_text("Origin: Debian\nCodename: trixie\n")
+    monkeypatch.setenv("MPEST_CACHE", str(tmp_path / "cache"))
+    configure_apt(tmp_path / "apt", monkeypatch, f"deb [trusted=yes] file:{archive} trixie main\n")
+    with pytest.raises(runtimes.RuntimeMissing, match="not signed"):
+        runtimes.find("estserver")
+
+
+@needs_apt
+@pytest.mark.timeout(600)
+def test_fetch(tmp_path, monkeypatch):
+    """One fetch is killed half way, then two ask at once, then the copy is damaged."""
+    cache = tmp_path / "a cache"
+    monkeypatch.setenv("MPEST_CACHE", str(cache))
+    monkeypatch.setattr(shutil, "which", without("micropython", shutil.which))
+    try:
+        debian.mirrors()
+    except debian.NoDebian as error:
+        if CI:
+            raise
+        pytest.skip(error.message)
+    arch = debian.architecture()
+
+    command = [
+        sys.executable,
+        "-c",
+        f"from mpest import debian as d; d.fetch('micropython', {arch!r})",
+    ]
+    killed = subprocess.Popen(command, start_new_session=True)
+    while killed.poll() is None and not (cache / "partial/archives").exists():
+        time.sleep(0.01)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert debian.cached("micropython", arch) is None
+
+    pair = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in pair]
+    if any(process.returncode for process in pair) and not CI:
+        pytest.skip(f"no network: {said[0]}")
+    assert [process.returncode for process in pair] == [0, 0], said
+    assert sum("Fetching" in text for text in said) == 1
+    assert sorted(path.name for path in cache.iterdir()) == ["lists", "lock", "trixie"]
+
+    program = runtimes.find("micropython", fetch=False)
+    assert program.origin == "cache"
+    assert run(program, "-c", "print(6 * 7)").stdout == b"42\n"
+    root = debian.cached("micropython", arch)
+    assert json.loads((root / "packages.json").read_text())["packages"].keys() > {"libc6"}
+
+    Path(program.argv[-1]).write_bytes(b"")
+    with pytest.raises(runtimes.RuntimeMissing, match="doesn't run"):
+        runtimes.find("micropython", fetch=False)
+
+
+def without(hidden, which):
+    return lambda name: None if name == hidden else which(name)
+
+
+# What the other tests run
+
+
+def test_micropython_runs():
+    program = installed("micropython")
+    assert run(program, "-c", "import tls; print(tls.__name__)").stdout == b"tls\n"
+
+
+@pytest.mark.timeout(600)
+def test_armhf_has_32_bits():
+    program = installed("micropython-armhf")
+    code = "import struct, sys; print(struct.calcsize('P'), sys.maxsize)"
+    assert run(program, "-c", code).stdout == b"4 2147483647\n"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["estserver", "estclient"])
+def test_libest_runs(name):
+    assert b"Available EST" in run(installed(name), "-h").stderr
+
+
+@pytest.mark.timeout(600)
+def test_pki_makes_a_key():
+    done = run(installed("pki"), "--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem")
+    assert done.stdout.startswith(b"-----BEGIN EC PRIVATE KEY-----")
+    assert b"failed to load" not in done.stderr
