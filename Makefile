@@ -1,0 +1,61 @@
+# Every target sets up what it needs, in .venv and in the user's cache.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+# CI fails without one of these; anybody else is told how to get it, and the tests skip it.
+RUNTIMES := micropython micropython-armhf estserver estclient pki
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test lint bench size heap emulated fuzz factory-demo clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
+	while IFS='|' read -r target text; do printf '%-15s %s\n' "$$target" "$$text"; done
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "mpest needs Python 3.11 or later; name one: make PYTHON=python3.13 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "$(PYTHON) has no venv; on Debian: apt install python3-venv" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(READY) ## Make .venv and get MicroPython
+	@$(BIN)/python -m mpest.runtimes || [ "$$CI" != true ]
+
+demo: setup ## Enrol a simulated board with a test server
+	@$(BIN)/mpest demo
+
+test: $(READY) ## Run all tests
+	@$(BIN)/python -m mpest.runtimes $(RUNTIMES) || [ "$$CI" != true ]
+	$(BIN)/pytest -n 2
+
+lint: $(READY) ## Check style, types and spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+bench: $(READY) ## Time P-256 on each MicroPython
+	@$(BIN)/python tests/bench.py
+
+size: $(READY) ## Measure each device module compiled
+	@$(BIN)/python tests/size.py
+
+heap: $(READY) ## Find the smallest heap that holds the device modules
+	@$(BIN)/python tests/heap.py
+
+emulated: ## Run on emulated boards
+	@echo "make emulated isn't there yet." >&2; exit 2
+
+fuzz: ## Fuzz the parsers
+	@echo "make fuzz isn't there yet." >&2; exit 2
+
+factory-demo: ## Provision a batch of simulated boards
+	@echo "make factory-demo isn't there yet." >&2; exit 2
+
+clean: ## Remove .venv and all that was built
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
