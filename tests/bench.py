@@ -9,8 +9,9 @@ import statistics
 import subprocess
 import sys
 
-from mpest.runtimes import RuntimeMissing, find
 from report import EST, report
+
+from mpest.runtimes import RuntimeMissing, find
 
 ROUNDS = 15
 COLD_STARTS = 5

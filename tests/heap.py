@@ -9,14 +9,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mpest.runtimes import RuntimeMissing, find
 from report import EST, report
+
+from mpest.runtimes import RuntimeMissing, find
 
 LARGEST = 8 << 20
 STEP = 1 << 10
 # What sys.implementation._mpy >> 10 counts in, as mpy-cross names them.
-ARCHES = " x86 x64 armv6 armv6m armv7m armv7em armv7emsp armv7emdp xtensa xtensawin rv32imc".split(
-    " "
+ARCHES = (
+    *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
+    *("xtensa", "xtensawin", "rv32imc"),
 )
 MODULES = ["est." + path.stem for path in sorted(EST.glob("[!_]*.py"))]
 
