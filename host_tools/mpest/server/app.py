@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
@@ -73,8 +73,6 @@ class EstApp:
 
     def _operation(self, request: web.Request) -> str:
         """The operation that the path names. Raises Refused."""
-        if "Host" not in request.headers and request.version >= HttpVersion11:
-            raise Refused(400, "the Host header is missing")
         label = self._config.label
         base = f"{WELL_KNOWN}/{label}/" if label else f"{WELL_KNOWN}/"
         path = request.path.removeprefix(_DETOUR)

@@ -214,4 +214,4 @@ def _first_error(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return ": ".join([*(str(part) for part in first["loc"]), first["msg"]])

@@ -4,9 +4,10 @@ RFC 7030 4.5.2 as clarified by RFC 8951 3.2. Anything else, an RFC 9908 template
 be given as raw DER.
 """
 
+import binascii
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from mpest.server import der
 
@@ -32,7 +33,16 @@ def _check_oid(dotted: str) -> str:
     return dotted
 
 
+def _decode(text: object) -> bytes:
+    if not isinstance(text, str | bytes):
+        raise ValueError("base64 text expected")
+    return binascii.a2b_base64(
+        "".join(text.split()) if isinstance(text, str) else text, strict_mode=True
+    )
+
+
 Oid = Annotated[str, AfterValidator(_check_oid)]
+Base64 = Annotated[bytes, BeforeValidator(_decode)]
 
 
 class RequestedExtension(BaseModel):
@@ -42,7 +52,7 @@ class RequestedExtension(BaseModel):
 
     oid: Oid
     critical: bool = False
-    value: Base64Bytes
+    value: Base64
     """base64 of the DER inside extnValue."""
 
     def to_der(self) -> bytes:
@@ -62,7 +72,7 @@ class CsrAttrsPolicy(BaseModel):
     extension_request: list[Oid | RequestedExtension] = []
     """OIDs only (RFC 7030 4.5.2), or extensions with their values (RFC 8951 3.2)."""
     digest: Literal["sha256", "sha384", "sha512"] | None = "sha256"
-    raw_der_base64: Base64Bytes | None = None
+    raw_der_base64: Base64 | None = None
     """The whole CsrAttrs; everything else is ignored."""
 
     def to_der(self) -> bytes:

@@ -146,7 +146,7 @@ def _garbage_status_line(_context: Context) -> Reply:
 
 @_in(INSTEAD, "cut-connection", "closes the connection in the middle of the headers")
 def _cut_connection(_context: Context) -> Reply:
-    return Reply(script=Script([b"HTTP/1.1 200 OK\r\nContent-Ty"]))
+    return Reply(script=Script([b"HTTP/1.1 200 OK\r\nContent-Ty"], cut=True))
 
 
 @_in(CERTIFICATE, "wrong-key", "issues the certificate over another key")
@@ -248,18 +248,18 @@ def _http10(reply: Reply) -> Reply:
 
 @_in(DELIVERY, "no-content-length", "marks the end of the body only by closing the connection")
 def _no_content_length(reply: Reply) -> Reply:
-    return replace(reply, script=Script([reply.head("HTTP/1.0", length=False), reply.body]))
+    return replace(reply, script=Script([reply.head(length=False), reply.body]))
 
 
 @_in(DELIVERY, "truncated-body", "closes the connection in the middle of the body")
 def _truncated_body(reply: Reply) -> Reply:
     half = reply.body[: len(reply.body) // 2]
-    return replace(reply, script=Script([reply.head(), half]))
+    return replace(reply, script=Script([reply.head(), half], cut=True))
 
 
 @_in(DELIVERY, "cut-after-headers", "closes the connection between headers and body")
 def _cut_after_headers(reply: Reply) -> Reply:
-    return replace(reply, script=Script([reply.head()]))
+    return replace(reply, script=Script([reply.head()], cut=True))
 
 
 @_in(DELIVERY, "slow-drip", "sends the body byte by byte, with a pause before each")

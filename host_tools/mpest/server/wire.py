@@ -21,6 +21,8 @@ class Script:
     pieces: Iterable[bytes]
     drip: bool = False
     """Pause between two pieces."""
+    cut: bool = False
+    """End without the TLS close_notify, as a lost connection does."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,7 @@ class Reply:
     def response(self, drip_interval: float) -> web.StreamResponse:
         """What aiohttp sends; a dripping script pauses `drip_interval` seconds."""
         if self.script is not None:
-            pause = drip_interval if self.script.drip else 0
-            return _ScriptedResponse(self.script.pieces, pause)
+            return _ScriptedResponse(self.script, drip_interval if self.script.drip else 0)
         response = web.Response(status=self.status, body=self.body or None)
         if self.body or self.status == 200:
             response.headers["Content-Type"] = self.content_type
@@ -88,9 +89,9 @@ def wrap(der: bytes, columns: int) -> bytes:
 class _ScriptedResponse(web.StreamResponse):
     """Writes a script to the transport instead of what aiohttp would write."""
 
-    def __init__(self, pieces: Iterable[bytes], pause: float) -> None:
+    def __init__(self, script: Script, pause: float) -> None:
         super().__init__()
-        self._pieces = pieces
+        self._script = script
         self._pause = pause
         self.force_close()
 
@@ -98,13 +99,16 @@ class _ScriptedResponse(web.StreamResponse):
         transport = request.transport
         if transport is None:
             return None
-        for piece in self._pieces:
+        for piece in self._script.pieces:
             if transport.is_closing():
                 break
             transport.write(piece)
             if self._pause:
                 await asyncio.sleep(self._pause)
-        transport.close()
+        if self._script.cut:
+            transport.abort()
+        else:
+            transport.close()
         return None
 
     async def write_eof(self, _data: bytes = b"") -> None:

@@ -1,0 +1,108 @@
+"""The CA on disk: made once, reopened, and refused when damaged."""
+
+import stat
+import threading
+
+import click
+import pytest
+from cryptography import x509
+from server_client import new_key, pem_of
+
+from mpest.exits import Exit
+from mpest.server import EstServer, ServerConfig, running_server
+
+
+def test_reopening_keeps_the_ca(tmp_path):
+    config = ServerConfig(directory=tmp_path / "deep" / "ca", chain_length=2)
+    with running_server(config) as server:
+        before = server.ca_certificates, server.fingerprint
+        server.new_identity("board-1")
+    with running_server(config) as server:
+        assert (server.ca_certificates, server.fingerprint) == before
+        assert [row.subject for row in server.issued()] == ["CN=board-1"]
+    root = x509.load_pem_x509_certificate(config.directory.joinpath("ca.pem").read_bytes())
+    assert (root.not_valid_after_utc - root.not_valid_before_utc).days > 3650
+
+
+def test_modes(tmp_path):
+    config = ServerConfig(directory=tmp_path / "ca", chain_length=2)
+    with running_server(config):
+        assert stat.S_IMODE(config.directory.stat().st_mode) == 0o700
+        for name in ("ca.key", "issuing.key", "est.db"):
+            assert stat.S_IMODE((config.directory / name).stat().st_mode) == 0o600
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _other_key(path):
+    path.write_bytes(pem_of(new_key()))
+
+
+def _leaf(path):
+    with running_server(ServerConfig(directory=path.parent)) as server:
+        path.write_bytes(server.new_identity("board-1")[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "word"),
+    [
+        ("ca.pem", _cut, "ca.pem is not a CA certificate"),
+        ("ca.pem", lambda path: path.unlink(), "ca.pem is missing"),
+        ("ca.pem", _leaf, "ca.pem is not a CA certificate"),
+        ("ca.key", _cut, "ca.key is not an unencrypted private key"),
+        ("ca.key", lambda path: path.unlink(), "ca.key is missing"),
+        ("ca.key", _other_key, "ca.key does not belong to ca.pem"),
+        ("est.db", _other_key, "est.db is not a database"),
+    ],
+)
+def test_damage_is_named(tmp_path, name, damage, word):
+    config = ServerConfig(directory=tmp_path / "ca")
+    with running_server(config):
+        pass
+    damage(config.directory / name)
+    with pytest.raises(click.ClickException, match=word) as caught, running_server(config):
+        pass
+    assert caught.value.exit_code == Exit.STORAGE
+
+
+def test_lost_root_is_not_replaced(tmp_path):
+    config = ServerConfig(directory=tmp_path / "ca")
+    with running_server(config):
+        pass
+    for name in ("ca.pem", "ca.key"):
+        (config.directory / name).unlink()
+    with pytest.raises(click.ClickException, match=r"ca\.pem is missing"), running_server(config):
+        pass
+
+
+def test_directory_that_is_a_file(tmp_path):
+    (tmp_path / "ca").write_text("")
+    config = ServerConfig(directory=tmp_path / "ca")
+    with pytest.raises(click.ClickException, match="can't use"), running_server(config):
+        pass
+
+
+async def test_port_taken(tmp_path):
+    async with EstServer(ServerConfig(directory=tmp_path / "one")) as server:
+        config = ServerConfig(directory=tmp_path / "two", port=server.port)
+        with pytest.raises(click.ClickException, match="in use") as caught:
+            async with EstServer(config):
+                pass
+        assert caught.value.exit_code == Exit.NETWORK
+
+
+def test_nothing_is_left_running(tmp_path):
+    with running_server(ServerConfig(directory=tmp_path / "ca")):
+        assert any(thread.name == "est-server" for thread in threading.enumerate())
+    assert not any(thread.name == "est-server" for thread in threading.enumerate())
+
+
+def test_serials_differ_and_are_positive(tmp_path):
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        for number in range(5):
+            server.new_identity(f"board-{number}")
+        serials = {int(row.serial, 16) for row in server.issued()}
+    assert len(serials) == 5
+    assert all(0 < serial < 1 << 159 for serial in serials)

@@ -1,0 +1,148 @@
+"""`mpest serve` as people and scripts start it."""
+
+import json
+import signal
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from click.testing import CliRunner
+from server_client import write
+
+from mpest.cli import main
+from mpest.server.faults import DESCRIPTIONS
+
+MPEST = [sys.executable, "-c", "from mpest.cli import main; main()", "serve"]
+
+
+@contextmanager
+def serving(*arguments):
+    """A process, and its first event; stopped by SIGTERM."""
+    process = subprocess.Popen(
+        [*MPEST, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_events_and_a_clean_end(tmp_path, number):
+    directory = tmp_path / "ca"
+    with serving("--dir", directory, "--port", "0", "--json") as (process, first):
+        assert first["event"] == "listening"
+        assert first["ca"] == str(directory / "ca.pem")
+        assert first["url"] == f"https://127.0.0.1:{first['port']}/.well-known/est"
+        assert len(bytes.fromhex(first["fingerprint"])) == 32
+        context = ssl.create_default_context(cafile=first["ca"])
+        with urllib.request.urlopen(f"{first['url']}/cacerts", context=context) as answer:
+            size = len(answer.read())
+        event = json.loads(process.stdout.readline())
+        assert event == {
+            "event": "request",
+            "method": "GET",
+            "path": "/.well-known/est/cacerts",
+            "status": 200,
+            "reason": None,
+            "tls": "TLSv1.3",
+            "resumed": False,
+            "client": None,
+            "authorization": False,
+            "bytes_in": 0,
+            "bytes_out": size,
+        }
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        people = process.stderr.read()
+    assert first["fingerprint"] in people
+    assert f"mpest simulate --url {first['url']} --trust {first['ca']}" in people
+
+
+def test_all_options_together(tmp_path):
+    users = write(tmp_path / "users", "ann:se:cret\n\nbob:other\n")
+    policy = write(tmp_path / "policy.json", '{"key": "P-384", "digest": "sha384"}')
+    options = ["--json", "--port", "0", "--auth", "digest", "--host", "localhost"]
+    options += ["--approve-after", "1.5", "--label", "acme", "--fault", "http-503@cacerts"]
+    options += ["--fault", "close", "--fault-times", "1", "--no-wrap", "--lifetime", "12h"]
+    options += ["--chain-length", "2", "--tls-max", "1.2", "--mtls-probe"]
+    files = ["--dir", tmp_path / "ca", "--users", users, "--csrattrs", policy]
+    with serving(*options, *files) as (process, first):
+        assert first["url"].endswith("/.well-known/est/acme")
+        assert first["probe_port"]
+        context = ssl.create_default_context(cafile=first["ca"])
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{first['url']}/cacerts", context=context)
+        caught.value.close()
+        assert caught.value.code == 503
+        with urllib.request.urlopen(f"{first['url']}/cacerts", context=context) as answer:
+            assert b"\n" not in answer.read()
+        with urllib.request.urlopen(f"{first['url']}/csrattrs", context=context) as answer:
+            assert answer.status == 200
+        assert json.loads(process.stdout.readline())["tls"] == "TLSv1.2"
+        process.terminate()
+        assert process.wait(10) == 0
+        assert "se:cret" not in process.stderr.read()
+
+
+def test_port_taken(tmp_path):
+    with serving("--dir", tmp_path / "one", "--port", "0", "--json") as (_, first):
+        done = subprocess.run(
+            [*MPEST, "--dir", tmp_path / "two", "--port", str(first["port"])],
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 6
+    port = first["port"]
+    assert done.stderr == f"Error: can't listen on 127.0.0.1 port {port}: Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["--fault", "nonsense"], 2, "unknown fault 'nonsense'"),
+        (["--fault", "close@lunch"], 2, "unknown operation 'lunch' in fault 'close@lunch'"),
+        (["--fault", "tls-expired@cacerts"], 2, "leave out @cacerts"),
+        (["--auth", "basic"], 2, "--auth basic needs --users FILE"),
+        (["--auth", "token"], 2, "--auth token needs --token-file FILE"),
+        (["--auth", "basic", "--users", "missing"], 2, "can't read missing: No such file"),
+        (["--users", "bad-users"], 2, "bad-users: entry 2 is not name:password"),
+        (["--csrattrs", "bad-policy"], 2, "bad-policy: key: Input should be"),
+        (["--csrattrs", "bad-users"], 2, "bad-users: Invalid JSON"),
+        (["--label", "a/b"], 2, "label: "),
+        (["--dir", "bad-users/ca"], 7, "can't use bad-users/ca: Not a directory"),
+        (["--dir", "bad-ca"], 7, "ca.pem is missing"),
+    ],
+)
+def test_wrong_use_is_one_line_and_a_code(tmp_path, monkeypatch, arguments, code, line):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "bad-users", "ann:secret\nsecret2\n")
+    write(tmp_path / "bad-policy", '{"key": "P-1"}')
+    (tmp_path / "bad-ca").mkdir()
+    write(tmp_path / "bad-ca" / "ca.key", "junk")
+    done = CliRunner().invoke(main, ["serve", "--dir", "ca", "--port", "0", *arguments])
+    assert done.exit_code == code
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--lifetime", "soon"], ["--port", "99999"], ["--auth", "magic"], ["--wat"]]
+)
+def test_wrong_options_are_code_2(tmp_path, arguments):
+    done = CliRunner().invoke(main, ["serve", "--dir", "ca", "--port", "0", *arguments])
+    assert done.exit_code == 2
+
+
+def test_fault_help_lists_every_fault():
+    done = CliRunner().invoke(main, ["serve", "--dir", "x", "--port", "0", "--fault", "help"])
+    assert done.exit_code == 0
+    assert [line.split()[0] for line in done.stdout.splitlines()] == sorted(DESCRIPTIONS)

@@ -1,0 +1,377 @@
+"""Every fault does what its description says."""
+
+import asyncio
+import base64
+import ssl
+import time
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from pydantic import ValidationError
+from server_client import (
+    certificates,
+    connect,
+    digest_answer,
+    enroll,
+    exchange,
+    get,
+    make_csr,
+    server_certificate,
+    tls_context,
+)
+
+from mpest.server import EstServer, ServerConfig
+from mpest.server.ca import now
+from mpest.server.faults import DESCRIPTIONS
+
+PATH = "/.well-known/est/simpleenroll"
+TESTED = set()
+
+
+def fault(*names):
+    TESTED.update(names)
+    return pytest.mark.parametrize("name", names)
+
+
+@pytest.fixture
+async def server(tmp_path, request):
+    async with EstServer(ServerConfig(directory=tmp_path / "ca")) as running:
+        if "name" in request.fixturenames:
+            running.config.faults = {request.getfixturevalue("name")}
+        yield running
+
+
+async def raw(server):
+    head, _, body = (await exchange(server, get("cacerts"))).partition(b"\r\n\r\n")
+    return head.decode(), body
+
+
+async def issued(server, csr):
+    async with connect(server) as session:
+        status, text, _ = await enroll(session, csr)
+    assert status == 200
+    return certificates(text)
+
+
+@fault("http-404", "http-500", "http-503")
+async def test_status(server, name):
+    async with connect(server) as session:
+        for operation in ("cacerts", "csrattrs"):
+            async with session.get(operation) as answer:
+                assert answer.status == int(name[-3:])
+                assert ("Retry-After" in answer.headers) == (name == "http-503")
+        assert (await enroll(session, make_csr()))[0] == int(name[-3:])
+        assert server.events[-1]["status"] == int(name[-3:])
+    assert server.issued() == []
+
+
+@fault("401-forever", "401-wrong-scheme")
+async def test_401(server, name):
+    for server.config.auth, scheme in (("none", "Basic"), ("digest", "Digest")):
+        async with connect(server) as session:
+            status, _, headers = await enroll(session, make_csr(), Authorization="Basic YTpi")
+        assert status == 401
+        found = headers["WWW-Authenticate"]
+        assert found.startswith("Negotiate" if name == "401-wrong-scheme" else scheme)
+
+
+@fault("redirect-same-origin")
+async def test_redirect_that_works(server, name):
+    async with connect(server) as session:
+        async with session.get("cacerts", allow_redirects=False) as answer:
+            assert answer.status == 302
+            target = answer.headers["Location"]
+            assert target.startswith("/")
+        async with session.get(server.origin + target, allow_redirects=False) as answer:
+            assert set(certificates(await answer.read())) == set(server.ca_certificates)
+
+
+@fault("redirect-elsewhere")
+async def test_redirect_to_another_host(server, name):
+    async with connect(server) as session:
+        async with session.get("cacerts", allow_redirects=False) as answer:
+            target = answer.headers["Location"]
+        assert target.startswith(f"https://localhost:{server.port}/")
+        async with session.get(target, allow_redirects=False) as answer:
+            assert answer.status == 200
+    assert server.events[-1]["path"].startswith("/detour/")
+
+
+@fault("redirect-http")
+async def test_redirect_to_plain_http(server, name):
+    head, _ = await raw(server)
+    assert "Location: http://localhost/" in head
+
+
+@fault("redirect-loop")
+async def test_redirect_in_a_circle(server, name):
+    async with connect(server) as session:
+        with pytest.raises(aiohttp.TooManyRedirects):
+            await session.get("cacerts")
+
+
+@fault("garbage-status-line")
+async def test_garbage(server, name):
+    assert not (await exchange(server, get("cacerts"))).startswith(b"HTTP/")
+
+
+@fault("cut-connection")
+async def test_cut_in_the_headers(server, name):
+    answer = await exchange(server, get("cacerts"))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"\r\n\r\n" not in answer
+
+
+@fault("cut-after-headers", "truncated-body")
+async def test_body_shorter_than_promised(server, name):
+    head, body = await raw(server)
+    promised = int(head.partition("Content-Length: ")[2].split()[0])
+    assert len(body) == (0 if name == "cut-after-headers" else promised // 2)
+    assert promised > 100
+
+
+@fault("no-content-length")
+async def test_body_ended_by_closing(server, name):
+    head, body = await raw(server)
+    assert "Content-Length" not in head
+    assert "Transfer-Encoding: chunked" not in head
+    assert certificates(body)
+
+
+@fault("http10")
+async def test_http_1_0(server, name):
+    head, body = await raw(server)
+    assert head.startswith("HTTP/1.0 200 OK")
+    assert certificates(body)
+
+
+@fault("chunked")
+async def test_chunked(server, name):
+    head, _ = await raw(server)
+    assert "Transfer-Encoding: chunked" in head
+    async with connect(server) as session:
+        assert (await enroll(session, make_csr()))[0] == 200
+
+
+@fault("close")
+async def test_close(server, name):
+    async with connect(server) as session:
+        for _ in range(2):
+            async with session.get("cacerts") as answer:
+                assert answer.headers["Connection"] == "close"
+    assert server.handshakes == 2
+
+
+@fault("slow-drip")
+async def test_drip(server, name):
+    server.config.drip_interval = 0.02
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.port, ssl=tls_context(server)
+    )
+    writer.write(get("cacerts"))
+    await reader.readuntil(b"\r\n\r\n")
+    start = time.monotonic()
+    await reader.readexactly(5)
+    assert time.monotonic() - start > 0.06
+    writer.close()
+
+
+@fault("giant-header", "many-headers")
+async def test_headers(server, name):
+    head, body = await raw(server)
+    assert len(head.splitlines()) > 500 or len(head) > 65536
+    assert certificates(body)
+
+
+@fault("bad-base64")
+async def test_bad_base64(server, name):
+    _, body = await raw(server)
+    with pytest.raises(ValueError):
+        base64.b64decode(body.replace(b"\r\n", b""), validate=True)
+
+
+@fault("raw-der")
+async def test_raw_der(server, name):
+    head, body = await raw(server)
+    assert "Content-Transfer-Encoding: binary" in head
+    assert certificates(base64.b64encode(body))
+
+
+@fault("pem-body")
+async def test_pem(server, name):
+    _, body = await raw(server)
+    assert body.startswith(b"-----BEGIN PKCS7-----\n")
+    assert certificates(b"".join(body.splitlines()[1:-1]))
+
+
+@fault("empty-body")
+async def test_empty(server, name):
+    head, body = await raw(server)
+    assert "200 OK" in head
+    assert body == b""
+
+
+@fault("huge-body")
+async def test_huge(server, name):
+    _, body = await raw(server)
+    assert len(body) == 4 * 1024 * 1024
+
+
+@fault("wrong-content-type")
+async def test_content_type(server, name):
+    head, _ = await raw(server)
+    assert "Content-Type: text/html" in head
+
+
+@fault("wrong-key")
+async def test_wrong_key(server, name):
+    csr = make_csr()
+    (leaf,) = await issued(server, csr)
+    assert leaf.public_key() != csr.public_key()
+    assert leaf.subject == csr.subject
+    leaf.verify_directly_issued_by(server.ca_certificates[0])
+
+
+@fault("wrong-ca")
+async def test_wrong_ca(server, name):
+    csr = make_csr()
+    (leaf,) = await issued(server, csr)
+    assert leaf.public_key() == csr.public_key()
+    with pytest.raises((ValueError, InvalidSignature)):
+        leaf.verify_directly_issued_by(server.ca_certificates[0])
+
+
+@fault("expired-cert")
+async def test_expired(server, name):
+    (leaf,) = await issued(server, make_csr())
+    assert leaf.not_valid_before_utc < leaf.not_valid_after_utc < now()
+    leaf.verify_directly_issued_by(server.ca_certificates[0])
+
+
+@fault("ca-cert-instead")
+async def test_ca_instead(server, name):
+    assert await issued(server, make_csr()) == server.ca_certificates
+
+
+@fault("no-certs")
+async def test_no_certificates(server, name):
+    async with connect(server) as session:
+        status, text, _ = await enroll(session, make_csr())
+    assert status == 200
+    assert len(base64.b64decode(text)) < 60
+
+
+@fault("extra-certs")
+async def test_strangers_come_first(server, name):
+    csr = make_csr()
+    bag = await issued(server, csr)
+    assert [one.public_key() == csr.public_key() for one in bag] == [False, False, True]
+
+
+@fault("reverse-order")
+async def test_root_comes_first(server, name):
+    csr = make_csr()
+    bag = await issued(server, csr)
+    assert bag[0] == server.ca_certificates[-1]
+    assert bag[-1].public_key() == csr.public_key()
+
+
+@fault("digest-no-qop")
+async def test_digest_without_qop(server, name):
+    server.config.auth = "digest"
+    server.add_user("ann", "pw")
+    async with connect(server) as session:
+        offer = (await enroll(session, make_csr()))[2]["WWW-Authenticate"]
+        assert "qop" not in offer
+        answer = digest_answer(offer, "ann", "pw", uri=PATH)
+        assert (await enroll(session, make_csr(), Authorization=answer))[0] == 200
+        answer = digest_answer(offer, "ann", "wrong", uri=PATH)
+        assert (await enroll(session, make_csr(), Authorization=answer))[0] == 401
+
+
+@fault("digest-unknown-algorithm")
+async def test_digest_with_an_unknown_algorithm(server, name):
+    server.config.auth = "digest"
+    server.add_user("ann", "pw")
+    async with connect(server) as session:
+        offers = (await enroll(session, make_csr()))[2].getall("WWW-Authenticate")
+        assert len(offers) == 1
+        assert "SHA" not in offers[0]
+        for algorithm in ("MD5", "WHIRLPOOL"):
+            answer = digest_answer(offers[0], "ann", "pw", uri=PATH, algorithm=algorithm)
+            assert (await enroll(session, make_csr(), Authorization=answer))[0] == 401
+
+
+@fault(
+    "tls-wrong-ca",
+    "tls-wrong-name",
+    "tls-expired",
+    "tls-not-yet-valid",
+    "tls-self-signed",
+    "tls-client-only",
+)
+async def test_tls_fault_stops_the_handshake(server, name):
+    with pytest.raises(ssl.SSLCertVerificationError) as caught:
+        await exchange(server, get("cacerts"))
+    words = {
+        "tls-wrong-ca": "local issuer",
+        "tls-wrong-name": "IP address mismatch",
+        "tls-expired": "expired",
+        "tls-not-yet-valid": "not yet valid",
+        "tls-self-signed": "self-signed",
+        "tls-client-only": "purpose",
+    }
+    assert words[name] in str(caught.value)
+    assert server.events == []
+    server.config.faults = set()
+    assert (await raw(server))[0].startswith("HTTP/1.1 200")
+
+
+async def test_wrong_name_may_still_be_a_cmc_ra(tmp_path):
+    config = ServerConfig(directory=tmp_path / "ca", cmc_ra=True, faults={"tls-wrong-name"})
+    async with EstServer(config) as server:
+        leaf = await server_certificate(server)
+    extensions = leaf.extensions
+    san = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert san.get_values_for_type(x509.DNSName) == ["elsewhere.example"]
+    purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert "1.3.6.1.5.5.7.3.28" in {oid.dotted_string for oid in purposes}
+
+
+async def test_fault_for_one_operation(server):
+    server.config.faults = {"http-500@simpleenroll"}
+    async with connect(server) as session:
+        async with session.get("cacerts") as answer:
+            assert answer.status == 200
+        assert (await enroll(session, make_csr()))[0] == 500
+
+
+async def test_fault_for_some_requests(server):
+    server.config.faults = {"http-503"}
+    server.config.fault_times = 2
+    async with connect(server) as session:
+        statuses = [(await enroll(session, make_csr()))[0] for _ in range(4)]
+    assert statuses == [503, 503, 200, 200]
+
+
+async def test_body_faults_spare_refusals(server):
+    server.config.auth = "basic"
+    server.config.faults = {"empty-body", "raw-der", "wrong-content-type"}
+    async with connect(server) as session:
+        status, text, headers = await enroll(session, make_csr())
+    assert status == 401
+    assert text == "authentication is required\n"
+    assert headers["Content-Type"].startswith("text/plain")
+
+
+def test_unknown_faults_are_refused(tmp_path):
+    config = ServerConfig(directory=tmp_path)
+    for spec in ("nonsense", "close@lunch", "tls-expired@cacerts"):
+        with pytest.raises(ValidationError):
+            config.faults = {spec}
+
+
+def test_every_fault_is_tested():
+    assert set(DESCRIPTIONS) == TESTED
