@@ -53,6 +53,15 @@ def bin_path(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture
+def off_path(monkeypatch):
+    """PATH as it is, but for the programs that are looked for."""
+    which = shutil.which
+    monkeypatch.setattr(
+        shutil, "which", lambda name: None if name in runtimes.names() else which(name)
+    )
+
+
 def script(path, body):
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
@@ -261,7 +270,7 @@ def test_only_debian_archives_count(tmp_path, monkeypatch, entries, deb822):
 
 
 @needs_apt
-def test_ubuntu(tmp_path, monkeypatch):
+def test_ubuntu(tmp_path, monkeypatch, off_path):
     monkeypatch.setenv("MPEST_CACHE", str(tmp_path / "cache"))
     configure_apt(tmp_path / "apt", monkeypatch, "deb http://ubuntu/ubuntu noble main universe\n")
     with pytest.raises(
@@ -281,7 +290,7 @@ def test_malformed_sources(tmp_path, monkeypatch):
 
 
 @needs_apt
-def test_unreachable_mirror(tmp_path, monkeypatch):
+def test_unreachable_mirror(tmp_path, monkeypatch, off_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -310,7 +319,7 @@ def test_unwritable_cache(tmp_path, monkeypatch):
 
 
 @needs_apt
-def test_unsigned_archive_is_refused(tmp_path, monkeypatch):
+def test_unsigned_archive_is_refused(tmp_path, monkeypatch, off_path):
     archive = tmp_path / "debian"
     index = archive / "dists/trixie/main/binary-all"
     index.mkdir(parents=True)
@@ -324,11 +333,10 @@ def test_unsigned_archive_is_refused(tmp_path, monkeypatch):
 
 @needs_apt
 @pytest.mark.timeout(600)
-def test_fetch(tmp_path, monkeypatch):
+def test_fetch(tmp_path, monkeypatch, off_path):
     """One fetch is killed half way, then two ask at once, then the copy is damaged."""
     cache = tmp_path / "a cache"
     monkeypatch.setenv("MPEST_CACHE", str(cache))
-    monkeypatch.setattr(shutil, "which", without("micropython", shutil.which))
     try:
         debian.mirrors()
     except debian.NoDebian as error:
@@ -366,10 +374,6 @@ def test_fetch(tmp_path, monkeypatch):
     Path(program.argv[-1]).write_bytes(b"")
     with pytest.raises(runtimes.RuntimeMissing, match="doesn't run"):
         runtimes.find("micropython", fetch=False)
-
-
-def without(hidden, which):
-    return lambda name: None if name == hidden else which(name)
 
 
 # What the other tests run
