@@ -225,6 +225,24 @@ async def test_content_type(server, name):
     assert "Content-Type: text/html" in head
 
 
+@fault("http-201")
+async def test_201(server, name):
+    csr = make_csr()
+    async with connect(server) as session:
+        status, text, _ = await enroll(session, csr)
+    assert status == 201
+    assert certificates(text)[0].public_key() == csr.public_key()
+
+
+@fault("no-retry-after")
+async def test_202_without_retry_after(server, name):
+    server.config.approve_after = 60
+    async with connect(server) as session:
+        status, _, headers = await enroll(session, make_csr())
+    assert status == 202
+    assert "Retry-After" not in headers
+
+
 @fault("wrong-key")
 async def test_wrong_key(server, name):
     csr = make_csr()

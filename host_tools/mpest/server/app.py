@@ -89,19 +89,19 @@ class EstApp:
     def _faulty(self, request: web.Request, operation: str, body: bytes) -> Reply:
         active = self._take_faults(operation)
         on_detour = request.path.startswith(_DETOUR)
-        for name in sorted(active & faults.INSTEAD.keys()):
-            redirects = name.startswith("redirect-") and name != "redirect-loop"
-            if not (redirects and on_detour):
-                return faults.INSTEAD[name](self._context(request, active))
+        for instead in faults.pick(
+            faults.INSTEAD, active - (faults.DETOURS if on_detour else set())
+        ):
+            return instead(self._context(request, active))
         try:
             reply = self._answer(request, operation, body, active)
         except Refused as refused:
             reply = refused.reply
         if reply.status == 200:
-            for name in sorted(active & faults.BODY.keys()):
-                reply = faults.BODY[name](reply)
-        for name in sorted(active & faults.DELIVERY.keys()):
-            reply = faults.DELIVERY[name](reply)
+            for spoil in faults.pick(faults.BODY, active):
+                reply = spoil(reply)
+        for deliver in faults.pick(faults.DELIVERY, active):
+            reply = deliver(reply)
         return reply
 
     def _take_faults(self, operation: str) -> set[str]:
@@ -145,8 +145,9 @@ class EstApp:
         self, request: web.Request, operation: str, body: bytes, active: set[str]
     ) -> Reply:
         client = client_certificate(request)
-        if operation == "simplereenroll":
-            principal = self._auth.by_certificate(client).subject.rfc4514_string()
+        renewed = self._auth.by_certificate(client) if operation == "simplereenroll" else None
+        if renewed is not None:
+            principal = renewed.subject.rfc4514_string()
         else:
             principal = self._auth.principal(
                 request.headers.get("Authorization"),
@@ -161,8 +162,8 @@ class EstApp:
         order = check_csr(csr)
         secret = challenge_password(csr)
         check_challenge(secret, self._config.challenge_password)
-        if operation == "simplereenroll" and client is not None:
-            check_same_names(order, client)
+        if renewed is not None:
+            check_same_names(order, renewed)
         waiting = self._waiting(csr, principal)
         if waiting is not None:
             return waiting
@@ -188,8 +189,8 @@ class EstApp:
 
     def _issue(self, order: Order, secret: str | None, active: set[str]) -> x509.Certificate:
         end = now() + self._config.lifetime
-        for name in sorted(active & faults.CERTIFICATE.keys()):
-            return faults.CERTIFICATE[name](self._authority, order, end)
+        for issue in faults.pick(faults.CERTIFICATE, active):
+            return issue(self._authority, order, end)
         certificate = self._authority.issuer.sign(order, end)
         self._database.record(certificate, secret)
         return certificate
@@ -198,14 +199,16 @@ class EstApp:
         self, certificates: list[x509.Certificate], content_type: str, active: set[str]
     ) -> Reply:
         der = pkcs7.serialize_certificates(certificates, Encoding.DER)
-        for name in sorted(active & faults.PACKAGE.keys()):
-            der = faults.PACKAGE[name](self._authority, certificates)
+        for pack in faults.pick(faults.PACKAGE, active):
+            der = pack(self._authority, certificates)
         return base64_reply(der, content_type, self._config.wrap)
 
 
 def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:
-    """The event of one request; holds no secret."""
-    tls = request.get_extra_info("ssl_object")
+    """The event of one request; holds no secret. `bytes_in` and `bytes_out` count the bodies,
+    as they would be without a fault on the way. `client` is the certificate's subject.
+    """
+    tls = request.get_extra_info("ssl_object")  # None once the client has gone
     client = client_certificate(request)
     return {
         "event": "request",
@@ -213,8 +216,8 @@ def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any
         "path": request.path,
         "status": reply.status,
         "reason": reply.reason,
-        "tls": tls.version(),
-        "resumed": tls.session_reused,
+        "tls": tls.version() if tls else None,
+        "resumed": bool(tls and tls.session_reused),
         "client": client.subject.rfc4514_string() if client else None,
         "authorization": "Authorization" in request.headers,
         "bytes_in": bytes_in,

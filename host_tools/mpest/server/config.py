@@ -22,7 +22,7 @@ class ServerConfig(BaseModel):
     equivalent, so nothing about users is written to disk.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     directory: Path
     host: str = "127.0.0.1"

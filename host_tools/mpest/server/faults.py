@@ -33,7 +33,7 @@ class Context:
     authority: str
     """`host:port` as the client addressed it."""
     detour: str
-    """Another path for the same operation, where only redirect-loop strikes."""
+    """Another path for the same operation, where the faults in DETOURS don't strike."""
     retry_after: int
     challenge: Callable[[str], Refused]
 
@@ -58,6 +58,9 @@ BODY: dict[str, _Change] = {}
 DELIVERY: dict[str, _Change] = {}
 TLS: dict[str, _Tls] = {}
 
+DETOURS = {"redirect-same-origin", "redirect-elsewhere", "redirect-http"}
+"""These send the client to a path where its request works."""
+
 
 def check_spec(spec: str) -> str:
     """Return `spec`, a fault `NAME` or `NAME@OPERATION`. Raises ValueError."""
@@ -75,6 +78,11 @@ def names_for(specs: Iterable[str], operation: str) -> set[str]:
     """The fault names among `specs` that apply to `operation`."""
     parts = [spec.partition("@") for spec in specs]
     return {name for name, _, where in parts if where in ("", operation)}
+
+
+def pick(table: dict[str, _Function], active: set[str]) -> list[_Function]:
+    """The functions of the active faults in `table`, in the order of their names."""
+    return [table[name] for name in sorted(active & table.keys())]
 
 
 def _in(
@@ -218,6 +226,17 @@ def _huge_body(reply: Reply) -> Reply:
 @_in(BODY, "wrong-content-type", "calls the body text/html")
 def _wrong_content_type(reply: Reply) -> Reply:
     return replace(reply, content_type="text/html")
+
+
+@_in(BODY, "http-201", "answers 201 where 200 is usual")
+def _http_201(reply: Reply) -> Reply:
+    return replace(reply, status=201)
+
+
+@_in(DELIVERY, "no-retry-after", "leaves Retry-After out of every answer")
+def _no_retry_after(reply: Reply) -> Reply:
+    headers = tuple(header for header in reply.headers if header[0] != "Retry-After")
+    return replace(reply, headers=headers)
 
 
 @_in(DELIVERY, "giant-header", "adds one header of 64 KiB")

@@ -1,6 +1,7 @@
 """Starts and stops a server: in the caller's event loop, or in a thread of its own."""
 
 import asyncio
+import errno
 import hashlib
 import socket
 import ssl
@@ -34,6 +35,7 @@ from mpest.server.wire import Reply
 
 Event = dict[str, Any]
 _MAX_EVENTS = 10_000  # the oldest go first, so that a long run does not fill the memory
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # IPv6 may be switched off
 _STOP_SECONDS = 1.0  # for answers under way when the server stops
 
 
@@ -58,7 +60,6 @@ class EstServer:
         self.probe_port = 0
         self._on_event = on_event
         self._runners: list[web.AppRunner] = []
-        self._contexts: dict[str, ssl.SSLContext] = {}
 
     @property
     def origin(self) -> str:
@@ -163,17 +164,12 @@ class EstServer:
     ) -> None:
         """Called at each ClientHello; a TLS fault swaps the certificate."""
         self.handshakes += 1
-        for fault in sorted(self.config.faults & faults.TLS.keys()):
-            tls.context = self._faulty_context(fault)
-
-    def _faulty_context(self, fault: str) -> ssl.SSLContext:
-        if fault not in self._contexts:
+        for fault in faults.pick(faults.TLS, self.config.faults):
             key = new_key()
             order = order_for_server(self.config.host, cmc_ra=self.config.cmc_ra, key=key)
-            leaf = faults.TLS[fault](self._authority, order, key)
+            leaf = fault(self._authority, order, key)
             identity = TlsIdentity([leaf, *self._authority.certificates[:-1]], key)
-            self._contexts[fault] = server_context(identity, self._authority, self.config.tls_max)
-        return self._contexts[fault]
+            tls.context = server_context(identity, self._authority, self.config.tls_max)
 
     def _record(self, request: web.Request, reply: Reply, bytes_in: int) -> None:
         event = describe(request, reply, bytes_in)
@@ -193,7 +189,11 @@ def _listening_sockets(host: str, port: int) -> list[socket.socket]:
         for family, *_, address in dict.fromkeys(found):
             if sockets:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            sockets.append(socket.create_server(address, family=family))
+            try:
+                sockets.append(socket.create_server(address, family=family))
+            except OSError as error:
+                if not sockets or error.errno not in _NO_SUCH_ADDRESS:
+                    raise
     except OSError as error:
         for one in sockets:
             one.close()

@@ -90,10 +90,3 @@ def client_certificate(request: web.BaseRequest) -> x509.Certificate | None:
     tls = request.get_extra_info("ssl_object")
     der = tls.getpeercert(binary_form=True) if tls else None
     return x509.load_der_x509_certificate(der) if der else None
-
-
-def tls_version(request: web.BaseRequest) -> str | None:
-    """`TLSv1.2` or `TLSv1.3`."""
-    tls = request.get_extra_info("ssl_object")
-    version: str | None = tls.version() if tls else None
-    return version
