@@ -281,6 +281,7 @@ async def test_no_certificates(server, name):
     assert len(base64.b64decode(text)) < 60
 
 
+@pytest.mark.filterwarnings("ignore:PKCS#7 certificates could not")
 @fault("extra-certs")
 async def test_strangers_come_first(server, name):
     csr = make_csr()
@@ -288,6 +289,7 @@ async def test_strangers_come_first(server, name):
     assert [one.public_key() == csr.public_key() for one in bag] == [False, False, True]
 
 
+@pytest.mark.filterwarnings("ignore:PKCS#7 certificates could not")
 @fault("reverse-order")
 async def test_root_comes_first(server, name):
     csr = make_csr()
