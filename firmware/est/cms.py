@@ -1,0 +1,43 @@
+"""CMS (RFC 5652): the certs-only SignedData in which EST sends certificates (RFC 7030 4.1.3)."""
+
+from micropython import const
+
+from est import der
+from est.x509 import Certificate
+
+# CA bundles of real servers hold up to about ten.
+_MAX_CERTIFICATES = const(24)
+
+_SIGNED_DATA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+
+
+def certificates(data):
+    """List of the Certificates in certs-only SignedData `data`, in the order they stand.
+
+    The rest (version, digests, content, CRLs, signers) may hold anything: certificates vouch for
+    themselves. Raises DerError.
+    """
+    whole = der.Reader(data)
+    info = whole.enter()
+    whole.end()
+    if info.oid() != _SIGNED_DATA:
+        raise der.DerError("PKCS#7: not SignedData")
+    content = info.enter(0xA0)
+    info.end()
+    signed = content.enter()
+    content.end()
+    signed.integer()
+    signed.skip(der.SET)
+    signed.skip(der.SEQUENCE)
+    found = []
+    listed = signed.optional(0xA0)
+    while listed and listed.more():
+        if len(found) == _MAX_CERTIFICATES:
+            raise der.DerError("PKCS#7: too many certificates")
+        if listed.peek() == der.SEQUENCE:
+            found.append(Certificate(listed.element()))
+        else:
+            listed.skip()  # attribute certificates and other formats
+    while signed.more():
+        signed.skip()
+    return found

@@ -1,0 +1,264 @@
+"""X.509 certificates (RFC 5280): what a client must know of one, and path validation."""
+
+import hashlib
+
+from micropython import const
+
+from est import der
+from est.ec import P256
+from est.errors import NotTrusted, PeerError
+from est.keys import ec_algorithm
+
+# Leaf, root and intermediates; longer paths do not occur, and each link costs a verification.
+_MAX_PATH = const(6)
+# Names and signatures tried for one path; a hostile bag of certificates must not cost more.
+_MAX_CHECKS = const(12)
+
+_ECDSA_SHA256 = b"\x2a\x86\x48\xce\x3d\x04\x03\x02"
+KEY_USAGE = b"\x55\x1d\x0f"
+SUBJECT_ALT_NAME = b"\x55\x1d\x11"
+BASIC_CONSTRAINTS = b"\x55\x1d\x13"
+_CERTIFICATE_POLICIES = b"\x55\x1d\x20"
+EXT_KEY_USAGE = b"\x55\x1d\x25"
+_UNDERSTOOD = (KEY_USAGE, SUBJECT_ALT_NAME, BASIC_CONSTRAINTS, _CERTIFICATE_POLICIES, EXT_KEY_USAGE)
+
+SERVER_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x01"
+CLIENT_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x02"
+_KEY_CERT_SIGN = const(0x04)
+
+_ATTRIBUTES = {
+    b"\x55\x04\x03": "CN",
+    b"\x55\x04\x05": "serialNumber",
+    b"\x55\x04\x06": "C",
+    b"\x55\x04\x07": "L",
+    b"\x55\x04\x08": "ST",
+    b"\x55\x04\x0a": "O",
+    b"\x55\x04\x0b": "OU",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01": "emailAddress",
+    b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01\x19": "DC",
+}
+
+
+def attribute_oid(name):
+    """OID content of a subject attribute's short name, or None."""
+    for oid, known in _ATTRIBUTES.items():
+        if known == name:
+            return oid
+    return None
+
+
+def unix_time(year, month, day, hour, minute, second):
+    """Seconds since 1970 of a proleptic Gregorian UTC date; any year, unlike time.mktime."""
+    # Years start in March here, so that the leap day comes last.
+    year -= month < 3
+    days = 365 * year + year // 4 - year // 100 + year // 400
+    days += (153 * ((month + 9) % 12) + 2) // 5 + day - 719469
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
+
+
+def _time(reader):
+    # Time ::= CHOICE of UTCTime and GeneralizedTime, both in Zulu with seconds (RFC 5280 4.1.2.5).
+    tag = reader.peek()
+    text = reader.bytes(tag)
+    if tag == der.UTC_TIME:
+        text = (b"20" if text < b"50" else b"19") + text
+    elif tag != der.GENERALIZED_TIME:
+        raise der.DerError("X.509: time expected")
+    if len(text) != 15 or text[14] != 0x5A:
+        raise der.DerError("X.509: malformed time")
+    for octet in text[:14]:
+        if not 0x30 <= octet <= 0x39:
+            raise der.DerError("X.509: malformed time")
+    month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
+    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
+        raise der.DerError("X.509: malformed time")
+    return unix_time(int(text[:4]), month, day, hour, minute, second)
+
+
+def name_text(name):
+    """Readable text of a DER Name, in its own order: CN=device,O=Example."""
+    out = []
+    reader = der.Reader(name).enter()
+    while reader.more():
+        pairs = reader.enter(der.SET)
+        while pairs.more():
+            pair = pairs.enter()
+            oid = pair.oid()
+            value = pair.bytes(0)
+            try:
+                value = value.decode()
+            except ValueError:
+                value = "?"
+            out.append("%s=%s" % (_ATTRIBUTES.get(oid) or der.oid_text(oid), value))
+    return ",".join(out)
+
+
+class Certificate:
+    """A parsed certificate. Names, key and extension values are DER; times are Unix seconds.
+
+    Raises DerError for what is no certificate.
+    """
+
+    def __init__(self, data):
+        self.der = data = bytes(data)
+        whole = der.Reader(data)
+        fields = whole.enter()
+        whole.end()
+        start = fields.pos
+        tbs = fields.enter()
+        self._tbs = (start, fields.pos)
+        self._algorithm = fields.element(der.SEQUENCE)
+        self._signature = fields.bit_string()
+        fields.end()
+        version = tbs.optional(0xA0)
+        if version and version.integer() > 2:
+            raise der.DerError("X.509: unknown version")
+        self.serial = tbs.bytes(der.INTEGER)
+        if tbs.element(der.SEQUENCE) != self._algorithm:
+            raise der.DerError("X.509: two different signature algorithms")
+        self.issuer = tbs.element(der.SEQUENCE)
+        validity = tbs.enter()
+        self.not_before = _time(validity)
+        self.not_after = _time(validity)
+        validity.end()
+        self.subject = tbs.element(der.SEQUENCE)
+        self.spki = tbs.element(der.SEQUENCE)
+        for tag in (0x81, 0x82):  # unique identifiers, unused since X.509 version 3
+            if tbs.peek() == tag:
+                tbs.skip()
+        self._extensions = {}
+        tagged = tbs.optional(0xA3)
+        if tagged:
+            listed = tagged.enter()
+            tagged.end()
+            while listed.more():
+                extension = listed.enter()
+                oid = extension.oid()
+                critical = extension.peek() == der.BOOLEAN and extension.boolean()
+                if oid in self._extensions:
+                    raise der.DerError("X.509: extension twice")
+                self._extensions[oid] = (critical, extension.bytes())
+                extension.end()
+        tbs.end()
+
+    def __str__(self):
+        return name_text(self.subject) or "(no subject)"
+
+    def extension(self, oid):
+        """Value (bytes) of an extension, or None."""
+        found = self._extensions.get(oid)
+        return found and found[1]
+
+    def fingerprint(self):
+        """SHA-256 of the whole certificate."""
+        return hashlib.sha256(self.der).digest()
+
+    def self_issued(self):
+        return self.subject == self.issuer
+
+    def is_ca(self):
+        """May it sign certificates: basicConstraints says CA, and keyUsage does not object."""
+        return self._path_length() >= 0
+
+    def _path_length(self):
+        # How many intermediates may follow; -1 where it is no CA at all.
+        constraints = self.extension(BASIC_CONSTRAINTS)
+        if constraints is None:
+            return -1
+        fields = der.Reader(constraints).enter()
+        if fields.peek() != der.BOOLEAN or not fields.boolean():
+            return -1
+        usage = self.extension(KEY_USAGE)
+        if usage is not None:
+            bits = der.Reader(usage).bytes(der.BIT_STRING)
+            if len(bits) < 2 or not bits[1] & _KEY_CERT_SIGN:
+                return -1
+        return fields.integer() if fields.more() else _MAX_PATH
+
+    def allows(self, purpose):
+        """Whether extended key usage, where present, lists `purpose` (OID content)."""
+        value = self.extension(EXT_KEY_USAGE)
+        if value is None:
+            return True
+        listed = der.Reader(value).enter()
+        while listed.more():
+            if listed.oid() in (purpose, b"\x55\x1d\x25\x00"):
+                return True
+        return False
+
+    def check_dates(self, now):
+        """Raise NotTrusted unless `now` (Unix seconds) is within the validity."""
+        if now < self.not_before:
+            raise NotTrusted("%s is not valid yet: check the clock" % self)
+        if now > self.not_after:
+            raise NotTrusted("%s has expired" % self)
+
+    def check_critical(self):
+        """Raise NotTrusted for a critical extension that is not understood (RFC 5280 4.2)."""
+        for oid, (critical, _) in self._extensions.items():
+            if critical and oid not in _UNDERSTOOD:
+                raise NotTrusted(
+                    "%s has a critical extension this client does not know: %s"
+                    % (self, der.oid_text(oid))
+                )
+
+    def check_signature(self, issuer):
+        """Raise NotTrusted unless `issuer`'s key signed this certificate."""
+        message = memoryview(self.der)[self._tbs[0] : self._tbs[1]]
+        if not verify(issuer.spki, self._algorithm, message, self._signature):
+            raise NotTrusted("%s was not signed by %s" % (self, issuer))
+
+
+def verify(spki, algorithm, message, signature):
+    """Whether `signature` over `message` is by the key of `spki`. DER in, bool out.
+
+    Raises NotTrusted for an algorithm that is not supported.
+    """
+    fields = der.Reader(spki).enter()
+    key_algorithm = fields.element(der.SEQUENCE)
+    if der.Reader(algorithm).enter().oid() != _ECDSA_SHA256 or key_algorithm != ec_algorithm():
+        raise NotTrusted("only ECDSA P-256 with SHA-256 signatures can be checked on this board")
+    return P256.verify(fields.bit_string(), hashlib.sha256(message).digest(), signature)
+
+
+def verify_path(leaf, others, anchors, now):
+    """The path from `leaf` to one of `anchors`: [leaf, intermediates..., anchor].
+
+    `others` are untrusted Certificates in any order. Dates, signatures, CA flags, path lengths and
+    critical extensions are checked (RFC 5280 6.1, without policies; name constraints are refused
+    where critical). Raises NotTrusted with the reason that got furthest.
+    """
+    leaf.check_dates(now)
+    leaf.check_critical()
+    budget = [_MAX_CHECKS]
+    reason = [NotTrusted("%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer)))]
+    path = _extend([leaf], others, anchors, now, budget, reason)
+    if path is None:
+        raise reason[0]
+    return path
+
+
+def _extend(path, others, anchors, now, budget, reason):
+    tip = path[-1]
+    for trusted, candidates in ((True, anchors), (False, others)):
+        for issuer in candidates:
+            if issuer.subject != tip.issuer or issuer in path:
+                continue
+            if not budget[0] or len(path) == _MAX_PATH:
+                return None
+            budget[0] -= 1
+            try:
+                if issuer._path_length() < len(path) - 1:
+                    raise NotTrusted("%s may not issue %s" % (issuer, tip))
+                issuer.check_dates(now)
+                issuer.check_critical()
+                tip.check_signature(issuer)
+            except (NotTrusted, PeerError) as error:
+                reason[0] = error if isinstance(error, NotTrusted) else NotTrusted(str(error))
+                continue
+            if trusted:
+                return path + [issuer]
+            found = _extend(path + [issuer], others, anchors, now, budget, reason)
+            if found:
+                return found
+    return None
