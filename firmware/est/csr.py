@@ -1,4 +1,4 @@
-"""PKCS#10 certification requests (RFC 2986) with the extensions and attributes EST servers ask for."""
+"""PKCS#10 certification requests (RFC 2986) with what EST servers ask for in them."""
 
 from est import der, x509
 from est.errors import UsageError
@@ -100,8 +100,10 @@ def name(text):
         value = value.strip()
         oid = x509.attribute_oid(attribute)
         if not equals or oid is None or not value:
-            raise UsageError("subject: '%s' is none of CN= O= OU= C= ST= L= serialNumber= "
-                             "emailAddress= DC= with a value" % part)
+            raise UsageError(
+                "subject: '%s' is none of CN= O= OU= C= ST= L= serialNumber= "
+                "emailAddress= DC= with a value" % part
+            )
         limit = _LIMITS.get(attribute, 128)
         if len(value) > limit or (attribute == "C" and len(value) != 2):
             raise UsageError("subject: %s takes %d characters at most" % (attribute, limit))

@@ -218,7 +218,7 @@ class Curve:
 
     def _comb(self, k):
         # k as `width` rows of `columns` digits, every one +1 or -1: k is made odd, then digit i is
-        # bit i + 1 of k, the top digit +1. Returns the bits and whether the result is to be negated.
+        # bit i + 1 of k, the top digit +1. Returns bits, columns, and whether to negate the result.
         if self._table is None:
             self._table = __import__(self._table_name, None, None, ("TABLE",))
         width = self._table.WIDTH
@@ -254,7 +254,7 @@ class Curve:
         return x, y, z
 
     def _multiply(self, k, point, base=0):
-        # k * point + base * G, `point` Jacobian. Digits of k are odd, from -15 to 15; k = 0 cannot occur here.
+        # k * point + base * G, `point` Jacobian, k not 0. Digits of k are odd, from -15 to 15.
         p = self._p
         odd = k & 1
         k = (self._n - k, k)[odd]

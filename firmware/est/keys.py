@@ -1,4 +1,4 @@
-"""Private keys: made, loaded, and asked to sign. What signs elsewhere offers the same three methods.
+"""Private keys: made, loaded, and asked to sign. Secure elements offer the same methods.
 
 A CSR needs `spki()` and `sign(message)`; TLS needs `sec1()`.
 """
@@ -48,7 +48,7 @@ class SoftwareKey:
         return der.sequence(
             der.integer(1),
             der.octets(self._private),
-            *(parameters + (der.tlv(0xA1, der.bits(self._public)),))
+            *(parameters + (der.tlv(0xA1, der.bits(self._public)),)),
         )
 
 

@@ -6,7 +6,7 @@ from est.errors import PeerError, UsageError
 
 
 class Base64Decoder:
-    """Decodes base64 fed in pieces, white space and line ends anywhere, into the bytearray `out`."""
+    """Decodes base64 fed in pieces, white space and line ends anywhere, into `out`."""
 
     def __init__(self, out):
         self._out = out

@@ -13,7 +13,7 @@ STANDINS = Path(__file__).with_name("standins")
 
 
 def firmware() -> Path:
-    """Folder that holds the `est` package: beside this code once installed, else in the checkout."""
+    """Folder that holds the `est` package: installed beside this code, or in the checkout."""
     here = Path(__file__).resolve().parent
     for folder in (here.parent / "firmware", here.parents[2] / "firmware"):
         if (folder / "est").is_dir():
