@@ -218,7 +218,7 @@ class Curve:
 
     def _comb(self, k):
         # k as `width` rows of `columns` digits, every one +1 or -1: k is made odd, then digit i is
-        # bit i + 1 of k, the top digit +1. Returns bits, columns, and whether to negate the result.
+        # bit i + 1 of k, the top digit +1. Returns bits, columns, whether to negate the result.
         if self._table is None:
             self._table = __import__(self._table_name, None, None, ("TABLE",))
         width = self._table.WIDTH

@@ -1,0 +1,178 @@
+"""From nothing to a working identity and on: bootstrap, enrol, renew, with every step stored."""
+
+import hashlib
+
+from est import clock, csr, keys, store, x509
+from est.client import Client
+from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
+
+_KEPT_EXTENSIONS = (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE)
+
+
+class Agent:
+    """One board's identity at one EST server.
+
+    store: est.store.Store. url: see est.client. credentials: see est.auth.
+    trust: list of DER anchors, or the SHA-256 (32 bytes) of the CA certificate that /cacerts must
+        hold (RFC 7030 4.1.1); None for what was stored before.
+    subject, san, eku: as in est.csr.build; san and eku stay the same on renewal.
+    """
+
+    def __init__(
+        self,
+        store,
+        url,
+        subject=None,
+        san=(),
+        eku=("clientAuth",),
+        trust=None,
+        credentials=None,
+        timeout=30,
+    ):
+        self._store = store
+        self._url = url
+        self._subject = subject
+        self._san = san
+        self._eku = eku
+        self._trust = trust
+        self._credentials = credentials
+        self._timeout = timeout
+        self._open = None
+
+    def identity(self):
+        """(chain of DER certificates, leaf first, key), or None before the first enrolment."""
+        items = store.unpack(self._store.load("identity"))
+        return (items[1:], keys.load(items[0])) if len(items) > 1 else None
+
+    def anchors(self):
+        """DER trust anchors, bootstrapped first where only a fingerprint is known."""
+        stored = store.unpack(self._store.load("anchors"))
+        if self._trust is None:
+            if not stored:
+                raise UsageError("nothing to trust: give anchors or a fingerprint once")
+        elif isinstance(self._trust, bytes):
+            if self._trust not in [hashlib.sha256(anchor).digest() for anchor in stored]:
+                stored = [self._bootstrap()]
+        else:
+            if stored != self._trust:
+                self._store.save("anchors", store.pack(*self._trust))
+            stored = self._trust
+        return stored
+
+    def _bootstrap(self):
+        client = Client(self._url, timeout=self._timeout, bootstrap=True)
+        try:
+            offered = client.cacerts()
+        finally:
+            client.close()
+        for certificate in offered:
+            if certificate.fingerprint() == self._trust and certificate.is_ca():
+                certificate.check_dates(clock.now())
+                self._store.save("anchors", store.pack(certificate.der))
+                return certificate.der
+        raise NotTrusted("no CA certificate the server offers has the given fingerprint")
+
+    def client(self, identity=None):
+        """A verified Client, kept open until `close` or another identity."""
+        if self._open is None or identity is not None:
+            self.close()
+            self._open = Client(
+                self._url, self.anchors(), identity, self._credentials, self._timeout
+            )
+        return self._open
+
+    def close(self):
+        if self._open:
+            self._open.close()
+            self._open = None
+
+    def cacerts(self):
+        """CA certificates the verified server distributes."""
+        return self.client().cacerts()
+
+    def csrattrs(self):
+        return self.client().csrattrs()
+
+    def enroll(self):
+        """simpleenroll; returns the leaf x509.Certificate once it is verified and stored."""
+        if not self._subject:
+            raise UsageError("no subject: give one such as CN=device-1")
+        return self._order(
+            "enroll", self.client(), csr.name(self._subject), (), self._san, self._eku, None
+        )
+
+    def reenroll(self, rekey=True):
+        """simplereenroll with Subject and alternative names kept; a new key unless not `rekey`."""
+        identity = self.identity()
+        if not identity:
+            raise UsageError("nothing to renew: enrol first")
+        leaf = x509.Certificate(identity[0][0])
+        kept = []
+        for oid in _KEPT_EXTENSIONS:
+            value = leaf.extension(oid)
+            if value is not None:
+                kept.append((oid, False, value))
+        key = None if rekey else identity[1]
+        return self._order("reenroll", self.client(identity), leaf.subject, kept, (), (), key)
+
+    def _order(self, operation, client, subject, extensions, san, eku, key):
+        # What is asked for, so that a request left over from other settings is not sent.
+        asked = repr((operation, subject, extensions, san, eku, key is None, self._url))
+        asked = hashlib.sha256(asked.encode()).digest()
+        pending = store.unpack(self._store.load("pending"))
+        if len(pending) == 4 and pending[0] == asked:
+            key = keys.load(pending[1])
+            request = pending[2]
+            wait = int.from_bytes(pending[3], "big") - clock.now()
+            if wait > 0:
+                raise RetryLater("the server asked to wait before asking again", wait)
+        else:
+            attrs = client.csrattrs()
+            if attrs.key not in (None, "EC", "P-256"):
+                raise UsageError("the server demands a %s key, this board makes P-256" % attrs.key)
+            if attrs.signature not in (None, "ecdsa-with-SHA256"):
+                raise UsageError(
+                    "the server demands %s signatures, this board makes "
+                    "ecdsa-with-SHA256" % attrs.signature
+                )
+            key = key or keys.SoftwareKey()
+            # What the board asks for itself wins over the server's proposal.
+            extensions = attrs.extensions + list(extensions)
+            request = csr.build(key, subject, san, eku, extensions=extensions)
+            pending = [asked, key.sec1(), request, b"\0"]
+            self._store.save("pending", store.pack(*pending))
+        try:
+            if operation == "enroll":
+                issued = client.simpleenroll(request)
+            else:
+                issued = client.simplereenroll(request)
+            path = self._judge(issued, key, client)
+        except RetryLater as error:
+            pending[3] = (clock.now() + error.seconds).to_bytes(8, "big")
+            self._store.save("pending", store.pack(*pending))
+            raise
+        except Refused as error:
+            # The request itself was refused; with a login refused it may still be good.
+            if error.status not in (401, 403) and error.status < 500:
+                self._store.erase("pending")
+            raise
+        chain = [certificate.der for certificate in path if not certificate.self_issued()]
+        self._store.save("identity", store.pack(key.sec1(), *(chain or [path[0].der])))
+        self._store.erase("pending")
+        return path[0]
+
+    def _judge(self, issued, key, client):
+        # The verified path of the certificate that holds our key.
+        spki = key.spki()
+        for leaf in issued:
+            if leaf.spki == spki:
+                break
+        else:
+            raise PeerError("the server issued a certificate for another key")
+        anchors = [x509.Certificate(anchor) for anchor in self.anchors()]
+        now = clock.now()
+        try:
+            return x509.verify_path(leaf, issued, anchors, now)
+        except NotTrusted:
+            # Some servers send the leaf alone: their intermediates are in /cacerts.
+            return x509.verify_path(leaf, issued + client.cacerts(), anchors, now)

@@ -1,0 +1,158 @@
+"""The blocking EST client: est.protocol over TLS sockets."""
+
+import select
+import socket
+import time
+
+from micropython import const
+
+from est.errors import PeerError, UsageError
+from est.protocol import Est
+from est.tls import Context
+
+_CHUNK = const(1024)
+_POLL_MS = const(50)
+
+
+def parse_url(url):
+    """(host, port, label) of https://HOST[:PORT][/.well-known/est[/LABEL]]. Raises UsageError."""
+    if not url.startswith("https://"):
+        raise UsageError("the URL must begin with https:// (EST runs over TLS only): " + url)
+    authority, _, path = url[8:].partition("/")
+    path = path.strip("/")
+    label = None
+    if path:
+        if not (path + "/").startswith(".well-known/est/"):
+            raise UsageError("the URL's path must be /.well-known/est or /.well-known/est/LABEL")
+        label = path[16:] or None
+    if authority[:1] == "[":
+        host, bracket, port = authority[1:].partition("]")
+        port = port[1:] if bracket and port[:1] == ":" else port
+    else:
+        host, _, port = authority.partition(":")
+    if not host or "@" in host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
+        raise UsageError("not a usable URL: " + url)
+    return host, int(port or 443), label
+
+
+class Client:
+    """EST at `url`. One TLS connection is kept for as long as the server allows.
+
+    anchors: DER trust anchors. identity: (chain of DER certificates, key) or None.
+    credentials: see est.auth. timeout: seconds for one exchange, connecting included.
+    bootstrap: do not verify the server; only `cacerts` works then.
+    Errors are those of est.errors.
+    """
+
+    def __init__(
+        self, url, anchors=(), identity=None, credentials=None, timeout=30, bootstrap=False
+    ):
+        self._host, self._port, label = parse_url(url)
+        authority = url[8:].partition("/")[0]
+        chain, key = identity or ((), None)
+        self._context = Context(anchors, chain, key and key.sec1(), bootstrap)
+        self._est = Est(authority, label, credentials, bootstrap)
+        self._authority = authority
+        self._timeout = timeout
+        self._sock = None
+        self._stream = None
+
+    def cacerts(self):
+        return self._run(self._est.cacerts())
+
+    def csrattrs(self):
+        return self._run(self._est.csrattrs())
+
+    def simpleenroll(self, request):
+        return self._run(self._est.simpleenroll(request))
+
+    def simplereenroll(self, request):
+        return self._run(self._est.simplereenroll(request))
+
+    def close(self):
+        """Close the connection; the next operation opens another."""
+        for thing in (self._stream, self._sock):
+            if thing:
+                try:
+                    thing.close()
+                except OSError:
+                    pass
+        self._stream = self._sock = None
+
+    def _run(self, operation):
+        try:
+            request = next(operation)
+            while True:
+                self._exchange(request)
+                request = operation.send(None)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            if self._stream is None:
+                self.close()
+
+    def _exchange(self, request):
+        kept = self._stream is not None
+        try:
+            self._send(request)
+        except PeerError:
+            self.close()
+            # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
+            if not kept or request.response.started:
+                raise
+            self._send(request)
+        except:
+            self.close()
+            raise
+        if not request.response.keep:
+            self.close()
+
+    def _send(self, request):
+        self._deadline = time.ticks_add(time.ticks_ms(), self._timeout * 1000)
+        try:
+            if self._stream is None:
+                self._connect()
+            self._write(request.encode(self._authority))
+            response = request.response
+            buffer = bytearray(_CHUNK)
+            while not response.done:
+                count = self._stream.readinto(buffer)
+                if count is None:
+                    self._wait()
+                elif count:
+                    response.feed(bytes(memoryview(buffer)[:count]))
+                else:
+                    response.eof()
+        except (OSError, ValueError) as error:
+            raise self._context.error(error, self._host)
+
+    def _write(self, data):
+        view = memoryview(data)
+        sent = 0
+        while sent < len(data):
+            count = self._stream.write(view[sent:])
+            if count is None:
+                self._wait()
+            else:
+                sent += count
+
+    def _connect(self):
+        try:
+            address = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)[0]
+            self._sock = socket.socket(address[0], address[1], address[2])
+            self._sock.settimeout(self._timeout)
+            self._sock.connect(address[-1])
+            self._sock.setblocking(False)
+        except OSError as error:
+            raise PeerError("cannot reach %s port %d: %s" % (self._host, self._port, error))
+        self._poll = select.poll()
+        self._poll.register(self._sock, select.POLLIN)
+        self._stream = self._context.wrap(self._sock, self._host)
+
+    def _wait(self):
+        left = time.ticks_diff(self._deadline, time.ticks_ms())
+        if left <= 0:
+            raise PeerError("the server took longer than %d s" % self._timeout)
+        # Nearly always it is input that lacks, for a write too while TLS shakes hands. Where it
+        # is room for output, the short wait does.
+        self._poll.poll(min(left, _POLL_MS))

@@ -1,0 +1,209 @@
+"""The EST operations (RFC 7030, RFC 8951) without sockets.
+
+Every operation is a generator: it yields Requests, is sent the Response to each, and returns its
+result. est.client drives it over blocking sockets.
+"""
+
+from micropython import const
+
+from est import clock, cms, csrattrs, http, pem, x509
+from est.errors import PeerError, Refused, RetryLater, UsageError
+
+_MAX_REDIRECTS = const(3)
+# Once for the first challenge, once for a nonce that grew stale.
+_MAX_CHALLENGES = const(2)
+# What of an error's text is kept and shown.
+_MAX_TEXT = const(200)
+# Where a server says "later" but not when; and the longest wait believed.
+_WAIT = const(60)
+_MAX_WAIT = const(2678400)
+
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
+class _Body:
+    # Sink of the body of an answer with certificates or attributes: base64, or DER as it is
+    # (OpenXPKI). Base64 of a SEQUENCE begins with "M", DER with "0".
+    def __init__(self, out):
+        self._out = out
+        self._decoder = None
+
+    def feed(self, data):
+        if not self._out and self._decoder is None and data[0] != 0x30:
+            self._decoder = pem.Base64Decoder(self._out)
+        if self._decoder:
+            self._decoder.feed(data)
+        else:
+            self._out.extend(data)
+
+    def end(self):
+        if self._decoder:
+            self._decoder.end()
+
+
+class _Text:
+    # Sink of any other body: the first bytes, for the error message.
+    def __init__(self, out):
+        self._out = out
+
+    def feed(self, data):
+        self._out.extend(data[: _MAX_TEXT - len(self._out)])
+
+    def end(self):
+        pass
+
+
+class Request:
+    """method, path, headers [(name, value)], body (bytes or None); `response` parses the answer
+    to it and leaves the decoded body in `content`."""
+
+    def __init__(self, method, path, headers, body):
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.content = bytearray()
+        self.response = http.Response(self._on_head)
+
+    def _on_head(self, response):
+        good = response.status in (200, 201)
+        return (_Body if good else _Text)(self.content)
+
+    def encode(self, host):
+        return http.request(self.method, self.path, host, self.headers, self.body)
+
+
+class Est:
+    """Operations at one server. `authority` is "host" or "host:port" as in the URL.
+
+    credentials: see est.auth. With `bootstrap` only cacerts is allowed, since the server is not
+    verified yet (RFC 7030 4.1.1).
+    """
+
+    def __init__(self, authority, label=None, credentials=None, bootstrap=False):
+        self._authority = authority
+        self._base = "/.well-known/est/" + (label + "/" if label else "")
+        self._credentials = credentials
+        self._bootstrap = bootstrap
+
+    def cacerts(self):
+        """List of x509.Certificate (RFC 7030 4.1)."""
+        request = yield from self._exchange("GET", "cacerts")
+        return self._certificates(request, (200,))
+
+    def csrattrs(self):
+        """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
+        request = yield from self._exchange("GET", "csrattrs", (204, 404))
+        if request.response.status in (204, 404):
+            return csrattrs.parse(b"")
+        self._check_type(request, "application/csrattrs")
+        return csrattrs.parse(request.content)
+
+    def simpleenroll(self, request):
+        """Certificates answering the CertificationRequest DER `request` (RFC 7030 4.2.1)."""
+        return (yield from self._enroll("simpleenroll", request))
+
+    def simplereenroll(self, request):
+        """As simpleenroll, to renew or rekey the certificate that TLS presents (4.2.2)."""
+        return (yield from self._enroll("simplereenroll", request))
+
+    def _enroll(self, operation, csr):
+        headers = (
+            ("Content-Type", "application/pkcs10"),
+            ("Content-Transfer-Encoding", "base64"),
+        )
+        body = pem.encode_base64(csr)
+        request = yield from self._exchange("POST", operation, (), headers, body)
+        return self._certificates(request, (200, 201))
+
+    def _certificates(self, request, statuses):
+        if request.response.status not in statuses:
+            raise _refusal(request)
+        self._check_type(request, "application/pkcs7-mime")
+        found = cms.certificates(request.content)
+        if not found:
+            raise PeerError("the server's answer holds no certificate")
+        return found
+
+    def _check_type(self, request, expected):
+        given = request.response.header("content-type") or "none"
+        if given.partition(";")[0].strip().lower() != expected:
+            raise PeerError("content type %s where %s is expected" % (given[:60], expected))
+
+    def _exchange(self, method, operation, accepted=(), headers=(), body=None):
+        # One operation, through challenges and redirects, to an answer that is not an error.
+        if self._bootstrap and operation != "cacerts":
+            raise UsageError("nothing but cacerts is allowed before the server is verified")
+        path = self._base + operation
+        credentials = None if self._bootstrap else self._credentials
+        redirects = challenges = 0
+        while True:
+            value = credentials and credentials.header(method, path)
+            extra = (("Authorization", value),) if value else ()
+            request = Request(method, path, tuple(headers) + extra, body)
+            yield request
+            response = request.response
+            status = response.status
+            if status in (200, 201) or status in accepted:
+                return request
+            if status in (301, 302, 307, 308):
+                redirects += 1
+                if redirects > _MAX_REDIRECTS:
+                    raise PeerError("the server redirects without end")
+                path = self._same_origin(response.header("location") or "")
+            elif status == 401 and credentials:
+                challenges += 1
+                offered = [v for name, v in response.headers if name == "www-authenticate"]
+                if challenges > _MAX_CHALLENGES or not credentials.answer(offered):
+                    raise _refusal(request)
+            else:
+                raise _refusal(request)
+
+    def _same_origin(self, location):
+        # RFC 7030 3.2.1: anywhere else the user would have to be asked.
+        origin = "https://" + self._authority
+        if location[: len(origin) + 1].lower() == (origin + "/").lower():
+            return location[len(origin) :]
+        if location[:1] == "/" and location[:2] != "//":
+            return location
+        raise PeerError("the server redirects to another place, which is not followed")
+
+
+def _printable(data):
+    text = "".join([chr(octet) if 0x20 <= octet < 0x7F else " " for octet in data])
+    return " ".join(text.split())
+
+
+def _refusal(request):
+    # The error for a status that is not the operation's success.
+    response = request.response
+    status = response.status
+    if status == 202:
+        return RetryLater("the request waits for approval (HTTP 202)", _retry_after(response))
+    text = _printable(request.content) or response.reason
+    if status in (429, 503):
+        return RetryLater(
+            "the server is busy (HTTP %d): %s" % (status, text), _retry_after(response)
+        )
+    if status == 401:
+        text = "wrong or missing user name, password or token. " + text
+    return Refused("refused with HTTP %d: %s" % (status, text), status)
+
+
+def _retry_after(response):
+    """Seconds of a Retry-After header: a number, or a date (RFC 9110 10.2.3)."""
+    text = response.header("retry-after") or ""
+    seconds = _WAIT
+    if text.isdigit():
+        seconds = int(text[:9])
+    else:
+        try:
+            _, day, month, year, hms, _ = text.split()
+            at = _MONTHS.find(month)
+            hour, minute, second = [int(part) for part in hms.split(":")]
+            if len(month) == 3 and at >= 0 and at % 3 == 0:
+                when = x509.unix_time(int(year), at // 3 + 1, int(day), hour, minute, second)
+                seconds = when - clock.now()
+        except ValueError:
+            pass
+    return min(max(seconds, 1), _MAX_WAIT)

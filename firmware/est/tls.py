@@ -1,0 +1,85 @@
+"""TLS contexts: what the board trusts, what it proves, and why a server was refused."""
+
+import tls
+
+from est import clock, x509
+from est.errors import NotTrusted, PeerError, UsageError
+
+
+class Context:
+    """One way of connecting. Nothing is verified later than in the handshake.
+
+    anchors: DER certificates, every one loaded.
+    chain, key: client certificate, leaf first then its intermediates (DER), and SEC1 DER key.
+    bootstrap: the server is NOT verified, and the caller may fetch nothing but /cacerts, to be
+        judged by a fingerprint (RFC 7030 4.1.1).
+    Raises UsageError for an unset clock, or certificates and keys that do not load.
+    """
+
+    def __init__(self, anchors, chain=(), key=None, bootstrap=False):
+        self.now = clock.now()
+        self._leaf = None
+        context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        if bootstrap:
+            context.verify_mode = tls.CERT_NONE
+        else:
+            if not anchors:
+                raise UsageError("no trust anchor: bootstrap with a fingerprint or give one")
+            context.verify_mode = tls.CERT_REQUIRED
+            try:
+                for anchor in anchors:
+                    # Concatenated DER would load the first only.
+                    context.load_verify_locations(bytes(anchor))
+            except (ValueError, OSError) as error:
+                raise UsageError("a trust anchor is no certificate (%s)" % error)
+            if hasattr(context, "verify_callback"):
+                context.verify_callback = self._seen
+        try:
+            for certificate in chain:
+                context.load_cert_chain(bytes(certificate), bytes(key))
+        except (ValueError, OSError) as error:
+            raise UsageError("the client certificate or key does not load (%s)" % error)
+        self._context = context
+
+    def _seen(self, certificate, depth):
+        if depth == 0:
+            self._leaf = bytes(certificate)
+        return 0
+
+    def wrap(self, sock, host):
+        """TLS stream over connected `sock`; the handshake runs with the first bytes."""
+        self._leaf = None
+        return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+
+    def error(self, error, host):
+        """The typed error for what the TLS stream raised (OSError or ValueError)."""
+        text = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.args and isinstance(error.args[0], int):
+            number = error.args[0]
+        else:
+            number = 0
+        # mbedTLS: -0x2700 verification failed, -0x7A00 unusable certificate message.
+        if not isinstance(error, ValueError) and number not in (-0x2700, -0x7A00):
+            if number == -0x7780:
+                return PeerError("the server ended TLS with an alert (%s)" % text)
+            return PeerError("TLS: %s" % text)
+        return NotTrusted("the server %s is not trusted: %s" % (host, self._reason(text, host)))
+
+    def _reason(self, text, host):
+        # mbedTLS says only that verification failed when it runs without blocking.
+        if self._leaf:
+            try:
+                leaf = x509.Certificate(self._leaf)
+                leaf.check_dates(self.now)
+                if not leaf.allows(x509.SERVER_AUTH):
+                    return "%s may not be used by a server" % leaf
+            except (NotTrusted, PeerError) as problem:
+                return str(problem)
+            return (
+                "its certificate %s names another host, or no trust anchor vouches for it (%s)"
+                % (
+                    leaf,
+                    text,
+                )
+            )
+        return text

@@ -1,0 +1,99 @@
+"""The application of a simulated board. Runs on MicroPython and CPython.
+
+Reads one line of JSON from standard input (secrets never come by the command line), prints one
+JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
+fingerprint (hex), user and password, token, subject, san, rekey, timeout.
+"""
+
+import binascii
+import json
+import sys
+import time
+
+from est import errors, x509
+from est.agent import Agent
+from est.store import Store
+
+
+def emit(event, **fields):
+    fields["event"] = event
+    print(json.dumps(fields))
+
+
+def describe(certificate):
+    return {
+        "subject": str(certificate),
+        "issuer": x509.name_text(certificate.issuer),
+        "serial": binascii.hexlify(certificate.serial).decode(),
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "sha256": binascii.hexlify(certificate.fingerprint()).decode(),
+    }
+
+
+def credentials(config):
+    from est import auth
+
+    if config.get("token"):
+        return auth.Token(config["token"])
+    if config.get("user"):
+        return auth.Password(config["user"], config["password"])
+    return None
+
+
+def run(operation, agent, config):
+    if operation == "cacerts":
+        return {"certificates": [describe(found) for found in agent.cacerts()]}
+    if operation == "csrattrs":
+        wanted = agent.csrattrs()
+        return {
+            "key": wanted.key,
+            "signature": wanted.signature,
+            "challenge_password": wanted.challenge_password,
+            "unknown": wanted.unknown,
+        }
+    if operation == "enroll":
+        return {"certificate": describe(agent.enroll())}
+    if operation == "reenroll":
+        return {"certificate": describe(agent.reenroll(config.get("rekey", True)))}
+    identity = agent.identity()
+    return {"certificate": identity and describe(x509.Certificate(identity[0][0]))}
+
+
+def main():
+    config = json.loads(sys.stdin.readline())
+    trust = None
+    if config.get("fingerprint"):
+        trust = binascii.unhexlify(config["fingerprint"])
+    elif config.get("anchors"):
+        trust = [binascii.unhexlify(anchor) for anchor in config["anchors"]]
+    agent = None
+    for operation in config["operations"]:
+        started = time.ticks_ms()
+        try:
+            if agent is None:
+                agent = Agent(
+                    Store(config["state"]),
+                    config["url"],
+                    config.get("subject"),
+                    config.get("san") or (),
+                    trust=trust,
+                    credentials=credentials(config),
+                    timeout=config.get("timeout", 30),
+                )
+            result = run(operation, agent, config)
+        except errors.EstError as error:
+            emit(
+                "error",
+                operation=operation,
+                type=type(error).__name__,
+                message=str(error),
+                seconds=getattr(error, "seconds", None),
+            )
+            return
+        emit(operation, ms=time.ticks_diff(time.ticks_ms(), started), **result)
+    if agent:
+        agent.close()
+
+
+main()

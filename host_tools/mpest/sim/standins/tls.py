@@ -1,0 +1,105 @@
+"""MicroPython's tls for CPython, over ssl: DER arguments, streams without blocking, its errors."""
+
+import os
+import ssl
+import tempfile
+
+CERT_NONE = 0
+CERT_OPTIONAL = 1
+CERT_REQUIRED = 2
+PROTOCOL_TLS_CLIENT = 0
+
+
+class SSLContext:
+    def __init__(self, protocol):
+        if protocol != PROTOCOL_TLS_CLIENT:
+            raise ValueError("only PROTOCOL_TLS_CLIENT is imitated")
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # mbedTLS takes any certificate it was given as an anchor, self-signed or not.
+        self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        self._chain = []
+        self.verify_callback = None
+
+    @property
+    def verify_mode(self):
+        return int(self._context.verify_mode)
+
+    @verify_mode.setter
+    def verify_mode(self, mode):
+        self._context.check_hostname = mode == CERT_REQUIRED
+        self._context.verify_mode = ssl.VerifyMode(mode)
+
+    def load_verify_locations(self, cadata):
+        try:
+            self._context.load_verify_locations(cadata=bytes(cadata))
+        except ssl.SSLError as error:
+            raise ValueError("invalid cert") from error
+
+    def load_cert_chain(self, cert, key):
+        # Called again it appends, as MicroPython does; ssl reads files only.
+        try:
+            self._chain.append(ssl.DER_cert_to_PEM_cert(cert))
+            pem_key = ssl.DER_cert_to_PEM_cert(key).replace(" CERTIFICATE-", " EC PRIVATE KEY-")
+            handle, path = tempfile.mkstemp()
+            try:
+                with os.fdopen(handle, "w") as file:
+                    file.write("".join(self._chain) + pem_key)
+                self._context.load_cert_chain(path)
+            finally:
+                os.unlink(path)
+        except ssl.SSLError as error:
+            raise ValueError("invalid key or cert") from error
+
+    def wrap_socket(self, sock, server_hostname=None, do_handshake_on_connect=True):
+        stream = self._context.wrap_socket(
+            sock, server_hostname=server_hostname, do_handshake_on_connect=False
+        )
+        wrapped = _Stream(stream, self.verify_callback)
+        if do_handshake_on_connect:
+            wrapped.handshake()
+        return wrapped
+
+
+class _Stream:
+    def __init__(self, stream, callback):
+        self._stream = stream
+        self._callback = callback
+        self._ready = False
+
+    def handshake(self):
+        try:
+            self._stream.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            self._show(self._stream._sslobj.get_unverified_chain() or ())
+            raise ValueError(error.verify_message) from error
+        self._show(self._stream._sslobj.get_unverified_chain() or ())
+        self._ready = True
+
+    def _show(self, chain):
+        for depth in range(len(chain) - 1, -1, -1):
+            der = chain[depth].public_bytes(2)
+            if self._callback and self._callback(der, depth):
+                raise OSError(-0x3000, "refused by verify_callback")
+
+    def _try(self, action, argument):
+        try:
+            if not self._ready:
+                self.handshake()
+            return action(argument)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except ssl.SSLEOFError:
+            return 0
+        except ssl.SSLError as error:
+            alert = "ALERT" in (error.reason or "")
+            raise OSError(-0x7780 if alert else -0x7100, error.reason) from error
+
+    def readinto(self, buffer):
+        return self._try(self._stream.recv_into, buffer)
+
+    def write(self, data):
+        return self._try(self._stream.send, data)
+
+    def close(self):
+        self._stream.close()
