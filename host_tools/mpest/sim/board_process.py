@@ -1,0 +1,100 @@
+"""Starts a simulated board and reads its events."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mpest import runtimes
+from mpest.exits import CliError, Exit
+from mpest.sim import cpython
+
+RUNTIMES = ("cpython", "micropython", "micropython-armhf")
+_BOARD = Path(__file__).with_name("board.py")
+
+# What an est error of the board means for the command's exit code.
+_EXITS = {
+    "UsageError": Exit.USAGE,
+    "NotTrusted": Exit.NOT_TRUSTED,
+    "Refused": Exit.REFUSED,
+    "RetryLater": Exit.LATER,
+    "StorageError": Exit.STORAGE,
+}
+
+Event = dict[str, Any]
+
+
+def exit_code(event: Event) -> Exit:
+    """Exit code for an `error` event; what has no type of its own is the peer's or network's."""
+    return _EXITS.get(event["type"], Exit.NETWORK)
+
+
+def run_board(config: Event, runtime: str, state: Path) -> Iterator[Event]:
+    """Run `config` (see board.py) on `runtime`; yield the board's events as they come.
+
+    `state` is made (mode 700) and left holding cert.pem, chain.pem and key.pem once there is an
+    identity. Raises CliError where the board cannot run or breaks down.
+    """
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(f"cannot make {state}: {error.strerror}", Exit.STORAGE) from None
+    environment = dict(os.environ)
+    if runtime == "cpython":
+        command = [sys.executable, str(Path(cpython.__file__)), str(_BOARD)]
+    else:
+        program = runtimes.find(runtime)
+        command = [*program.argv, str(_BOARD)]
+        environment.update(program.env, MICROPYPATH=f"{cpython.firmware()}:.frozen")
+    config = {**config, "state": str(state.resolve())}
+    # Nobody else may read what the board stores; MicroPython has no way to say so itself.
+    board = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+        umask=0o077,
+    )
+    assert board.stdin and board.stdout and board.stderr
+    try:
+        with board.stdin:
+            board.stdin.write(json.dumps(config) + "\n")
+        for line in board.stdout:
+            if line.startswith("{"):
+                yield json.loads(line)
+        trouble = board.stderr.read().strip() if board.wait() else ""
+    finally:
+        board.kill()
+        board.wait()
+        board.stdout.close()
+        board.stderr.close()
+    if board.returncode:
+        last = trouble.splitlines()[-1] if trouble else "no message"
+        raise CliError(f"the simulated board broke down: {last}", Exit.NETWORK)
+    _export(state)
+
+
+def _export(state: Path) -> None:
+    """Write the identity the board stored as PEM files that other programs read."""
+    cpython.install()
+    from est import errors, keys, pem, store
+
+    try:
+        items = store.unpack(store.Store(str(state)).load("identity"))
+    except errors.StorageError as error:
+        raise CliError(str(error), Exit.STORAGE) from None
+    if not items:
+        return
+    chain = [pem.encode("CERTIFICATE", der) for der in items[1:]]
+    key = pem.encode("PRIVATE KEY", keys.load(items[0]).pkcs8())
+    for name, text in (("key.pem", key), ("cert.pem", chain[0]), ("chain.pem", "".join(chain))):
+        part = state / (name + ".part")
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        part.replace(state / name)

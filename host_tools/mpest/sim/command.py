@@ -1,0 +1,131 @@
+"""`mpest simulate`: a board as a process, against any EST server."""
+
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from rich.console import Console
+
+from mpest.exits import CliError
+from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
+
+_OPERATIONS = ("cacerts", "csrattrs", "enroll", "reenroll", "show")
+
+
+def read_trust(text: str) -> Event:
+    """The board's trust fields from "sha256:HEX" or the name of a PEM or DER file."""
+    if text.lower().startswith("sha256:"):
+        digits = text[7:].replace(":", "")
+        if not re.fullmatch("[0-9a-fA-F]{64}", digits):
+            raise CliError("--trust sha256: takes 64 hexadecimal digits")
+        return {"fingerprint": digits.lower()}
+    try:
+        data = Path(text).read_bytes()
+    except OSError as error:
+        raise CliError(f"cannot read {text}: {error.strerror}") from None
+    try:
+        if b"-----BEGIN" in data:
+            found = x509.load_pem_x509_certificates(data)
+        else:
+            found = [x509.load_der_x509_certificate(data)]
+    except ValueError:
+        raise CliError(f"{text} holds no certificate in PEM or DER") from None
+    return {"anchors": [one.public_bytes(Encoding.DER).hex() for one in found]}
+
+
+def read_secret(path: str) -> str:
+    """First line of the file at `path`."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise CliError(f"cannot read {path}: {reason}") from None
+    if not lines or not lines[0]:
+        raise CliError(f"{path} is empty")
+    return lines[0]
+
+
+@click.command()
+@click.option("--url", required=True, help="https://HOST[:PORT][/.well-known/est[/LABEL]]")
+@click.option("--trust", help="CA certificates (PEM or DER file), or sha256:HEX of the CA's.")
+@click.option("--state", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option("--user", help="User name for Basic or Digest.")
+@click.option("--password-file", help="File whose first line is the password.")
+@click.option("--token-file", help="File whose first line is a bearer token.")
+@click.option("--subject", help='Such as "CN=device-1,O=Example".')
+@click.option("--san", multiple=True, help="Such as DNS:a.example, IP:192.0.2.1; repeatable.")
+@click.option("--key-type", type=click.Choice(["P-256"]), default="P-256", show_default=True)
+@click.option("--same-key", is_flag=True, help="reenroll keeps the key instead of a new one.")
+@click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
+@click.option("--runtime", type=click.Choice(RUNTIMES), default="micropython", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
+@click.argument("operations", nargs=-1, required=True, type=click.Choice(_OPERATIONS))
+def simulate(
+    url: str,
+    trust: str | None,
+    state: Path,
+    user: str | None,
+    password_file: str | None,
+    token_file: str | None,
+    subject: str | None,
+    san: tuple[str, ...],
+    key_type: str,
+    same_key: bool,
+    timeout: int,
+    runtime: str,
+    as_json: bool,
+    operations: tuple[str, ...],
+) -> None:
+    """Run OPERATIONS on a simulated board, with the code a real board runs.
+
+    The board lives in the folder --state and remembers what it trusts and who it is.
+    """
+    if urlsplit(url).scheme != "https":
+        raise CliError(f"--url must begin with https://, EST runs over TLS only: {url}")
+    if bool(user) != bool(password_file):
+        raise CliError("--user and --password-file go together")
+    if "enroll" in operations and not subject:
+        raise CliError("enroll needs a --subject such as CN=device-1")
+    config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
+    config |= {"rekey": not same_key, "timeout": timeout, "user": user}
+    if trust:
+        config |= read_trust(trust)
+    if password_file:
+        config["password"] = read_secret(password_file)
+    if token_file:
+        config["token"] = read_secret(token_file)
+    failed: Event | None = None
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for event in run_board(config, runtime, state):
+        if as_json:
+            click.echo(json.dumps(event))
+        elif event["event"] != "error":
+            console.print(summary(event), markup=False)
+        if event["event"] == "error":
+            failed = event
+    if failed:
+        later = f" (try again in {failed['seconds']} s)" if failed["seconds"] else ""
+        click.echo(f"Error: {failed['operation']}: {failed['message']}{later}", err=True)
+        sys.exit(exit_code(failed))
+
+
+def summary(event: Event) -> str:
+    """One line for people."""
+    name = event["event"]
+    if name == "cacerts":
+        text = "; ".join(found["subject"] for found in event["certificates"])
+    elif name == "csrattrs":
+        text = f"key {event['key'] or 'any'}, signature {event['signature'] or 'any'}"
+    elif event["certificate"] is None:
+        text = "no identity yet"
+    else:
+        found = event["certificate"]
+        until = datetime.fromtimestamp(found["not_after"], UTC).date()
+        text = f"{found['subject']}, serial {found['serial']}, valid until {until}"
+    return f"{name:9} {event['ms']:5} ms  {text}"
