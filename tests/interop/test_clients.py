@@ -1,0 +1,95 @@
+"""Clients of others enrol at the test server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mpest.server import EstServer, ServerConfig, running_server
+
+USER, PASSWORD = "board", "a password"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EstServer]:
+    config = ServerConfig(
+        directory=tmp_path / "server", port=0, auth="basic", users={USER: PASSWORD}
+    )
+    with running_server(config) as server:
+        yield server
+
+
+@pytest.fixture
+def estclient(server: EstServer, tmp_path: Path, run_program: Callable) -> Callable[..., str]:
+    """Runs libest's client against the server; its files go to `out`."""
+    (tmp_path / "out").mkdir()
+
+    def estclient(*arguments: object) -> str:
+        where = ("-s", "127.0.0.1", "-p", server.port, "-o", tmp_path / "out")
+        trust = {"EST_OPENSSL_CACERT": str(server.ca_pem)}
+        output: str = run_program("estclient", *arguments, *where, env=trust)
+        return output
+
+    return estclient
+
+
+@pytest.fixture
+def request_der(tmp_path: Path, openssl: Callable[..., str]) -> Path:
+    """A request for CN=board-2 with its key in key.pem."""
+    key, request = tmp_path / "key.pem", tmp_path / "request.der"
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    subject = ("-new", "-key", key, "-subj", "/CN=board-2", "-sha256")
+    openssl("req", *subject, "-outform", "DER", "-out", request)
+    return request
+
+
+def only_file(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def test_estclient_gets_ca_certificates(
+    server: EstServer, estclient: Callable, tmp_path: Path, openssl: Callable
+) -> None:
+    estclient("-g")
+    found = only_file(tmp_path / "out", "cacert-*")
+    pkcs7 = tmp_path / "ca.der"
+    openssl("base64", "-d", "-in", found, "-out", pkcs7)
+    certificates = openssl("pkcs7", "-inform", "DER", "-in", pkcs7, "-print_certs")
+    assert server.ca_pem.read_text().strip() in certificates
+
+
+def test_estclient_enrolls(
+    server: EstServer, estclient: Callable, tmp_path: Path, check_pair: Callable
+) -> None:
+    login = ("-u", USER, "-h", PASSWORD)
+    estclient("-e", *login, "--common-name", "board-1", "--pem-output")
+    out = tmp_path / "out"
+    check_pair(server.ca_pem, only_file(out, "cert-*.pem"), only_file(out, "key-*.pem"))
+    assert [one.subject for one in server.issued()] == ["CN=board-1"]
+
+
+def test_estclient_with_wrong_password(
+    server: EstServer, estclient: Callable, tmp_path: Path
+) -> None:
+    estclient("-e", "-u", USER, "-h", "wrong", "--pem-output")
+    assert not list((tmp_path / "out").glob("cert-*"))
+    assert not server.issued()
+
+
+def test_pki_enrolls(
+    server: EstServer,
+    request_der: Path,
+    tmp_path: Path,
+    run_program: Callable,
+    check_pair: Callable,
+) -> None:
+    output = run_program(
+        *("pki", "--est", "--url", server.origin, "--in", request_der, "--outform", "pem"),
+        *("--cacert", server.ca_pem, "--userpass", f"{USER}:{PASSWORD}"),
+    )
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n"
+    certificate = tmp_path / "cert.pem"
+    certificate.write_text(begin + output.partition(begin)[2].partition(end)[0] + end)
+    check_pair(server.ca_pem, certificate, tmp_path / "key.pem")
+    assert [one.subject for one in server.issued()] == ["CN=board-2"]
