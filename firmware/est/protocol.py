@@ -120,7 +120,7 @@ class Est:
         if request.response.status not in statuses:
             raise _refusal(request)
         self._check_type(request, "application/pkcs7-mime")
-        found = cms.certificates(request.content)
+        found = request.content and cms.certificates(request.content)
         if not found:
             raise PeerError("the server's answer holds no certificate")
         return found

@@ -20,6 +20,14 @@ def emit(event, **fields):
     print(json.dumps(fields))
 
 
+def kind(error):
+    """Name of the class in est.errors that `error` belongs to."""
+    for name in ("UsageError", "NotTrusted", "Refused", "RetryLater", "StorageError"):
+        if isinstance(error, getattr(errors, name)):
+            return name
+    return "PeerError"
+
+
 def describe(certificate):
     return {
         "subject": str(certificate),
@@ -86,7 +94,7 @@ def main():
             emit(
                 "error",
                 operation=operation,
-                type=type(error).__name__,
+                type=kind(error),
                 message=str(error),
                 seconds=getattr(error, "seconds", None),
             )
