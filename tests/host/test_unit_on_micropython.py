@@ -1,0 +1,42 @@
+"""The unit tests once more, on the interpreters that boards run."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mpest import runtimes
+from mpest.sim import cpython
+
+UNIT = Path(__file__).parents[1] / "unit"
+# The emulated machine is about ten times slower: it takes every tenth vector.
+SAMPLE = {"micropython": "1", "micropython-armhf": "10"}
+
+
+@pytest.mark.parametrize("runtime", SAMPLE)
+@pytest.mark.parametrize("file", sorted(path.name for path in UNIT.glob("test_*.py")))
+def test_passes(file, runtime):
+    try:
+        program = runtimes.find(runtime)
+    except runtimes.RuntimeMissing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(missing.message)
+    done = subprocess.run(
+        [*program.argv, str(UNIT / "run.py"), str(UNIT / file)],
+        env={
+            **os.environ,
+            **program.env,
+            "MICROPYPATH": f"{cpython.firmware()}:.frozen",
+            "MPEST_SAMPLE": SAMPLE[runtime],
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100,
+    )
+    print(done.stdout)
+    assert done.returncode == 0
+    assert " 0 failed" in done.stdout.splitlines()[-1]

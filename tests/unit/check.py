@@ -1,0 +1,62 @@
+"""What the unit tests share. Runs on MicroPython and on CPython."""
+
+import os
+
+from est.errors import EstError
+
+# Test every this many of long lists of vectors; more than 1 where the machine is slow.
+SAMPLE = int(os.getenv("MPEST_SAMPLE") or "1")
+
+
+class Skip(Exception):
+    """The test needs something that isn't here."""
+
+
+def raises(error, function, *args):
+    """The `error` that `function(*args)` raises; AssertionError if it raises none."""
+    try:
+        function(*args)
+    except error as raised:
+        return raised
+    raise AssertionError("no %s raised" % error.__name__)
+
+
+def vector(path):
+    """bytes of a file in MPEST_VECTORS, by default ../shared/vectors of the checkout."""
+    here = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
+    folder = os.getenv("MPEST_VECTORS") or here + "/../../../shared/vectors"
+    try:
+        with open(folder + "/" + path, "rb") as file:
+            return file.read()
+    except OSError:
+        if os.getenv("CI") == "true":
+            raise
+        raise Skip("needs the vectors: " + path)
+
+
+def numbers(seed):
+    """Endless pseudorandom 32-bit numbers, the same everywhere (xorshift)."""
+    while True:
+        seed ^= seed << 13 & 0xFFFFFFFF
+        seed ^= seed >> 17
+        seed ^= seed << 5 & 0xFFFFFFFF
+        yield seed
+
+
+def truncated(parse, data):
+    """`parse` refuses each prefix of `data` but the empty one with an EstError."""
+    for size in range(1, len(data)):
+        raises(EstError, parse, data[:size])
+
+
+def mutated(parse, data, count=400, seed=1):
+    """`parse` takes or refuses `data` with one or two changed bytes; only EstErrors come out."""
+    random = numbers(seed)
+    for _ in range(max(count // SAMPLE, 40)):
+        changed = bytearray(data)
+        for _ in range(1 + next(random) % 2):
+            changed[next(random) % len(changed)] = next(random) >> 8 & 0xFF
+        try:
+            parse(bytes(changed))
+        except EstError:
+            pass

@@ -1,0 +1,60 @@
+import check
+from est import pem
+from est.errors import PeerError, UsageError
+
+
+def test_round_trip():
+    for size in (0, 1, 2, 3, 47, 48, 49, 300):
+        data = bytes([at & 0xFF for at in range(size)])
+        assert pem.decode_base64(pem.encode_base64(data)) == data
+        assert pem.decode(pem.encode("X", data), "X") == [data]
+        for line in pem.encode("X", data).split("\n"):
+            assert len(line) <= 64
+
+
+def test_fed_byte_by_byte():
+    out = bytearray()
+    decoder = pem.Base64Decoder(out)
+    for octet in b"aGVs\r\nbG8 g\tZXN 0\n":
+        decoder.feed(bytes((octet,)))
+    decoder.end()
+    assert out == b"hello est"
+
+
+def test_bad_base64():
+    for text in (b"a", b"ab", b"abc", b"a===", b"ab=c", b"QUJD!", b"QU=D", b"QR==", b"QQ==QUJD"):
+        check.raises(PeerError, pem.decode_base64, text)
+    for text in (b"QUI_", b"QUI-", b"QU\0I", b"====", b"QUJD="):
+        check.raises(PeerError, pem.decode_base64, text)
+
+
+def test_mutated_base64():
+    check.mutated(pem.decode_base64, pem.encode_base64(bytes(range(100))), 1000)
+
+
+def test_blocks():
+    text = "note\n" + pem.encode("A", b"1") + pem.encode("B", b"2") + pem.encode("A", b"3")
+    assert pem.decode(text, "A") == [b"1", b"3"]
+    assert pem.decode(text, "B") == [b"2"]
+    assert pem.decode(text, "C") == []
+    assert pem.decode(text.replace("\n", "\r\n"), "A") == [b"1", b"3"]
+
+
+def test_bad_blocks():
+    text = pem.encode("A", b"12345")
+    check.raises(UsageError, pem.decode, text[:-8], "A")
+    check.raises(UsageError, pem.decode, text.replace("MTIz", "MT!z"), "A")
+
+
+def test_mutated_pem():
+    text = pem.encode("A", bytes(range(60))).encode()
+
+    def parse(data):
+        pem.decode("".join([chr(octet) for octet in data]), "A")
+
+    check.mutated(parse, text, 500)
+
+
+def test_libest_certificate():
+    blocks = pem.decode(check.vector("libest/libest32-ca.pem").decode(), "CERTIFICATE")
+    assert len(blocks) == 1 and blocks[0][:2] == b"\x30\x82"
