@@ -7,10 +7,10 @@ import time
 from micropython import const
 
 from est.errors import PeerError, UsageError
+from est.http import MAX_LINE
 from est.protocol import Est
 from est.tls import Context
 
-_CHUNK = const(1024)
 _POLL_MS = const(50)
 
 
@@ -114,13 +114,15 @@ class Client:
                 self._connect()
             self._write(request.encode(self._authority))
             response = request.response
-            buffer = bytearray(_CHUNK)
             while not response.done:
-                count = self._stream.readinto(buffer)
-                if count is None:
+                # MicroPython forgets TLS's end of data when one read meets both it and data, so
+                # no read may reach for more than is sure to come.
+                wanted = response.wanted()
+                data = self._stream.read(wanted) if wanted else self._stream.readline(MAX_LINE)
+                if data is None:
                     self._wait()
-                elif count:
-                    response.feed(bytes(memoryview(buffer)[:count]))
+                elif data:
+                    response.feed(data)
                 else:
                     response.eof()
         except (OSError, ValueError) as error:

@@ -90,13 +90,26 @@ class _Stream:
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
         except ssl.SSLEOFError:
-            return 0
+            raise
         except ssl.SSLError as error:
             alert = "ALERT" in (error.reason or "")
             raise OSError(-0x7780 if alert else -0x7100, error.reason) from error
 
-    def readinto(self, buffer):
-        return self._try(self._stream.recv_into, buffer)
+    def read(self, count):
+        try:
+            return self._try(self._stream.recv, count)
+        except ssl.SSLEOFError:
+            return b""
+
+    def readline(self, limit):
+        # One byte at a time: what follows the line stays unread.
+        line = b""
+        while len(line) < limit and not line.endswith(b"\n"):
+            octet = self.read(1)
+            if not octet:
+                return line or octet
+            line += octet
+        return line
 
     def write(self, data):
         return self._try(self._stream.send, data)
