@@ -185,11 +185,12 @@ def _address(text):
                 return bytes(octets)
         else:
             left, gap, right = text.partition("::")
-            left = [int(part, 16) for part in left.split(":") if part or not gap]
-            right = [int(part, 16) for part in right.split(":") if part]
+            left = [int(part, 16) for part in left.split(":")] if left else []
+            right = [int(part, 16) for part in right.split(":")] if right else []
             missing = 8 - len(left) - len(right)
-            if (missing > 0) if gap else (missing == 0):
-                groups = left + [0] * missing + right
+            groups = left + [0] * missing + right
+            # to_bytes before 1.24 cuts what is too large.
+            if (missing > 0 if gap else missing == 0) and 0 <= min(groups) <= max(groups) < 65536:
                 return b"".join([group.to_bytes(2, "big") for group in groups])
     except (ValueError, OverflowError):
         pass

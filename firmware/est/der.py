@@ -212,7 +212,8 @@ def oid(text):
     arcs = [int(arc) for arc in text.split(".")]
     if len(arcs) < 2 or arcs[0] > 2 or (arcs[0] < 2 and arcs[1] > 39) or min(arcs) < 0:
         raise ValueError("not an object identifier: " + text)
-    arcs[1] += arcs.pop(0) * 40
+    first = arcs.pop(0)
+    arcs[0] += first * 40
     out = bytearray()
     for arc in arcs:
         shift = 0

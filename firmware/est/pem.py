@@ -14,7 +14,8 @@ class Base64Decoder:
         self._ended = False
 
     def feed(self, data):
-        text = self._rest + b"".join(bytes(data).split())
+        # libest ends the base64 of /csrattrs with a NUL.
+        text = self._rest + b"".join(bytes(data).replace(b"\0", b" ").split())
         whole = len(text) & ~3
         self._rest = text[whole:]
         if not text:

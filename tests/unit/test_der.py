@@ -97,6 +97,7 @@ def test_oid():
     ):
         content = bytes.fromhex(content)
         assert der.oid_text(content) == text
+        assert der.oid(text) == content
         assert der.Reader(der.tlv(der.OID, content)).oid() == content
     for text in ("", "1", "3.1", "1.40", "1.x", "1..2", "-1.2", "1.2.-3"):
         check.raises(ValueError, der.oid, text)

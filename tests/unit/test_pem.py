@@ -21,6 +21,10 @@ def test_fed_byte_by_byte():
     assert out == b"hello est"
 
 
+def test_trailing_nul():
+    assert pem.decode_base64(b"QUI=\0") == b"AB"
+
+
 def test_bad_base64():
     for text in (b"a", b"ab", b"abc", b"a===", b"ab=c", b"QUJD!", b"QU=D", b"QR==", b"QQ==QUJD"):
         check.raises(PeerError, pem.decode_base64, text)
