@@ -3,7 +3,7 @@
 import hashlib
 
 from est import clock, csr, keys, store, x509
-from est.client import Client
+from est.client import Client, parse_url
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
 
 _KEPT_EXTENSIONS = (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE)
@@ -29,6 +29,7 @@ class Agent:
         credentials=None,
         timeout=30,
     ):
+        parse_url(url)
         self._store = store
         self._url = url
         self._subject = subject

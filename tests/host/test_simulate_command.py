@@ -1,0 +1,92 @@
+"""`mpest simulate` and `mpest demo` as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mpest.exits import Exit
+from mpest.server import ServerConfig, running_server
+
+COMMAND = [sys.executable, "-c", "from mpest.cli import main; main()"]
+
+
+def mpest(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def simulate(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return mpest("simulate", "--runtime", "cpython", "--state", state, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--url", "http://127.0.0.1:1", "show"], Exit.USAGE, "https://"),
+        (["--url", "https://", "cacerts"], Exit.USAGE, "URL"),
+        (["--url", "https://127.0.0.1:99999", "cacerts"], Exit.USAGE, "URL"),
+        (["--url", "https://127.0.0.1:1/est", "cacerts"], Exit.USAGE, ".well-known/est"),
+        (["--url", "https://127.0.0.1:1", "cacerts"], Exit.USAGE, "fingerprint"),
+        (["--url", "https://127.0.0.1:1", "reenroll"], Exit.USAGE, "enrol first"),
+        (["--url", "https://127.0.0.1:1", "enroll"], Exit.USAGE, "--subject"),
+        (["--url", "https://127.0.0.1:1", "--trust", "nowhere.pem", "cacerts"], 2, "nowhere.pem"),
+        (["--url", "https://127.0.0.1:1", "--trust", __file__, "cacerts"], 2, "certificate"),
+        (["--url", "https://127.0.0.1:1", "--trust", "sha256:12", "cacerts"], 2, "64"),
+        (["--url", "https://127.0.0.1:1", "--user", "u", "show"], 2, "--password-file"),
+        (["--url", "https://127.0.0.1:1", "--token-file", "none", "show"], 2, "none"),
+        (
+            ["--url", "https://127.0.0.1:1", "--trust", "sha256:" + 64 * "0", "cacerts"],
+            Exit.NETWORK,
+            "cannot reach",
+        ),
+    ],
+)
+def test_wrong_use(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    done = simulate(tmp_path / "state", *arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_state_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = simulate(tmp_path / "file" / "state", "--url", "https://127.0.0.1:1", "show")
+    assert done.returncode == Exit.STORAGE
+
+
+def test_enrol_at_a_label(tmp_path: Path) -> None:
+    config = ServerConfig(
+        directory=tmp_path / "ca", port=0, auth="basic", users={"u": "geheim!"}, label="plant-1"
+    )
+    (tmp_path / "password").write_text("geheim!\n")
+    (tmp_path / "wrong").write_text("wrong-one\n")
+    state = tmp_path / "state"
+    with running_server(config) as server:
+        login = ["--url", server.url, "--trust", server.ca_pem, "--user", "u"]
+        assert server.url.endswith("/plant-1")
+        rest = ["--subject", "CN=a", "--json", "enroll"]
+        done = simulate(state, *login, "--password-file", tmp_path / "wrong", *rest)
+        assert done.returncode == Exit.REFUSED
+        assert "wrong-one" not in done.stdout + done.stderr
+        done = simulate(state, *login, "--password-file", tmp_path / "password", *rest)
+        assert done.returncode == Exit.DONE, done.stderr
+        event = json.loads(done.stdout)
+        assert event["certificate"]["subject"] == "CN=a"
+        assert "geheim" not in done.stdout + done.stderr
+        server.config.approve_after = 60
+        done = simulate(state, "--url", server.url, "reenroll")
+        assert done.returncode == Exit.LATER
+        assert "try again in" in done.stderr
+        server.config.faults = {"tls-wrong-ca"}
+        done = simulate(state, "--url", server.url, "cacerts")
+        assert done.returncode == Exit.NOT_TRUSTED
+    assert (state / "cert.pem").exists()
+
+
+def test_demo() -> None:
+    done = mpest("demo")
+    assert done.returncode == 0, done.stderr
+    assert "All of it worked" in done.stderr

@@ -1,0 +1,69 @@
+"""Records on storage: every cut and every damage leaves the record before or the new one."""
+
+import os
+
+import check
+from est import store
+from est.errors import StorageError
+
+FOLDER = "/tmp/est-store-%d" % (int.from_bytes(os.urandom(4), "big"))
+
+
+def fresh():
+    """A Store in an empty folder."""
+    try:
+        for name in os.listdir(FOLDER):
+            os.remove(FOLDER + "/" + name)
+    except OSError:
+        os.mkdir(FOLDER)
+    return store.Store(FOLDER)
+
+
+def read(slot):
+    with open(FOLDER + "/x.%d" % slot, "rb") as file:
+        return file.read()
+
+
+def write(slot, data):
+    with open(FOLDER + "/x.%d" % slot, "wb") as file:
+        file.write(data)
+
+
+def test_save_load_erase():
+    records = fresh()
+    assert records.load("x") is None
+    for number in range(5):
+        records.save("x", b"%d" % number)
+        assert records.load("x") == b"%d" % number
+    records.save("y", b"other")
+    records.erase("x")
+    records.erase("x")
+    assert records.load("x") is None
+    assert records.load("y") == b"other"
+    check.raises(StorageError, records.save, "x", bytes(40000))
+    check.raises(StorageError, store.Store("/nowhere").save, "x", b"")
+
+
+def test_a_write_cut_anywhere_leaves_the_record_before():
+    records = fresh()
+    records.save("x", b"old")
+    records.save("x", b"older is overwritten next")
+    before = read(0)
+    records.save("x", b"new")
+    whole = read(0)
+    assert whole != before
+    for size in range(len(whole)):
+        write(0, whole[:size])
+        assert records.load("x") == b"older is overwritten next"
+    for at in range(len(whole)):
+        write(0, whole[:at] + bytes((whole[at] ^ 1,)) + whole[at + 1 :])
+        assert records.load("x") == b"older is overwritten next"
+    records.save("x", b"again")
+    assert records.load("x") == b"again"
+    assert b"older" in read(1)
+
+
+def test_pack():
+    assert store.unpack(store.pack(b"a", b"", b"c")) == [b"a", b"", b"c"]
+    assert store.unpack(None) == []
+    check.raises(StorageError, store.unpack, b"\x30\x05\x04")
