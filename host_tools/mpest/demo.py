@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from mpest.exits import CliError, Exit
+from mpest.relay import running_relay
 from mpest.runtimes import RuntimeMissing, find
 from mpest.server import EstServer, ServerConfig, running_server
 from mpest.sim.board_process import Event, exit_code, run_board
@@ -40,9 +41,9 @@ def demo() -> None:
             users={"board": password},
             mtls_probe=True,
         )
-        with running_server(config) as server:
+        with running_server(config) as server, running_relay(server.port) as relay:
             board = {
-                "url": server.url,
+                "url": server.url.replace(f":{server.port}/", f":{relay.port}/"),
                 "fingerprint": server.fingerprint,
                 "subject": "CN=demo-board,O=mpest demo",
                 "user": "board",
@@ -56,7 +57,11 @@ def demo() -> None:
                 ("enroll", "Enrol with a password"),
                 ("reenroll", "Renew with the certificate, new key"),
             ):
-                event = _step(board, operation, runtime, state, server, console, title)
+                console.print(title)
+                before = relay.sent, relay.received
+                event = _step(board, operation, runtime, state, server, console)
+                sent, received = relay.sent - before[0], relay.received - before[1]
+                console.print(f"  on the wire, TLS included: {sent} B out, {received} B in")
                 if operation != "cacerts":
                     serials.append(event["certificate"]["serial"])
                     _prove(server, state, console)
@@ -72,7 +77,6 @@ def _step(
     state: Path,
     server: EstServer,
     console: Console,
-    title: str,
 ) -> Event:
     seen = len(server.events)
     events = list(run_board({**board, "operations": [operation]}, runtime, state))
@@ -82,7 +86,6 @@ def _step(
         sys.exit(exit_code(event))
     if event["event"] != operation:
         raise CliError(f"{operation} did not end", Exit.NETWORK)
-    console.print(title)
     console.print("  " + summary(event), markup=False)
     for request in server.events[seen:]:
         if request["event"] == "request":
@@ -92,10 +95,7 @@ def _step(
 
 def _request(request: dict[str, Any]) -> str:
     name = request["path"].rsplit("/", 1)[-1]
-    return (
-        f"{request['method']:4} {name:15} {request['status']}  {request['tls']}, "
-        f"{request['bytes_in']} B in, {request['bytes_out']} B out"
-    )
+    return f"{request['method']:4} {name:15} {request['status']}  {request['tls']}"
 
 
 def _prove(server: EstServer, state: Path, console: Console) -> None:
