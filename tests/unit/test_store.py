@@ -10,13 +10,15 @@ FOLDER = "/tmp/est-store-%d" % (int.from_bytes(os.urandom(4), "big"))
 
 
 def fresh():
-    """A Store in an empty folder."""
-    try:
-        for name in os.listdir(FOLDER):
-            os.remove(FOLDER + "/" + name)
-    except OSError:
-        os.mkdir(FOLDER)
+    """A Store in a new folder, to be removed by `clean`."""
+    os.mkdir(FOLDER)
     return store.Store(FOLDER)
+
+
+def clean():
+    for name in os.listdir(FOLDER):
+        os.remove(FOLDER + "/" + name)
+    os.rmdir(FOLDER)
 
 
 def read(slot):
@@ -42,6 +44,7 @@ def test_save_load_erase():
     assert records.load("y") == b"other"
     check.raises(StorageError, records.save, "x", bytes(40000))
     check.raises(StorageError, store.Store("/nowhere").save, "x", b"")
+    clean()
 
 
 def test_a_write_cut_anywhere_leaves_the_record_before():
@@ -61,6 +64,7 @@ def test_a_write_cut_anywhere_leaves_the_record_before():
     records.save("x", b"again")
     assert records.load("x") == b"again"
     assert b"older" in read(1)
+    clean()
 
 
 def test_pack():
