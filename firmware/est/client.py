@@ -16,7 +16,9 @@ _POLL_MS = const(50)
 
 def parse_url(url):
     """(host, port, label) of https://HOST[:PORT][/.well-known/est[/LABEL]]. Raises UsageError."""
-    if not url.startswith("https://"):
+    if "@" in url:
+        raise UsageError("the URL may hold no user name or password: they are given apart")
+    if url[:8].lower() != "https://":
         raise UsageError("the URL must begin with https:// (EST runs over TLS only): " + url)
     authority, _, path = url[8:].partition("/")
     path = path.strip("/")
@@ -30,7 +32,7 @@ def parse_url(url):
         port = port[1:] if bracket and port[:1] == ":" else port
     else:
         host, _, port = authority.partition(":")
-    if not host or "@" in host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
+    if not host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
         raise UsageError("not a usable URL: " + url)
     return host, int(port or 443), label
 

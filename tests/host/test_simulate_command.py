@@ -26,6 +26,8 @@ def simulate(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess
     [
         (["--url", "http://127.0.0.1:1", "show"], Exit.USAGE, "https://"),
         (["--url", "https://", "cacerts"], Exit.USAGE, "URL"),
+        (["--url", "https://u:secret@127.0.0.1:1", "cacerts"], Exit.USAGE, "given apart"),
+        (["--url", "HTTPS://127.0.0.1:1", "cacerts"], Exit.USAGE, "fingerprint"),
         (["--url", "https://127.0.0.1:99999", "cacerts"], Exit.USAGE, "URL"),
         (["--url", "https://127.0.0.1:1/est", "cacerts"], Exit.USAGE, ".well-known/est"),
         (["--url", "https://127.0.0.1:1", "cacerts"], Exit.USAGE, "fingerprint"),
@@ -48,6 +50,7 @@ def test_wrong_use(tmp_path: Path, arguments: list[str], code: int, words: str) 
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr
     assert done.stdout == ""
 
 
