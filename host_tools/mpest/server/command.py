@@ -170,7 +170,7 @@ def _welcome(server: EstServer) -> str:
     lines += [
         "Enrol with:",
         f"  mpest simulate --url {server.url} --trust {server.ca_pem} --state board{credentials} "
-        "enroll",
+        "--subject CN=device-1 enroll",
         "Stop with Ctrl-C.",
     ]
     return "\n".join(lines)
