@@ -89,25 +89,22 @@ class Client:
                 request = operation.send(None)
         except StopIteration as stop:
             return stop.value
-        finally:
-            if self._stream is None:
-                self.close()
 
     def _exchange(self, request):
         kept = self._stream is not None
+        response = request.response
         try:
-            self._send(request)
-        except PeerError:
-            self.close()
-            # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
-            if not kept or request.response.started:
-                raise
-            self._send(request)
-        except:
-            self.close()
-            raise
-        if not request.response.keep:
-            self.close()
+            try:
+                self._send(request)
+            except PeerError:
+                # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
+                if not kept or response.started:
+                    raise
+                self.close()
+                self._send(request)
+        finally:
+            if not (response.done and response.keep):
+                self.close()
 
     def _send(self, request):
         self._deadline = time.ticks_add(time.ticks_ms(), self._timeout * 1000)
