@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -21,6 +22,9 @@ from rich.progress import Progress
 from mpest.exits import CliError, Exit
 
 _SUITE = "trixie"
+# While a mirror takes in a point release, one name may already have a new index for old packages,
+# which apt refuses, and the other still be whole.
+_OTHER_SUITE = "stable"
 _RECORD = "packages.json"
 _KEYRINGS = tuple(
     Path(f"/usr/share/keyrings/debian-archive-keyring.{suffix}") for suffix in ("gpg", "pgp")
@@ -121,7 +125,7 @@ def _fetch(package: str, arch: str) -> Path:
     try:
         console.print(f"Fetching {package} ({arch}) and what it needs from Debian 13", style="dim")
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            mirror = _download(package, arch, candidates, keyring, work, bar)
+            archive = _download(package, arch, candidates, keyring, work, bar)
             debs = sorted((work / "archives").glob("*.deb"))
             for deb in bar.track(debs, description="Unpacking"):
                 _output("dpkg-deb", "-x", str(deb), str(work / "root"))
@@ -131,7 +135,7 @@ def _fetch(package: str, arch: str) -> Path:
                 (root / name).symlink_to(f"usr/{name}")
         if package == "qemu-user":
             _keep_emulators(root / "usr/bin")
-        record = {"suite": _SUITE, "mirror": _without_password(mirror), "packages": _names(debs)}
+        record = {"archive": _without_password(archive), "packages": _names(debs)}
         (root / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
         final = cache() / _SUITE / arch / package
         shutil.rmtree(final, ignore_errors=True)
@@ -144,7 +148,7 @@ def _fetch(package: str, arch: str) -> Path:
 def _download(
     package: str, arch: str, candidates: list[str], keyring: Path, work: Path, bar: Progress
 ) -> str:
-    """Fill `work/archives` from the first mirror that has the package; return that mirror."""
+    """Fill `work/archives` from the first archive that has the package; return its name."""
     lists = cache() / "lists" / arch
     for folder in (lists / "partial", work / "archives" / "partial", work / "root"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -165,16 +169,16 @@ def _download(
     for name, value in settings.items():
         apt += ["-o", f"{name}={value}"]
     problems = []
-    for mirror in candidates:
+    for mirror, suite in product(candidates, (_SUITE, _OTHER_SUITE)):
         sources.write_text(
-            f"Types: deb\nURIs: {mirror}\nSuites: {_SUITE}\n"
+            f"Types: deb\nURIs: {mirror}\nSuites: {suite}\n"
             f"Components: main\nSigned-By: {keyring}\n"
         )
         problem = _apt(bar, "Package lists", [*apt, "update"]) or _apt(
             bar, "Packages", [*apt, "install", "--download-only", package]
         )
         if not problem:
-            return mirror
+            return f"{mirror} {suite}"
         problems.append(problem)
     raise CliError(f"{package} can't be fetched: {problems[0]}", Exit.NETWORK)
 

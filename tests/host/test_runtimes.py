@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -289,6 +291,16 @@ def test_malformed_sources(tmp_path, monkeypatch):
 # Fetching
 
 
+def main_mirror():
+    """The machine's own, or a skip where it has none; never a skip in CI."""
+    try:
+        return debian.mirrors()[0]
+    except debian.NoDebian as error:
+        if CI:
+            raise
+        pytest.skip(error.message)
+
+
 @needs_apt
 def test_unreachable_mirror(tmp_path, monkeypatch, off_path):
     with socket.socket() as unused:
@@ -337,12 +349,7 @@ def test_fetch(tmp_path, monkeypatch, off_path):
     """One fetch is killed half way, then two ask at once, then the copy is damaged."""
     cache = tmp_path / "a cache"
     monkeypatch.setenv("MPEST_CACHE", str(cache))
-    try:
-        debian.mirrors()
-    except debian.NoDebian as error:
-        if CI:
-            raise
-        pytest.skip(error.message)
+    main_mirror()
     arch = debian.architecture()
 
     command = [
@@ -374,6 +381,43 @@ def test_fetch(tmp_path, monkeypatch, off_path):
     Path(program.argv[-1]).write_bytes(b"")
     with pytest.raises(runtimes.RuntimeMissing, match="doesn't run"):
         runtimes.find("micropython", fetch=False)
+
+
+@needs_apt
+@pytest.mark.timeout(600)
+def test_mirror_half_way_through_a_sync(tmp_path, monkeypatch, off_path):
+    """It has no index under the code name, and all under the name `stable`."""
+    mirror = main_mirror()
+
+    class HalfSynced(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if "/dists/trixie/" in self.path:
+                self.send_error(404)
+            else:
+                self.send_response(302)
+                self.send_header("Location", mirror + self.path.removeprefix("/debian"))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("MPEST_CACHE", str(tmp_path / "cache"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), HalfSynced) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}/debian"
+        configure_apt(tmp_path / "apt", monkeypatch, f"deb {uri} trixie main\n")
+        for variable in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(variable, "127.0.0.1")
+        try:
+            root = debian.fetch("libest-utils", debian.architecture())
+        except CliError as error:
+            if CI:
+                raise
+            pytest.skip(f"no network: {error.message}")
+        finally:
+            server.shutdown()
+    assert json.loads((root / "packages.json").read_text())["archive"] == f"{uri} stable"
 
 
 # What the other tests run
