@@ -26,6 +26,7 @@ _SUITE = "trixie"
 # which apt refuses, and the other still be whole.
 _OTHER_SUITE = "stable"
 _RECORD = "packages.json"
+_SOURCE = "source"  # where binary packages have an architecture
 _KEYRINGS = tuple(
     Path(f"/usr/share/keyrings/debian-archive-keyring.{suffix}") for suffix in ("gpg", "pgp")
 )
@@ -94,7 +95,7 @@ def mirrors() -> list[str]:
 
 
 def versions(root: Path) -> dict[str, str]:
-    """The packages in a folder that `fetch` made, with their versions."""
+    """The packages in a folder that `fetch` or `fetch_source` made, with their versions."""
     packages: dict[str, str] = json.loads((root / _RECORD).read_text())["packages"]
     return packages
 
@@ -114,6 +115,16 @@ def fetch(package: str, arch: str) -> Path:
         raise CliError(f"The cache {cache()} can't be written: {error}", Exit.STORAGE) from error
 
 
+def fetch_source(package: str) -> Path:
+    """The tree of a source package, with Debian's patches, fetched first unless it is there.
+
+    It is shared: copy it, or build outside it.
+    """
+    if not shutil.which("dpkg-source"):
+        raise NoDebian("this system has no dpkg-source (`apt install dpkg-dev`)")
+    return fetch(package, _SOURCE)
+
+
 def _fetch(package: str, arch: str) -> Path:
     keyring = next((path for path in _KEYRINGS if path.exists()), None)
     if not keyring:
@@ -123,19 +134,20 @@ def _fetch(package: str, arch: str) -> Path:
     work = cache() / "partial"
     shutil.rmtree(work, ignore_errors=True)
     try:
-        console.print(f"Fetching {package} ({arch}) and what it needs from Debian 13", style="dim")
+        if arch == _SOURCE:
+            needs, unpacker, suffix = "", "dpkg-source", "dsc"
+        else:
+            needs, unpacker, suffix = " and what it needs", "dpkg-deb", "deb"
+        console.print(f"Fetching {package} ({arch}){needs} from Debian 13", style="dim")
+        root = work / "root"
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
             archive = _download(package, arch, candidates, keyring, work, bar)
-            debs = sorted((work / "archives").glob("*.deb"))
-            for deb in bar.track(debs, description="Unpacking"):
-                _output("dpkg-deb", "-x", str(deb), str(work / "root"))
-        root = work / "root"
-        for name in ("lib", "lib64"):
-            if not (root / name).exists():
-                (root / name).symlink_to(f"usr/{name}")
-        if package == "qemu-user":
-            _keep_emulators(root / "usr/bin")
-        record = {"archive": _without_password(archive), "packages": _names(debs)}
+            packages = sorted((work / "archives").glob(f"*.{suffix}"))
+            for one in bar.track(packages, description="Unpacking"):
+                _output(unpacker, "-x", str(one), str(root))
+        if arch != _SOURCE:
+            _finish_root(root, package)
+        record = {"archive": _without_password(archive), "packages": _names(packages)}
         (root / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
         final = cache() / _SUITE / arch / package
         shutil.rmtree(final, ignore_errors=True)
@@ -150,32 +162,38 @@ def _download(
 ) -> str:
     """Fill `work/archives` from the first archive that has the package; return its name."""
     lists = cache() / "lists" / arch
-    for folder in (lists / "partial", work / "archives" / "partial", work / "root"):
+    archives = work / "archives"
+    for folder in (lists / "partial", archives / "partial"):
         folder.mkdir(parents=True, exist_ok=True)
     (work / "status").touch()
     (work / "apt.conf").write_text(_APT_CONF)
     sources = work / "debian.sources"
-    settings = {
+    settings: dict[str, Path | str] = {
         "Dir::State": work,
         "Dir::State::lists": lists,
         "Dir::State::status": work / "status",
         "Dir::Cache": work,
-        "Dir::Cache::archives": work / "archives",
+        "Dir::Cache::archives": archives,
         "Dir::Etc::sourcelist": sources,
-        "APT::Architecture": arch,
-        "APT::Architectures": arch,
     }
+    if arch == _SOURCE:
+        kind = "deb-src"
+        command = ["source", "--download-only", package]  # into the working directory
+    else:
+        kind = "deb"
+        command = ["install", "--download-only", package]
+        settings |= {"APT::Architecture": arch, "APT::Architectures": arch}
     apt = ["apt-get", "-qq", "-y", "-c", str(work / "apt.conf")]
     for name, value in settings.items():
         apt += ["-o", f"{name}={value}"]
     problems = []
     for mirror, suite in product(candidates, (_SUITE, _OTHER_SUITE)):
         sources.write_text(
-            f"Types: deb\nURIs: {mirror}\nSuites: {suite}\n"
+            f"Types: {kind}\nURIs: {mirror}\nSuites: {suite}\n"
             f"Components: main\nSigned-By: {keyring}\n"
         )
-        problem = _apt(bar, "Package lists", [*apt, "update"]) or _apt(
-            bar, "Packages", [*apt, "install", "--download-only", package]
+        problem = _apt(bar, "Package lists", [*apt, "update"], archives) or _apt(
+            bar, "Packages", [*apt, *command], archives
         )
         if not problem:
             return f"{mirror} {suite}"
@@ -183,8 +201,8 @@ def _download(
     raise CliError(f"{package} can't be fetched: {problems[0]}", Exit.NETWORK)
 
 
-def _apt(bar: Progress, label: str, command: list[str]) -> str:
-    """Run apt with a progress bar and return its first error, or nothing."""
+def _apt(bar: Progress, label: str, command: list[str], folder: Path) -> str:
+    """Run apt in `folder` with a progress bar and return its first error, or nothing."""
     task = bar.add_task(label, total=100)
     with tempfile.TemporaryFile("w+") as errors:
         with subprocess.Popen(
@@ -193,6 +211,7 @@ def _apt(bar: Progress, label: str, command: list[str]) -> str:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            cwd=folder,
             env=_environment(),
         ) as process:
             assert process.stdout
@@ -213,9 +232,19 @@ def _without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
-def _names(debs: list[Path]) -> dict[str, str]:
-    """Name and version from apt's file names, NAME_VERSION_ARCH.deb."""
-    return {name: unquote(version) for name, version, _ in (deb.stem.split("_") for deb in debs)}
+def _names(packages: list[Path]) -> dict[str, str]:
+    """Name and version from file names, NAME_VERSION_ARCH.deb or NAME_VERSION.dsc."""
+    parts = [package.stem.split("_") for package in packages]
+    return {name: unquote(version) for name, version, *_ in parts}
+
+
+def _finish_root(root: Path, package: str) -> None:
+    """What a root needs that no package brings."""
+    for name in ("lib", "lib64"):
+        if not (root / name).exists():
+            (root / name).symlink_to(f"usr/{name}")
+    if package == "qemu-user":
+        _keep_emulators(root / "usr/bin")
 
 
 def _keep_emulators(folder: Path) -> None:

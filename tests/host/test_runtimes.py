@@ -385,6 +385,33 @@ def test_fetch(tmp_path, monkeypatch, off_path):
 
 @needs_apt
 @pytest.mark.timeout(600)
+def test_fetch_source(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("MPEST_CACHE", str(cache))
+    main_mirror()
+    with monkeypatch.context() as without:
+        without.setattr(shutil, "which", lambda name: None)
+        with pytest.raises(debian.NoDebian, match="apt install dpkg-dev"):
+            debian.fetch_source("micropython")
+    if not CI and not shutil.which("dpkg-source"):
+        pytest.skip("needs dpkg-source (apt install dpkg-dev)")
+    try:
+        tree = debian.fetch_source("micropython")
+    except CliError as error:
+        if CI:
+            raise
+        pytest.skip(f"no network: {error.message}")
+    assert (tree / "py/mpconfig.h").is_file()
+    # quilt's record of what it did: Debian's patches are in.
+    assert (tree / ".pc/applied-patches").read_text().split()
+    assert debian.versions(tree)["micropython"].startswith("1.")
+    assert sorted(path.name for path in cache.iterdir()) == ["lists", "lock", "trixie"]
+    monkeypatch.setattr(debian, "mirrors", None)
+    assert debian.fetch_source("micropython") == tree
+
+
+@needs_apt
+@pytest.mark.timeout(600)
 def test_mirror_half_way_through_a_sync(tmp_path, monkeypatch, off_path):
     """It has no index under the code name, and all under the name `stable`."""
     mirror = main_mirror()
