@@ -2,9 +2,9 @@
 
 import hashlib
 
-from est import clock, csr, keys, store, x509
+from est import clock, csr, der, keys, store, x509
 from est.client import Client, parse_url
-from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
+from est.errors import NotTrusted, PeerError, Refused, RetryLater, StorageError, UsageError
 
 _KEPT_EXTENSIONS = (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE)
 
@@ -14,8 +14,11 @@ class Agent:
 
     store: est.store.Store. url: see est.client. credentials: see est.auth.
     trust: list of DER anchors, or the SHA-256 (32 bytes) of the CA certificate that /cacerts must
-        hold (RFC 7030 4.1.1); None for what was stored before.
-    subject, san, eku: as in est.csr.build; san and eku stay the same on renewal.
+        hold (RFC 7030 4.1.1) or of the certificate that the server shows in TLS; None for what
+        was stored before.
+    subject, san, eku: as in est.csr.build; the server's proposals win over san and eku, and on
+        renewal they stay as they were.
+    log: called with a line of text where something is not as asked and yet no error.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class Agent:
         trust=None,
         credentials=None,
         timeout=30,
+        log=None,
     ):
         parse_url(url)
         self._store = store
@@ -38,27 +42,45 @@ class Agent:
         self._trust = trust
         self._credentials = credentials
         self._timeout = timeout
+        self._log = log or (lambda text: None)
         self._open = None
 
     def identity(self):
         """(chain of DER certificates, leaf first, key), or None before the first enrolment."""
-        items = store.unpack(self._store.load("identity"))
+        items = self._load("identity")
         return (items[1:], keys.load(items[0])) if len(items) > 1 else None
+
+    def _load(self, name):
+        items = store.unpack(self._store.load(name))
+        if name in self._store.damaged:
+            self._log("a copy of the stored %s is damaged, the one used may be older" % name)
+        return items
+
+    def _replaceable(self, name):
+        # For a record that can be had anew, damage is as good as none.
+        try:
+            return self._load(name)
+        except StorageError:
+            return []
 
     def anchors(self):
         """DER trust anchors, bootstrapped first where only a fingerprint is known."""
-        stored = store.unpack(self._store.load("anchors"))
+        # The record: the fingerprint that vouched for the anchors, or nothing, and the anchors.
         if self._trust is None:
+            stored = self._load("anchors")
             if not stored:
                 raise UsageError("nothing to trust: give anchors or a fingerprint once")
-        elif isinstance(self._trust, bytes):
-            if self._trust not in [hashlib.sha256(anchor).digest() for anchor in stored]:
-                stored = [self._bootstrap()]
+            return stored[1:]
+        stored = self._replaceable("anchors")
+        if isinstance(self._trust, bytes):
+            if stored and stored[0] == self._trust:
+                return stored[1:]
+            wanted = [self._trust] + self._bootstrap()
         else:
-            if stored != self._trust:
-                self._store.save("anchors", store.pack(*self._trust))
-            stored = self._trust
-        return stored
+            wanted = [b""] + self._trust
+        if stored != wanted:
+            self._store.save("anchors", store.pack(*wanted))
+        return wanted[1:]
 
     def _bootstrap(self):
         client = Client(self._url, timeout=self._timeout, bootstrap=True)
@@ -66,12 +88,20 @@ class Agent:
             offered = client.cacerts()
         finally:
             client.close()
+        # The server that TLS proved to be the one pinned speaks for all its roots.
+        server = client.server_certificate()
+        pinned = server and hashlib.sha256(server).digest() == self._trust
+        found = []
         for certificate in offered:
-            if certificate.fingerprint() == self._trust and certificate.is_ca():
-                certificate.check_dates(clock.now())
-                self._store.save("anchors", store.pack(certificate.der))
-                return certificate.der
-        raise NotTrusted("no CA certificate the server offers has the given fingerprint")
+            if certificate.fingerprint() == self._trust or pinned and certificate.self_issued():
+                if certificate.is_ca():
+                    certificate.check_dates(clock.now())
+                    found.append(certificate.der)
+        if not found:
+            raise NotTrusted(
+                "neither a CA certificate the server offers nor its own has the given fingerprint"
+            )
+        return found
 
     def client(self, identity=None):
         """A verified Client, kept open until `close` or another identity."""
@@ -99,7 +129,7 @@ class Agent:
         if not self._subject:
             raise UsageError("no subject: give one such as CN=device-1")
         return self._order(
-            "enroll", self.client(), csr.name(self._subject), (), self._san, self._eku, None
+            "enroll", self.client(), csr.name(self._subject), [], self._san, self._eku, None
         )
 
     def reenroll(self, rekey=True):
@@ -116,18 +146,21 @@ class Agent:
         key = None if rekey else identity[1]
         return self._order("reenroll", self.client(identity), leaf.subject, kept, (), (), key)
 
-    def _order(self, operation, client, subject, extensions, san, eku, key):
+    def _order(self, operation, client, subject, kept, san, eku, key):
         # What is asked for, so that a request left over from other settings is not sent.
-        asked = repr((operation, subject, extensions, san, eku, key is None, self._url))
+        asked = repr((operation, subject, kept, san, eku, key is None, self._url))
         asked = hashlib.sha256(asked.encode()).digest()
-        pending = store.unpack(self._store.load("pending"))
-        if len(pending) == 4 and pending[0] == asked:
+        pending = self._replaceable("pending")
+        until = int.from_bytes(pending[3], "big") if pending else 0
+        if pending and pending[0] == asked:
             key = keys.load(pending[1])
             request = pending[2]
-            wait = int.from_bytes(pending[3], "big") - clock.now()
+            wait = until - clock.now()
             if wait > 0:
                 raise RetryLater("the server asked to wait before asking again", wait)
         else:
+            if until:
+                self._log("a request with other settings was waiting at the server: given up")
             attrs = client.csrattrs()
             if attrs.key not in (None, "EC", "P-256"):
                 raise UsageError("the server demands a %s key, this board makes P-256" % attrs.key)
@@ -137,9 +170,7 @@ class Agent:
                     "ecdsa-with-SHA256" % attrs.signature
                 )
             key = key or keys.SoftwareKey()
-            # What the board asks for itself wins over the server's proposal.
-            extensions = attrs.extensions + list(extensions)
-            request = csr.build(key, subject, san, eku, extensions=extensions)
+            request = self._request(key, subject, attrs, kept, san, eku)
             pending = [asked, key.sec1(), request, b"\0"]
             self._store.save("pending", store.pack(*pending))
         try:
@@ -161,6 +192,20 @@ class Agent:
         self._store.save("identity", store.pack(key.sec1(), *(chain or [path[0].der])))
         self._store.erase("pending")
         return path[0]
+
+    def _request(self, key, subject, attrs, kept, san, eku):
+        # The CSR. What is kept wins over what the server proposes, and that over what is configured.
+        usage = ("digitalSignature",) if x509.KEY_USAGE in attrs.wanted else ()
+        extensions = attrs.extensions + kept
+        given = [oid for oid, _, _ in extensions] + [x509.KEY_USAGE]
+        given += [x509.SUBJECT_ALT_NAME] if san else []
+        given += [x509.EXT_KEY_USAGE] if eku else []
+        lacking = attrs.unknown + [der.oid_text(oid) for oid in attrs.wanted if oid not in given]
+        if attrs.challenge_password:
+            lacking.append("challengePassword")
+        if lacking:
+            self._log("the server also asks for what is left out: " + " ".join(lacking))
+        return csr.build(key, subject, san, eku, usage, extensions=extensions)
 
     def _judge(self, issued, key, client):
         # The verified path of the certificate that holds our key.

@@ -33,7 +33,7 @@ def parse_url(url):
     else:
         host, _, port = authority.partition(":")
     if not host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
-        raise UsageError("not a usable URL: " + url)
+        raise UsageError("the URL must be https://HOST[:PORT][/.well-known/est[/LABEL]]: " + url)
     return host, int(port or 443), label
 
 
@@ -71,6 +71,10 @@ class Client:
     def simplereenroll(self, request):
         return self._run(self._est.simplereenroll(request))
 
+    def server_certificate(self):
+        """DER certificate that the server showed in TLS, or None where it is not known."""
+        return self._context.leaf
+
     def close(self):
         """Close the connection; the next operation opens another."""
         for thing in (self._stream, self._sock):
@@ -98,7 +102,7 @@ class Client:
                 self._send(request)
             except PeerError:
                 # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
-                if not kept or response.started:
+                if not kept or response.started or self._left() <= 0:
                     raise
                 self.close()
                 self._send(request)
@@ -140,18 +144,27 @@ class Client:
     def _connect(self):
         try:
             address = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)[0]
+        except OSError as error:
+            raise PeerError("no address is known for %s (%s)" % (self._host, error))
+        try:
             self._sock = socket.socket(address[0], address[1], address[2])
             self._sock.settimeout(self._timeout)
             self._sock.connect(address[-1])
             self._sock.setblocking(False)
         except OSError as error:
-            raise PeerError("cannot reach %s port %d: %s" % (self._host, self._port, error))
+            raise PeerError(
+                "cannot reach %s port %d, is the server running and the network up? (%s)"
+                % (self._host, self._port, error)
+            )
         self._poll = select.poll()
         self._poll.register(self._sock, select.POLLIN)
         self._stream = self._context.wrap(self._sock, self._host)
 
+    def _left(self):
+        return time.ticks_diff(self._deadline, time.ticks_ms())
+
     def _wait(self):
-        left = time.ticks_diff(self._deadline, time.ticks_ms())
+        left = self._left()
         if left <= 0:
             raise PeerError("the server took longer than %d s" % self._timeout)
         # Nearly always it is input that lacks, for a write too while TLS shakes hands. Where it

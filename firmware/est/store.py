@@ -1,7 +1,8 @@
 """Records that survive power cuts: each in two files, the older one overwritten by the next save.
 
 A file is `magic | generation (4) | length (4) | payload | SHA-256 of all before`. Whatever moment
-the power goes, the file that was not being written still holds the record before.
+the power goes, the file that was not being written still holds the record before. A file that is
+too short is a write cut off; one that is whole but has another checksum has been damaged since.
 """
 
 import hashlib
@@ -19,16 +20,21 @@ _MAX_RECORD = const(32768)
 
 
 class Store:
-    """Records in folder `path`, which must exist. Raises StorageError."""
+    """Records in folder `path`, which must exist. Raises StorageError.
+
+    damaged: names of the records of which a file was found damaged: what was loaded may be older
+        than what was saved last.
+    """
 
     def __init__(self, path):
         self._path = path.rstrip("/") or "/"
+        self.damaged = []
 
     def _file(self, name, slot):
         return "%s/%s.%d" % (self._path, name, slot)
 
     def _read(self, name, slot):
-        # (generation, payload) of a whole, undamaged file, else (0, None).
+        # (generation, payload) of a good file; else (0 if absent, -1 if cut, -2 if damaged; None).
         try:
             with open(self._file(name, slot), "rb") as file:
                 data = file.read(_MAX_RECORD + _HEADER + 33)
@@ -37,20 +43,23 @@ class Store:
                 return 0, None
             raise StorageError("cannot read %s: %s" % (self._file(name, slot), error))
         body = len(data) - 32
-        if (
-            body < _HEADER
-            or data[:4] != _MAGIC
-            or int.from_bytes(data[8:12], "big") != body - _HEADER
-            or hashlib.sha256(data[:body]).digest() != data[body:]
-        ):
-            return 0, None
+        if body < _HEADER or body - _HEADER < int.from_bytes(data[8:12], "big"):
+            return -1, None
+        if data[:4] != _MAGIC or hashlib.sha256(data[:body]).digest() != data[body:]:
+            return -2, None
         return int.from_bytes(data[4:8], "big"), data[_HEADER:body]
 
     def load(self, name):
-        """Newest undamaged payload (bytes) of record `name`, or None."""
-        first = self._read(name, 0)
-        second = self._read(name, 1)
-        return max(first, second, key=lambda found: found[0])[1]
+        """Newest undamaged payload (bytes) of record `name`; None where there was none."""
+        found = [self._read(name, slot) for slot in (0, 1)]
+        states = [generation for generation, _ in found]
+        if -2 in states and name not in self.damaged:
+            self.damaged.append(name)
+        newest = states[1] > states[0] and 1 or 0
+        # A first save that was cut leaves one file cut; nothing but damage leaves two.
+        if states[newest] <= 0 and sum(states) < -1:
+            raise StorageError("the stored %s: damaged; give trust and enrol again" % name)
+        return found[newest][1]
 
     def save(self, name, payload):
         """Replace record `name`. The one before stays until the new one is read back whole."""
@@ -58,7 +67,7 @@ class Store:
             raise StorageError("record %s is too large" % name)
         generations = [self._read(name, slot)[0] for slot in (0, 1)]
         slot = generations[0] > generations[1] and 1 or 0
-        generation = max(generations) + 1
+        generation = max(generations[0], generations[1], 0) + 1
         data = _MAGIC + generation.to_bytes(4, "big") + len(payload).to_bytes(4, "big") + payload
         path = self._file(name, slot)
         try:

@@ -13,15 +13,17 @@ class Context:
     chain, key: client certificate, leaf first then its intermediates (DER), and SEC1 DER key.
     bootstrap: the server is NOT verified, and the caller may fetch nothing but /cacerts, to be
         judged by a fingerprint (RFC 7030 4.1.1).
+    leaf: DER certificate that the server showed last; None where the platform does not tell.
     Raises UsageError for an unset clock, or certificates and keys that do not load.
     """
 
     def __init__(self, anchors, chain=(), key=None, bootstrap=False):
         self.now = clock.now()
-        self._leaf = None
+        self.leaf = None
         context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         if bootstrap:
-            context.verify_mode = tls.CERT_NONE
+            # Not NONE: the callback would see nothing.
+            context.verify_mode = tls.CERT_OPTIONAL
         else:
             if not anchors:
                 raise UsageError("no trust anchor: bootstrap with a fingerprint or give one")
@@ -32,8 +34,8 @@ class Context:
                     context.load_verify_locations(bytes(anchor))
             except (ValueError, OSError) as error:
                 raise UsageError("a trust anchor is no certificate (%s)" % error)
-            if hasattr(context, "verify_callback"):
-                context.verify_callback = self._seen
+        if hasattr(context, "verify_callback"):
+            context.verify_callback = self._seen
         try:
             for certificate in chain:
                 context.load_cert_chain(bytes(certificate), bytes(key))
@@ -43,12 +45,12 @@ class Context:
 
     def _seen(self, certificate, depth):
         if depth == 0:
-            self._leaf = bytes(certificate)
+            self.leaf = bytes(certificate)
         return 0
 
     def wrap(self, sock, host):
         """TLS stream over connected `sock`; the handshake runs with the first bytes."""
-        self._leaf = None
+        self.leaf = None
         return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
 
     def error(self, error, host):
@@ -67,19 +69,17 @@ class Context:
 
     def _reason(self, text, host):
         # mbedTLS says only that verification failed when it runs without blocking.
-        if self._leaf:
-            try:
-                leaf = x509.Certificate(self._leaf)
-                leaf.check_dates(self.now)
-                if not leaf.allows(x509.SERVER_AUTH):
-                    return "%s may not be used by a server" % leaf
-            except (NotTrusted, PeerError) as problem:
-                return str(problem)
-            return (
-                "its certificate %s names another host, or no trust anchor vouches for it (%s)"
-                % (
-                    leaf,
-                    text,
-                )
-            )
-        return text
+        if not self.leaf:
+            return text
+        try:
+            leaf = x509.Certificate(self.leaf)
+            leaf.check_dates(self.now)
+            if not leaf.allows(x509.SERVER_AUTH):
+                return "%s may not be used by a server" % leaf
+            names = leaf.host_names()
+        except (NotTrusted, PeerError, ValueError) as problem:
+            return str(problem)
+        for name in names:
+            if name in (host.lower(), "*." + host.partition(".")[2].lower()):
+                return "no trust anchor vouches for its certificate %s (%s)" % (leaf, text)
+        return "its certificate %s is for %s (%s)" % (leaf, " ".join(names) or "no host", text)

@@ -192,6 +192,20 @@ class Certificate:
                 return True
         return False
 
+    def host_names(self):
+        """Lower-case texts of the DNS names and IPv4 addresses in subjectAltName."""
+        found = []
+        value = self.extension(SUBJECT_ALT_NAME)
+        listed = value and der.Reader(value).enter()
+        while listed and listed.more():
+            tag = listed.peek()
+            name = listed.bytes(tag)
+            if tag == 0x82:
+                found.append(bytes(name).decode().lower())
+            elif tag == 0x87:
+                found.append(".".join([str(octet) for octet in name]))
+        return found
+
     def check_dates(self, now):
         """Raise NotTrusted unless `now` (Unix seconds) is within the validity."""
         if now < self.not_before:

@@ -1,6 +1,9 @@
 """The device, on each runtime, against the test server."""
 
+import base64
+import hashlib
 import os
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpest import runtimes
 from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig, running_server
@@ -128,21 +132,48 @@ def test_wrong_fingerprint(bench: Bench) -> None:
     assert bench.run("enroll", anchors=None)["type"] == "UsageError"
 
 
+def server_fingerprint(server: EstServer) -> str:
+    """SHA-256 of the certificate that the server shows in TLS."""
+    pem = ssl.get_server_certificate(("127.0.0.1", server.port))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_bootstrap_by_the_fingerprint_of_the_server(bench: Bench) -> None:
+    fingerprint = server_fingerprint(bench.server)
+    assert fingerprint != bench.server.fingerprint
+    trust = {"anchors": None, "fingerprint": fingerprint}
+    assert bench.run("enroll", **trust)["event"] == "enroll"
+    handshakes = bench.server.handshakes
+    assert bench.run("cacerts", **trust)["event"] == "cacerts"
+    assert bench.server.handshakes == handshakes + 1
+    bench.server.config.faults = {"tls-wrong-ca"}
+    assert bench.run("cacerts", **trust)["type"] == "NotTrusted"
+
+
+def test_a_pinned_server_must_vouch_for_itself(bench: Bench) -> None:
+    """What it offers as CA certificates has not signed what it shows."""
+    bench.server.config.faults = {"tls-wrong-ca"}
+    trust = {"anchors": None, "fingerprint": server_fingerprint(bench.server)}
+    assert bench.run("enroll", **trust)["type"] == "NotTrusted"
+    assert bench.server.credentials_seen == 0
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "reason"),
     [
-        "tls-wrong-ca",
-        "tls-wrong-name",
-        "tls-expired",
-        "tls-not-yet-valid",
-        "tls-self-signed",
-        "tls-client-only",
+        ("tls-wrong-ca", "no trust anchor vouches"),
+        ("tls-wrong-name", "is for elsewhere.example"),
+        ("tls-expired", "has expired"),
+        ("tls-not-yet-valid", "not valid yet"),
+        ("tls-self-signed", "no trust anchor vouches"),
+        ("tls-client-only", "may not be used by a server"),
     ],
 )
-def test_untrusted_server_sees_no_credential(bench: Bench, fault: str) -> None:
+def test_untrusted_server_sees_no_credential(bench: Bench, fault: str, reason: str) -> None:
     bench.server.config.faults = {fault}
     event = bench.run("enroll")
     assert (event["event"], event["type"]) == ("error", "NotTrusted"), event
+    assert reason in event["message"]
     assert bench.server.credentials_seen == 0
     assert not bench.server.issued()
 
@@ -221,6 +252,80 @@ def test_waiting_sends_the_same_request_after_a_restart(bench: Bench) -> None:
     while (event := bench.run("enroll"))["event"] == "error":
         assert event["type"] == "RetryLater"
     assert event["event"] == "enroll"
+
+
+def test_a_changed_request_replaces_the_waiting_one(bench: Bench) -> None:
+    bench.server.config.approve_after = 60
+    assert bench.run("enroll")["type"] == "RetryLater"
+    config = {**bench.config, "subject": "CN=other", "operations": ["enroll"]}
+    events = list(run_board(config, bench.runtime, bench.state))
+    assert [event["event"] for event in events] == ["note", "error"]
+    assert "given up" in events[0]["text"]
+
+
+def test_a_late_answer_is_not_asked_for_twice(bench: Bench) -> None:
+    bench.server.config.faults = {"late@simpleenroll"}
+    bench.server.config.drip_interval = 2
+    event = bench.run("enroll", timeout=1)
+    assert event["type"] == "PeerError"
+    posts = [event for event in bench.server.events if event.get("operation") == "simpleenroll"]
+    assert len(posts) <= 2, posts  # one that is challenged for the password, and one with it
+
+
+def damage(state: Path, record: str) -> None:
+    for path in state.glob(record + ".*"):
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes((data[-1] ^ 1,)))
+
+
+def test_damaged_records(bench: Bench) -> None:
+    assert bench.run("enroll")["event"] == "enroll"
+    assert bench.run("reenroll")["event"] == "reenroll"
+    newest = bench.state / "identity.1"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    config = {**bench.config, "operations": ["show"]}
+    events = list(run_board(config, bench.runtime, bench.state))
+    assert [event["event"] for event in events] == ["note", "show"]
+    damage(bench.state, "identity")
+    damage(bench.state, "anchors")
+    damage(bench.state, "pending")
+    for operation in ("show", "reenroll"):
+        event = bench.run(operation)
+        assert event["type"] == "StorageError"
+        assert "enrol again" in event["message"]
+    assert bench.run("cacerts", anchors=None)["type"] == "StorageError"
+    assert bench.run("enroll")["event"] == "enroll"
+    assert bench.run("reenroll", anchors=None)["event"] == "reenroll"
+
+
+def test_csrattrs_win_over_the_configuration(bench: Bench) -> None:
+    both = x509.ExtendedKeyUsage(
+        [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+    )
+    bench.server.config.csrattrs = CsrAttrsPolicy(
+        key="P-256",
+        challenge_password=True,
+        extension_request=[
+            {
+                "oid": both.oid.dotted_string,
+                "value": base64.b64encode(both.public_bytes()).decode(),
+            }
+        ],
+        oids=["1.2.3.4"],
+    )
+    config = {**bench.config, "operations": ["enroll"]}
+    events = list(run_board(config, bench.runtime, bench.state))
+    assert [event["event"] for event in events] == ["note", "enroll"]
+    assert "1.2.3.4" in events[0]["text"]
+    assert "challengePassword" in events[0]["text"]
+    for _ in range(2):
+        certificate = x509.load_pem_x509_certificate((bench.state / "cert.pem").read_bytes())
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+        assert list(usage.value) == list(both)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        assert names.value.get_values_for_type(x509.DNSName) == ["board-1.example"]
+        bench.server.config.csrattrs = CsrAttrsPolicy()
+        assert bench.run("reenroll")["event"] == "reenroll"
 
 
 def test_csrattrs_that_cannot_be_met(bench: Bench) -> None:

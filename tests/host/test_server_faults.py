@@ -178,6 +178,15 @@ async def test_drip(server, name):
     writer.close()
 
 
+@fault("late")
+async def test_late(server, name):
+    server.config.drip_interval = 0.1
+    start = time.monotonic()
+    _, body = await raw(server)
+    assert certificates(body)
+    assert time.monotonic() - start > 0.1
+
+
 @fault("giant-header", "many-headers")
 async def test_headers(server, name):
     head, body = await raw(server)

@@ -67,6 +67,31 @@ def test_a_write_cut_anywhere_leaves_the_record_before():
     clean()
 
 
+def test_damage_is_not_taken_for_nothing():
+    records = fresh()
+    records.save("x", b"first")
+    whole = read(0)
+    for size in range(len(whole)):
+        write(0, whole[:size])
+        assert records.load("x") is None
+    assert not records.damaged
+    write(0, whole[:-1] + bytes((whole[-1] ^ 1,)))
+    check.raises(StorageError, records.load, "x")
+    write(0, whole)
+    records.save("x", b"second")
+    write(1, b"\xff" + read(1)[1:])
+    records.damaged = []
+    assert records.load("x") == b"first"
+    assert records.damaged == ["x"]
+    write(0, b"")
+    check.raises(StorageError, records.load, "x")
+    write(1, b"")
+    check.raises(StorageError, records.load, "x")
+    records.save("x", b"third")
+    assert records.load("x") == b"third"
+    clean()
+
+
 def test_pack():
     assert store.unpack(store.pack(b"a", b"", b"c")) == [b"a", b"", b"c"]
     assert store.unpack(None) == []

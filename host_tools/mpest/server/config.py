@@ -69,4 +69,4 @@ class ServerConfig(BaseModel):
     retry_after: int = 2
     """Seconds that the fault http-503 asks for."""
     drip_interval: float = 0.5
-    """Seconds between two bytes of the fault slow-drip."""
+    """Seconds between two bytes of the fault slow-drip, and of the pause of late."""

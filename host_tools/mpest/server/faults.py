@@ -287,6 +287,11 @@ def _slow_drip(reply: Reply) -> Reply:
     return replace(reply, script=Script([reply.head(), *drops], drip=True))
 
 
+@_in(DELIVERY, "late", "answers after a pause")
+def _late(reply: Reply) -> Reply:
+    return replace(reply, script=Script([b"", reply.head(), reply.body], drip=True))
+
+
 @_in(TLS, "tls-wrong-ca", "the server's certificate is from a CA that the client does not know")
 def _tls_wrong_ca(
     _authority: Authority, order: Order, _key: ec.EllipticCurvePrivateKey

@@ -88,6 +88,7 @@ def main():
                     trust=trust,
                     credentials=credentials(config),
                     timeout=config.get("timeout", 30),
+                    log=lambda text: emit("note", text=text),
                 )
             result = run(operation, agent, config)
         except errors.EstError as error:

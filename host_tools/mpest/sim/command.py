@@ -105,6 +105,8 @@ def simulate(
     for event in run_board(config, runtime, state):
         if as_json:
             click.echo(json.dumps(event))
+        elif event["event"] == "note":
+            console.print(f"Note: {event['text']}", markup=False)
         elif event["event"] != "error":
             console.print(summary(event), markup=False)
         if event["event"] == "error":

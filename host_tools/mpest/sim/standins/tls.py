@@ -27,8 +27,9 @@ class SSLContext:
 
     @verify_mode.setter
     def verify_mode(self, mode):
+        # For a client, ssl takes OPTIONAL for REQUIRED; mbedTLS goes on whatever it finds.
         self._context.check_hostname = mode == CERT_REQUIRED
-        self._context.verify_mode = ssl.VerifyMode(mode)
+        self._context.verify_mode = ssl.CERT_REQUIRED if mode == CERT_REQUIRED else ssl.CERT_NONE
 
     def load_verify_locations(self, cadata):
         try:
