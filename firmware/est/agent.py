@@ -194,7 +194,7 @@ class Agent:
         return path[0]
 
     def _request(self, key, subject, attrs, kept, san, eku):
-        # The CSR. What is kept wins over what the server proposes, and that over what is configured.
+        # What is kept wins over what the server proposes, and that over what is configured.
         usage = ("digitalSignature",) if x509.KEY_USAGE in attrs.wanted else ()
         extensions = attrs.extensions + kept
         given = [oid for oid, _, _ in extensions] + [x509.KEY_USAGE]

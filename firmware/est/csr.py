@@ -7,7 +7,7 @@ _CHALLENGE_PASSWORD = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07"
 EXTENSION_REQUEST = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e"
 
 # Tags in GeneralName (RFC 5280 4.2.1.6).
-_GENERAL_NAMES = {"email": 0x81, "DNS": 0x82, "URI": 0x86, "IP": 0x87}
+_GENERAL_NAMES = {"email": 0x81, "dns": 0x82, "uri": 0x86, "ip": 0x87}
 _KEY_USAGES = (
     "digitalSignature",
     "nonRepudiation",
@@ -79,13 +79,6 @@ def build(
     )
     algorithm, signature = key.sign(info)
     return der.sequence(info, algorithm, der.bits(signature))
-
-
-def subject(data):
-    """DER Name in a CertificationRequest."""
-    info = der.Reader(data).enter().enter()
-    info.skip(der.INTEGER)
-    return info.element(der.SEQUENCE)
 
 
 def name(text):
@@ -170,10 +163,10 @@ def _extension(oid, critical, value):
 
 def _general_name(text):
     kind, colon, value = text.partition(":")
-    tag = _GENERAL_NAMES.get(kind)
+    tag = _GENERAL_NAMES.get(kind.lower())
     if not colon or tag is None or not value:
         raise UsageError("alternative name: '%s' is none of DNS: IP: URI: email:" % text)
-    return der.tlv(tag, _address(value) if kind == "IP" else _ascii(value))
+    return der.tlv(tag, _address(value) if tag == 0x87 else _ascii(value))
 
 
 def _address(text):

@@ -4,6 +4,8 @@ from importlib import import_module
 
 import click
 
+from mpest.exits import Exit
+
 _COMMANDS = {
     "demo": "mpest.demo",
     "serve": "mpest.server.command",
@@ -20,6 +22,13 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(Exit.INTERRUPTED)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

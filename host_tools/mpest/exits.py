@@ -15,6 +15,7 @@ class Exit(IntEnum):
     LATER = 5
     NETWORK = 6
     STORAGE = 7
+    INTERRUPTED = 130
 
 
 class CliError(click.ClickException):

@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mpest import debian
+from mpest import debian, picow_like
 from mpest.exits import CliError, Exit
 
 _PROBE_SECONDS = 30
@@ -64,6 +64,13 @@ _KINDS = {
         probe=("-c", _VERSION),
         shows=r"^micropython (\d+ \d+ \d+)$",
         oldest=(1, 23),
+        arch="armhf",
+    ),
+    "micropython-picow-like": _Kind(
+        what="MicroPython built with the memory of a Pico W",
+        package="micropython",
+        probe=("-c", _VERSION),
+        shows=r"^micropython (\d+ \d+ \d+)$",
         arch="armhf",
     ),
     "estserver": _Kind(
@@ -120,11 +127,13 @@ def find(name: str, *, fetch: bool = True) -> Program:
     except CliError as error:
         found = f"{here} isn't" if here else "PATH has no"
         raise RuntimeMissing(
-            f"{found} {kind.what}, and {error.message}. {_advice(kind)}", Exit(error.exit_code)
+            f"{found} {kind.what}: {error.message}. {_advice(kind)}", Exit(error.exit_code)
         ) from error
 
 
 def _from_cache(name: str, kind: _Kind, fetch: bool) -> Program:
+    if name == "micropython-picow-like":
+        return _built(name, kind, fetch)
     native = debian.architecture()
     arch = kind.arch or native
     root = _root(kind.package, arch, fetch)
@@ -147,6 +156,16 @@ def _from_cache(name: str, kind: _Kind, fetch: bool) -> Program:
     if version is None:
         raise CliError(f"the copy in {root} doesn't run (remove that folder to fetch it again)")
     return Program(name, argv, env, version or debian.versions(root)[kind.package], "cache")
+
+
+def _built(name: str, kind: _Kind, fetch: bool) -> Program:
+    built = picow_like.micropython(fetch=fetch)
+    heap = f"heapsize={picow_like.HEAP}"
+    argv = (*find("qemu-arm", fetch=fetch).argv, str(built), "-X", heap)
+    version = _probe(kind, argv, {})
+    if version is None:
+        raise CliError(f"the one in {built.parent} doesn't run (remove it to build it again)")
+    return Program(name, argv, {}, version, "cache")
 
 
 def _root(package: str, arch: str, fetch: bool) -> Path:

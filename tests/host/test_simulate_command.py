@@ -1,6 +1,8 @@
 """`mpest simulate` and `mpest demo` as a user runs them."""
 
 import json
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +89,20 @@ def test_enrol_at_a_label(tmp_path: Path) -> None:
         done = simulate(state, "--url", server.url, "cacerts")
         assert done.returncode == Exit.NOT_TRUSTED
     assert (state / "cert.pem").exists()
+
+
+def test_interrupt(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        trust = "sha256:" + 64 * "0"
+        options = ["--runtime", "cpython", "--state", tmp_path, "--url", url, "--trust", trust]
+        command = [*COMMAND, "simulate", *options, "cacerts"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+    assert process.returncode == Exit.INTERRUPTED
+    assert said == "Interrupted.\n"
 
 
 def test_demo() -> None:

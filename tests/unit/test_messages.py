@@ -64,9 +64,15 @@ def test_keys_round_trip():
     )
 
 
+def subject(request):
+    info = der.Reader(request).enter().enter()
+    info.skip(der.INTEGER)
+    return info.element(der.SEQUENCE)
+
+
 def test_request_subject():
     request = csr.build(KEY, "CN=a\\,b,O=Ü,C=DE,DC=x", san=["DNS:a.example"])
-    assert x509.name_text(csr.subject(request)) == "CN=a,b,O=Ü,C=DE,DC=x"
+    assert x509.name_text(subject(request)) == "CN=a,b,O=Ü,C=DE,DC=x"
     for text in ("", "CN=", "XX=1", "C=DEU", "CN=" + 65 * "x", "serialNumber=a_b", "DC=ü"):
         check.raises(UsageError, csr.name, text)
 

@@ -12,7 +12,7 @@ from mpest import runtimes
 from mpest.exits import CliError, Exit
 from mpest.sim import cpython
 
-RUNTIMES = ("cpython", "micropython", "micropython-armhf")
+RUNTIMES = ("cpython", "micropython", "micropython-armhf", "micropython-picow-like")
 _BOARD = Path(__file__).with_name("board.py")
 
 # What an est error of the board means for the command's exit code.
