@@ -2,8 +2,9 @@
 
 import binascii
 
-import check
 import cryptolib
+
+import check
 
 KEY = bytes(range(16))
 # 48 zero octets under AES-128-CBC, as `openssl enc` gives them too.
