@@ -1,5 +1,6 @@
 """The CA on disk: made once, reopened, and refused when damaged."""
 
+import itertools
 import stat
 import threading
 
@@ -11,9 +12,12 @@ from server_client import new_key, pem_of
 from mpest.exits import Exit
 from mpest.server import EstServer, ServerConfig, running_server
 
+RSA_ROOT = {"chain_length": 2, "root_key": "RSA-4096"}
 
-def test_reopening_keeps_the_ca(tmp_path):
-    config = ServerConfig(directory=tmp_path / "deep" / "ca", chain_length=2)
+
+@pytest.mark.parametrize("settings", [{"chain_length": 2}, {"chain_length": 4}, RSA_ROOT])
+def test_reopening_keeps_the_ca(tmp_path, settings):
+    config = ServerConfig(directory=tmp_path / "deep" / "ca", **settings)
     with running_server(config) as server:
         before = server.ca_certificates, server.fingerprint
         server.new_identity("board-1")
@@ -30,6 +34,25 @@ def test_modes(tmp_path):
         assert stat.S_IMODE(config.directory.stat().st_mode) == 0o700
         for name in ("ca.key", "issuing.key", "est.db"):
             assert stat.S_IMODE((config.directory / name).stat().st_mode) == 0o600
+
+
+def test_a_chain_of_four(tmp_path):
+    with running_server(ServerConfig(directory=tmp_path / "ca", chain_length=4)) as server:
+        path = server.ca_certificates
+        pem, _ = server.new_identity("board-1")
+    leaf = x509.load_pem_x509_certificate(pem)
+    leaf.verify_directly_issued_by(path[0])
+    for below, (issued, issuer) in enumerate(itertools.pairwise(path)):
+        issued.verify_directly_issued_by(issuer)
+        limit = issued.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+        assert limit == below
+
+
+def test_rsa_root(tmp_path):
+    with running_server(ServerConfig(directory=tmp_path / "ca", **RSA_ROOT)) as server:
+        issuing, root = server.ca_certificates
+    assert root.public_key().key_size == 4096
+    issuing.verify_directly_issued_by(root)
 
 
 def _cut(path):

@@ -1,14 +1,16 @@
 """The certification authority: its keys on disk and the certificates it signs."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -20,8 +22,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mpest.exits import CliError, Exit
 
+CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
 _CA_LIFETIME = timedelta(days=20 * 365)
 _BACKDATE = timedelta(minutes=5)  # a client whose clock is a little behind still accepts it
+_KEYS: dict[str, Callable[[], "CaKey"]] = {
+    "P-256": lambda: new_key(),
+    "RSA-4096": lambda: rsa.generate_private_key(65537, 4096),
+}
 _BITS = (
     "digital_signature",
     "content_commitment",
@@ -59,7 +67,7 @@ class Signer:
     """A key and the certificate that says whose it is."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: CaKey
 
     def sign(
         self, order: Order, not_after: datetime, not_before: datetime | None = None
@@ -84,15 +92,21 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def new_ca(name: str, parent: Signer | None = None) -> Signer:
-    """A P-256 CA, signed by `parent` or by itself."""
-    key = new_key()
+def new_ca(
+    name: str,
+    parent: Signer | None = None,
+    *,
+    key_type: str = "P-256",
+    below: int | None = None,
+) -> Signer:
+    """A CA, signed by `parent` or by itself; `below` it may be that many more, None for any."""
+    key = _KEYS[key_type]()
     subject = common_name(name)
     start = now() - _BACKDATE
     end = parent.certificate.not_valid_after_utc if parent else start + _CA_LIFETIME
     builder = (
         _builder(subject, key.public_key(), start, end)
-        .add_extension(x509.BasicConstraints(True, 0 if parent else None), critical=True)
+        .add_extension(x509.BasicConstraints(True, below), critical=True)
         .add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
     )
     if parent is None:
@@ -134,7 +148,7 @@ def _sign(
     builder: x509.CertificateBuilder,
     issuer: x509.Name,
     issuer_key: CertificatePublicKeyTypes,
-    key: ec.EllipticCurvePrivateKey,
+    key: CaKey,
 ) -> x509.Certificate:
     identifier = x509.SubjectKeyIdentifier.from_public_key(issuer_key)
     authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
@@ -143,39 +157,52 @@ def _sign(
 
 
 class Authority:
-    """The CA kept in one directory: `ca.pem` and `ca.key`, for an intermediate also
-    `issuing.pem` and `issuing.key`.
+    """The CA kept in one directory: `ca.pem` and `ca.key`, for an intermediate that issues also
+    `issuing.pem` and `issuing.key`, and those of `intermediate1` and so on between the two.
     """
 
-    def __init__(self, root: Signer, issuer: Signer) -> None:
-        self.root = root
-        self.issuer = issuer
+    def __init__(self, signers: list[Signer]) -> None:
+        """`signers` run from the root to the one that issues."""
+        self.root = signers[0]
+        self.issuer = signers[-1]
+        self._signers = signers
 
     @classmethod
-    def open(cls, directory: Path, chain_length: int) -> "Authority":
+    def open(cls, directory: Path, chain_length: int, root_key: str = "P-256") -> "Authority":
         """Reopen the CA, or make what is missing.
 
         Raises CliError when the files are damaged or not a CA's, OSError when it can't write.
         """
         if (directory / "est.db").exists() and not (directory / "ca.pem").exists():
             raise _damaged(directory / "ca.pem", "is missing although certificates were issued")
-        root = _open_signer(directory, "ca", "mpest test root", None)
-        if chain_length == 1:
-            return cls(root, root)
-        return cls(root, _open_signer(directory, "issuing", "mpest test issuing CA", root))
+        signers = [
+            _open_signer(directory / "ca", lambda: new_ca("mpest test root", key_type=root_key))
+        ]
+        for below in reversed(range(chain_length - 1)):
+            parent = signers[-1]
+            number = len(signers)
+            name = f"intermediate{number}" if below else "issuing"
+            subject = f"mpest test intermediate CA {number}" if below else "mpest test issuing CA"
+            signers.append(
+                _open_signer(
+                    directory / name,
+                    partial(new_ca, subject, parent, below=below),
+                    parent,
+                )
+            )
+        return cls(signers)
 
     @property
     def certificates(self) -> list[x509.Certificate]:
-        """The chain from the issuer to the root, one or two certificates."""
-        chain = [self.issuer.certificate, self.root.certificate]
-        return chain[1:] if self.issuer is self.root else chain
+        """The chain from the issuer to the root."""
+        return [signer.certificate for signer in reversed(self._signers)]
 
 
-def _open_signer(directory: Path, name: str, subject: str, parent: Signer | None) -> Signer:
-    certificate_file, key_file = directory / f"{name}.pem", directory / f"{name}.key"
+def _open_signer(path: Path, make: Callable[[], Signer], parent: Signer | None = None) -> Signer:
+    certificate_file, key_file = path.with_suffix(".pem"), path.with_suffix(".key")
     if certificate_file.exists() or key_file.exists():
         return _load(certificate_file, key_file, parent)
-    signer = new_ca(subject, parent)
+    signer = make()
     pem = signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_private(key_file, pem)
     certificate_file.write_bytes(signer.certificate.public_bytes(Encoding.PEM))
@@ -196,7 +223,7 @@ def _load(certificate_file: Path, key_file: Path, parent: Signer | None) -> Sign
         key = load_pem_private_key(key_file.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _damaged(key_file, "is not an unencrypted private key") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not constraints.value.ca:
+    if not isinstance(key, CaKey) or not constraints.value.ca:
         raise _damaged(certificate_file, "was not made by this server")
     if key.public_key() != certificate.public_key():
         raise _damaged(key_file, f"does not belong to {certificate_file.name}")

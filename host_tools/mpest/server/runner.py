@@ -111,10 +111,11 @@ class EstServer:
         return certificate.public_bytes(Encoding.PEM), pem
 
     async def __aenter__(self) -> "EstServer":
-        directory = self.config.directory
+        config = self.config
+        directory = config.directory
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._authority = Authority.open(directory, self.config.chain_length)
+            self._authority = Authority.open(directory, config.chain_length, config.root_key)
             self._database = Database(directory / "est.db")
         except OSError as error:
             raise CliError(f"can't use {directory}: {error.strerror}", Exit.STORAGE) from error
