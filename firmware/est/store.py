@@ -37,7 +37,10 @@ class Store:
         # (generation, payload) of a good file; else (0 if absent, -1 if cut, -2 if damaged; None).
         try:
             with open(self._file(name, slot), "rb") as file:
-                data = file.read(_MAX_RECORD + _HEADER + 33)
+                # Not more than there is: the buffer is as large as what is asked for.
+                size = min(file.seek(0, 2), _MAX_RECORD + _HEADER + 33)
+                file.seek(0)
+                data = file.read(size)
         except OSError as error:
             if error.errno == 2:  # ENOENT
                 return 0, None
