@@ -16,17 +16,30 @@ from est.errors import UsageError
 _RAW = const(256)
 
 _counter = 0
+_source = None
+
+
+def use(source):
+    """Draw on `source(count)` from now on, not os.urandom: a board's own generator of raw bytes.
+
+    None goes back to os.urandom.
+    """
+    global _source
+    _source = source
 
 
 def random(count):
-    """`count` random bytes. Raises UsageError where the source is visibly stuck."""
+    """`count` random bytes. Raises UsageError where there is no source, or a visibly stuck one."""
     global _counter
+    source = _source or getattr(os, "urandom", None)
+    if source is None:
+        raise UsageError("this board has no os.urandom: give est.entropy.use its random source")
     out = b""
     while len(out) < count:
-        raw = os.urandom(_RAW)
+        raw = source(_RAW)
         # A source with 1 bit a byte shows fewer than 8 different values once in 2^200.
         if len(set(raw)) < 8:
-            raise UsageError("os.urandom is stuck: no key can be made on this board now")
+            raise UsageError("the random source is stuck: no key can be made on this board now")
         _counter += 1
         pool = hashlib.sha256(raw)
         pool.update(b"%d %d" % (_counter, time.ticks_us()))
