@@ -9,16 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+from mpest import shipped
+
 STANDINS = Path(__file__).with_name("standins")
 
 
 def firmware() -> Path:
-    """Folder that holds the `est` package: installed beside this code, or in the checkout."""
-    here = Path(__file__).resolve().parent
-    for folder in (here.parent / "firmware", here.parents[2] / "firmware"):
-        if (folder / "est").is_dir():
-            return folder
-    raise FileNotFoundError("the device code (firmware/est) is not part of this installation")
+    """Folder that holds the `est` package."""
+    return shipped.folder("firmware")
 
 
 def install() -> None:

@@ -1,0 +1,173 @@
+"""Board profiles: what `board.toml` in a board's folder says, and where such folders are found.
+
+A board is a folder named as MicroPython names the board. It holds `board.toml`, `wiring.py` (what
+the application imports to bring up this hardware) and `README.md`.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from mpest import shipped
+from mpest.exits import CliError
+
+PROFILE = "board.toml"
+ENVIRONMENT = "MPEST_BOARDS"
+"""Names a folder of more boards; several are separated as in PATH."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Bytes = Annotated[int, Field(gt=0, lt=1 << 32)]
+Offset = Annotated[int, Field(ge=0, lt=1 << 32)]
+
+
+Arch = (
+    Literal["armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"]
+    | Literal["x86", "x64", "xtensa", "xtensawin", "rv32imc"]
+)
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(r"\d+\.\d+(\.\d+)?", text):
+        raise ValueError('a version such as "1.23" is expected')
+    return text
+
+
+class Esptool(_Strict):
+    """Firmware is written over the serial port by esptool."""
+
+    tool: Literal["esptool"]
+    chip: str  # as esptool names it
+    offset: Offset  # where the firmware file begins in flash
+    size: Bytes  # of the flash chip, at least
+
+
+class Uf2(_Strict):
+    """Firmware is copied to the drive that the board's boot loader shows."""
+
+    tool: Literal["uf2"]
+    family: Offset  # family ID of the file's blocks
+    drive: str  # Board-ID in the drive's INFO_UF2.TXT
+    base: Offset  # address at which flash appears
+    size: Bytes  # of the flash chip
+
+
+class Folder(_Strict):
+    """The board is a computer: the application goes into a folder, MicroPython is its own."""
+
+    tool: Literal["folder"]
+
+
+class Storage(_Strict):
+    """The file system that holds application and identity."""
+
+    kind: Literal["littlefs2", "fat", "host"]
+    path: Annotated[str, Field(pattern="^/|^[.]$")]  # folder given to est.store.Store
+    # In flash; the firmware must not reach into it.
+    offset: Offset | None = None
+    size: Bytes | None = None
+
+
+class Budgets(_Strict):
+    """What the whole of mpest may take of the board."""
+
+    heap: Bytes  # at the peak of an enrolment, of MicroPython's heap
+    flash: Bytes  # all files of an install
+
+
+class Board(_Strict):
+    """One board, as its board.toml describes it. Sizes are in bytes."""
+
+    name: str  # of its folder
+    folder: Path
+    description: str
+    port: Literal["rp2", "esp32", "unix", "qemu"]
+    mcu: str | None = None  # as sys.implementation._machine ends: "... with MCU"
+    # -march of mpy-cross; without one the application is installed as source.
+    arch: Arch | None = None
+    firmware: str | None = None  # pattern of its firmware's file names, as fnmatch takes it
+    minimum_firmware: Annotated[str, AfterValidator(_version)]  # MicroPython's version
+    heap: Bytes | None = None  # MicroPython's heap after boot, where known
+    # Where TLS allocates: the garbage collector's heap, ESP-IDF's, the system's, or no TLS at all.
+    tls_memory: Literal["gc", "idf", "system", "none"]
+    # What os.urandom rests on; "host" is injected from outside and unfit for production.
+    entropy: Literal["rosc", "trng", "radio", "system", "host"]
+    clock: Literal["ntp", "system", "host"]
+    storage: Storage
+    budgets: Budgets
+    flash: Annotated[Esptool | Uf2 | Folder, Field(discriminator="tool")] | None = None
+    emulator: dict[str, Any] | None = None  # read by mpest.emulator
+
+    @property
+    def wiring(self) -> Path:
+        """The board's wiring.py."""
+        return self.folder / "wiring.py"
+
+
+def _places(extra: Path | None) -> Iterator[Path]:
+    if extra:
+        yield extra
+    for entry in os.environ.get(ENVIRONMENT, "").split(os.pathsep):
+        if entry:
+            yield Path(entry)
+    yield shipped.folder("boards")
+
+
+def names(extra: Path | None = None) -> list[str]:
+    """All boards there are: in the folder `extra`, those of MPEST_BOARDS, and ours."""
+    found = {file.parent.name for place in _places(extra) for file in place.glob(f"*/{PROFILE}")}
+    return sorted(found)
+
+
+def load(name: str, extra: Path | None = None) -> Board:
+    """The board called `name`; the folder `extra` comes before MPEST_BOARDS and ours.
+
+    Raises CliError where there is no such board or its profile is wrong.
+    """
+    for place in _places(extra):
+        if name in {file.parent.name for file in place.glob(f"*/{PROFILE}")}:
+            return read(place / name)
+    raise CliError(f"no board {name!r}; there are: {', '.join(names(extra)) or 'none'}")
+
+
+def read(folder: Path) -> Board:
+    """The board in `folder`. Raises CliError that names file and key."""
+    file = folder / PROFILE
+    try:
+        with file.open("rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise CliError(f"cannot read {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CliError(f"{file}: {error}") from None
+    for name in ("name", "folder"):
+        if name in content:
+            raise CliError(f"{file}: {name}: comes from the folder's name, not from this file")
+    try:
+        return Board(name=folder.name, folder=folder.resolve(), **content)
+    except ValidationError as error:
+        raise CliError(f"{file}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """One line for the first error, and how many more there are."""
+    found = error.errors(include_url=False)
+    location = found[0]["loc"]
+    # Pydantic names the member of a union too, which is no key of the file.
+    tools = ("esptool", "uf2", "folder")
+    key = ".".join(str(part) for part in location if part not in tools)
+    message = {
+        "extra_forbidden": "no such key",
+        "missing": "is missing",
+        "union_tag_not_found": "tool is missing",
+    }.get(found[0]["type"], found[0]["msg"])
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{key}: {message}{more}"
