@@ -1,0 +1,41 @@
+"""A small Linux computer: network, time and watchdog are the system's."""
+
+import os
+
+import bringup
+from est import clock
+from est.errors import UsageError
+
+_INTERFACES = "/sys/class/net"
+
+
+class Board(bringup.Board):
+    storage = "."
+
+    def wifi(self, ssid=None, password=None, country=None):
+        """The system joins networks."""
+
+    def set_clock(self, server=None):
+        """The system sets the clock: est.clock.now(), which raises UsageError until it did."""
+        return clock.now()
+
+    def unique_id(self):
+        """The first network interface's MAC address in hex."""
+        for name in sorted(os.listdir(_INTERFACES)):
+            try:
+                with open("%s/%s/address" % (_INTERFACES, name)) as file:
+                    address = file.read().strip().replace(":", "")
+            except OSError:
+                continue
+            if address.strip("0"):
+                return address
+        raise UsageError("no network interface has a MAC address")
+
+    def watchdog(self, seconds=None):
+        """Nothing to feed: the system's service manager watches processes."""
+        return _Unwatched()
+
+
+class _Unwatched:
+    def feed(self):
+        pass

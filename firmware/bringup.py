@@ -1,0 +1,143 @@
+"""What a board needs before it can enrol: Wi-Fi, the time, randomness, storage; and a watchdog.
+
+`wiring.py` in each folder of boards/ derives its `Board` from the one here.
+"""
+
+import os
+import time
+
+from micropython import const
+
+from est import clock, entropy
+from est.errors import PeerError, StorageError, UsageError
+
+_WIFI_TRIES = const(4)
+_WIFI_MS = const(15000)
+_POLL_MS = const(200)
+# ntptime waits one second for each.
+_NTP_TRIES = const(8)
+# Identity, anchors and pending request, each in two files of up to 4 KB.
+_LEAST_FREE = const(24576)
+
+
+class Board:
+    """What this piece of hardware can do; `wiring.py` says what is different about it."""
+
+    storage = "/"  # folder for est.store.Store
+    reconnects = False  # the Wi-Fi driver tries for ever unless told otherwise
+    radio_random = False  # os.urandom is random only while the radio is on
+    watchdog_ms = None  # the longest the hardware's watchdog waits, where that is short
+
+    def wifi(self, ssid, password, country):
+        """Join a Wi-Fi network, unless it is joined. Returns the board's IP address (str).
+
+        password: None for an open network. country: where the board is, two letters (ISO 3166-1);
+        channels and power depend on it. Raises PeerError.
+        """
+        import network
+
+        network.country(country)
+        station = network.WLAN(network.STA_IF)
+        station.active(True)
+        for _ in range(_WIFI_TRIES):
+            if self._join(station, ssid, password):
+                return station.ifconfig()[0]
+        status = station.status()
+        reason = "no answer"
+        if status == getattr(network, "STAT_WRONG_PASSWORD", None):
+            reason = "the password is wrong"
+        elif status == getattr(network, "STAT_NO_AP_FOUND", None):
+            reason = "it is not in reach"
+        raise PeerError("cannot join the Wi-Fi %s: %s (status %s)" % (ssid, reason, status))
+
+    def _join(self, station, ssid, password):
+        if not station.isconnected():
+            try:
+                station.disconnect()
+                if self.reconnects:
+                    station.config(reconnects=1)
+                station.connect(ssid, password)
+            except OSError:
+                pass  # some drivers raise while they still try: what counts is whether they join
+            start = time.ticks_ms()
+            while not station.isconnected():
+                if time.ticks_diff(time.ticks_ms(), start) > _WIFI_MS:
+                    return False
+                time.sleep_ms(_POLL_MS)
+            if self.reconnects:
+                station.config(reconnects=-1)  # joined: from now on come back by itself
+        return True
+
+    def set_clock(self, server="pool.ntp.org"):
+        """Set the clock by NTP, which nothing authenticates. Returns est.clock.now().
+
+        Raises PeerError, or UsageError where the server's time cannot be.
+        """
+        import ntptime
+
+        ntptime.host = server
+        for _ in range(_NTP_TRIES):
+            try:
+                ntptime.settime()
+            except (OSError, ValueError, OverflowError):
+                continue  # lost, or no sensible answer: UDP promises nothing
+            return clock.now()
+        raise PeerError("the time server %s does not answer" % server)
+
+    def check_entropy(self):
+        """Raise UsageError unless keys can be made now."""
+        if self.radio_random:
+            import network
+
+            if not network.WLAN(network.STA_IF).active():
+                raise UsageError("without Wi-Fi this board's random numbers are not: join first")
+        entropy.random(1)
+
+    def check_storage(self):
+        """Folder for est.store.Store. Raises StorageError if it is not mounted or nearly full."""
+        try:
+            stat = os.statvfs(self.storage)
+        except OSError as error:
+            raise StorageError("no file system is mounted at %s: %s" % (self.storage, error))
+        free = stat[1] * stat[3]
+        if free < _LEAST_FREE:
+            raise StorageError("only %d bytes are free in %s" % (free, self.storage))
+        return self.storage
+
+    def unique_id(self):
+        """The chip's number in hex. Anybody can learn it: fit for a name, not for a secret."""
+        import machine
+
+        return "".join("%02x" % octet for octet in machine.unique_id())
+
+    def watchdog(self, seconds=120):
+        """A `Watchdog`; once started it cannot be stopped."""
+        return Watchdog(seconds * 1000, self.watchdog_ms)
+
+
+class Watchdog:
+    """Resets the board unless `feed` is called at least every `timeout` ms.
+
+    longest: ms that the hardware's watchdog waits at most. An enrolment may take longer: then a
+        timer feeds it meanwhile.
+    """
+
+    def __init__(self, timeout, longest=None):
+        import machine
+
+        self._timeout = timeout
+        self._fed = time.ticks_ms()
+        self._timer = None
+        if longest is None or timeout <= longest:
+            self._dog = machine.WDT(timeout=timeout)
+        else:
+            self._dog = machine.WDT(timeout=longest)
+            self._timer = machine.Timer(-1, period=longest // 4, callback=self._tick)
+
+    def _tick(self, _timer):
+        if time.ticks_diff(time.ticks_ms(), self._fed) < self._timeout:
+            self._dog.feed()
+
+    def feed(self):
+        self._fed = time.ticks_ms()
+        self._dog.feed()
