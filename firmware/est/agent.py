@@ -2,7 +2,7 @@
 
 import hashlib
 
-from est import clock, csr, der, keys, store, x509
+from est import clock, csr, keys, store, x509
 from est.client import Client, parse_url
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, StorageError, UsageError
 
@@ -27,7 +27,7 @@ class Agent:
         url,
         subject=None,
         san=(),
-        eku=("clientAuth",),
+        eku=(),
         trust=None,
         credentials=None,
         timeout=30,
@@ -128,9 +128,12 @@ class Agent:
         """simpleenroll; returns the leaf x509.Certificate once it is verified and stored."""
         if not self._subject:
             raise UsageError("no subject: give one such as CN=device-1")
-        return self._order(
-            "enroll", self.client(), csr.name(self._subject), [], self._san, self._eku, None
-        )
+        wanted = []
+        if self._san or self._eku:
+            from est.extensions import requested
+
+            wanted = requested(self._san, self._eku)
+        return self._order("enroll", self.client(), csr.name(self._subject), wanted, [], None)
 
     def reenroll(self, rekey=True):
         """simplereenroll with Subject and alternative names kept; a new key unless not `rekey`."""
@@ -144,11 +147,11 @@ class Agent:
             if value is not None:
                 kept.append((oid, False, value))
         key = None if rekey else identity[1]
-        return self._order("reenroll", self.client(identity), leaf.subject, kept, (), (), key)
+        return self._order("reenroll", self.client(identity), leaf.subject, [], kept, key)
 
-    def _order(self, operation, client, subject, kept, san, eku, key):
+    def _order(self, operation, client, subject, wanted, kept, key):
         # What is asked for, so that a request left over from other settings is not sent.
-        asked = repr((operation, subject, kept, san, eku, key is None, self._url))
+        asked = repr((operation, subject, wanted, kept, key is None, self._url))
         asked = hashlib.sha256(asked.encode()).digest()
         pending = self._replaceable("pending")
         until = int.from_bytes(pending[3], "big") if pending else 0
@@ -161,16 +164,12 @@ class Agent:
         else:
             if until:
                 self._log("a request with other settings was waiting at the server: given up")
-            attrs = client.csrattrs()
-            if attrs.key not in (None, "EC", "P-256"):
-                raise UsageError("the server demands a %s key, this board makes P-256" % attrs.key)
-            if attrs.signature not in (None, "ecdsa-with-SHA256"):
-                raise UsageError(
-                    "the server demands %s signatures, this board makes "
-                    "ecdsa-with-SHA256" % attrs.signature
-                )
+            try:
+                extensions = client.csrattrs().apply(wanted, kept, self._log)
+            except ImportError:
+                extensions = wanted + kept  # est.csrattrs is an optional part
             key = key or keys.SoftwareKey()
-            request = self._request(key, subject, attrs, kept, san, eku)
+            request = csr.build(key, subject, extensions=extensions)
             pending = [asked, key.sec1(), request, b"\0"]
             self._store.save("pending", store.pack(*pending))
         try:
@@ -192,20 +191,6 @@ class Agent:
         self._store.save("identity", store.pack(key.sec1(), *(chain or [path[0].der])))
         self._store.erase("pending")
         return path[0]
-
-    def _request(self, key, subject, attrs, kept, san, eku):
-        # What is kept wins over what the server proposes, and that over what is configured.
-        usage = ("digitalSignature",) if x509.KEY_USAGE in attrs.wanted else ()
-        extensions = attrs.extensions + kept
-        given = [oid for oid, _, _ in extensions] + [x509.KEY_USAGE]
-        given += [x509.SUBJECT_ALT_NAME] if san else []
-        given += [x509.EXT_KEY_USAGE] if eku else []
-        lacking = attrs.unknown + [der.oid_text(oid) for oid in attrs.wanted if oid not in given]
-        if attrs.challenge_password:
-            lacking.append("challengePassword")
-        if lacking:
-            self._log("the server also asks for what is left out: " + " ".join(lacking))
-        return csr.build(key, subject, san, eku, usage, extensions=extensions)
 
     def _judge(self, issued, key, client):
         # The verified path of the certificate that holds our key.

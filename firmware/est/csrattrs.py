@@ -2,14 +2,16 @@
 
 from micropython import const
 
-from est import der
+from est import der, x509
 from est.csr import EXTENSION_REQUEST
+from est.errors import UsageError
 
 _MAX_ELEMENTS = const(64)
 
 _CHALLENGE_PASSWORD = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07"
 _EC_PUBLIC_KEY = b"\x2a\x86\x48\xce\x3d\x02\x01"
 _RSA_ENCRYPTION = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
+_DIGITAL_SIGNATURE = b"\x03\x02\x07\x80"
 _CURVES = {
     b"\x2a\x86\x48\xce\x3d\x03\x01\x07": "P-256",
     b"\x2b\x81\x04\x00\x22": "P-384",
@@ -43,6 +45,33 @@ class CsrAttrs:
         self.extensions = []
         self.wanted = []
         self.unknown = []
+
+    def apply(self, wanted, kept, log):
+        """Extensions for est.csr.build, where later ones win: `wanted`, the server's, `kept`.
+
+        wanted, kept: [(OID content, critical, DER value)] that the board would like or insists on.
+        log: called with a line of text that names what is left out.
+        Raises UsageError for a key or signature that the board cannot make.
+        """
+        if self.key not in (None, "EC", "P-256"):
+            raise UsageError("the server demands a %s key, this board makes P-256" % self.key)
+        if self.signature not in (None, "ecdsa-with-SHA256"):
+            raise UsageError(
+                "the server demands %s signatures, this board makes ecdsa-with-SHA256"
+                % self.signature
+            )
+        out = wanted + self.extensions + kept
+        known = [oid for oid, _, _ in out]
+        if x509.KEY_USAGE in self.wanted and x509.KEY_USAGE not in known:
+            out.append((x509.KEY_USAGE, True, _DIGITAL_SIGNATURE))
+            known.append(x509.KEY_USAGE)
+        missing = [der.oid_text(oid) for oid in self.wanted if oid not in known]
+        if self.challenge_password:
+            missing.append("challengePassword")
+        missing += self.unknown
+        if missing:
+            log("the server also asks for what is left out: " + " ".join(missing))
+        return out
 
 
 def parse(data):

@@ -195,37 +195,6 @@ def bits(value):
     return tlv(BIT_STRING, b"\0", value)
 
 
-def named_bits(numbers):
-    """BIT STRING of a named bit list (X.680 22): no trailing zero bits."""
-    if not numbers:
-        return tlv(BIT_STRING, b"\0")
-    last = max(numbers)
-    content = bytearray(2 + last // 8)
-    content[0] = 7 - last % 8
-    for number in numbers:
-        content[1 + number // 8] |= 0x80 >> number % 8
-    return tlv(BIT_STRING, content)
-
-
-def oid(text):
-    """Content octets of the object identifier in dotted `text`. Raises ValueError."""
-    arcs = [int(arc) for arc in text.split(".")]
-    if len(arcs) < 2 or arcs[0] > 2 or (arcs[0] < 2 and arcs[1] > 39) or min(arcs) < 0:
-        raise ValueError("not an object identifier: " + text)
-    first = arcs.pop(0)
-    arcs[0] += first * 40
-    out = bytearray()
-    for arc in arcs:
-        shift = 0
-        while arc >> (shift + 7):
-            shift += 7
-        while shift:
-            out.append(arc >> shift & 0x7F | 0x80)
-            shift -= 7
-        out.append(arc & 0x7F)
-    return bytes(out)
-
-
 def oid_text(content):
     """Dotted text of an object identifier's content octets."""
     arcs = []

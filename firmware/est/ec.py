@@ -51,10 +51,14 @@ def _random(count, entropy):
 
 
 class Curve:
-    """A short Weierstrass curve with a = -3. `table` names the module that holds its comb."""
+    """A short Weierstrass curve with a = -3.
 
-    def __init__(self, p, b, n, size, table):
+    table: name of the module that holds its comb; without that module all works, more slowly.
+    """
+
+    def __init__(self, p, b, n, size, generator, table):
         self.size = size
+        self._generator = generator
         self._p = p
         self._b = b
         self._n = n
@@ -122,7 +126,12 @@ class Curve:
             return False
         w = _inverse(s, n)
         u = self._digest(digest) * w % n
-        x, y, z = self._multiply(r * w % n, point + (1,), u)
+        if self._has_table():
+            x, y, z = self._multiply(r * w % n, point + (1,), u)
+        else:
+            x, y, z = self._multiply(r * w % n, point + (1,))
+            if u:
+                x, y, z = self._add(x, y, z, *self._multiply(u, self._generator + (1,)))
         if not z:
             return False
         # x/z^2 = r mod n without inverting: x/z^2 is r, or r + n where that is below p.
@@ -216,11 +225,17 @@ class Curve:
         x3 = (r * r - hhh - 2 * x1) % p
         return x3, (r * (x1 - x3) - y1 * hhh) % p, h * z1 % p
 
+    def _has_table(self):
+        if self._table is None:
+            try:
+                self._table = __import__(self._table_name, None, None, ("TABLE",))
+            except ImportError:
+                self._table = False
+        return self._table
+
     def _comb(self, k):
         # k as `width` rows of `columns` digits, every one +1 or -1: k is made odd, then digit i is
         # bit i + 1 of k, the top digit +1. Returns bits, columns, whether to negate the result.
-        if self._table is None:
-            self._table = __import__(self._table_name, None, None, ("TABLE",))
         width = self._table.WIDTH
         columns = (8 * self.size + width) // width
         odd = k & 1
@@ -244,6 +259,8 @@ class Curve:
         return int.from_bytes(table.TABLE[at : at + size], "big"), (y, self._p - y)[negate]
 
     def _multiply_base(self, k, entropy):
+        if not self._has_table():
+            return self._multiply(k, self._blinded(self._generator, entropy))
         bits, columns, negate = self._comb(k)
         column = columns - 1
         x, y, z = self._blinded(self._comb_point(bits, columns, column, negate), entropy)
@@ -286,5 +303,9 @@ P256 = Curve(
     0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
     0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
     32,
+    (
+        0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+        0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+    ),
     "est.p256_comb6",
 )

@@ -38,36 +38,27 @@ class SoftwareKey:
 
     def sec1(self):
         """ECPrivateKey DER (RFC 5915): the one form that every MicroPython's TLS loads."""
-        return self._ec_private_key(der.tlv(0xA0, der.tlv(der.OID, _SECP256R1)))
-
-    def pkcs8(self):
-        """PrivateKeyInfo DER (RFC 5208)."""
-        return der.sequence(der.integer(0), ec_algorithm(), der.octets(self._ec_private_key()))
-
-    def _ec_private_key(self, *parameters):
         return der.sequence(
             der.integer(1),
             der.octets(self._private),
-            *(parameters + (der.tlv(0xA1, der.bits(self._public)),)),
+            der.tlv(0xA0, der.tlv(der.OID, _SECP256R1)),
+            der.tlv(0xA1, der.bits(self._public)),
         )
 
 
-def load(data):
-    """SoftwareKey from SEC1 or PKCS#8 DER. Raises UsageError."""
+def load(data, named=False):
+    """SoftwareKey from SEC1 or PKCS#8 DER. Raises UsageError.
+
+    With `named` a SEC1 key may leave out its curve, which was named before.
+    """
     try:
         body = der.Reader(data)
         fields = body.enter()
         body.end()
         if fields.integer() == 0:
-            if fields.element() != ec_algorithm():
-                raise UsageError("private key: only P-256 is supported")
-            inner = fields.enter(der.OCTET_STRING)
-            fields = inner.enter()
-            inner.end()
-            fields.integer()
-            named = True
-        else:
-            named = False
+            from est import pkcs8
+
+            return load(pkcs8.private_key(fields), True)
         private = fields.bytes()
         parameters = fields.optional(0xA0)
         public = fields.optional(0xA1)

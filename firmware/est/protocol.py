@@ -6,7 +6,7 @@ result. est.client drives it over blocking sockets.
 
 from micropython import const
 
-from est import clock, cms, csrattrs, http, pem, x509
+from est import base64, clock, cms, http, x509
 from est.errors import PeerError, Refused, RetryLater, UsageError
 
 _MAX_REDIRECTS = const(3)
@@ -30,7 +30,7 @@ class _Body:
 
     def feed(self, data):
         if not self._out and self._decoder is None and data[0] != 0x30:
-            self._decoder = pem.Base64Decoder(self._out)
+            self._decoder = base64.Decoder(self._out)
         if self._decoder:
             self._decoder.feed(data)
         else:
@@ -93,11 +93,13 @@ class Est:
 
     def csrattrs(self):
         """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
+        from est.csrattrs import parse
+
         request = yield from self._exchange("GET", "csrattrs", (204, 404))
         if request.response.status in (204, 404):
-            return csrattrs.parse(b"")
+            return parse(b"")
         self._check_type(request, "application/csrattrs")
-        return csrattrs.parse(request.content)
+        return parse(request.content)
 
     def simpleenroll(self, request):
         """Certificates answering the CertificationRequest DER `request` (RFC 7030 4.2.1)."""
@@ -112,7 +114,7 @@ class Est:
             ("Content-Type", "application/pkcs10"),
             ("Content-Transfer-Encoding", "base64"),
         )
-        body = pem.encode_base64(csr)
+        body = base64.encode(csr)
         request = yield from self._exchange("POST", operation, (), headers, body)
         return self._certificates(request, (200, 201))
 

@@ -1,5 +1,5 @@
 import check
-from est import der
+from est import der, extensions
 
 
 def test_lengths():
@@ -97,10 +97,10 @@ def test_oid():
     ):
         content = bytes.fromhex(content)
         assert der.oid_text(content) == text
-        assert der.oid(text) == content
+        assert extensions.oid(text) == content
         assert der.Reader(der.tlv(der.OID, content)).oid() == content
     for text in ("", "1", "3.1", "1.40", "1.x", "1..2", "-1.2", "1.2.-3"):
-        check.raises(ValueError, der.oid, text)
+        check.raises(ValueError, extensions.oid, text)
     for content in (b"", b"\x2a\x86", bytes(65)):
         check.raises(der.DerError, der.Reader(der.tlv(der.OID, content)).oid)
 
@@ -116,10 +116,10 @@ def test_bits():
     assert der.Reader(der.bits(b"ab")).bit_string() == b"ab"
     for data in (b"\3\0", b"\3\2\1\x80"):
         check.raises(der.DerError, der.Reader(data).bit_string)
-    assert der.named_bits([]) == b"\3\1\0"
-    assert der.named_bits([0]) == b"\3\2\7\x80"
-    assert der.named_bits([0, 4]) == b"\3\2\3\x88"
-    assert der.named_bits([8]) == b"\3\3\7\0\x80"
+    assert extensions.named_bits([]) == b"\3\1\0"
+    assert extensions.named_bits([0]) == b"\3\2\7\x80"
+    assert extensions.named_bits([0, 4]) == b"\3\2\3\x88"
+    assert extensions.named_bits([8]) == b"\3\3\7\0\x80"
 
 
 def test_set_of_is_sorted():

@@ -142,6 +142,19 @@ def test_bad_signatures():
         assert not P256.verify(public, digest, bytes(changed))
 
 
+def test_without_the_table():
+    P256._table = False
+    try:
+        test_rfc6979()
+        test_scalars()
+        test_round_trips()
+        test_zero_digest()
+        test_equal_and_opposite_points()
+        test_bad_signatures()
+    finally:
+        P256._table = None
+
+
 def test_wycheproof_ecdsa():
     groups = json.loads(check.vector("wycheproof/ecdsa_secp256r1_sha256_test.json"))["testGroups"]
     count = at = 0

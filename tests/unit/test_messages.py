@@ -1,7 +1,7 @@
 """Keys, requests, certificates, PKCS#7 and CSR attributes: their form, and anything but it."""
 
 import check
-from est import cms, csr, csrattrs, der, keys, x509
+from est import cms, csr, csrattrs, der, extensions, keys, pkcs8, x509
 from est.errors import NotTrusted, UsageError
 
 KEY = keys.SoftwareKey(bytes(31) + b"\7")
@@ -45,22 +45,24 @@ def signed_data(*certificates):
     content = der.sequence(
         der.integer(1),
         der.set_of(),
-        der.sequence(der.tlv(der.OID, der.oid("1.2.840.113549.1.7.1"))),
+        der.sequence(der.tlv(der.OID, extensions.oid("1.2.840.113549.1.7.1"))),
         der.tlv(0xA0, *[one.der for one in certificates]),
         der.set_of(),
     )
-    oid = der.tlv(der.OID, der.oid("1.2.840.113549.1.7.2"))
+    oid = der.tlv(der.OID, extensions.oid("1.2.840.113549.1.7.2"))
     return der.sequence(oid, der.tlv(0xA0, content))
 
 
 def test_keys_round_trip():
-    for data in (KEY.sec1(), KEY.pkcs8()):
+    for data in (KEY.sec1(), pkcs8.encode(KEY)):
         assert keys.load(data).sec1() == KEY.sec1()
         check.truncated(keys.load, data)
     check.raises(UsageError, keys.load, KEY.sec1() + b"\0")
     check.raises(UsageError, keys.load, KEY.sec1()[:-65] + OTHER.sec1()[-65:])
     check.raises(
-        UsageError, keys.load, OTHER.pkcs8().replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06")
+        UsageError,
+        keys.load,
+        pkcs8.encode(OTHER).replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06"),
     )
 
 

@@ -82,7 +82,7 @@ def run_board(config: Event, runtime: str, state: Path) -> Iterator[Event]:
 def _export(state: Path) -> None:
     """Write the identity the board stored as PEM files that other programs read."""
     cpython.install()
-    from est import errors, keys, pem, store
+    from est import errors, keys, pem, pkcs8, store
 
     try:
         items = store.unpack(store.Store(str(state)).load("identity"))
@@ -91,7 +91,7 @@ def _export(state: Path) -> None:
     if not items:
         return
     chain = [pem.encode("CERTIFICATE", der) for der in items[1:]]
-    key = pem.encode("PRIVATE KEY", keys.load(items[0]).pkcs8())
+    key = pem.encode("PRIVATE KEY", pkcs8.encode(keys.load(items[0])))
     for name, text in (("key.pem", key), ("cert.pem", chain[0]), ("chain.pem", "".join(chain))):
         part = state / (name + ".part")
         part.unlink(missing_ok=True)

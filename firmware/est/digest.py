@@ -1,0 +1,112 @@
+"""HTTP Digest authentication (RFC 7616): MD5 and SHA-256, qop=auth or none (RFC 2069)."""
+
+import binascii
+import hashlib
+
+from est.entropy import random
+
+
+class Digest:
+    """Answers the challenges to one user, as est.auth describes.
+
+    given: parameters of the challenge answered last, or None.
+    """
+
+    def __init__(self, user, password):
+        self._user = user
+        self._password = password
+        self.given = None
+        self._count = 0
+
+    def answer(self, challenges):
+        """As in est.auth; None where no challenge is a Digest that this code can answer."""
+        best = None
+        for scheme, parameters in _parse(challenges):
+            if scheme != "digest" or "nonce" not in parameters:
+                continue
+            algorithm = parameters.get("algorithm", "MD5").upper()
+            qops = [qop.strip() for qop in parameters.get("qop", "").split(",")]
+            if algorithm not in ("MD5", "SHA-256") or not ("auth" in qops or qops == [""]):
+                continue
+            if best is None or algorithm == "SHA-256":
+                parameters["algorithm"] = algorithm
+                parameters["qop"] = qops[0] and "auth"
+                best = parameters
+        if best is None:
+            return None
+        # The same password refused once is wrong, unless only the nonce was too old.
+        again = self.given is not None and best.get("stale", "").lower() != "true"
+        self.given = best
+        self._count = 0
+        return not again
+
+    def header(self, method, path):
+        given = self.given
+        if not given:
+            return None
+        new = hashlib.md5 if given["algorithm"] == "MD5" else hashlib.sha256
+
+        def h(*parts):
+            return binascii.hexlify(new(":".join(parts).encode()).digest()).decode()
+
+        realm = given.get("realm", "")
+        nonce = given["nonce"]
+        ha1 = h(self._user, realm, self._password)
+        ha2 = h(method, path)
+        fields = [
+            ("username", self._user),
+            ("realm", realm),
+            ("nonce", nonce),
+            ("uri", path),
+        ]
+        if given["qop"]:
+            self._count += 1
+            count = "%08x" % self._count
+            cnonce = binascii.hexlify(random(12)).decode()
+            fields.append(("response", h(ha1, nonce, count, cnonce, "auth", ha2)))
+            fields.append(("cnonce", cnonce))
+            tail = ", qop=auth, nc=" + count
+        else:
+            fields.append(("response", h(ha1, nonce, ha2)))
+            tail = ""
+        if "opaque" in given:
+            fields.append(("opaque", given["opaque"]))
+        quoted = ['%s="%s"' % (name, _quote(value)) for name, value in fields]
+        return "Digest " + ", ".join(quoted) + ", algorithm=" + given["algorithm"] + tail
+
+
+def _quote(text):
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _parse(challenges):
+    """[(lower-case scheme, {lower-case name: value})] of WWW-Authenticate values."""
+    out = []
+    for text in challenges:
+        for item in _split(text):
+            name, equals, value = item.partition("=")
+            words = name.split()
+            if len(words) == 2 or (len(words) == 1 and not equals):
+                out.append((words[0].lower(), {}))
+                words = words[1:]
+            if equals and words and out:
+                value = value.strip()
+                if value[:1] == '"' and value[-1:] == '"':
+                    value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+                out[-1][1][words[0].lower()] = value
+    return out
+
+
+def _split(text):
+    # At commas outside quotes.
+    start = 0
+    quoted = False
+    out = []
+    for at, character in enumerate(text):
+        if character == '"' and text[at - 1 : at] != "\\":
+            quoted = not quoted
+        elif character == "," and not quoted:
+            out.append(text[start:at])
+            start = at + 1
+    out.append(text[start:])
+    return out

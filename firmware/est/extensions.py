@@ -1,0 +1,118 @@
+"""Extensions to ask for in a request (RFC 5280 4.2.1), from text."""
+
+from est import der, x509
+from est.csr import ascii
+from est.errors import UsageError
+
+# Tags in GeneralName (RFC 5280 4.2.1.6).
+_GENERAL_NAMES = {"email": 0x81, "dns": 0x82, "uri": 0x86, "ip": 0x87}
+_KEY_USAGES = (
+    "digitalSignature",
+    "nonRepudiation",
+    "keyEncipherment",
+    "dataEncipherment",
+    "keyAgreement",
+    "keyCertSign",
+    "cRLSign",
+    "encipherOnly",
+    "decipherOnly",
+)
+_EXT_KEY_USAGES = {
+    "serverAuth": 1,
+    "clientAuth": 2,
+    "codeSigning": 3,
+    "emailProtection": 4,
+    "timeStamping": 8,
+    "OCSPSigning": 9,
+}
+
+
+def requested(san=(), eku=(), key_usage=()):
+    """[(OID content, critical, DER value)] for what est.csr.build takes. Raises UsageError."""
+    out = []
+    if san:
+        names = der.sequence(*[_general_name(text) for text in san])
+        out.append((x509.SUBJECT_ALT_NAME, False, names))
+    if eku:
+        purposes = der.sequence(*[der.tlv(der.OID, _purpose(text)) for text in eku])
+        out.append((x509.EXT_KEY_USAGE, False, purposes))
+    if key_usage:
+        bits = [_usage(text) for text in key_usage]
+        out.append((x509.KEY_USAGE, True, named_bits(bits)))
+    return out
+
+
+def named_bits(numbers):
+    """BIT STRING of a named bit list (X.680 22): no trailing zero bits."""
+    if not numbers:
+        return der.tlv(der.BIT_STRING, b"\0")
+    last = max(numbers)
+    content = bytearray(2 + last // 8)
+    content[0] = 7 - last % 8
+    for number in numbers:
+        content[1 + number // 8] |= 0x80 >> number % 8
+    return der.tlv(der.BIT_STRING, content)
+
+
+def oid(text):
+    """Content octets of the object identifier in dotted `text`. Raises ValueError."""
+    arcs = [int(arc) for arc in text.split(".")]
+    if len(arcs) < 2 or arcs[0] > 2 or (arcs[0] < 2 and arcs[1] > 39) or min(arcs) < 0:
+        raise ValueError("not an object identifier: " + text)
+    first = arcs.pop(0)
+    arcs[0] += first * 40
+    out = bytearray()
+    for arc in arcs:
+        shift = 0
+        while arc >> (shift + 7):
+            shift += 7
+        while shift:
+            out.append(arc >> shift & 0x7F | 0x80)
+            shift -= 7
+        out.append(arc & 0x7F)
+    return bytes(out)
+
+
+def _general_name(text):
+    kind, colon, value = text.partition(":")
+    tag = _GENERAL_NAMES.get(kind.lower())
+    if not colon or tag is None or not value:
+        raise UsageError("alternative name: '%s' is none of DNS: IP: URI: email:" % text)
+    return der.tlv(tag, _address(value) if tag == 0x87 else ascii(value))
+
+
+def _address(text):
+    # IPv4 or IPv6 text to octets in network order; the modules that do this are absent on boards.
+    try:
+        if ":" not in text:
+            octets = [int(part) for part in text.split(".")]
+            if len(octets) == 4:
+                return bytes(octets)
+        else:
+            left, gap, right = text.partition("::")
+            left = [int(part, 16) for part in left.split(":")] if left else []
+            right = [int(part, 16) for part in right.split(":")] if right else []
+            missing = 8 - len(left) - len(right)
+            groups = left + [0] * missing + right
+            # to_bytes before 1.24 cuts what is too large.
+            if (missing > 0 if gap else missing == 0) and 0 <= min(groups) <= max(groups) < 65536:
+                return b"".join([group.to_bytes(2, "big") for group in groups])
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError("alternative name: '%s' is no IP address" % text)
+
+
+def _usage(text):
+    if text not in _KEY_USAGES:
+        raise UsageError("key usage: '%s' is none of %s" % (text, " ".join(_KEY_USAGES)))
+    return _KEY_USAGES.index(text)
+
+
+def _purpose(text):
+    number = _EXT_KEY_USAGES.get(text)
+    if number:
+        return b"\x2b\x06\x01\x05\x05\x07\x03" + bytes((number,))
+    try:
+        return oid(text)
+    except ValueError:
+        raise UsageError("extended key usage: '%s' is no purpose nor object identifier" % text)
