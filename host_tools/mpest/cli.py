@@ -8,6 +8,7 @@ from mpest.exits import Exit
 
 _COMMANDS = {
     "demo": "mpest.demo",
+    "flash": "mpest.flash.command",
     "serve": "mpest.server.command",
     "simulate": "mpest.sim.command",
 }

@@ -1,0 +1,1 @@
+"""`mpest flash`: firmware and application onto a board."""

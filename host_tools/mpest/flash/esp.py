@@ -1,0 +1,118 @@
+"""Firmware for ESP32 boards, by esptool: a program of its own, whose licence is the GPL."""
+
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from mpest.boards import Board, Esptool
+from mpest.exits import CliError, Exit
+
+_ESPTOOL = (sys.executable, "-m", "esptool")
+_FATAL = "A fatal error occurred: "
+_PARTITION_TABLE = 0x8000  # in flash, in every firmware of MicroPython
+_PARTITION = struct.Struct("<2sBBII16sI")
+_PARTITION_MAGIC = b"\xaa\x50"
+
+
+def check(file: Path, board: Board, flash: Esptool) -> int:
+    """Size in bytes of a firmware file that is for this chip and clear of the board's storage.
+
+    Raises CliError.
+    """
+    said = "".join(_run([*_ESPTOOL, "image-info", str(file)], f"{file} is no ESP32 firmware"))
+    found = re.search(r"^Detected image type: (\S+)", said, re.MULTILINE)
+    chip = found[1].lower().replace("-", "") if found else "unknown"
+    if chip != flash.chip:
+        raise CliError(f"{file} is for another chip: {chip}, not {flash.chip}")
+    if "(invalid" in said:
+        raise CliError(f"{file} is damaged: a checksum in it is wrong")
+    data = file.read_bytes()
+    storage = _file_system(data[_PARTITION_TABLE - flash.offset :])
+    if storage is None:
+        raise CliError(
+            f"{file} has no partition table with a file system: it is not the whole firmware "
+            f"({board.firmware})"
+        )
+    if board.storage.offset is not None:
+        if storage != board.storage.offset:
+            raise CliError(
+                f"{file} has its file system at {storage:#x}, {board.name} at "
+                f"{board.storage.offset:#x}: the identity would be lost"
+            )
+        if flash.offset + len(data) > board.storage.offset:
+            raise CliError(f"{file} is too large: it reaches into what {board.name} stores")
+    return len(data)
+
+
+def _file_system(table: bytes) -> int | None:
+    """Offset in flash of the partition that MicroPython mounts."""
+    at = 0
+    while table[at : at + 2] == _PARTITION_MAGIC and len(table) >= at + _PARTITION.size:
+        _, _, _, offset, _, label, _ = _PARTITION.unpack_from(table, at)
+        if label.rstrip(b"\0") in (b"vfs", b"ffat"):
+            return int(offset)
+        at += _PARTITION.size
+    return None
+
+
+def verify_chip_command(port: str, flash: Esptool) -> list[str]:
+    """Arguments that make esptool check the chip and show its flash."""
+    return [*_ESPTOOL, "--port", port, "--chip", flash.chip, "flash-id"]
+
+
+def write_command(port: str, flash: Esptool, file: Path, *, erase: bool) -> list[str]:
+    """Arguments that make esptool write `file`; it reads back what it wrote."""
+    options = ["--erase-all"] if erase else []
+    command = [*_ESPTOOL, "--port", port, "--chip", flash.chip, "write-flash", *options]
+    return [*command, f"{flash.offset:#x}", str(file)]
+
+
+def verify_chip(port: str, flash: Esptool) -> str:
+    """Size of the flash as esptool writes it, such as "4MB". Raises CliError if it won't do."""
+    said = "".join(_run(verify_chip_command(port, flash), f"no {flash.chip} at {port}"))
+    found = re.search(r"^Detected flash size: ((\d+)([KM])B)", said, re.MULTILINE)
+    if not found:
+        raise CliError(f"esptool cannot tell how large the flash at {port} is", Exit.NETWORK)
+    if int(found[2]) << {"K": 10, "M": 20}[found[3]] < flash.size:
+        raise CliError(
+            f"the flash at {port} is too small: {found[1]}, not {flash.size >> 20}MB; "
+            "a board.toml of your own may describe a smaller one"
+        )
+    return found[1]
+
+
+def write(port: str, flash: Esptool, file: Path, *, erase: bool) -> Iterator[float]:
+    """Write firmware; yields the part done, 0 to 1. Raises CliError."""
+    command = write_command(port, flash, file, erase=erase)
+    for line in _run(command, f"cannot write {port}"):
+        if found := re.search(r"^Writing at .*?(\d+(?:\.\d+)?) ?%", line):
+            yield float(found[1]) / 100
+
+
+def _run(command: list[str], failure: str) -> Iterator[str]:
+    """Output of esptool as it comes, in lines. Raises CliError that begins with `failure`."""
+    reason = ""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout
+        try:
+            for line in process.stdout:
+                if not reason.startswith(_FATAL) and line.strip():
+                    reason = line.strip().removeprefix("ERROR: ")
+                yield line
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        reason = reason.removeprefix(_FATAL) or "esptool fails without a word"
+        code = Exit.USAGE if "image-info" in command or "This chip is" in reason else Exit.NETWORK
+        raise CliError(f"{failure}: {reason}", code)

@@ -1,0 +1,130 @@
+"""Installs the application: compares, replaces what differs, reads it back."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mpest import mpy
+from mpest.boards import Board
+from mpest.exits import CliError, Exit
+from mpest.flash import application
+from mpest.flash.application import File
+from mpest.flash.target import Found, Runtime, Target
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+
+def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
+    """Raise CliError unless this MicroPython can run `files`."""
+    version = ".".join(map(str, runtime.version[:3]))
+    another = "is this the right --port and --board?"
+    if runtime.platform != board.port:
+        raise CliError(
+            f"the board runs MicroPython for {runtime.platform}, {board.name} is {board.port}: "
+            + another
+        )
+    if board.mcu and not runtime.machine.endswith(" with " + board.mcu):
+        raise CliError(
+            f"the board is a {runtime.machine!r}, {board.name} has a {board.mcu}: {another}"
+        )
+    oldest = tuple(map(int, board.minimum_firmware.split(".")))
+    if runtime.version[: len(oldest)] < oldest:
+        raise CliError(
+            f"the board runs MicroPython {version}, {board.name} needs {board.minimum_firmware} "
+            "or later: install it with --firmware"
+        )
+    for file in files:
+        if file.path.endswith(".mpy") and (reason := mpy.unfit(file.data, runtime.mpy)):
+            raise CliError(
+                f"the board's MicroPython {version} cannot load {file.path}: {reason}. "
+                "Install another MicroPython with --firmware, or the mpy-cross that fits it"
+            )
+
+
+def install(
+    target: Target, board: Board, files: list[File], emit: Emit, *, erase_identity: bool
+) -> None:
+    """Bring `target` to hold `files`, and nothing that hides them. Raises CliError.
+
+    Files that are there already are not written again. The identity is left alone, unless
+    `erase_identity`.
+    """
+    wanted = {file.path: file for file in files}
+    hiding = [path for file in files if (path := application.shadows(file))]
+    records = application.records(board)
+    packages = application.packages(board)
+
+    def look() -> Found:
+        return target.look([*_outside(wanted, packages), *hiding, *records], packages)
+
+    found = look()
+    if found.runtime:
+        runtime = found.runtime
+        emit(
+            {
+                "event": "board",
+                "version": ".".join(map(str, runtime.version[:3])),
+                "machine": runtime.machine,
+                "free": runtime.free,
+            }
+        )
+        check_runtime(runtime, board, files)
+    identity = {path: found.files[path] for path in records if path in found.files}
+    # Modules of other versions of the package, and other forms of these: they would be loaded.
+    stale = [path for path in found.files if path not in wanted and path not in records]
+    new = [file for file in files if found.files.get(file.path, (0, ""))[1] != file.sha256]
+    for path in found.files:
+        if found.files[path][1] == (wanted[path].sha256 if path in wanted else None):
+            emit({"event": "kept", "path": path, "bytes": found.files[path][0]})
+    remove = stale + (list(identity) if erase_identity else [])
+    if new or remove:
+        if found.runtime:
+            _check_room(found, found.runtime, new, remove)
+        starter = [file.path for file in files if file.path.endswith("main.py")]
+        if started := [path for path in starter if path in found.files]:
+            # A watchdog that the application started would reset the board while it is written to.
+            target.remove(started)
+            target.restart()
+            new = [file for file in files if file in new or file.path in started]
+        if remove:
+            target.remove(remove)
+            for path in remove:
+                emit({"event": "removed", "path": path, "identity": path in identity})
+        if new:
+            for file in target.write(new, application.folders(files)):
+                emit({"event": "write", "path": file.path, "bytes": len(file.data)})
+    _verify(look(), wanted, {} if erase_identity else identity)
+    emit({"event": "verified", "files": len(files), "bytes": sum(len(f.data) for f in files)})
+    target.leave()
+
+
+def _outside(wanted: dict[str, File], packages: list[str]) -> list[str]:
+    return [path for path in wanted if path.rpartition("/")[0] not in packages]
+
+
+def _check_room(found: Found, runtime: Runtime, new: list[File], remove: list[str]) -> None:
+    def blocks(size: int) -> int:
+        return -(-size // runtime.block) * runtime.block
+
+    needed = sum(blocks(len(file.data)) for file in new)
+    gone = {file.path for file in new} | set(remove)
+    freed = sum(blocks(found.files[path][0]) for path in gone if path in found.files)
+    if needed > runtime.free + freed:
+        raise CliError(
+            f"the board's storage is too small: {needed} bytes are needed, "
+            f"{runtime.free + freed} are free",
+            Exit.STORAGE,
+        )
+
+
+def _verify(found: Found, wanted: dict[str, File], identity: dict[str, tuple[int, str]]) -> None:
+    for path, file in wanted.items():
+        if found.files.get(path, (0, ""))[1] != file.sha256:
+            raise CliError(
+                f"{path} reads back wrong: run the command again; if it stays, the board's "
+                "storage is failing",
+                Exit.STORAGE,
+            )
+    lost = [path for path in identity if found.files.get(path) != identity[path]]
+    if lost:
+        raise CliError(f"the identity changed meanwhile: {', '.join(lost)}", Exit.STORAGE)

@@ -1,0 +1,254 @@
+"""Where an application is installed: a board behind mpremote, or a folder of this computer."""
+
+import ast
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from mpest.exits import CliError, Exit
+from mpest.flash.application import File
+
+_MPREMOTE = (sys.executable, "-u", "-m", "mpremote")
+_SECONDS = 60  # for anything short
+_BYTES_A_SECOND = 500  # when files are copied, at the very least
+_RESTART_SECONDS = 30
+
+# Runs on the board: prints a tuple, see `Remote.look`.
+_LOOK = """
+import binascii, hashlib, os, sys
+def sha256(path):
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        while True:
+            part = file.read(512)
+            if not part:
+                return binascii.hexlify(total.digest()).decode()
+            total.update(part)
+paths = list(%(paths)r)
+for folder in %(folders)r:
+    try:
+        paths += [folder + "/" + name for name in os.listdir(folder)]
+    except OSError:
+        pass
+found = {}
+for path in paths:
+    try:
+        size = os.stat(path)[6]
+        found[path] = (size, sha256(path))
+    except OSError:
+        pass
+stat = os.statvfs("/")
+i = sys.implementation
+print("mpest-look", (i.name, tuple(i.version), getattr(i, "_machine", ""),
+    getattr(i, "_mpy", 0), sys.platform, stat[1] * stat[3], stat[0], found))
+"""
+
+_PREPARE = """
+import os
+for path in %(remove)r:
+    os.remove(path)
+for path in %(folders)r:
+    try:
+        os.mkdir(path)
+    except OSError:
+        os.stat(path)
+"""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The MicroPython on a board, as sys.implementation tells."""
+
+    version: tuple[int, ...]
+    machine: str
+    mpy: int
+    platform: str
+    free: int  # bytes of its file system
+    block: int  # bytes, the least that a file takes
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on a board: `files` are (size, SHA-256 in hex) by path."""
+
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    runtime: Runtime | None = None  # None for a folder
+
+
+class Target(Protocol):
+    """All methods raise CliError."""
+
+    def look(self, paths: list[str], folders: list[str]) -> Found:
+        """State of the files `paths` and of all in `folders`, as far as they exist."""
+
+    def remove(self, paths: list[str]) -> None:
+        """Remove files that exist."""
+
+    def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
+        """Write `files`; yields each when it begins. `folders` are made first."""
+
+    def restart(self) -> None:
+        """Have the board start over, and wait until it answers."""
+
+    def leave(self) -> None:
+        """Have the board run its application."""
+
+
+class Remote:
+    """A board behind a serial port (anything that `mpremote connect` takes)."""
+
+    def __init__(self, port: str, *, emulated: bool = False) -> None:
+        self._port = port
+        # An emulator ends where a board resets.
+        self._reset = "soft-reset" if emulated else "reset"
+
+    def look(self, paths: list[str], folders: list[str]) -> Found:
+        said = self._exec(_LOOK % {"paths": paths, "folders": folders})
+        match = re.search(r"^mpest-look (\(.*\))\s*$", said, re.MULTILINE)
+        try:
+            fields = ast.literal_eval(match[1] if match else "")
+            name, version, machine, mpy, platform, free, block, files = fields
+        except (SyntaxError, ValueError):
+            raise CliError(f"the board at {self._port} gives no sensible answer") from None
+        if name != "micropython":
+            raise CliError(f"the board at {self._port} runs {name}, not MicroPython")
+        return Found(files, Runtime(version, machine, mpy, platform, free, block))
+
+    def remove(self, paths: list[str]) -> None:
+        self._exec(_PREPARE % {"remove": paths, "folders": []})
+
+    def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
+        self._exec(_PREPARE % {"remove": [], "folders": folders})
+        with tempfile.TemporaryDirectory(prefix="mpest-flash-") as folder:
+            arguments: list[str] = []
+            for number, file in enumerate(files):
+                local = Path(folder) / str(number)
+                local.write_bytes(file.data)
+                arguments += ["+", "fs", "cp", "-f", str(local), ":" + file.path]
+            by_path = {file.path: file for file in files}
+            seconds = _SECONDS + sum(len(file.data) for file in files) / _BYTES_A_SECOND
+            for line in self._lines(arguments[1:], seconds):
+                path = line.rpartition(" :")[2].strip()
+                if line.startswith("cp ") and path in by_path:
+                    yield by_path[path]
+
+    def restart(self) -> None:
+        self._call(self._reset)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the board answers."""
+        end = time.monotonic() + _RESTART_SECONDS
+        while True:
+            time.sleep(1)
+            try:
+                self._exec("1")
+                return
+            except CliError:
+                if time.monotonic() > end:
+                    raise
+
+    def leave(self) -> None:
+        self._call(self._reset)
+
+    def boot_loader(self) -> None:
+        """Have the board wait for firmware."""
+        self._call("bootloader")
+
+    def _exec(self, code: str) -> str:
+        return self._call("exec", code)
+
+    def _call(self, *arguments: str) -> str:
+        return "".join(self._lines(list(arguments), _SECONDS))
+
+    def _lines(self, arguments: list[str], seconds: float) -> Iterator[str]:
+        """Output of mpremote, in lines as they come."""
+        said: list[str] = []
+        with subprocess.Popen(
+            [*_MPREMOTE, "connect", self._port, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout
+            limit = threading.Timer(seconds, process.kill)
+            limit.start()
+            try:
+                for line in process.stdout:
+                    said.append(line)
+                    yield line
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                limit.cancel()
+        if process.returncode:
+            raise self._error(said, process.returncode)
+
+    def _error(self, said: list[str], code: int) -> CliError:
+        if code < 0:
+            return CliError(f"the board at {self._port} stopped answering", Exit.NETWORK)
+        text = "".join(said).strip()
+        last = text.splitlines()[-1].removeprefix("mpremote: ") if text else "no message"
+        if "raw repl" in text:
+            last = (
+                "no MicroPython answers; press the board's reset button and try again, "
+                "or install it with --firmware"
+            )
+        if "ENOSPC" in text or "No space left" in text:
+            return CliError(f"the storage of the board at {self._port} is full", Exit.STORAGE)
+        return CliError(f"{self._port}: {last}", Exit.NETWORK)
+
+
+class Directory:
+    """A folder of this computer, for boards that are computers."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def look(self, paths: list[str], folders: list[str]) -> Found:
+        found = {}
+        for name in folders:
+            paths = [*paths, *(f"{name}/{file.name}" for file in (self._root / name).glob("*"))]
+        for path in paths:
+            file = self._root / path
+            if file.is_file():
+                data = file.read_bytes()
+                found[path] = (len(data), hashlib.sha256(data).hexdigest())
+        return Found(found)
+
+    def remove(self, paths: list[str]) -> None:
+        for path in paths:
+            (self._root / path).unlink()
+
+    def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
+        try:
+            for name in ("", *folders):
+                (self._root / name).mkdir(parents=True, exist_ok=True)
+            for file in files:
+                yield file
+                place = self._root / file.path
+                part = place.with_name(place.name + ".part")
+                part.write_bytes(file.data)
+                os.replace(part, place)
+        except OSError as error:
+            raise CliError(
+                f"cannot write {error.filename or self._root}: {error.strerror}", Exit.STORAGE
+            ) from None
+
+    def restart(self) -> None:
+        pass
+
+    def leave(self) -> None:
+        pass

