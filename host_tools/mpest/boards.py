@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from mpest import shipped
+from mpest import mpy, shipped
 from mpest.exits import CliError
 
 PROFILE = "board.toml"
@@ -29,10 +29,10 @@ Bytes = Annotated[int, Field(gt=0, lt=1 << 32)]
 Offset = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
-Arch = (
-    Literal["armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"]
-    | Literal["x86", "x64", "xtensa", "xtensawin", "rv32imc"]
-)
+def _arch(text: str) -> str:
+    if text not in mpy.ARCHES[1:]:
+        raise ValueError(f"one of {', '.join(mpy.ARCHES[1:])} is expected")
+    return text
 
 
 def _version(text: str) -> str:
@@ -92,7 +92,7 @@ class Board(_Strict):
     port: Literal["rp2", "esp32", "unix", "qemu"]
     mcu: str | None = None  # as sys.implementation._machine ends: "... with MCU"
     # -march of mpy-cross; without one the application is installed as source.
-    arch: Arch | None = None
+    arch: Annotated[str, AfterValidator(_arch)] | None = None
     firmware: str | None = None  # pattern of its firmware's file names, as fnmatch takes it
     minimum_firmware: Annotated[str, AfterValidator(_version)]  # MicroPython's version
     heap: Bytes | None = None  # MicroPython's heap after boot, where known
