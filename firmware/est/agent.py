@@ -50,6 +50,20 @@ class Agent:
         items = self._load("identity")
         return (items[1:], keys.load(items[0])) if len(items) > 1 else None
 
+    def due(self):
+        """Seconds until the certificate should be renewed; 0 or less: now, or none is there.
+
+        After 2/3 of its lifetime, or up to 1/24 of it earlier, so that a fleet enrolled together
+        does not renew together.
+        """
+        identity = self.identity()
+        if not identity:
+            return 0
+        leaf = x509.Certificate(identity[0][0])
+        share = 16384 - leaf.fingerprint()[0] * 4
+        life = leaf.not_after - leaf.not_before
+        return leaf.not_before + life * share // 24576 - clock.now()
+
     def _load(self, name):
         items = store.unpack(self._store.load(name))
         if name in self._store.damaged:

@@ -9,8 +9,8 @@ MAX_LINE = const(1024)
 _MAX_HEADERS = const(64)
 # Base64 of the largest CA bundle in use is about 30 KB.
 _MAX_BODY = const(65536)
-# What is read of a body at once.
-_PIECE = const(1024)
+# What is read of a body at once. Decoding takes several times as much heap meanwhile.
+_PIECE = const(256)
 
 _STATUS, _HEADERS, _BODY, _SIZE, _CHUNK, _CRLF, _TRAILER, _DONE = range(8)
 

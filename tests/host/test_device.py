@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -14,22 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mpest import runtimes
 from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig, running_server
-from mpest.sim.board_process import RUNTIMES, run_board
-
-
-@pytest.fixture(params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    if name != "cpython":
-        try:
-            runtimes.find(name)
-        except runtimes.RuntimeMissing as error:
-            if os.environ.get("CI") == "true":
-                raise
-            pytest.skip(error.message)
-    return name
+from mpest.sim.board_process import run_board
 
 
 class Bench:

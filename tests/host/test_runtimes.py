@@ -26,16 +26,6 @@ needs_apt = pytest.mark.skipif(
 )
 
 
-def installed(name):
-    """The program, or a skip where it isn't to be had; never a skip in CI."""
-    try:
-        return runtimes.find(name)
-    except runtimes.RuntimeMissing as missing:
-        if CI:
-            raise
-        pytest.skip(missing.message)
-
-
 def run(program, *arguments):
     return subprocess.run(
         [*program.argv, *arguments],
@@ -450,28 +440,28 @@ def test_mirror_half_way_through_a_sync(tmp_path, monkeypatch, off_path):
 # What the other tests run
 
 
-def test_micropython_runs():
-    program = installed("micropython")
-    assert run(program, "-c", "import tls; print(tls.__name__)").stdout == b"tls\n"
+def test_micropython_runs(program):
+    found = program("micropython")
+    assert run(found, "-c", "import tls; print(tls.__name__)").stdout == b"tls\n"
 
 
 @pytest.mark.timeout(600)
-def test_armhf_has_32_bits():
-    program = installed("micropython-armhf")
+def test_armhf_has_32_bits(program):
+    found = program("micropython-armhf")
     code = "import struct, sys; print(struct.calcsize('P'), sys.maxsize)"
-    assert run(program, "-c", code).stdout == b"4 2147483647\n"
+    assert run(found, "-c", code).stdout == b"4 2147483647\n"
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["estserver", "estclient"])
-def test_libest_runs(name):
-    assert b"Available EST" in run(installed(name), "-h").stderr
+def test_libest_runs(name, program):
+    assert b"Available EST" in run(program(name), "-h").stderr
 
 
 @pytest.mark.timeout(600)
-def test_pki_makes_a_key():
-    program = installed("pki")
-    done = run(program, "--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem")
+def test_pki_makes_a_key(program):
+    found = program("pki")
+    done = run(found, "--gen", "--type", "ecdsa", "--size", "256", "--outform", "pem")
     assert done.stdout.startswith(b"-----BEGIN EC PRIVATE KEY-----")
-    if program.origin == "cache":
+    if found.origin == "cache":
         assert done.stderr == b""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from mpest import runtimes
 from mpest.sim import cpython
 
 UNIT = Path(__file__).parents[1] / "unit"
@@ -14,22 +13,17 @@ UNIT = Path(__file__).parents[1] / "unit"
 SAMPLE = {"micropython": "1", "micropython-armhf": "10"}
 
 
-@pytest.mark.parametrize("runtime", SAMPLE)
+@pytest.mark.parametrize("interpreter", SAMPLE)
 @pytest.mark.parametrize("file", sorted(path.name for path in UNIT.glob("test_*.py")))
-def test_passes(file, runtime):
-    try:
-        program = runtimes.find(runtime)
-    except runtimes.RuntimeMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(missing.message)
+def test_passes(file, interpreter, program):
+    found = program(interpreter)
     done = subprocess.run(
-        [*program.argv, str(UNIT / "run.py"), str(UNIT / file)],
+        [*found.argv, str(UNIT / "run.py"), str(UNIT / file)],
         env={
             **os.environ,
-            **program.env,
+            **found.env,
             "MICROPYPATH": f"{cpython.firmware()}:.frozen",
-            "MPEST_SAMPLE": SAMPLE[runtime],
+            "MPEST_SAMPLE": SAMPLE[interpreter],
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -32,11 +32,14 @@ def exit_code(event: Event) -> Exit:
     return _EXITS.get(event["type"], Exit.NETWORK)
 
 
-def run_board(config: Event, runtime: str, state: Path) -> Iterator[Event]:
+def run_board(
+    config: Event, runtime: str, state: Path, library: Path | None = None
+) -> Iterator[Event]:
     """Run `config` (see board.py) on `runtime`; yield the board's events as they come.
 
     `state` is made (mode 700) and left holding cert.pem, chain.pem and key.pem once there is an
-    identity. Raises CliError where the board cannot run or breaks down.
+    identity. `library`: folder in which MicroPython finds the est package, ours unless given.
+    Raises CliError where the board cannot run or breaks down.
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,7 +51,7 @@ def run_board(config: Event, runtime: str, state: Path) -> Iterator[Event]:
     else:
         program = runtimes.find(runtime)
         command = [*program.argv, str(_BOARD)]
-        environment.update(program.env, MICROPYPATH=f"{cpython.firmware()}:.frozen")
+        environment.update(program.env, MICROPYPATH=f"{library or cpython.firmware()}:.frozen")
     config = {**config, "state": str(state.resolve())}
     # Nobody else may read what the board stores; MicroPython has no way to say so itself.
     board = subprocess.Popen(

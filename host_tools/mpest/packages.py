@@ -1,0 +1,131 @@
+"""What a board installs: .mpy files and ROMFS images for each architecture, and an index for mip.
+
+`python -m mpest.packages FOLDER` writes
+
+    ARCH/lib/est/*.mpy, ARCH/package.json, ARCH/minimum.json, ARCH.romfs
+    mip/  served over HTTP: mip.install("est", index="http://HOST:PORT")
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from mpest import boards, mpy, shipped
+from mpest.exits import CliError, Exit
+
+_HASH = 8  # hex digits of SHA-256 that name a file in an index
+_MPY_FORMAT = "6"  # of every MicroPython from 1.23
+
+
+def parts(name: str = "package") -> list[str]:
+    """Paths of the modules in `firmware/NAME.json`: "package" is all, "minimum" the least."""
+    listed = json.loads((shipped.folder("firmware") / f"{name}.json").read_text())["urls"]
+    return [path for path, _ in listed]
+
+
+def version() -> str:
+    """Version of the device package."""
+    text: str = json.loads((shipped.folder("firmware") / "package.json").read_text())["version"]
+    return text
+
+
+def packages() -> dict[str, list[str]]:
+    """Modules of each package: `est`, `est-minimum`, and one for each optional part."""
+    least = parts("minimum")
+    found = {"est": parts(), "est-minimum": least}
+    for path in sorted(set(parts()) - set(least)):
+        found["est-" + Path(path).stem.replace("_", "-")] = [path]
+    return found
+
+
+def build_mpy(folder: Path, arch: str) -> None:
+    """Write `folder` as installed on a board: lib/est/*.mpy, with package.json for mip."""
+    firmware = shipped.folder("firmware")
+    for path in parts():
+        out = folder / "lib" / _compiled(path)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(mpy.compile_file(firmware / path, arch))
+    for name in ("package", "minimum"):
+        urls = [[_compiled(path), "lib/" + _compiled(path)] for path in parts(name)]
+        _write_json(folder / f"{name}.json", {"urls": urls, "version": version()})
+
+
+def build_romfs(folder: Path, image: Path) -> None:
+    """Write a ROMFS image of `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mpremote", "romfs", "--no-mpy", "-o", image, "build", folder],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise CliError(f"mpremote cannot build {image.name}: {done.stderr.strip()[-200:]}")
+
+
+def build_index(folder: Path) -> None:
+    """Write an index as micropython-lib's: source for any version, .mpy for the current format."""
+    firmware = shipped.folder("firmware")
+    files: dict[str, dict[str, str]] = {"py": {}, _MPY_FORMAT: {}}
+    for path in parts():
+        source = firmware / path
+        files["py"][path] = _add(folder, source.read_bytes())
+        # Without native code the same file serves every architecture.
+        files[_MPY_FORMAT][path] = _add(folder, mpy.compile_file(source, "armv6m"))
+    listed = []
+    for name, modules in packages().items():
+        for form, hashes in files.items():
+            suffix = (lambda path: path) if form == "py" else _compiled
+            found = [[suffix(path), hashes[path]] for path in modules]
+            described = {"v": 1, "version": version(), "hashes": found}
+            for release in ("latest", version()):
+                _write_json(folder / "package" / form / name / f"{release}.json", described)
+        versions = {form: [version()] for form in files}
+        listed.append({"name": name, "version": version(), "versions": versions})
+    _write_json(folder / "index.json", {"v": 2, "packages": listed})
+
+
+def _compiled(path: str) -> str:
+    return path.removesuffix(".py") + ".mpy"
+
+
+def _add(folder: Path, data: bytes) -> str:
+    name = hashlib.sha256(data).hexdigest()[:_HASH]
+    path = folder / "file" / name[:2] / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return name
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def main(folder: Path) -> None:
+    """Build into FOLDER all that boards install; what was there is replaced."""
+    arches = {boards.load(name).arch for name in boards.names()}
+    console = Console()
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        for arch in sorted(filter(None, arches)):
+            build_mpy(folder / arch, arch)
+            build_romfs(folder / arch, folder / f"{arch}.romfs")
+            size = sum(path.stat().st_size for path in (folder / arch).rglob("*.mpy"))
+            console.print(f"{folder / arch}: {size:,} bytes of .mpy", highlight=False)
+        build_index(folder / "mip")
+    except OSError as error:
+        raise CliError(f"cannot write {folder}: {error}", Exit.STORAGE) from error
+    console.print(f"{folder / 'mip'}: {', '.join(packages())}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What boards install, installed by MicroPython's own tools, and enrolling."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mpest import packages, shipped
+from mpest.exits import Exit
+from mpest.runtimes import Program
+from mpest.server import ServerConfig, running_server
+from mpest.sim.board_process import run_board
+
+Find = Callable[[str], Program]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages")
+    done = CliRunner().invoke(packages.main, [str(folder / "all")])
+    assert done.exit_code == Exit.DONE, done.output
+    return folder / "all"
+
+
+@pytest.fixture(scope="module")
+def index(built: Path) -> Iterator[str]:
+    """Address of the mip index."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(built / "mip"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def micropython(program: Program, script: Path, code: str) -> None:
+    script.write_text(code)
+    done = subprocess.run([*program.argv, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def enrol(library: Path, runtime: str, state: Path) -> None:
+    """Enrol and renew with the est package that lies in `library` on the board."""
+    config = ServerConfig(directory=state / "ca", port=0, auth="basic", users={"u": "p"})
+    with running_server(config) as server:
+        root = x509.load_pem_x509_certificate(server.ca_pem.read_bytes())
+        board = {
+            "url": server.url,
+            "anchors": [root.public_bytes(Encoding.DER).hex()],
+            "subject": "CN=a",
+            "user": "u",
+            "password": "p",
+            "operations": ["enroll", "reenroll"],
+        }
+        events = list(run_board(board, runtime, state / "board", library))
+    assert [event["event"] for event in events] == ["enroll", "reenroll"], events
+
+
+def test_every_module_is_in_a_package() -> None:
+    modules = {f"est/{path.name}" for path in (shipped.folder("firmware") / "est").glob("*.py")}
+    assert set(packages.parts()) == modules
+    assert set(packages.parts("minimum")) < modules
+    firmware = shipped.folder("firmware")
+    for name in ("package", "minimum"):
+        listed = json.loads((firmware / f"{name}.json").read_text())
+        assert listed["version"] == packages.version()
+        assert all(path == url for path, url in listed["urls"])
+
+
+@pytest.mark.parametrize("runtime", ["micropython", "micropython-armhf"], indirect=True)
+@pytest.mark.parametrize("name", ["est", "est-minimum"])
+def test_mip(
+    index: str,
+    runtime: str,
+    name: str,
+    program: Find,
+    tmp_path: Path,
+) -> None:
+    """The least install has neither csrattrs nor Digest nor the table of the curve."""
+    target = tmp_path / "lib"
+    code = f"import mip\nmip.install({name!r}, index={index!r}, target={str(target)!r})\n"
+    micropython(program(runtime), tmp_path / "install.py", code)
+    found = {path.relative_to(target).with_suffix(".py") for path in target.rglob("*.mpy")}
+    assert found == set(map(Path, packages.packages()[name]))
+    enrol(target, runtime, tmp_path)
+
+
+def test_mip_adds_a_part(index: str, program: Find, tmp_path: Path) -> None:
+    target = tmp_path / "lib"
+    code = f"import mip\nmip.install('est-csrattrs', index={index!r}, target={str(target)!r})\n"
+    code += f"mip.install('est-pem', index={index!r}, target={str(target)!r}, mpy=False)\n"
+    micropython(program("micropython"), tmp_path / "install.py", code)
+    assert sorted(path.name for path in target.rglob("*.*py")) == ["csrattrs.mpy", "pem.py"]
+
+
+def test_romfs(built: Path, program: Find, tmp_path: Path) -> None:
+    code = (
+        "import sys, vfs\n"
+        f"with open({str(built / 'armv6m.romfs')!r}, 'rb') as file:\n"
+        "    vfs.mount(vfs.VfsRom(file.read()), '/rom')\n"
+        "sys.path[:] = ['/rom/lib']\n"
+        "from est.ec import P256\n"
+        "private = P256.generate()\n"
+        "signature = P256.sign(private, bytes(32))\n"
+        "if not P256.verify(P256.public(private), bytes(32), signature):\n"
+        "    sys.exit(1)\n"
+    )
+    micropython(program("micropython"), tmp_path / "rom.py", code)
