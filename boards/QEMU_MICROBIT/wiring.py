@@ -1,0 +1,7 @@
+"""micro:bit (Cortex-M0), emulated by QEMU: what there is to wire is in its firmware."""
+
+import qemu
+
+
+class Board(qemu.Board):
+    pass

@@ -1,0 +1,11 @@
+"""Boards that QEMU emulates: real MicroPython firmware, its serial REPL on a pty.
+
+The table `emulator` of a board's board.toml is its `Profile`.
+"""
+
+from mpest.emulator.count import instructions
+from mpest.emulator.firmware import build
+from mpest.emulator.machine import BoardError, Machine
+from mpest.emulator.profile import Profile
+
+__all__ = ["BoardError", "Machine", "Profile", "build", "instructions"]

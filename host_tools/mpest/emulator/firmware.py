@@ -1,0 +1,69 @@
+"""MicroPython's QEMU port, built for a board and kept in the cache."""
+
+import subprocess
+from pathlib import Path
+
+from mpest import debian, port
+from mpest.boards import Board
+from mpest.emulator.profile import Profile
+from mpest.exits import CliError
+
+_PORT = Path(__file__).with_name("port")
+
+# By Profile.cpu: the prefix of the compiler's name, the Debian packages of compiler and C library.
+_COMPILERS = {
+    "arm": ("arm-none-eabi-", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
+    "riscv32": (
+        "riscv64-unknown-elf-",
+        "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+    ),
+}
+
+
+def build(board: Board, manifest: str = "", frozen: tuple[Path, ...] = ()) -> Path:
+    """The firmware (ELF) of `board`, made by the mpconfigboard.mk in its folder.
+
+    manifest: text of more modules to freeze, which are the files `frozen`. Raises CliError.
+    """
+    profile = Profile.of(board)
+    prefix, packages = _COMPILERS[profile.cpu]
+    compiler = prefix + "gcc"
+    debian.architecture()
+    port.need({compiler: packages, "make": "make"})
+    _need_c_library(compiler, packages)
+    own = (board.folder / "mpconfigboard.mk", board.folder / "_boot.py", *_PORT.iterdir())
+    return port.build(
+        "qemu",
+        "firmware.elf",
+        compiler=compiler,
+        settings={
+            "BOARD": board.name,
+            "BOARD_DIR": board.folder,
+            "CROSS_COMPILE": prefix,
+            "MICROPY_HEAP_SIZE": board.heap,
+            "MPEST_PORT": _PORT,
+        },
+        manifest=(
+            f"freeze({str(_PORT)!r}, ('qemu.py', 'ramdisk.py'))\n"
+            f"freeze({str(board.folder)!r}, '_boot.py')\n{manifest}"
+        ),
+        inputs=(*own, *frozen),
+        what=board.name,
+    )
+
+
+def _need_c_library(compiler: str, packages: str) -> None:
+    # The compiler's package comes without one. Debian's RISC-V one lies where only its own
+    # specification file points.
+    specs = subprocess.run(
+        [compiler, "--print-file-name=picolibc.specs"], capture_output=True, text=True
+    ).stdout.strip()
+    options = [f"--specs={specs}"] if "/" in specs else []
+    done = subprocess.run(
+        [compiler, *options, "-E", "-x", "c", "-"],
+        input="#include <string.h>\n",
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise CliError(f"{compiler} has no C library (on Debian: apt install {packages})")
