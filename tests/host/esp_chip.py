@@ -1,0 +1,122 @@
+"""A stand-in for an ESP32's boot loader behind a TCP socket, for the real esptool to talk to.
+
+It speaks the ROM's serial protocol, and that of the flasher stub which esptool loads, as far as
+flashing needs it: https://docs.espressif.com/projects/esptool/en/latest/esp32/advanced-topics/serial-protocol.html
+"""
+
+import hashlib
+import itertools
+import socket
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SYNC, READ_REG, WRITE_REG, SECURITY_INFO = 0x08, 0x0A, 0x09, 0x14
+MEM_END, DEFL_BEGIN, DEFL_DATA, MD5, ERASE = 0x06, 0x10, 0x11, 0x13, 0xD0
+MAGIC_REG = 0x40001000
+SPI_USR = 1 << 18  # in the SPI controller's command register: runs a flash command
+READ_ID = 0x9F
+
+# Magic of the chip, its number where it tells one, its SPI controller, offsets of USR2 and W0.
+CHIPS = {
+    "esp32": (0x00F01D83, None, 0x3FF42000, 0x24, 0x80),
+    "esp32c3": (0x1B31506F, 5, 0x60002000, 0x20, 0x58),
+    "esp32s3": (0x00000009, 9, 0x60002000, 0x20, 0x58),
+}
+
+
+class Chip:
+    """`flash` is what has been written; `erased` whether all was erased before."""
+
+    def __init__(self, name: str, flash_size: int) -> None:
+        self.magic, self.number, self.spi, self.usr2, self.w0 = CHIPS[name]
+        self.flash = bytearray(b"\xff" * flash_size)
+        self.erased = False
+        self.commands: list[int] = []
+        self.registers = {MAGIC_REG: self.magic}
+        self.stub = False
+        self.at = 0
+        self.size = 0
+        self.inflate = zlib.decompressobj()
+        self.port = ""
+
+    def serve(self, client: socket.socket) -> None:
+        buffer = b""
+        while data := client.recv(65536):
+            buffer += data
+            *packets, buffer = buffer.split(b"\xc0")
+            for packet in filter(None, packets):
+                packet = packet.replace(b"\xdb\xdc", b"\xc0").replace(b"\xdb\xdd", b"\xdb")
+                for answer in self.answers(packet):
+                    answer = answer.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc")
+                    client.sendall(b"\xc0" + answer + b"\xc0")
+
+    def answers(self, packet: bytes) -> Iterator[bytes]:
+        _, command, _, _ = struct.unpack_from("<BBHI", packet)
+        self.commands.append(command)
+        value, body, failed = self.execute(command, packet[8:])
+        status = (b"\x01\x05" if failed else b"\0\0") + (b"" if self.stub else b"\0\0")
+        answer = struct.pack("<BBHI", 1, command, len(body + status), value) + body + status
+        yield from itertools.repeat(answer, 8 if command == SYNC else 1)
+        if command == MEM_END:
+            self.stub = True
+            yield b"OHAI"
+
+    def execute(self, command: int, data: bytes) -> tuple[int, bytes, bool]:
+        """Value, body and whether it failed."""
+        if command == SYNC:
+            self.stub = False
+            return 0x20120707, b"", False
+        if command == READ_REG:
+            return self.registers.get(struct.unpack("<I", data)[0], 0), b"", False
+        if command == WRITE_REG:
+            address, value = struct.unpack_from("<II", data)
+            self.registers[address] = value
+            if address == self.spi and value & SPI_USR:
+                self.registers[address] = 0
+                if self.registers[self.spi + self.usr2] & 0xFF == READ_ID:
+                    capacity = len(self.flash).bit_length() - 1
+                    self.registers[self.spi + self.w0] = capacity << 16 | 0x40EF
+        elif command == SECURITY_INFO:
+            if self.number is None:
+                return 0, b"", True
+            return 0, struct.pack("<IB7BII", 0, 0, *bytes(7), self.number, 0), False
+        elif command == DEFL_BEGIN:
+            self.size, _, _, self.at = struct.unpack_from("<IIII", data)
+            self.inflate = zlib.decompressobj()
+        elif command == DEFL_DATA:
+            plain = self.inflate.decompress(data[16:])
+            self.flash[self.at : self.at + len(plain)] = plain
+            self.at += len(plain)
+        elif command == MD5:
+            address, size = struct.unpack_from("<II", data)
+            digest = hashlib.md5(self.flash[address : address + size], usedforsecurity=False)
+            return 0, digest.digest(), False
+        elif command == ERASE:
+            self.erased = True
+        return 0, b"", False
+
+
+@contextmanager
+def running_chip(name: str, flash_size: int) -> Iterator[Chip]:
+    """A `Chip` that esptool reaches at `chip.port`."""
+    chip = Chip(name, flash_size)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        chip.port = f"socket://127.0.0.1:{server.getsockname()[1]}"
+
+        def accept() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    chip.serve(client)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield chip
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
