@@ -1,4 +1,4 @@
-"""What a piece of Python costs on each core, in instructions: the same every time."""
+"""The emulator itself: counting instructions, and a QEMU that fails."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from mpest.boards import Board
-from mpest.emulator import instructions
+from mpest.emulator import Machine, build, instructions
+from mpest.exits import CliError
 
 
 @pytest.mark.timeout(300)
@@ -22,3 +23,9 @@ def test_instructions(board: Board, power_on: Callable[..., Any]) -> None:
         sign = instructions(machine, load, "P256.sign(bytes(31) + b'7', bytes(32))", rounds=3)
         print(board.name, "P-256 sign:", *sign, "instructions")
         assert max(sign[1:]) < 1.2 * min(sign[1:])
+
+
+def test_qemu_that_does_not_start(mps2: Board) -> None:
+    broken = mps2.model_copy(update={"emulator": {"cpu": "arm", "machine": ["-no-such-option"]}})
+    with pytest.raises(CliError, match=r"^qemu-system-arm doesn't start: .*-no-such-option"):
+        Machine(broken, build(mps2)).__enter__()

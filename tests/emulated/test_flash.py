@@ -1,0 +1,144 @@
+"""`mpest flash` on real MicroPython: the real mpremote installs over a serial port."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mpest import boards, emulator
+from mpest.boards import Board
+from mpest.exits import Exit
+from mpest.flash import application
+
+COMMAND = [sys.executable, "-c", "from mpest.cli import main; main()", "flash"]
+
+STORE = """
+from est import store
+records = store.Store("/")
+records.save("identity", b"key and chain")
+records.save("identity", b"key and newer chain")
+records.save("pending", b"key and request")
+"""
+LOAD = """
+from est import agent, store
+print(store.Store("/").load("identity"), store.Store("/").load("pending"))
+"""
+KEPT = "b'key and newer chain' b'key and request'"
+
+
+def flash(
+    board: str, machine: emulator.Machine, *options: str | Path
+) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "--board", board, "--port", machine.pty, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100)
+
+
+def changes(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Event by path, of files that were written or removed."""
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events[-2:]] == ["verified", "done"]
+    changed = [event for event in events if event["event"] in ("write", "removed")]
+    return {event["path"]: event["event"] for event in changed}
+
+
+def test_install_repeat_and_erase(board: Board) -> None:
+    paths = [file.path for file in application.files(board)]
+    with emulator.Machine(board, emulator.build(board)) as machine:
+        started = time.monotonic()
+        assert list(changes(flash(board.name, machine, "--json"))) == paths
+        print(f"{board.name}: installed in {time.monotonic() - started:.1f} s")
+        machine.run(STORE)
+        started = time.monotonic()
+        assert changes(flash(board.name, machine, "--json")) == {}
+        print(f"{board.name}: repeated in {time.monotonic() - started:.1f} s")
+        # Older versions, and sources that would be loaded in place of the modules.
+        machine.run(
+            "import os\nos.mkdir('/est')\n"
+            "for path in ('/est/agent.py', '/lib/est/old.mpy', '/lib/bringup.py', '/mine.py'):\n"
+            " open(path, 'w').close()\n"
+            "open('/lib/est/der.mpy', 'a').write('damaged')\n"
+        )
+        changed = changes(flash(board.name, machine, "--json"))
+        for path in ("/est/agent.py", "/lib/est/old.mpy", "/lib/bringup.py"):
+            assert changed.pop(path) == "removed"
+        assert changed.pop("/lib/est/der.mpy") == "write"
+        assert set(changed) <= {"/main.py"}
+        assert machine.run(LOAD).strip() == KEPT
+        machine.run("import os; os.stat('/mine.py')")
+        changed = changes(flash(board.name, machine, "--json", "--erase-identity"))
+        erased = {"/identity.0", "/identity.1", "/pending.0"}
+        assert {path for path, event in changed.items() if event == "removed"} == erased
+        assert machine.run(LOAD).strip() == "None None"
+
+
+def test_cut_off_in_the_middle(mps2: Board) -> None:
+    with emulator.Machine(mps2, emulator.build(mps2)) as machine:
+        changes(flash(mps2.name, machine, "--json"))
+        machine.run(STORE)
+        machine.run(
+            "import os\nfor name in os.listdir('/lib/est'):\n os.remove('/lib/est/' + name)\n"
+            "open('/main.py', 'a').write('# of an older version')"
+        )
+        command = [*COMMAND, "--board", mps2.name, "--port", machine.pty, "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            for line in process.stdout:
+                if "/lib/est/ec.mpy" in line:
+                    process.kill()
+                    break
+        # Half an application must not start.
+        found = machine.run("import os; print(os.listdir('/'))")
+        assert "main.py" not in found and "identity.0" in found
+        changed = changes(flash(mps2.name, machine, "--json"))
+        assert "/main.py" in changed and "/lib/est/x509.mpy" in changed
+        assert "/lib/est/agent.mpy" not in changed
+        assert machine.run(LOAD).strip() == KEPT
+
+
+def test_another_board(mps2: Board) -> None:
+    with emulator.Machine(mps2, emulator.build(mps2)) as machine:
+        done = flash("RPI_PICO_W", machine)
+        assert done.returncode == Exit.USAGE
+        assert "MicroPython for qemu, RPI_PICO_W is rp2" in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert "lib" not in machine.run("import os; print(os.listdir('/'))")
+
+
+def test_full_storage(mps2: Board) -> None:
+    with emulator.Machine(mps2, emulator.build(mps2)) as machine:
+        machine.run(
+            "import os\nfree = os.statvfs('/')[3] - 8\nwith open('/large', 'wb') as file:\n"
+            " for _ in range(free):\n  file.write(bytes(4096))\n",
+            timeout=100,
+        )
+        done = flash(mps2.name, machine)
+        assert done.returncode == Exit.STORAGE
+        assert "too small" in done.stderr and done.stderr.endswith("are free\n")
+
+
+def test_made_up_board(mps2: Board, tmp_path: Path) -> None:
+    """A new board is a new folder and nothing else; this one takes its firmware from a drive."""
+    folder = tmp_path / "boards" / "MY_BOARD"
+    folder.mkdir(parents=True)
+    uf2 = 'tool = "uf2"\nfamily = 7\ndrive = "MINE"\nbase = 0\nsize = 4096\n'
+    profile = (mps2.folder / boards.PROFILE).read_text() + f"[flash]\n{uf2}"
+    (folder / boards.PROFILE).write_text(profile)
+    wiring = "import qemu\n\nclass Board(qemu.Board):\n    led = 7\n"
+    (folder / "wiring.py").write_text(wiring)
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    (drive / "INFO_UF2.TXT").write_text("Board-ID: MINE\n")
+    firmware = tmp_path / "MY_BOARD-1.uf2"
+    words = (0x0A324655, 0x9E5D5157, 0x2000, 0, 256, 0, 1, 7)
+    head = b"".join(word.to_bytes(4, "little") for word in words)
+    firmware.write_bytes(head + bytes(476) + 0x0AB16F30.to_bytes(4, "little"))
+    options = ["--boards", folder.parent, "--firmware", firmware, "--drive", drive]
+    with emulator.Machine(mps2, emulator.build(mps2)) as machine:
+        done = flash("MY_BOARD", machine, *options)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.endswith("MY_BOARD is ready.\n")
+        assert (drive / firmware.name).read_bytes() == firmware.read_bytes()
+        code = "from wiring import Board; print(Board().led, Board().check_storage())"
+        assert machine.run(code).split() == ["7", "/"]
