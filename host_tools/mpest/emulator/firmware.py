@@ -31,7 +31,7 @@ def build(board: Board, manifest: str = "", frozen: tuple[Path, ...] = ()) -> Pa
     debian.architecture()
     port.need({compiler: packages, "make": "make"})
     _need_c_library(compiler, packages)
-    own = (board.folder / "mpconfigboard.mk", board.folder / "_boot.py", *_PORT.iterdir())
+    own = (board.folder / "mpconfigboard.mk", board.folder / "_boot.py", *_PORT.glob("*.*"))
     return port.build(
         "qemu",
         "firmware.elf",
