@@ -124,6 +124,7 @@ def test_wrong_board_port_and_drive(files: Path) -> None:
     refused(flash("--board", "UNIX", "--port", files / "text.bin"), "is no folder")
     good = ["--firmware", files / "RPI_PICO_W-good.uf2"]
     pico = ["--board", "RPI_PICO_W", "--port", "/dev/ttyNONE"]
+    refused(flash(*pico, *good), "no drive RPI-RP2 is mounted", Exit.NETWORK)
     refused(flash(*pico, *good, "--drive", files), "INFO_UF2.TXT")
     refused(flash(*pico, "--drive", files), "--drive goes with --firmware")
     (files / "INFO_UF2.TXT").write_text("UF2 Bootloader v1.0\nModel: X\nBoard-ID: RP2350\n")

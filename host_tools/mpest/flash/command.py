@@ -70,12 +70,13 @@ def flash(
     _check_use(board, port, firmware, drive)
     size = _check_firmware(board, firmware) if firmware else 0
     files = application.files(board)
-    report = _Report(board, as_json, files)
+    report = _Report(as_json)
     if firmware and board.firmware and not fnmatch.fnmatch(firmware.name, board.firmware):
         text = f"{firmware.name} is not named as {board.name}'s firmware is ({board.firmware})"
         report.emit({"event": "note", "text": text})
     if dry_run:
-        report.plan(port, firmware, drive, erase_identity)
+        for line in _plan(board, port, firmware, drive, erase_identity, files):
+            report.emit({"event": "would", "text": line})
         return
     with report.progress or nullcontext():
         if firmware:
@@ -166,10 +167,8 @@ def _wait(remote: Remote, report: "_Report") -> None:
 class _Report:
     """Events for programs on standard output, or lines and a bar for people on standard error."""
 
-    def __init__(self, board: Board, as_json: bool, files: list[File]) -> None:
-        self._board = board
+    def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._files = files
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.progress: Progress | None = None
         if self._console.is_terminal and not as_json:
@@ -198,11 +197,13 @@ class _Report:
 
     def _text(self, event: Event) -> str:
         kind = event["event"]
-        if kind == "write":
-            if not self._written:
-                self.start("application", sum(len(file.data) for file in self._files))
+        if kind == "install":
+            self.start("application", event["bytes"])
+        elif kind == "write":
             self.advance_to(self._written)
             self._written += event["bytes"]
+            if self.progress:
+                return ""
         return {
             "note": "Note: {text}",
             "chip": "Chip: {chip}, {flash} of flash",
@@ -217,18 +218,24 @@ class _Report:
             "done": "{board} is ready.",
         }.get(kind, "").format(**event)
 
-    def plan(self, port: str, firmware: Path | None, drive: Path | None, erase: bool) -> None:
-        """Say what would be done."""
-        flash = self._board.flash
-        lines = []
-        if firmware and isinstance(flash, Esptool):
-            lines.append(shlex.join(esp.verify_chip_command(port, flash)))
-            lines.append(shlex.join(esp.write_command(port, flash, firmware, erase=erase)))
-        elif firmware and isinstance(flash, Uf2):
-            place = drive or uf2.find_drive(flash) or f"the drive {flash.drive}"
-            lines.append(f"copy {firmware} to {place}")
-        for path in application.records(self._board) if erase else ():
-            lines.append(f"erase {path} if it exists")
-        lines += [f"install {file.path} ({len(file.data)} bytes)" for file in self._files]
-        for line in lines:
-            self.emit({"event": "would", "text": line})
+
+def _plan(
+    board: Board,
+    port: str,
+    firmware: Path | None,
+    drive: Path | None,
+    erase: bool,
+    files: list[File],
+) -> list[str]:
+    """What would be done, in lines."""
+    flash = board.flash
+    lines = []
+    if firmware and isinstance(flash, Esptool):
+        lines.append(shlex.join(esp.verify_chip_command(port, flash)))
+        lines.append(shlex.join(esp.write_command(port, flash, firmware, erase=erase)))
+    elif firmware and isinstance(flash, Uf2):
+        place = drive or uf2.find_drive(flash) or f"the drive {flash.drive}"
+        lines.append(f"copy {firmware} to {place}")
+    for path in application.records(board) if erase else ():
+        lines.append(f"erase {path} if it exists")
+    return lines + [f"install {file.path} ({len(file.data)} bytes)" for file in files]

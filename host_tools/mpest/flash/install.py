@@ -91,11 +91,16 @@ def install(
             for path in remove:
                 emit({"event": "removed", "path": path, "identity": path in identity})
         if new:
+            emit({"event": "install", "files": len(new), "bytes": _total(new)})
             for file in target.write(new, application.folders(files)):
                 emit({"event": "write", "path": file.path, "bytes": len(file.data)})
     _verify(look(), wanted, {} if erase_identity else identity)
-    emit({"event": "verified", "files": len(files), "bytes": sum(len(f.data) for f in files)})
+    emit({"event": "verified", "files": len(files), "bytes": _total(files)})
     target.leave()
+
+
+def _total(files: list[File]) -> int:
+    return sum(len(file.data) for file in files)
 
 
 def _outside(wanted: dict[str, File], packages: list[str]) -> list[str]:
