@@ -86,7 +86,11 @@ def flash(
             target = Directory(Path(port))
         elif firmware:
             _wait(Remote(port), report)
-        install(target, board, files, report.emit, erase_identity=erase_identity)
+        try:
+            install(target, board, files, report.emit, erase_identity=erase_identity)
+        except OSError as error:
+            reason = f"{error.filename}: {error.strerror}"
+            raise CliError(f"cannot install into {reason}", Exit.STORAGE) from None
     report.emit({"event": "done", "board": board.name, "port": port})
 
 

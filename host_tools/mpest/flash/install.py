@@ -44,13 +44,14 @@ def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
 def install(
     target: Target, board: Board, files: list[File], emit: Emit, *, erase_identity: bool
 ) -> None:
-    """Bring `target` to hold `files`, and nothing that hides them. Raises CliError.
+    """Bring `target` to hold `files`, and nothing that hides them. Raises what `target` does.
 
     Files that are there already are not written again. The identity is left alone, unless
     `erase_identity`.
     """
     wanted = {file.path: file for file in files}
     hiding = [path for file in files if (path := application.shadows(file))]
+    folders = application.folders(files)
     records = application.records(board)
     packages = application.packages(board)
 
@@ -77,22 +78,24 @@ def install(
         if found.files[path][1] == (wanted[path].sha256 if path in wanted else None):
             emit({"event": "kept", "path": path, "bytes": found.files[path][0]})
     remove = stale + (list(identity) if erase_identity else [])
-    if new or remove:
+    # Even an empty folder of the package's name would be taken for the package.
+    empty = [path for path in found.folders if path not in folders]
+    if new or remove or empty:
         if found.runtime:
             _check_room(found, found.runtime, new, remove)
         starter = [file.path for file in files if file.path.endswith("main.py")]
         if started := [path for path in starter if path in found.files]:
             # A watchdog that the application started would reset the board while it is written to.
-            target.remove(started)
+            target.remove(started, [])
             target.restart()
             new = [file for file in files if file in new or file.path in started]
-        if remove:
-            target.remove(remove)
-            for path in remove:
+        if remove or empty:
+            target.remove(remove, empty)
+            for path in remove + empty:
                 emit({"event": "removed", "path": path, "identity": path in identity})
         if new:
             emit({"event": "install", "files": len(new), "bytes": _total(new)})
-            for file in target.write(new, application.folders(files)):
+            for file in target.write(new, folders):
                 emit({"event": "write", "path": file.path, "bytes": len(file.data)})
     _verify(look(), wanted, {} if erase_identity else identity)
     emit({"event": "verified", "files": len(files), "bytes": _total(files)})

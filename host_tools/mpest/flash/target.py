@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -34,9 +34,11 @@ def sha256(path):
                 return binascii.hexlify(total.digest()).decode()
             total.update(part)
 paths = list(%(paths)r)
+folders = []
 for folder in %(folders)r:
     try:
         paths += [folder + "/" + name for name in os.listdir(folder)]
+        folders.append(folder)
     except OSError:
         pass
 found = {}
@@ -49,14 +51,16 @@ for path in paths:
 stat = os.statvfs("/")
 i = sys.implementation
 print("mpest-look", (i.name, tuple(i.version), getattr(i, "_machine", ""),
-    getattr(i, "_mpy", 0), sys.platform, stat[1] * stat[3], stat[0], found))
+    getattr(i, "_mpy", 0), sys.platform, stat[1] * stat[3], stat[0], found, folders))
 """
 
 _PREPARE = """
 import os
-for path in %(remove)r:
+for path in %(files)r:
     os.remove(path)
 for path in %(folders)r:
+    os.rmdir(path)
+for path in %(make)r:
     try:
         os.mkdir(path)
     except OSError:
@@ -78,20 +82,21 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Found:
-    """What is on a board: `files` are (size, SHA-256 in hex) by path."""
+    """What is on a board: `files` are (size, SHA-256 in hex) by path, `folders` those there."""
 
-    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    files: dict[str, tuple[int, str]]
+    folders: list[str]
     runtime: Runtime | None = None  # None for a folder
 
 
 class Target(Protocol):
-    """All methods raise CliError."""
+    """All methods raise CliError, or OSError where they work on this computer's files."""
 
     def look(self, paths: list[str], folders: list[str]) -> Found:
         """State of the files `paths` and of all in `folders`, as far as they exist."""
 
-    def remove(self, paths: list[str]) -> None:
-        """Remove files that exist."""
+    def remove(self, files: list[str], folders: list[str]) -> None:
+        """Remove files that exist, then folders that are empty by then."""
 
     def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
         """Write `files`; yields each when it begins. `folders` are made first."""
@@ -116,18 +121,18 @@ class Remote:
         match = re.search(r"^mpest-look (\(.*\))\s*$", said, re.MULTILINE)
         try:
             fields = ast.literal_eval(match[1] if match else "")
-            name, version, machine, mpy, platform, free, block, files = fields
+            name, version, machine, mpy, platform, free, block, files, there = fields
         except (SyntaxError, ValueError):
             raise CliError(f"the board at {self._port} gives no sensible answer") from None
         if name != "micropython":
             raise CliError(f"the board at {self._port} runs {name}, not MicroPython")
-        return Found(files, Runtime(version, machine, mpy, platform, free, block))
+        return Found(files, there, Runtime(version, machine, mpy, platform, free, block))
 
-    def remove(self, paths: list[str]) -> None:
-        self._exec(_PREPARE % {"remove": paths, "folders": []})
+    def remove(self, files: list[str], folders: list[str]) -> None:
+        self._exec(_PREPARE % {"files": files, "folders": folders, "make": []})
 
     def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
-        self._exec(_PREPARE % {"remove": [], "folders": folders})
+        self._exec(_PREPARE % {"files": [], "folders": [], "make": folders})
         with tempfile.TemporaryDirectory(prefix="mpest-flash-") as folder:
             arguments: list[str] = []
             for number, file in enumerate(files):
@@ -226,26 +231,23 @@ class Directory:
             if file.is_file():
                 data = file.read_bytes()
                 found[path] = (len(data), hashlib.sha256(data).hexdigest())
-        return Found(found)
+        return Found(found, [name for name in folders if (self._root / name).is_dir()])
 
-    def remove(self, paths: list[str]) -> None:
-        for path in paths:
+    def remove(self, files: list[str], folders: list[str]) -> None:
+        for path in files:
             (self._root / path).unlink()
+        for path in folders:
+            (self._root / path).rmdir()
 
     def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
-        try:
-            for name in ("", *folders):
-                (self._root / name).mkdir(parents=True, exist_ok=True)
-            for file in files:
-                yield file
-                place = self._root / file.path
-                part = place.with_name(place.name + ".part")
-                part.write_bytes(file.data)
-                os.replace(part, place)
-        except OSError as error:
-            raise CliError(
-                f"cannot write {error.filename or self._root}: {error.strerror}", Exit.STORAGE
-            ) from None
+        for name in ("", *folders):
+            (self._root / name).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            yield file
+            place = self._root / file.path
+            part = place.with_name(place.name + ".part")
+            part.write_bytes(file.data)
+            os.replace(part, place)
 
     def restart(self) -> None:
         pass
