@@ -2,11 +2,14 @@
 
 import hashlib
 
+from micropython import const
+
 from est import clock, csr, keys, store, x509
 from est.client import Client, parse_url
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, StorageError, UsageError
 
 _KEPT_EXTENSIONS = (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE)
+_TIME = const((1 << 40) - 1)
 
 
 class Agent:
@@ -18,6 +21,8 @@ class Agent:
         was stored before.
     subject, san, eku: as in est.csr.build; the server's proposals win over san and eku, and on
         renewal they stay as they were.
+    factory: (chain of DER certificates, key) to show when enrolling, such as a board leaves its
+        factory with (RFC 7030 2.2).
     log: called with a line of text where something is not as asked and yet no error.
     """
 
@@ -32,6 +37,7 @@ class Agent:
         credentials=None,
         timeout=30,
         log=None,
+        factory=None,
     ):
         parse_url(url)
         self._store = store
@@ -42,6 +48,7 @@ class Agent:
         self._trust = trust
         self._credentials = credentials
         self._timeout = timeout
+        self._factory = factory
         self._log = log or (lambda text: None)
         self._open = None
 
@@ -67,7 +74,7 @@ class Agent:
     def _load(self, name):
         items = store.unpack(self._store.load(name))
         if name in self._store.damaged:
-            self._log("a copy of the stored %s is damaged, the one used may be older" % name)
+            self._log("a damaged copy of the stored %s was passed over" % name)
         return items
 
     def _replaceable(self, name):
@@ -89,33 +96,14 @@ class Agent:
         if isinstance(self._trust, bytes):
             if stored and stored[0] == self._trust:
                 return stored[1:]
-            wanted = [self._trust] + self._bootstrap()
+            from est.bootstrap import anchors
+
+            wanted = [self._trust] + anchors(self._url, self._trust, self._timeout)
         else:
             wanted = [b""] + self._trust
         if stored != wanted:
             self._store.save("anchors", store.pack(*wanted))
         return wanted[1:]
-
-    def _bootstrap(self):
-        client = Client(self._url, timeout=self._timeout, bootstrap=True)
-        try:
-            offered = client.cacerts()
-        finally:
-            client.close()
-        # The server that TLS proved to be the one pinned speaks for all its roots.
-        server = client.server_certificate()
-        pinned = server and hashlib.sha256(server).digest() == self._trust
-        found = []
-        for certificate in offered:
-            if certificate.fingerprint() == self._trust or pinned and certificate.self_issued():
-                if certificate.is_ca():
-                    certificate.check_dates(clock.now())
-                    found.append(certificate.der)
-        if not found:
-            raise NotTrusted(
-                "neither a CA certificate the server offers nor its own has the given fingerprint"
-            )
-        return found
 
     def client(self, identity=None):
         """A verified Client, kept open until `close` or another identity."""
@@ -131,13 +119,6 @@ class Agent:
             self._open.close()
             self._open = None
 
-    def cacerts(self):
-        """CA certificates the verified server distributes."""
-        return self.client().cacerts()
-
-    def csrattrs(self):
-        return self.client().csrattrs()
-
     def enroll(self):
         """simpleenroll; returns the leaf x509.Certificate once it is verified and stored."""
         if not self._subject:
@@ -147,7 +128,9 @@ class Agent:
             from est.extensions import requested
 
             wanted = requested(self._san, self._eku)
-        return self._order("enroll", self.client(), csr.name(self._subject), wanted, [], None)
+        return self._order(
+            "enroll", self.client(self._factory), csr.name(self._subject), wanted, [], None
+        )
 
     def reenroll(self, rekey=True):
         """simplereenroll with Subject and alternative names kept; a new key unless not `rekey`."""
@@ -168,23 +151,25 @@ class Agent:
         asked = repr((operation, subject, wanted, kept, key is None, self._url))
         asked = hashlib.sha256(asked.encode()).digest()
         pending = self._replaceable("pending")
+        # When to ask again, and above that how long it was until then when the server said so.
         until = int.from_bytes(pending[3], "big") if pending else 0
         if pending and pending[0] == asked:
             key = keys.load(pending[1])
             request = pending[2]
-            wait = until - clock.now()
-            if wait > 0:
-                raise RetryLater("the server asked to wait before asking again", wait)
+            wait = (until & _TIME) - clock.now()
+            # Longer than the server said: the clock was wrong then.
+            if 0 < wait <= until >> 40:
+                raise RetryLater("the server said to wait", wait)
         else:
             if until:
-                self._log("a request with other settings was waiting at the server: given up")
+                self._log("a waiting request with other settings is given up")
             try:
                 extensions = client.csrattrs().apply(wanted, kept, self._log)
             except ImportError:
                 extensions = wanted + kept  # est.csrattrs is an optional part
             key = key or keys.SoftwareKey()
             request = csr.build(key, subject, extensions=extensions)
-            pending = [asked, key.sec1(), request, b"\0"]
+            pending = [asked, key.sec1(), request, b""]
             self._store.save("pending", store.pack(*pending))
         try:
             if operation == "enroll":
@@ -193,7 +178,8 @@ class Agent:
                 issued = client.simplereenroll(request)
             path = self._judge(issued, key, client)
         except RetryLater as error:
-            pending[3] = (clock.now() + error.seconds).to_bytes(8, "big")
+            until = error.seconds << 40 | clock.now() + error.seconds
+            pending[3] = until.to_bytes(9, "big")
             self._store.save("pending", store.pack(*pending))
             raise
         except Refused as error:

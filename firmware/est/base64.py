@@ -38,15 +38,6 @@ class Decoder:
             raise PeerError("base64: truncated")
 
 
-def decode(text):
-    """bytes of base64 `text` (bytes)."""
-    out = bytearray()
-    decoder = Decoder(out)
-    decoder.feed(text)
-    decoder.end()
-    return bytes(out)
-
-
 def encode(data):
     """`data` as 64-column base64 lines, the last one ended too. libest reads no longer ones."""
     lines = [binascii.b2a_base64(data[at : at + 48]) for at in range(0, len(data), 48)]

@@ -16,25 +16,26 @@ _POLL_MS = const(50)
 
 def parse_url(url):
     """(host, port, label) of https://HOST[:PORT][/.well-known/est[/LABEL]]. Raises UsageError."""
-    if "@" in url:
-        raise UsageError("the URL may hold no user name or password: they are given apart")
-    if url[:8].lower() != "https://":
-        raise UsageError("the URL must begin with https:// (EST runs over TLS only): " + url)
     authority, _, path = url[8:].partition("/")
     path = path.strip("/")
-    label = None
-    if path:
-        if not (path + "/").startswith(".well-known/est/"):
-            raise UsageError("the URL's path must be /.well-known/est or /.well-known/est/LABEL")
-        label = path[16:] or None
     if authority[:1] == "[":
         host, bracket, port = authority[1:].partition("]")
         port = port[1:] if bracket and port[:1] == ":" else port
     else:
         host, _, port = authority.partition(":")
-    if not host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
-        raise UsageError("the URL must be https://HOST[:PORT][/.well-known/est[/LABEL]]: " + url)
-    return host, int(port or 443), label
+    if (
+        url[:8].lower() != "https://"
+        or "@" in authority
+        or not "!" <= min(url) <= max(url) <= "~"
+        or not host
+        or (port and not (port.isdigit() and 0 < int(port) < 65536))
+        or (path and not (path + "/").startswith(".well-known/est/"))
+    ):
+        # Not repeated: it may hold a password.
+        raise UsageError(
+            "the URL must be https://HOST[:PORT][/.well-known/est[/LABEL]], without a user"
+        )
+    return host, int(port or 443), path[16:] or None
 
 
 class Client:
@@ -43,6 +44,7 @@ class Client:
     anchors: DER trust anchors. identity: (chain of DER certificates, key) or None.
     credentials: see est.auth. timeout: seconds for one exchange, connecting included.
     bootstrap: do not verify the server; only `cacerts` works then.
+    context: the est.tls.Context.
     Errors are those of est.errors.
     """
 
@@ -52,7 +54,7 @@ class Client:
         self._host, self._port, label = parse_url(url)
         authority = url[8:].partition("/")[0]
         chain, key = identity or ((), None)
-        self._context = Context(anchors, chain, key and key.sec1(), bootstrap)
+        self.context = Context(anchors, chain, key and key.sec1(), bootstrap)
         self._est = Est(authority, label, credentials, bootstrap)
         self._authority = authority
         self._timeout = timeout
@@ -70,10 +72,6 @@ class Client:
 
     def simplereenroll(self, request):
         return self._run(self._est.simplereenroll(request))
-
-    def server_certificate(self):
-        """DER certificate that the server showed in TLS, or None where it is not known."""
-        return self._context.leaf
 
     def close(self):
         """Close the connection; the next operation opens another."""
@@ -129,7 +127,7 @@ class Client:
                 else:
                     response.eof()
         except (OSError, ValueError) as error:
-            raise self._context.error(error, self._host)
+            raise self.context.error(error, self._host)
 
     def _write(self, data):
         view = memoryview(data)
@@ -153,12 +151,12 @@ class Client:
             self._sock.setblocking(False)
         except OSError as error:
             raise PeerError(
-                "cannot reach %s port %d, is the server running and the network up? (%s)"
+                "cannot reach %s port %d, are server and network up? (%s)"
                 % (self._host, self._port, error)
             )
         self._poll = select.poll()
         self._poll.register(self._sock, select.POLLIN)
-        self._stream = self._context.wrap(self._sock, self._host)
+        self._stream = self.context.wrap(self._sock, self._host)
 
     def _left(self):
         return time.ticks_diff(self._deadline, time.ticks_ms())

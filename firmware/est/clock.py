@@ -19,7 +19,7 @@ def now():
         seconds += _2000
     if seconds < _EARLIEST:
         raise UsageError(
-            "the clock is not set (it says %04d-%02d-%02d): set it from NTP or an RTC first, "
-            "certificates cannot be checked without it" % time.gmtime()[:3]
+            "the clock is not set (it says %04d-%02d-%02d): set it from NTP or an RTC first"
+            % time.gmtime()[:3]
         )
     return seconds

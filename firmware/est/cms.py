@@ -8,7 +8,7 @@ from est.x509 import Certificate
 # CA bundles of real servers hold up to about ten.
 _MAX_CERTIFICATES = const(24)
 
-_SIGNED_DATA = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+_SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
 
 
 def certificates(data):

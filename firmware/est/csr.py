@@ -1,14 +1,15 @@
 """PKCS#10 certification requests (RFC 2986) with what EST servers ask for in them."""
 
+from micropython import const
+
 from est import der, x509
 from est.errors import UsageError
 
-_CHALLENGE_PASSWORD = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07"
 EXTENSION_REQUEST = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e"
 
 # Upper bounds of RFC 5280 appendix A.1, in characters.
 _LIMITS = {"C": 2, "CN": 64, "O": 64, "OU": 64, "serialNumber": 64, "emailAddress": 255}
-_PRINTABLE = " '()+,-./:=?"
+_PRINTABLE = const(" '()+,-./:=?")
 
 
 def build(
@@ -40,13 +41,15 @@ def build(
     for oid, critical, value in extensions:
         wanted[oid] = (critical, value)
     listed = [_attribute(oid, value) for oid, value in attributes]
+    if challenge_password is not None:
+        from est.extensions import challenge
+
+        listed.append(_attribute(*challenge(challenge_password)))
     if wanted:
         encoded = der.sequence(
             *[_extension(oid, critical, value) for oid, (critical, value) in wanted.items()]
         )
         listed.append(_attribute(EXTENSION_REQUEST, encoded))
-    if challenge_password is not None:
-        listed.append(_attribute(_CHALLENGE_PASSWORD, _directory_string(challenge_password)))
     info = der.sequence(
         der.integer(0),
         name(subject) if isinstance(subject, str) else subject,
@@ -68,26 +71,22 @@ def name(text):
         attribute = attribute.strip()
         value = value.strip()
         oid = x509.attribute_oid(attribute)
-        if not equals or oid is None or not value:
+        if not equals or oid is None or not value or min(value) < " ":
             raise UsageError(
-                "subject: '%s' is none of CN= O= OU= C= ST= L= serialNumber= "
-                "emailAddress= DC= with a value" % part
+                "subject: '%s' is no value for CN O OU C ST L serialNumber emailAddress DC" % part
             )
         limit = _LIMITS.get(attribute, 128)
         if len(value) > limit or (attribute == "C" and len(value) != 2):
             raise UsageError("subject: %s takes %d characters at most" % (attribute, limit))
         if attribute in ("C", "serialNumber"):
-            for character in value:
-                if not (_alphanumeric(character) or character in _PRINTABLE):
-                    raise UsageError("subject: %s may not hold '%s'" % (attribute, character))
+            if not printable(value):
+                raise UsageError("subject: %s may not hold all of '%s'" % (attribute, value))
             encoded = der.tlv(der.PRINTABLE_STRING, value.encode())
         elif attribute in ("emailAddress", "DC"):
             encoded = der.tlv(der.IA5_STRING, ascii(value))
         else:
             encoded = der.tlv(der.UTF8_STRING, value.encode())
         rdns.append(der.set_of(der.sequence(der.tlv(der.OID, oid), encoded)))
-    if not rdns:
-        raise UsageError("subject: empty")
     return der.sequence(*rdns)
 
 
@@ -108,8 +107,14 @@ def _split(text):
     return parts
 
 
-def _alphanumeric(character):
-    return "a" <= character <= "z" or "A" <= character <= "Z" or "0" <= character <= "9"
+def printable(text):
+    """Whether PrintableString can hold `text`."""
+    for character in text:
+        if character not in _PRINTABLE and not (
+            character < "\x7f" and (character.isalpha() or character.isdigit())
+        ):
+            return False
+    return True
 
 
 def ascii(text):
@@ -119,14 +124,6 @@ def ascii(text):
         if not 0x20 < octet < 0x7F:
             raise UsageError("'%s' may hold ASCII without spaces only" % text)
     return encoded
-
-
-def _directory_string(text):
-    # PrintableString where it fits, as RFC 2985 5.4.1 recommends for challengePassword.
-    for character in text:
-        if not (_alphanumeric(character) or character in _PRINTABLE):
-            return der.tlv(der.UTF8_STRING, text.encode())
-    return der.tlv(der.PRINTABLE_STRING, text.encode())
 
 
 def _attribute(oid, value):

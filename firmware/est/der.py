@@ -71,7 +71,7 @@ class Reader:
         if tag and data[pos] != tag:
             raise DerError("DER: 0x%02x where 0x%02x is expected" % (data[pos], tag))
         if data[pos] & 0x1F == 0x1F:
-            raise DerError("DER: tag numbers above 30 are not used")
+            raise DerError("DER: tag number above 30")
         size = data[pos + 1]
         pos += 2
         if size >= 0x80:
@@ -143,7 +143,7 @@ class Reader:
         """Content of a BIT STRING of whole octets."""
         content = self.bytes(BIT_STRING)
         if not content or content[0]:
-            raise DerError("DER: bit string of whole octets expected")
+            raise DerError("DER: whole octets expected")
         return content[1:]
 
 

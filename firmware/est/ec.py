@@ -3,8 +3,8 @@
 Private keys are 32 big-endian bytes, points uncompressed SEC 1 bytes, signatures DER.
 
 Scalar multiplication runs one sequence of field operations whatever the secret is: the generator
-through a signed all-bits-set comb (Hedabou, Pinel, Beneteau 2005), other points through odd signed
-windows (Joye, Tunstall 2009). Integers themselves are not constant time on MicroPython: projective
+through est.comb where it is installed, any point through odd signed windows (Joye, Tunstall 2009).
+Integers themselves are not constant time on MicroPython: projective
 coordinates and inversions are blinded against that, which makes measuring harder, not impossible.
 """
 
@@ -13,6 +13,7 @@ import hashlib
 from micropython import const
 
 from est import der
+from est.entropy import random
 from est.errors import PeerError, UsageError
 
 _WINDOW = const(4)
@@ -23,12 +24,12 @@ _MAX_TRIES = const(8)
 def _hmac(key, *parts):
     # HMAC-SHA256 (RFC 2104) for keys of at most one block.
     key += bytes(64 - len(key))
-    inner = hashlib.sha256(bytes([octet ^ 0x36 for octet in key]))
-    for part in parts:
-        inner.update(part)
-    outer = hashlib.sha256(bytes([octet ^ 0x5C for octet in key]))
-    outer.update(inner.digest())
-    return outer.digest()
+    for pad in (0x36, 0x5C):
+        state = hashlib.sha256(bytes([octet ^ pad for octet in key]))
+        for part in parts:
+            state.update(part)
+        parts = (state.digest(),)
+    return parts[0]
 
 
 def _inverse(a, m):
@@ -44,16 +45,11 @@ def _inverse(a, m):
     return x % m
 
 
-def _random(count, entropy):
-    if entropy is None:
-        from est.entropy import random as entropy
-    return entropy(count)
-
-
 class Curve:
     """A short Weierstrass curve with a = -3.
 
-    table: name of the module that holds its comb; without that module all works, more slowly.
+    table: name of the module that holds multiples of `generator` for est.comb; without it all
+        works, more slowly.
     """
 
     def __init__(self, p, b, n, size, generator, table):
@@ -68,7 +64,7 @@ class Curve:
     def generate(self, entropy=None):
         """New private key. `entropy(count)` gives random bytes; est.entropy by default."""
         # FIPS 186-5 A.2.1: 64 bits more than n needs leave no measurable bias.
-        k = int.from_bytes(_random(self.size + 8, entropy), "big") % (self._n - 1) + 1
+        k = int.from_bytes((entropy or random)(self.size + 8), "big") % (self._n - 1) + 1
         return k.to_bytes(self.size, "big")
 
     def public(self, private):
@@ -84,7 +80,7 @@ class Curve:
         size = self.size
         d = self._scalar(private)
         e = self._digest(digest)
-        extra = _random(size, entropy)
+        extra = (entropy or random)(size)
         # RFC 6979 3.2 with additional data as of 3.6.
         v = b"\1" * 32
         k = bytes(32)
@@ -99,9 +95,9 @@ class Curve:
                 x, y = self._affine(*self._multiply_base(nonce, entropy))
                 # A fault while multiplying would give the key away.
                 if (y * y - (x * x - 3) * x - self._b) % self._p:
-                    raise UsageError("ECDSA: computation fault, nothing was signed")
+                    raise UsageError("ECDSA: computation fault")
                 r = x % n
-                blind = int.from_bytes(_random(size, entropy), "big") % (n - 1) + 1
+                blind = int.from_bytes((entropy or random)(size), "big") % (n - 1) + 1
                 s = _inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
                     return der.sequence(der.integer(r), der.integer(s))
@@ -126,12 +122,10 @@ class Curve:
             return False
         w = _inverse(s, n)
         u = self._digest(digest) * w % n
-        if self._has_table():
-            x, y, z = self._multiply(r * w % n, point + (1,), u)
-        else:
-            x, y, z = self._multiply(r * w % n, point + (1,))
-            if u:
-                x, y, z = self._add(x, y, z, *self._multiply(u, self._generator + (1,)))
+        comb = u and self._comb(u)
+        x, y, z = self._multiply(r * w % n, point + (1,), comb)
+        if u and not comb:
+            x, y, z = self._add(x, y, z, *self._multiply(u, self._generator + (1,)))
         if not z:
             return False
         # x/z^2 = r mod n without inverting: x/z^2 is r, or r + n where that is below p.
@@ -146,10 +140,6 @@ class Curve:
         point = self._blinded(point, None)
         x, _ = self._affine(*self._multiply(self._scalar(private), point))
         return x.to_bytes(self.size, "big")
-
-    def check(self, public):
-        """Raise PeerError unless `public` is a point of the curve."""
-        self._decode(public)
 
     def _scalar(self, private):
         k = int.from_bytes(private, "big")
@@ -167,7 +157,7 @@ class Curve:
     def _decode(self, public):
         size = self.size
         if len(public) != 2 * size + 1 or public[0] != 4:
-            raise PeerError("EC point: uncompressed form expected")
+            raise PeerError("EC point: not uncompressed")
         x = int.from_bytes(public[1 : size + 1], "big")
         y = int.from_bytes(public[size + 1 :], "big")
         p = self._p
@@ -181,7 +171,7 @@ class Curve:
         # Another representation of the affine point for every call.
         x, y = point
         p = self._p
-        z = int.from_bytes(_random(self.size, entropy), "big") % (p - 1) + 1
+        z = int.from_bytes((entropy or random)(self.size), "big") % (p - 1) + 1
         zz = z * z % p
         return x * zz % p, y * zz % p * z % p, z
 
@@ -225,53 +215,33 @@ class Curve:
         x3 = (r * r - hhh - 2 * x1) % p
         return x3, (r * (x1 - x3) - y1 * hhh) % p, h * z1 % p
 
-    def _has_table(self):
-        if self._table is None:
-            try:
-                self._table = __import__(self._table_name, None, None, ("TABLE",))
-            except ImportError:
-                self._table = False
-        return self._table
-
     def _comb(self, k):
-        # k as `width` rows of `columns` digits, every one +1 or -1: k is made odd, then digit i is
-        # bit i + 1 of k, the top digit +1. Returns bits, columns, whether to negate the result.
-        width = self._table.WIDTH
-        columns = (8 * self.size + width) // width
-        odd = k & 1
-        k = (self._n - k, k)[odd]
-        bits = (k >> 1 | 1 << (width * columns - 1)).to_bytes(self.size + 2, "little")
-        return bits, columns, 1 - odd
+        # est.comb.Comb of k, or None where that part is not installed.
+        if self._table is None:
+            self._table = False
+            try:
+                from est.comb import Comb
 
-    def _comb_point(self, bits, columns, column, negate):
-        # The table's point for one column, its sign taken from the top row.
-        table = self._table
-        index = 0
-        at = column + columns * (table.WIDTH - 1)
-        flip = 1 - (bits[at >> 3] >> (at & 7) & 1)
-        negate ^= flip
-        for _ in range(table.WIDTH - 1):
-            at -= columns
-            index = index << 1 | (bits[at >> 3] >> (at & 7) & 1 ^ flip)
-        size = self.size
-        at = index * 2 * size
-        y = int.from_bytes(table.TABLE[at + size : at + 2 * size], "big")
-        return int.from_bytes(table.TABLE[at : at + size], "big"), (y, self._p - y)[negate]
+                table = __import__(self._table_name, None, None, ("TABLE",))
+                self._table = lambda k: Comb(table, self._p, self._n, self.size, k)
+            except ImportError:
+                pass
+        return self._table and self._table(k)
 
     def _multiply_base(self, k, entropy):
-        if not self._has_table():
+        comb = self._comb(k)
+        if not comb:
             return self._multiply(k, self._blinded(self._generator, entropy))
-        bits, columns, negate = self._comb(k)
-        column = columns - 1
-        x, y, z = self._blinded(self._comb_point(bits, columns, column, negate), entropy)
+        column = comb.columns - 1
+        x, y, z = self._blinded(comb.point(column), entropy)
         while column:
             column -= 1
             x, y, z = self._double(x, y, z)
-            x, y, z = self._add(x, y, z, *self._comb_point(bits, columns, column, negate))
+            x, y, z = self._add(x, y, z, *comb.point(column))
         return x, y, z
 
-    def _multiply(self, k, point, base=0):
-        # k * point + base * G, `point` Jacobian, k not 0. Digits of k are odd, from -15 to 15.
+    def _multiply(self, k, point, comb=None):
+        # k * point + what `comb` is of, `point` Jacobian, k not 0. Digits of k are odd, -15 to 15.
         p = self._p
         odd = k & 1
         k = (self._n - k, k)[odd]
@@ -279,10 +249,7 @@ class Curve:
         double = self._double(*point)
         for _ in range((1 << (_WINDOW - 1)) - 1):
             table.append(self._add(*(table[-1] + double)))
-        if base:
-            bits, columns, negate = self._comb(base)
-        else:
-            columns = 0
+        columns = comb.columns if comb else 0
         x = y = 1
         z = 0
         for at in range(8 * self.size, -1, -1):
@@ -294,7 +261,7 @@ class Curve:
                 x2, y2, z2 = table[abs(digit) >> 1]
                 x, y, z = self._add(x, y, z, x2, (y2, p - y2)[(digit < 0) ^ 1 - odd], z2)
             if at < columns:
-                x, y, z = self._add(x, y, z, *self._comb_point(bits, columns, at, negate))
+                x, y, z = self._add(x, y, z, *comb.point(at))
         return x, y, z
 
 

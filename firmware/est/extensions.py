@@ -1,7 +1,7 @@
 """Extensions to ask for in a request (RFC 5280 4.2.1), from text."""
 
 from est import der, x509
-from est.csr import ascii
+from est.csr import ascii, printable
 from est.errors import UsageError
 
 # Tags in GeneralName (RFC 5280 4.2.1.6).
@@ -25,6 +25,12 @@ _EXT_KEY_USAGES = {
     "timeStamping": 8,
     "OCSPSigning": 9,
 }
+
+
+def challenge(text):
+    """(OID content, DER value) of a challengePassword attribute (RFC 2985 5.4.1)."""
+    tag = der.PRINTABLE_STRING if printable(text) else der.UTF8_STRING
+    return b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07", der.tlv(tag, text.encode())
 
 
 def requested(san=(), eku=(), key_usage=()):
@@ -78,7 +84,20 @@ def _general_name(text):
     tag = _GENERAL_NAMES.get(kind.lower())
     if not colon or tag is None or not value:
         raise UsageError("alternative name: '%s' is none of DNS: IP: URI: email:" % text)
+    if tag == 0x82 and not _is_host(value):
+        raise UsageError("alternative name: '%s' is no DNS name" % value)
     return der.tlv(tag, _address(value) if tag == 0x87 else ascii(value))
+
+
+def _is_host(text):
+    # Labels of letters, digits, hyphen and underscore, the first perhaps a wildcard.
+    for label in (text[2:] if text[:2] == "*." else text).split("."):
+        if not 0 < len(label) < 64 or label[0] == "-":
+            return False
+        for character in label.replace("-", "").replace("_", ""):
+            if not (character < "\x7f" and (character.isalpha() or character.isdigit())):
+                return False
+    return True
 
 
 def _address(text):

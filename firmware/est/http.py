@@ -101,7 +101,7 @@ class Response:
         if self._state == _BODY and self._left < 0:
             self._finish()
         if not self.done:
-            raise PeerError("the server closed the connection in the middle of its answer")
+            raise PeerError("the server closed the connection amid its answer")
 
     def _body(self, piece):
         self._taken += len(piece)
@@ -161,7 +161,7 @@ class Response:
             self._state = _SIZE
         elif lengths:
             if min(lengths) != max(lengths):
-                raise PeerError("HTTP: two different lengths")
+                raise PeerError("HTTP: two lengths")
             self._left = _length(lengths[0], 10)
             self._state = _BODY
             if not self._left:

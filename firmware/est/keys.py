@@ -5,13 +5,15 @@ A CSR needs `spki()` and `sign(message)`; TLS needs `sec1()`.
 
 import hashlib
 
+from micropython import const
+
 from est import der
 from est.ec import P256
 from est.errors import PeerError, UsageError
 
-_EC_PUBLIC_KEY = b"\x2a\x86\x48\xce\x3d\x02\x01"
-_SECP256R1 = b"\x2a\x86\x48\xce\x3d\x03\x01\x07"
-_ECDSA_SHA256 = b"\x2a\x86\x48\xce\x3d\x04\x03\x02"
+_EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
+_SECP256R1 = const(b"\x2a\x86\x48\xce\x3d\x03\x01\x07")
+_ECDSA_SHA256 = const(b"\x2a\x86\x48\xce\x3d\x04\x03\x02")
 
 
 def ec_algorithm():
@@ -68,7 +70,7 @@ def load(data, named=False):
         # Some writers drop leading zeros (RFC 5915 forbids it).
         key = SoftwareKey(bytes(32 - len(private)) + private)
         if public and public.bit_string() != key._public:
-            raise UsageError("private key: its public half belongs to another key")
+            raise UsageError("private key: public half of another")
         return key
     except PeerError as error:
         raise UsageError("private key: %s" % error)

@@ -24,8 +24,12 @@ def decode(text, label):
         stop = text.find(end, at)
         if stop < 0:
             raise UsageError("PEM: '%s' has no end" % begin)
+        block = bytearray()
+        decoder = base64.Decoder(block)
         try:
-            blocks.append(base64.decode(text[at:stop].encode()))
+            decoder.feed(text[at:stop].encode())
+            decoder.end()
+            blocks.append(bytes(block))
         except PeerError as error:
             raise UsageError("PEM: %s" % error)
         at = stop

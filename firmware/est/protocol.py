@@ -6,7 +6,7 @@ result. est.client drives it over blocking sockets.
 
 from micropython import const
 
-from est import base64, clock, cms, http, x509
+from est import base64, clock, cms, http
 from est.errors import PeerError, Refused, RetryLater, UsageError
 
 _MAX_REDIRECTS = const(3)
@@ -18,39 +18,25 @@ _MAX_TEXT = const(200)
 _WAIT = const(60)
 _MAX_WAIT = const(2678400)
 
-_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
-
 
 class _Body:
-    # Sink of the body of an answer with certificates or attributes: base64, or DER as it is
-    # (OpenXPKI). Base64 of a SEQUENCE begins with "M", DER with "0".
-    def __init__(self, out):
+    # Sink of a body. With certificates or attributes it is base64, or DER as it is (OpenXPKI):
+    # base64 of a SEQUENCE begins with "M", DER with "0". Any other is cut, for an error message.
+    def __init__(self, out, limit):
         self._out = out
+        self._limit = limit
         self._decoder = None
 
     def feed(self, data):
-        if not self._out and self._decoder is None and data[0] != 0x30:
+        if self._limit:
+            data = data[: self._limit - len(self._out)]
+        elif not self._out and self._decoder is None and data[0] != 0x30:
             self._decoder = base64.Decoder(self._out)
-        if self._decoder:
-            self._decoder.feed(data)
-        else:
-            self._out.extend(data)
+        (self._decoder.feed if self._decoder else self._out.extend)(data)
 
     def end(self):
         if self._decoder:
             self._decoder.end()
-
-
-class _Text:
-    # Sink of any other body: the first bytes, for the error message.
-    def __init__(self, out):
-        self._out = out
-
-    def feed(self, data):
-        self._out.extend(data[: _MAX_TEXT - len(self._out)])
-
-    def end(self):
-        pass
 
 
 class Request:
@@ -66,8 +52,7 @@ class Request:
         self.response = http.Response(self._on_head)
 
     def _on_head(self, response):
-        good = response.status in (200, 201)
-        return (_Body if good else _Text)(self.content)
+        return _Body(self.content, 0 if response.status in (200, 201) else _MAX_TEXT)
 
     def encode(self, host):
         return http.request(self.method, self.path, host, self.headers, self.body)
@@ -89,7 +74,7 @@ class Est:
     def cacerts(self):
         """List of x509.Certificate (RFC 7030 4.1)."""
         request = yield from self._exchange("GET", "cacerts")
-        return self._certificates(request, (200,))
+        return self._certificates(request)
 
     def csrattrs(self):
         """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
@@ -116,15 +101,13 @@ class Est:
         )
         body = base64.encode(csr)
         request = yield from self._exchange("POST", operation, (), headers, body)
-        return self._certificates(request, (200, 201))
+        return self._certificates(request)
 
-    def _certificates(self, request, statuses):
-        if request.response.status not in statuses:
-            raise _refusal(request)
+    def _certificates(self, request):
         self._check_type(request, "application/pkcs7-mime")
         found = request.content and cms.certificates(request.content)
         if not found:
-            raise PeerError("the server's answer holds no certificate")
+            raise PeerError("the answer holds no certificate")
         return found
 
     def _check_type(self, request, expected):
@@ -135,7 +118,7 @@ class Est:
     def _exchange(self, method, operation, accepted=(), headers=(), body=None):
         # One operation, through challenges and redirects, to an answer that is not an error.
         if self._bootstrap and operation != "cacerts":
-            raise UsageError("nothing but cacerts is allowed before the server is verified")
+            raise UsageError("only cacerts is allowed before the server is verified")
         path = self._base + operation
         credentials = None if self._bootstrap else self._credentials
         redirects = challenges = 0
@@ -168,7 +151,7 @@ class Est:
             return location[len(origin) :]
         if location[:1] == "/" and location[:2] != "//":
             return location
-        raise PeerError("the server redirects to another place, which is not followed")
+        raise PeerError("the server redirects elsewhere, which is not followed")
 
 
 def _printable(data):
@@ -188,24 +171,21 @@ def _refusal(request):
             "the server is busy (HTTP %d): %s" % (status, text), _retry_after(response)
         )
     if status == 401:
-        text = "wrong or missing user name, password or token. " + text
+        text = "wrong or no user, password or token. " + text
     return Refused("refused with HTTP %d: %s" % (status, text), status)
 
 
 def _retry_after(response):
-    """Seconds of a Retry-After header: a number, or a date (RFC 9110 10.2.3)."""
+    # Seconds of a Retry-After header: a number, or a date (RFC 9110 10.2.3).
     text = response.header("retry-after") or ""
     seconds = _WAIT
     if text.isdigit():
         seconds = int(text[:9])
-    else:
+    elif text:
         try:
-            _, day, month, year, hms, _ = text.split()
-            at = _MONTHS.find(month)
-            hour, minute, second = [int(part) for part in hms.split(":")]
-            if len(month) == 3 and at >= 0 and at % 3 == 0:
-                when = x509.unix_time(int(year), at // 3 + 1, int(day), hour, minute, second)
-                seconds = when - clock.now()
-        except ValueError:
-            pass
+            from est.httpdate import unix_time
+
+            seconds = unix_time(text) - clock.now()
+        except (ImportError, ValueError):
+            pass  # an optional part, or no date
     return min(max(seconds, 1), _MAX_WAIT)

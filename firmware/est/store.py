@@ -11,9 +11,9 @@ import os
 from micropython import const
 
 from est import der
-from est.errors import PeerError, StorageError
+from est.errors import PeerError, StorageError, UsageError
 
-_MAGIC = b"EST1"
+_MAGIC = const(b"EST1")
 _HEADER = const(12)
 # Key, leaf and intermediates, or all anchors: a few KB.
 _MAX_RECORD = const(32768)
@@ -67,7 +67,7 @@ class Store:
     def save(self, name, payload):
         """Replace record `name`. The one before stays until the new one is read back whole."""
         if len(payload) > _MAX_RECORD:
-            raise StorageError("record %s is too large" % name)
+            raise UsageError("%s is too large" % name)
         generations = [self._read(name, slot)[0] for slot in (0, 1)]
         slot = generations[0] > generations[1] and 1 or 0
         generation = max(generations[0], generations[1], 0) + 1

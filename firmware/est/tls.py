@@ -2,7 +2,7 @@
 
 import tls
 
-from est import clock, x509
+from est import clock
 from est.errors import NotTrusted, PeerError, UsageError
 
 
@@ -26,7 +26,7 @@ class Context:
             context.verify_mode = tls.CERT_OPTIONAL
         else:
             if not anchors:
-                raise UsageError("no trust anchor: bootstrap with a fingerprint or give one")
+                raise UsageError("no trust anchor given")
             context.verify_mode = tls.CERT_REQUIRED
             try:
                 for anchor in anchors:
@@ -65,21 +65,11 @@ class Context:
             if number == -0x7780:
                 return PeerError("the server ended TLS with an alert (%s)" % text)
             return PeerError("TLS: %s" % text)
-        return NotTrusted("the server %s is not trusted: %s" % (host, self._reason(text, host)))
+        if self.leaf:
+            try:
+                from est.refusal import reason
 
-    def _reason(self, text, host):
-        # mbedTLS says only that verification failed when it runs without blocking.
-        if not self.leaf:
-            return text
-        try:
-            leaf = x509.Certificate(self.leaf)
-            leaf.check_dates(self.now)
-            if not leaf.allows(x509.SERVER_AUTH):
-                return "%s may not be used by a server" % leaf
-            names = leaf.host_names()
-        except (NotTrusted, PeerError, ValueError) as problem:
-            return str(problem)
-        for name in names:
-            if name in (host.lower(), "*." + host.partition(".")[2].lower()):
-                return "no trust anchor vouches for its certificate %s (%s)" % (leaf, text)
-        return "its certificate %s is for %s (%s)" % (leaf, " ".join(names) or "no host", text)
+                text = "%s (%s)" % (reason(self.leaf, host, self.now), text)
+            except ImportError:
+                pass  # an optional part
+        return NotTrusted("the server %s is not trusted: %s" % (host, text))

@@ -14,22 +14,14 @@ _MAX_PATH = const(6)
 # Names and signatures tried for one path; a hostile bag of certificates must not cost more.
 _MAX_CHECKS = const(12)
 
-_ECDSA_SHA256 = b"\x2a\x86\x48\xce\x3d\x04\x03\x02"
+_ECDSA_SHA256 = const(b"\x2a\x86\x48\xce\x3d\x04\x03\x02")
 KEY_USAGE = b"\x55\x1d\x0f"
 SUBJECT_ALT_NAME = b"\x55\x1d\x11"
 BASIC_CONSTRAINTS = b"\x55\x1d\x13"
-_CERTIFICATE_POLICIES = b"\x55\x1d\x20"
 EXT_KEY_USAGE = b"\x55\x1d\x25"
-_UNDERSTOOD = (
-    KEY_USAGE,
-    SUBJECT_ALT_NAME,
-    BASIC_CONSTRAINTS,
-    _CERTIFICATE_POLICIES,
-    EXT_KEY_USAGE,
-)
+# The last octet of those above and of certificatePolicies, which begin alike.
+_UNDERSTOOD = const(b"\x0f\x11\x13\x25\x20")
 
-SERVER_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x01"
-CLIENT_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x02"
 _KEY_CERT_SIGN = const(0x04)
 
 _ATTRIBUTES = {
@@ -70,11 +62,8 @@ def _time(reader):
         text = (b"20" if text < b"50" else b"19") + text
     elif tag != der.GENERALIZED_TIME:
         raise der.DerError("X.509: time expected")
-    if len(text) != 15 or text[14] != 0x5A:
+    if len(text) != 15 or text[14] != 0x5A or not text[:14].isdigit():
         raise der.DerError("X.509: malformed time")
-    for octet in text[:14]:
-        if not 0x30 <= octet <= 0x39:
-            raise der.DerError("X.509: malformed time")
     month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
         raise der.DerError("X.509: malformed time")
@@ -121,7 +110,7 @@ class Certificate:
             raise der.DerError("X.509: unknown version")
         self.serial = tbs.bytes(der.INTEGER)
         if tbs.element(der.SEQUENCE) != self._algorithm:
-            raise der.DerError("X.509: two different signature algorithms")
+            raise der.DerError("X.509: two signature algorithms")
         self.issuer = tbs.element(der.SEQUENCE)
         validity = tbs.enter()
         self.not_before = _time(validity)
@@ -181,31 +170,6 @@ class Certificate:
                 return -1
         return fields.integer() if fields.more() else _MAX_PATH
 
-    def allows(self, purpose):
-        """Whether extended key usage, where present, lists `purpose` (OID content)."""
-        value = self.extension(EXT_KEY_USAGE)
-        if value is None:
-            return True
-        listed = der.Reader(value).enter()
-        while listed.more():
-            if listed.oid() in (purpose, b"\x55\x1d\x25\x00"):
-                return True
-        return False
-
-    def host_names(self):
-        """Lower-case texts of the DNS names and IPv4 addresses in subjectAltName."""
-        found = []
-        value = self.extension(SUBJECT_ALT_NAME)
-        listed = value and der.Reader(value).enter()
-        while listed and listed.more():
-            tag = listed.peek()
-            name = listed.bytes(tag)
-            if tag == 0x82:
-                found.append(bytes(name).decode().lower())
-            elif tag == 0x87:
-                found.append(".".join([str(octet) for octet in name]))
-        return found
-
     def check_dates(self, now):
         """Raise NotTrusted unless `now` (Unix seconds) is within the validity."""
         if now < self.not_before:
@@ -216,11 +180,8 @@ class Certificate:
     def check_critical(self):
         """Raise NotTrusted for a critical extension that is not understood (RFC 5280 4.2)."""
         for oid, (critical, _) in self._extensions.items():
-            if critical and oid not in _UNDERSTOOD:
-                raise NotTrusted(
-                    "%s has a critical extension this client does not know: %s"
-                    % (self, der.oid_text(oid))
-                )
+            if critical and (oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD):
+                raise NotTrusted("%s: unknown critical extension %s" % (self, der.oid_text(oid)))
 
     def check_signature(self, issuer):
         """Raise NotTrusted unless `issuer`'s key signed this certificate."""
@@ -237,7 +198,7 @@ def verify(spki, algorithm, message, signature):
     fields = der.Reader(spki).enter()
     key_algorithm = fields.element(der.SEQUENCE)
     if der.Reader(algorithm).enter().oid() != _ECDSA_SHA256 or key_algorithm != ec_algorithm():
-        raise NotTrusted("only ECDSA P-256 with SHA-256 signatures can be checked on this board")
+        raise NotTrusted("only ECDSA P-256 with SHA-256 can be verified here")
     return P256.verify(fields.bit_string(), hashlib.sha256(message).digest(), signature)
 
 

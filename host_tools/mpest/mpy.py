@@ -21,12 +21,16 @@ ARCHES = (
 def compile_file(source: Path, arch: str) -> bytes:
     """The .mpy of module `source` for -march=`arch`. Raises CliError where it doesn't compile.
 
-    Never with -O3, which would drop asserts; the file's name in tracebacks has no folder.
+    Never with -O3, which would drop asserts. Tracebacks name module and function; line numbers, a
+    sixteenth of the whole, would lie in the board's heap.
     """
     with tempfile.TemporaryDirectory(prefix="mpest-mpy-") as folder:
         out = Path(folder) / "out.mpy"
         done = subprocess.run(
-            [PROGRAM, f"-march={arch}", "-s", source.name, "-o", str(out), str(source)],
+            [
+                *(PROGRAM, f"-march={arch}", "-X", "no-source-lines", "-s", source.stem),
+                *("-o", str(out), str(source)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig, running_server
+from mpest.sim import cpython
 from mpest.sim.board_process import run_board
 
 
@@ -246,6 +248,43 @@ def test_a_changed_request_replaces_the_waiting_one(bench: Bench) -> None:
     events = list(run_board(config, bench.runtime, bench.state))
     assert [event["event"] for event in events] == ["note", "error"]
     assert "given up" in events[0]["text"]
+
+
+def test_a_wait_of_a_clock_that_ran_ahead_is_forgotten(bench: Bench) -> None:
+    bench.server.config.approve_after = 60
+    bench.server.config.retry_after_date = False
+    assert bench.run("enroll")["type"] == "RetryLater"
+    bench.server.config.approve_after = 0
+    cpython.install()
+    from est import store
+
+    records = store.Store(str(bench.state))
+    asked, key, request, until = store.unpack(records.load("pending"))
+    weeks_later = (int.from_bytes(until, "big") + 20 * 86400).to_bytes(9, "big")
+    records.save("pending", store.pack(asked, key, request, weeks_later))
+    assert bench.run("enroll")["event"] == "enroll"
+
+
+def test_factory_certificate(bench: Bench) -> None:
+    bench.server.config.auth = "mtls"
+    login = {"user": None, "password": None}
+    assert bench.run("enroll", **login)["type"] == "Refused"
+    certificate, key = bench.server.new_identity("made-in-a-factory")
+    pem_key = serialization.load_pem_private_key(key, None)
+    login["factory_key"] = pem_key.private_bytes(
+        Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).hex()
+    found = x509.load_pem_x509_certificates(certificate)
+    login["factory_chain"] = [one.public_bytes(Encoding.DER).hex() for one in found]
+    assert bench.run("enroll", **login)["event"] == "enroll"
+    assert bench.run("reenroll", user=None)["event"] == "reenroll"
+
+
+@pytest.mark.parametrize("name", ["ü", "日本", "\U0001f389"])
+def test_names_in_unicode(bench: Bench, name: str) -> None:
+    assert bench.run("enroll", subject="CN=" + name)["certificate"]["subject"] == "CN=" + name
 
 
 def test_a_late_answer_is_not_asked_for_twice(bench: Bench) -> None:

@@ -53,17 +53,17 @@ def micropython(program: Program, script: Path, code: str) -> None:
 
 def enrol(library: Path, runtime: str, state: Path) -> None:
     """Enrol and renew with the est package that lies in `library` on the board."""
-    config = ServerConfig(directory=state / "ca", port=0, auth="basic", users={"u": "p"})
+    login = {"user": "u", "password": "p"} if list(library.rglob("auth.*")) else {}
+    auth = "basic" if login else "none"
+    config = ServerConfig(directory=state / "ca", port=0, auth=auth, users={"u": "p"})
     with running_server(config) as server:
         root = x509.load_pem_x509_certificate(server.ca_pem.read_bytes())
         board = {
             "url": server.url,
             "anchors": [root.public_bytes(Encoding.DER).hex()],
             "subject": "CN=a",
-            "user": "u",
-            "password": "p",
             "operations": ["enroll", "reenroll"],
-        }
+        } | login
         events = list(run_board(board, runtime, state / "board", library))
     assert [event["event"] for event in events] == ["enroll", "reenroll"], events
 
@@ -88,7 +88,7 @@ def test_mip(
     program: Find,
     tmp_path: Path,
 ) -> None:
-    """The least install has neither csrattrs nor Digest nor the table of the curve."""
+    """The least install has neither passwords nor csrattrs nor the table of the curve."""
     target = tmp_path / "lib"
     code = f"import mip\nmip.install({name!r}, index={index!r}, target={str(target)!r})\n"
     micropython(program(runtime), tmp_path / "install.py", code)

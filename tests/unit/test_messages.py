@@ -107,8 +107,14 @@ def test_request_names():
         "X:1",
         "DNS:",
         "DNS:ü",
+        "DNS:a..b",
+        "DNS:-a",
+        "DNS:a,DNS:b",
+        "DNS:" + "a" * 64,
     ):
         check.raises(UsageError, extension, text)
+    assert extension("DNS:*.a_1.example-2") == der.sequence(der.tlv(0x82, b"*.a_1.example-2"))
+    check.raises(UsageError, csr.name, "CN=a\nb")
 
 
 def test_path():

@@ -3,10 +3,18 @@ from est import base64, pem
 from est.errors import PeerError, UsageError
 
 
+def decoded(text):
+    out = bytearray()
+    decoder = base64.Decoder(out)
+    decoder.feed(text)
+    decoder.end()
+    return out
+
+
 def test_round_trip():
     for size in (0, 1, 2, 3, 47, 48, 49, 300):
         data = bytes([at & 0xFF for at in range(size)])
-        assert base64.decode(base64.encode(data)) == data
+        assert decoded(base64.encode(data)) == data
         assert pem.decode(pem.encode("X", data), "X") == [data]
         for line in pem.encode("X", data).split("\n"):
             assert len(line) <= 64
@@ -22,18 +30,18 @@ def test_fed_byte_by_byte():
 
 
 def test_trailing_nul():
-    assert base64.decode(b"QUI=\0") == b"AB"
+    assert decoded(b"QUI=\0") == b"AB"
 
 
 def test_bad_base64():
     for text in (b"a", b"ab", b"abc", b"a===", b"ab=c", b"QUJD!", b"QU=D", b"QR==", b"QQ==QUJD"):
-        check.raises(PeerError, base64.decode, text)
+        check.raises(PeerError, decoded, text)
     for text in (b"QUI_", b"QUI-", b"QU\0I", b"====", b"QUJD="):
-        check.raises(PeerError, base64.decode, text)
+        check.raises(PeerError, decoded, text)
 
 
 def test_mutated_base64():
-    check.mutated(base64.decode, base64.encode(bytes(range(100))), 1000)
+    check.mutated(decoded, base64.encode(bytes(range(100))), 1000)
 
 
 def test_blocks():

@@ -4,7 +4,7 @@ import os
 
 import check
 from est import store
-from est.errors import StorageError
+from est.errors import StorageError, UsageError
 
 FOLDER = "/tmp/est-store-%d" % (int.from_bytes(os.urandom(4), "big"))
 
@@ -42,7 +42,7 @@ def test_save_load_erase():
     records.erase("x")
     assert records.load("x") is None
     assert records.load("y") == b"other"
-    check.raises(StorageError, records.save, "x", bytes(40000))
+    check.raises(UsageError, records.save, "x", bytes(40000))
     check.raises(StorageError, store.Store("/nowhere").save, "x", b"")
     clean()
 

@@ -2,7 +2,8 @@
 
 Reads one line of JSON from standard input (secrets never come by the command line), prints one
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
-fingerprint (hex), user and password, token, subject, san, rekey, timeout.
+fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
+rekey, timeout.
 """
 
 import binascii
@@ -10,7 +11,7 @@ import json
 import sys
 import time
 
-from est import errors, x509
+from est import errors, keys, x509
 from est.agent import Agent
 from est.store import Store
 
@@ -40,20 +41,27 @@ def describe(certificate):
 
 
 def credentials(config):
+    if not (config.get("token") or config.get("user")):
+        return None
     from est import auth
 
     if config.get("token"):
         return auth.Token(config["token"])
-    if config.get("user"):
-        return auth.Password(config["user"], config["password"])
-    return None
+    return auth.Password(config["user"], config["password"])
+
+
+def factory(config):
+    if not config.get("factory_key"):
+        return None
+    chain = [binascii.unhexlify(certificate) for certificate in config["factory_chain"]]
+    return chain, keys.load(binascii.unhexlify(config["factory_key"]))
 
 
 def run(operation, agent, config):
     if operation == "cacerts":
-        return {"certificates": [describe(found) for found in agent.cacerts()]}
+        return {"certificates": [describe(found) for found in agent.client().cacerts()]}
     if operation == "csrattrs":
-        wanted = agent.csrattrs()
+        wanted = agent.client().csrattrs()
         return {
             "key": wanted.key,
             "signature": wanted.signature,
@@ -89,6 +97,7 @@ def main():
                     credentials=credentials(config),
                     timeout=config.get("timeout", 30),
                     log=lambda text: emit("note", text=text),
+                    factory=factory(config),
                 )
             result = run(operation, agent, config)
         except errors.EstError as error:

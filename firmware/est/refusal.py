@@ -1,0 +1,54 @@
+"""Why TLS refused a server's certificate, for which mbedTLS has one code only."""
+
+from micropython import const
+
+from est import der, x509
+from est.errors import NotTrusted, PeerError
+
+_SERVER_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x01")
+_ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
+
+
+def reason(certificate, host, now):
+    """Text for DER `certificate` that `host` showed at `now` (seconds since 1970)."""
+    try:
+        leaf = x509.Certificate(certificate)
+        leaf.check_dates(now)
+        if not _for_servers(leaf):
+            return "%s may not be used by a server" % leaf
+        names = _host_names(leaf)
+    except (NotTrusted, PeerError, ValueError) as error:
+        return str(error)
+    for name in names:
+        if name in (host.lower(), "*." + host.partition(".")[2].lower()):
+            return "no trust anchor vouches for its certificate %s" % leaf
+    return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host")
+
+
+def _for_servers(certificate):
+    # Whether extended key usage, where present, lists serverAuth or anyExtendedKeyUsage.
+    value = certificate.extension(x509.EXT_KEY_USAGE)
+    if value is None:
+        return True
+    listed = der.Reader(value).enter()
+    while listed.more():
+        if listed.oid() in (_SERVER_AUTH, _ANY_PURPOSE):
+            return True
+    return False
+
+
+def _host_names(certificate):
+    # Lower-case texts of the DNS names and IPv4 addresses in subjectAltName.
+    found = []
+    value = certificate.extension(x509.SUBJECT_ALT_NAME)
+    listed = value and der.Reader(value).enter()
+    while listed and listed.more():
+        tag = listed.peek()
+        name = listed.bytes(tag)
+        if tag == 0x82:
+            found.append(name.decode().lower())
+        elif tag == 0x87 and len(name) == 4:
+            found.append(".".join([str(octet) for octet in name]))
+        elif tag == 0x87:
+            found.append("an IPv6 address")
+    return found
