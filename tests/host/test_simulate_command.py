@@ -1,6 +1,8 @@
 """`mpest simulate` and `mpest demo` as a user runs them."""
 
+import fcntl
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -28,9 +30,17 @@ def simulate(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess
     [
         (["--url", "http://127.0.0.1:1", "show"], Exit.USAGE, "https://"),
         (["--url", "https://", "cacerts"], Exit.USAGE, "URL"),
-        (["--url", "https://u:secret@127.0.0.1:1", "cacerts"], Exit.USAGE, "given apart"),
+        (["--url", "https://u:secret@127.0.0.1:1", "cacerts"], Exit.USAGE, "without a user"),
         (["--url", "HTTPS://127.0.0.1:1", "cacerts"], Exit.USAGE, "fingerprint"),
         (["--url", "https://127.0.0.1:99999", "cacerts"], Exit.USAGE, "URL"),
+        (["--url", "https://127.0.0.1:1/.well-known/est/a b", "cacerts"], Exit.USAGE, "URL"),
+        (
+            ["--url", "https://127.0.0.1:1/.well-known/est/\r\nX: y", "cacerts"],
+            Exit.USAGE,
+            "print",
+        ),
+        (["--url", "https://127.0.0.1:1", "--subject", "CN=a\nb", "enroll"], 2, "print"),
+        (["--url", "https://127.0.0.1:1", "--cert", "x", "show"], 2, "--key"),
         (["--url", "https://127.0.0.1:1/est", "cacerts"], Exit.USAGE, ".well-known/est"),
         (["--url", "https://127.0.0.1:1", "cacerts"], Exit.USAGE, "fingerprint"),
         (["--url", "https://127.0.0.1:1", "reenroll"], Exit.USAGE, "enrol first"),
@@ -91,6 +101,31 @@ def test_enrol_at_a_label(tmp_path: Path) -> None:
     assert (state / "cert.pem").exists()
 
 
+def test_storage_that_fails_after_the_board(tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca", port=0)) as server:
+        state = tmp_path / "board"
+        (state / "key.pem").mkdir(parents=True)
+        board = ["--url", server.url, "--trust", server.ca_pem, "--subject", "CN=a"]
+        done = simulate(state, *board, "enroll")
+        assert done.returncode == Exit.STORAGE
+        assert "cannot write the identity" in done.stderr.splitlines()[-1]
+        (state / "key.pem").rmdir()
+        assert simulate(state, *board, "show").returncode == Exit.DONE
+    assert (state / "key.pem").exists()
+    assert not list(state.glob("*.part"))
+
+
+def test_one_board_at_a_time(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        done = simulate(tmp_path, "--url", "https://127.0.0.1:1", "show")
+    finally:
+        os.close(descriptor)
+    assert done.returncode == Exit.STORAGE
+    assert "another" in done.stderr
+
+
 def test_interrupt(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
@@ -98,7 +133,7 @@ def test_interrupt(tmp_path: Path) -> None:
         options = ["--runtime", "cpython", "--state", tmp_path, "--url", url, "--trust", trust]
         command = [*COMMAND, "simulate", *options, "cacerts"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            silent.accept()
+            _held = silent.accept()
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=30)
     assert process.returncode == Exit.INTERRUPTED

@@ -1,5 +1,6 @@
 """Starts a simulated board and reads its events."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -43,8 +44,30 @@ def run_board(
     """
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise CliError(f"cannot make {state}: {error.strerror}", Exit.STORAGE) from None
+        raise CliError(f"cannot use the folder {state}: {error.strerror}", Exit.STORAGE) from None
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another simulated board runs in {state}"
+            raise CliError(message, Exit.STORAGE) from None
+        failed = False
+        for event in _events({**config, "state": str(state.resolve())}, runtime, library):
+            failed = event["event"] == "error"
+            yield event
+        try:
+            _export(state)
+        except OSError as error:
+            if not failed:  # what the board said comes first
+                message = f"cannot write the identity into {state}: {error.strerror}"
+                raise CliError(message, Exit.STORAGE) from None
+    finally:
+        os.close(folder)
+
+
+def _events(config: Event, runtime: str, library: Path | None) -> Iterator[Event]:
     environment = dict(os.environ)
     if runtime == "cpython":
         command = [sys.executable, str(Path(cpython.__file__)), str(_BOARD)]
@@ -52,7 +75,6 @@ def run_board(
         program = runtimes.find(runtime)
         command = [*program.argv, str(_BOARD)]
         environment.update(program.env, MICROPYPATH=f"{library or cpython.firmware()}:.frozen")
-    config = {**config, "state": str(state.resolve())}
     # Nobody else may read what the board stores; MicroPython has no way to say so itself.
     board = subprocess.Popen(
         command,
@@ -60,13 +82,13 @@ def run_board(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
-        text=True,
+        encoding="utf-8",
         umask=0o077,
     )
     assert board.stdin and board.stdout and board.stderr
     try:
         with board.stdin:
-            board.stdin.write(json.dumps(config) + "\n")
+            board.stdin.write(json.dumps(config, ensure_ascii=False) + "\n")
         for line in board.stdout:
             if line.startswith("{"):
                 yield json.loads(line)
@@ -79,7 +101,6 @@ def run_board(
     if board.returncode:
         last = trouble.splitlines()[-1] if trouble else "no message"
         raise CliError(f"the simulated board broke down: {last}", Exit.NETWORK)
-    _export(state)
 
 
 def _export(state: Path) -> None:
@@ -96,8 +117,15 @@ def _export(state: Path) -> None:
     chain = [pem.encode("CERTIFICATE", der) for der in items[1:]]
     key = pem.encode("PRIVATE KEY", pkcs8.encode(keys.load(items[0])))
     for name, text in (("key.pem", key), ("cert.pem", chain[0]), ("chain.pem", "".join(chain))):
-        part = state / (name + ".part")
+        path, part = state / name, state / (name + ".part")
+        if path.exists() and path.read_text() == text:
+            continue
         part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        part.replace(state / name)
+        try:
+            with os.fdopen(
+                os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+            ) as file:
+                file.write(text)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)

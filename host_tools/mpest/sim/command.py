@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 
 import click
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
 from rich.console import Console
 
 from mpest.exits import CliError
@@ -25,18 +32,39 @@ def read_trust(text: str) -> Event:
         if not re.fullmatch("[0-9a-fA-F]{64}", digits):
             raise CliError("--trust sha256: takes 64 hexadecimal digits")
         return {"fingerprint": digits.lower()}
+    return {"anchors": read_certificates(text)}
+
+
+def _read(path: str) -> bytes:
     try:
-        data = Path(text).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
-        raise CliError(f"cannot read {text}: {error.strerror}") from None
+        raise CliError(f"cannot read {path}: {error.strerror}") from None
+
+
+def read_certificates(path: str) -> list[str]:
+    """DER in hex of each certificate in the PEM or DER file at `path`."""
+    data = _read(path)
     try:
         if b"-----BEGIN" in data:
             found = x509.load_pem_x509_certificates(data)
         else:
             found = [x509.load_der_x509_certificate(data)]
     except ValueError:
-        raise CliError(f"{text} holds no certificate in PEM or DER") from None
-    return {"anchors": [one.public_bytes(Encoding.DER).hex() for one in found]}
+        raise CliError(f"{path} holds no certificate in PEM or DER") from None
+    return [one.public_bytes(Encoding.DER).hex() for one in found]
+
+
+def read_key(path: str) -> str:
+    """PKCS#8 DER in hex of the private key in the PEM or DER file at `path`."""
+    data = _read(path)
+    load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
+    try:
+        found = load(data, None)
+        return found.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()).hex()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        message = f"{path} holds no private key in PEM or DER, or one with a password"
+        raise CliError(message) from None
 
 
 def read_secret(path: str) -> str:
@@ -58,6 +86,8 @@ def read_secret(path: str) -> str:
 @click.option("--user", help="User name for Basic or Digest.")
 @click.option("--password-file", help="File whose first line is the password.")
 @click.option("--token-file", help="File whose first line is a bearer token.")
+@click.option("--cert", help="PEM or DER file: a certificate to enrol with, and its chain.")
+@click.option("--key", help="PEM or DER file: its private key.")
 @click.option("--subject", help='Such as "CN=device-1,O=Example".')
 @click.option("--san", multiple=True, help="Such as DNS:a.example, IP:192.0.2.1; repeatable.")
 @click.option("--key-type", type=click.Choice(["P-256"]), default="P-256", show_default=True)
@@ -73,6 +103,8 @@ def simulate(
     user: str | None,
     password_file: str | None,
     token_file: str | None,
+    cert: str | None,
+    key: str | None,
     subject: str | None,
     san: tuple[str, ...],
     key_type: str,
@@ -90,14 +122,23 @@ def simulate(
         raise CliError(f"--url must begin with https://, EST runs over TLS only: {url}")
     if bool(user) != bool(password_file):
         raise CliError("--user and --password-file go together")
+    if user and token_file:
+        raise CliError("--user and --token-file exclude each other")
+    if bool(cert) != bool(key):
+        raise CliError("--cert and --key go together")
     if "enroll" in operations and not subject:
         raise CliError("enroll needs a --subject such as CN=device-1")
+    for text in (url, subject or "", *san):
+        if not text.isprintable():
+            raise CliError(f"a character that cannot be printed in {text!r}")
     config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
     config |= {"rekey": not same_key, "timeout": timeout, "user": user}
     if trust:
         config |= read_trust(trust)
     if password_file:
         config["password"] = read_secret(password_file)
+    if cert and key:
+        config |= {"factory_chain": read_certificates(cert), "factory_key": read_key(key)}
     if token_file:
         config["token"] = read_secret(token_file)
     failed: Event | None = None
