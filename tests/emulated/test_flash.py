@@ -1,10 +1,16 @@
 """`mpest flash` on real MicroPython: the real mpremote installs over a serial port."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "host"))
+
+import esp_chip
+import firmware_files
 
 from mpest import boards, emulator
 from mpest.boards import Board
@@ -126,6 +132,36 @@ def test_full_storage(mps2: Board) -> None:
         done = flash(mps2.name, machine)
         assert done.returncode == Exit.STORAGE
         assert "too small" in done.stderr and done.stderr.endswith("are free\n")
+
+
+def test_firmware_by_esptool(mps2: Board, tmp_path: Path) -> None:
+    """The real esptool flashes a stand-in for an ESP32, which then is the emulated board."""
+    folder = tmp_path / "boards" / "MY_ESP"
+    folder.mkdir(parents=True)
+    tool = '[flash]\ntool = "esptool"\nchip = "esp32c3"\noffset = 0\nsize = 0x400000\n'
+    profile = (mps2.folder / boards.PROFILE).read_text() + tool
+    (folder / boards.PROFILE).write_text(profile)
+    shutil.copy(mps2.wiring, folder)
+    firmware = tmp_path / "MY_ESP-1.bin"
+    firmware.write_bytes(firmware_files.esp32("esp32c3", 0))
+    command = [*COMMAND, "--board", "MY_ESP", "--boards", folder.parent, "--json"]
+    with (
+        emulator.Machine(mps2, emulator.build(mps2)) as machine,
+        esp_chip.running_chip("esp32c3", 4 << 20) as chip,
+    ):
+        # Installed first by the pty: over a socket mpremote is slow.
+        ports = ["--port", machine.pty], ["--port", chip.port, "--firmware", firmware]
+        chip.console = machine.pty
+        for port in ports:
+            machine.run("import os\ntry:\n os.remove('/lib/wiring.mpy')\nexcept OSError: pass")
+            done = subprocess.run([*command, *port], capture_output=True, text=True, timeout=100)
+            assert "/lib/wiring.mpy" in changes(done)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [event["event"] for event in events[:4]] == ["chip", "firmware", "wait", "board"]
+        assert events[0] == {"event": "chip", "chip": "esp32c3", "flash": "4MB"}
+        content = firmware.read_bytes()
+        assert chip.flash[: len(content)] == content
+        assert machine.run("from wiring import Board; print(Board().storage)").split() == ["/"]
 
 
 def test_made_up_board(mps2: Board, tmp_path: Path) -> None:

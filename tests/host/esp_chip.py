@@ -6,6 +6,8 @@ flashing needs it: https://docs.espressif.com/projects/esptool/en/latest/esp32/a
 
 import hashlib
 import itertools
+import os
+import select
 import socket
 import struct
 import threading
@@ -41,8 +43,13 @@ class Chip:
         self.size = 0
         self.inflate = zlib.decompressobj()
         self.port = ""
+        self.console = ""  # serial port of the board that the firmware makes of this chip
 
     def serve(self, client: socket.socket) -> None:
+        # esptool begins each packet with 0xC0; mpremote, once the firmware runs, with "\r".
+        if self.console and client.recv(1, socket.MSG_PEEK) != b"\xc0":
+            bridge(client, self.console)
+            return
         buffer = b""
         while data := client.recv(65536):
             buffer += data
@@ -97,6 +104,25 @@ class Chip:
         elif command == ERASE:
             self.erased = True
         return 0, b"", False
+
+
+def bridge(client: socket.socket, console: str) -> None:
+    """Carry bytes between a socket and a serial port until the socket closes."""
+    tty = os.open(console, os.O_RDWR | os.O_NOCTTY)
+    try:
+        while True:
+            for ready in select.select([client, tty], [], [])[0]:
+                if ready is client:
+                    if not (data := client.recv(65536)):
+                        return
+                    while data:
+                        data = data[os.write(tty, data) :]
+                else:
+                    client.sendall(os.read(tty, 65536))
+    except ConnectionError:
+        pass
+    finally:
+        os.close(tty)
 
 
 @contextmanager

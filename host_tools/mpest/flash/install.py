@@ -74,9 +74,9 @@ def install(
     # Modules of other versions of the package, and other forms of these: they would be loaded.
     stale = [path for path in found.files if path not in wanted and path not in records]
     new = [file for file in files if found.files.get(file.path, (0, ""))[1] != file.sha256]
-    for path in found.files:
-        if found.files[path][1] == (wanted[path].sha256 if path in wanted else None):
-            emit({"event": "kept", "path": path, "bytes": found.files[path][0]})
+    for file in files:
+        if file not in new:
+            emit({"event": "kept", "path": file.path, "bytes": len(file.data)})
     remove = stale + (list(identity) if erase_identity else [])
     # Even an empty folder of the package's name would be taken for the package.
     empty = [path for path in found.folders if path not in folders]
