@@ -70,12 +70,14 @@ def test_repair_and_erase(mps2: Board) -> None:
             "for path in ('/est/agent.py', '/lib/est/old.mpy', '/lib/bringup.py', '/mine.py'):\n"
             " open(path, 'w').close()\n"
             "with open('/lib/est/der.mpy', 'a') as file: file.write('damaged')\n"
+            "with open('/main.py', 'w') as file: file.write('# of another application')\n"
         )
         changed = changes(flash(mps2.name, machine, "--json"))
         for path in ("/est/agent.py", "/est", "/lib/est/old.mpy", "/lib/bringup.py"):
             assert changed.pop(path) == "removed"
         assert changed.pop("/lib/est/der.mpy") == "write"
-        assert set(changed) <= {"/main.py"}
+        assert changed == {"/main.py": "write"}
+        assert "another" in machine.run("print(open('/main.py.old').read())")
         assert machine.run(LOAD).strip() == KEPT
         machine.run("import os; os.stat('/mine.py')")
         changed = changes(flash(mps2.name, machine, "--json", "--erase-identity"))

@@ -345,13 +345,13 @@ def test_unix(tmp_path: Path) -> None:
     (place / "est/old.py").write_text("")
     (place / "est/agent.mpy").write_bytes(b"")
     (place / "wiring.py").write_text("damaged")
-    for name in ("identity.0", "identity.1", "config.json"):
+    for name in ("identity.0", "identity.1", "config.json", "main.py"):
         (place / name).write_text("secret")
     second = events(flash(*unix, "--json"))
     changes = {e["path"]: e["event"] for e in second if e["event"] in ("write", "removed")}
     assert changes.pop("est/old.py") == changes.pop("est/agent.mpy") == "removed"
-    assert changes.pop("wiring.py") == "write"
-    assert set(changes) <= {"main.py"}
+    assert changes == {"wiring.py": "write", "main.py": "write"}
+    assert (place / "main.py.old").read_text() == "secret"
     assert (place / "identity.0").read_text() == (place / "identity.1").read_text() == "secret"
     third = flash(*unix)
     assert third.returncode == 0 and "UNIX is ready" in third.stderr
@@ -359,6 +359,11 @@ def test_unix(tmp_path: Path) -> None:
     assert flash(*unix, "--erase-identity").returncode == 0
     assert not list(place.glob("identity*"))
     assert (place / "config.json").exists()
+    (place / "main.py").write_text("mine")
+    (place / "wiring.py").unlink()
+    assert flash(*unix, "--no-main").returncode == 0
+    assert (place / "main.py").read_text() == "mine"
+    assert (place / "wiring.py").exists()
 
 
 def test_unix_installation_runs(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ class File:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def files(board: Board) -> list[File]:
-    """All files of the application, main.py last: until it is there, nothing starts.
+def files(board: Board, *, main: bool = True) -> list[File]:
+    """All files of the application, main.py (if `main`) last: until then nothing starts.
 
     Modules are .mpy where the board's profile names an architecture, and lie in /lib, where `mip`
     puts them too; on a computer beside main.py. Raises CliError.
@@ -35,9 +35,9 @@ def files(board: Board) -> list[File]:
     modules[f"{library}bringup"] = firmware / "bringup.py"
     modules[f"{library}wiring"] = board.wiring
     found = [_module(path, source, board.arch) for path, source in modules.items()]
-    main = firmware / "main.py"
-    if main.exists():
-        found.append(File("main.py" if library == "" else "/main.py", main.read_bytes()))
+    if main:
+        path = "/main.py" if library else "main.py"
+        found.append(File(path, (firmware / "main.py").read_bytes()))
     return found
 
 

@@ -49,6 +49,7 @@ _DRIVE_SECONDS = 30
     is_flag=True,
     help="Erase the board's key and certificates; with --firmware all of an ESP32's flash.",
 )
+@click.option("--no-main", is_flag=True, help="Leave main.py to you: install modules only.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
 def flash(
@@ -58,6 +59,7 @@ def flash(
     drive: Path | None,
     extra: Path | None,
     erase_identity: bool,
+    no_main: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -69,7 +71,7 @@ def flash(
     board = boards.load(name, extra)
     _check_use(board, port, firmware, drive)
     size = _check_firmware(board, firmware) if firmware else 0
-    files = application.files(board)
+    files = application.files(board, main=not no_main)
     report = _Report(as_json)
     if firmware and board.firmware and not fnmatch.fnmatch(firmware.name, board.firmware):
         text = f"{firmware.name} is not named as {board.name}'s firmware is ({board.firmware})"
@@ -217,6 +219,7 @@ class _Report:
             "board": "Board: MicroPython {version}, {machine}, {free} bytes free",
             "write": "  {path}  {bytes} bytes",
             "removed": "  {path}  removed",
+            "renamed": "  {path}  kept as {to}",
             "verified": "Verified: {files} files, {bytes} bytes",
             "would": "{text}",
             "done": "{board} is ready.",

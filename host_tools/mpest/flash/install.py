@@ -10,6 +10,8 @@ from mpest.flash import application
 from mpest.flash.application import File
 from mpest.flash.target import Found, Runtime, Target
 
+_OLD = ".old"
+
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
@@ -47,7 +49,7 @@ def install(
     """Bring `target` to hold `files`, and nothing that hides them. Raises what `target` does.
 
     Files that are there already are not written again. The identity is left alone, unless
-    `erase_identity`.
+    `erase_identity`. Another main.py than the new one is renamed.
     """
     wanted = {file.path: file for file in files}
     hiding = [path for file in files if (path := application.shadows(file))]
@@ -83,12 +85,17 @@ def install(
     if new or remove or empty:
         if found.runtime:
             _check_room(found, found.runtime, new, remove)
-        starter = [file.path for file in files if file.path.endswith("main.py")]
-        if started := [path for path in starter if path in found.files]:
+        main = next((file for file in files if file.path.endswith("main.py")), None)
+        if main and main.path in found.files:
             # A watchdog that the application started would reset the board while it is written to.
-            target.remove(started, [])
+            if main in new:
+                old = main.path + _OLD
+                target.rename(main.path, old)
+                emit({"event": "renamed", "path": main.path, "to": old})
+            else:
+                target.remove([main.path], [])
+                new.append(main)
             target.restart()
-            new = [file for file in files if file in new or file.path in started]
         if remove or empty:
             target.remove(remove, empty)
             for path in remove + empty:

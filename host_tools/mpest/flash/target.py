@@ -98,6 +98,9 @@ class Target(Protocol):
     def remove(self, files: list[str], folders: list[str]) -> None:
         """Remove files that exist, then folders that are empty by then."""
 
+    def rename(self, path: str, to: str) -> None:
+        """Rename a file, over another one if there is one."""
+
     def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
         """Write `files`; yields each when it begins. `folders` are made first."""
 
@@ -130,6 +133,9 @@ class Remote:
 
     def remove(self, files: list[str], folders: list[str]) -> None:
         self._exec(_PREPARE % {"files": files, "folders": folders, "make": []})
+
+    def rename(self, path: str, to: str) -> None:
+        self._exec(f"import os; os.rename({path!r}, {to!r})")
 
     def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
         self._exec(_PREPARE % {"files": [], "folders": [], "make": folders})
@@ -238,6 +244,9 @@ class Directory:
             (self._root / path).unlink()
         for path in folders:
             (self._root / path).rmdir()
+
+    def rename(self, path: str, to: str) -> None:
+        os.replace(self._root / path, self._root / to)
 
     def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
         for name in ("", *folders):
