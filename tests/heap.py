@@ -22,7 +22,7 @@ from report import EST, ROOT, save, show
 from rich.console import Console
 from rich.progress import Progress
 
-from mpest import picow_like
+from mpest import packages, picow_like
 from mpest.exits import CliError
 from mpest.mpy import compile_file
 from mpest.runtimes import find
@@ -40,13 +40,14 @@ THRESHOLD = 2048  # bytes allocated between two collections; fewer take minutes
 TRIES = 2  # that must all succeed: where objects come to lie is partly chance
 SUBJECT, USER, PASSWORD = "CN=device-1,O=Example", "device-1", "correct horse"
 
-INSTALLS = ("source", "mpy", "frozen")
+# What the least install lacks for the phases below.
+WITH_MINIMUM = ("est/auth.py", "est/bootstrap.py")
 CHAINS = ((1, "P-256"), (2, "P-256"), (4, "P-256"), (2, "RSA-4096"))
 BUDGETED = (2, "P-256")
 # What the board stored before, and what it then does.
 PHASES = {
     "bootstrap": ("nothing", "agent.anchors()"),
-    "connect": ("anchors", "agent.cacerts(); agent.csrattrs()"),
+    "connect": ("anchors", "agent.client().cacerts(); agent.client().csrattrs()"),
     "enrol": ("anchors", "agent.enroll()"),
     "renew": ("identity", "agent.reenroll()"),
     "whole": ("nothing", "agent.anchors(); agent.enroll(); agent.reenroll()"),
@@ -99,7 +100,7 @@ class Install:
 
 
 def install(work):
-    """{name: Install} of the three ways."""
+    """{name: Install} of each way."""
     program = find("micropython-picow-like")
     built, frozen = str(picow_like.micropython()), str(picow_like.micropython(EST))
     with_est = tuple(frozen if part == built else part for part in program.argv)
@@ -108,8 +109,14 @@ def install(work):
     (compiled / "est").mkdir(parents=True)
     for path in (source / "est").glob("*.py"):
         (compiled / "est" / f"{path.stem}.mpy").write_bytes(compile_file(path, ARCH))
+    minimum = work / "minimum"
+    (minimum / "est").mkdir(parents=True)
+    for part in (*packages.parts("minimum"), *WITH_MINIMUM):
+        name = Path(part).with_suffix(".mpy")
+        shutil.copy(compiled / name, minimum / name)
     return {
         "source": Install(program.argv, source, False),
+        "minimum": Install(program.argv, minimum, True),
         "mpy": Install(program.argv, compiled, True),
         "frozen": Install(with_est, Path(""), True),
     }
@@ -211,7 +218,7 @@ def over_heap_budget(installs, bench, rows, budget):
 def other_measurements(board, bench):
     """As budgets.toml names them, without the heap."""
     before = bench.server.handshakes
-    everything = APPLICATION + "agent.cacerts(); agent.csrattrs(); agent.enroll()"
+    everything = APPLICATION + "agent.client().cacerts(); agent.client().csrattrs(); agent.enroll()"
     done = bench.run(board, ROOMY, everything, "anchors")
     if done.returncode:
         raise CliError(f"the enrolment failed: {_last_line(done)}")

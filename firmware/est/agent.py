@@ -176,6 +176,8 @@ class Agent:
                 issued = client.simpleenroll(request)
             else:
                 issued = client.simplereenroll(request)
+            # What TLS holds of the heap is worth more now than a connection kept.
+            client.close()
             path = self._judge(issued, key, client)
         except RetryLater as error:
             until = error.seconds << 40 | clock.now() + error.seconds

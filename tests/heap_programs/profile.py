@@ -90,7 +90,7 @@ agent = agents.Agent(
     credentials=auth.Password(settings.USER, settings.PASSWORD),
 )
 enter("whole")
-agent.cacerts()
+agent.client().cacerts()
 agent.enroll()
 leave()
 agent.close()
