@@ -17,6 +17,8 @@ from est.errors import EstError, RetryLater
 from est.store import Store
 
 _RETRY = const(300)
+# Wi-Fi, clock, and several requests that each wait for their timeout.
+_LONGEST_ATTEMPT = const(600)
 _LONGEST = const(86400)
 
 
@@ -49,7 +51,7 @@ def main():
     with open("config.json") as file:
         config = json.load(file)
     board = Board()
-    dog = board.watchdog()
+    dog = board.watchdog(_LONGEST_ATTEMPT)
     while True:
         try:
             wait = enrol_or_renew(board, config)

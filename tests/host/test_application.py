@@ -1,0 +1,69 @@
+"""firmware/main.py, installed as on the board UNIX, enrols and renews by itself."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mpest import boards, shipped
+from mpest.flash import application
+from mpest.runtimes import Program
+from mpest.server import ServerConfig, running_server
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    folder = tmp_path / "board"
+    for file in application.files(boards.load("UNIX")):
+        path = folder / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.data)
+    assert (folder / "main.py").read_bytes() == (
+        shipped.folder("firmware") / "main.py"
+    ).read_bytes()
+    return folder
+
+
+def test_enrols_and_renews(board: Path, program: Callable[[str], Program], tmp_path: Path) -> None:
+    micropython = program("micropython")
+    config = ServerConfig(
+        directory=tmp_path / "ca",
+        port=0,
+        auth="basic",
+        users={"board": "secret"},
+        lifetime=timedelta(seconds=10),
+    )
+    with running_server(config) as server:
+        settings = {
+            "url": server.url,
+            "sha256": server.fingerprint,
+            "subject": "CN=board-{id}",
+            "user": "board",
+            "secret": "secret",
+        }
+        (board / "config.json").write_text(json.dumps(settings))
+        running = subprocess.Popen(
+            [*micropython.argv, "main.py"],
+            cwd=board,
+            env={**os.environ, **micropython.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while len(server.issued()) < 3 and time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.2)
+        running.kill()
+        output, _ = running.communicate()
+        issued = server.issued()
+        requests = [event["path"].rpartition("/")[2] for event in server.events if "path" in event]
+    assert len(issued) >= 3, output
+    assert "secret" not in output
+    assert requests.count("simpleenroll") == 2  # one is challenged for the password
+    assert "simplereenroll" in requests
