@@ -1,12 +1,14 @@
 """Freezes the est package into a firmware: `include("mpest/firmware/manifest.py")`.
 
-`include(..., minimum=True)` takes the parts of minimum.json only.
+`include(..., minimum=True)` takes the parts of minimum.json only. The modules named *_viper hold
+machine code: where the port names no -march to mpy-cross, as unix, `native=False` leaves them out.
 """
 
 import json
 
-options.defaults(minimum=False)
+options.defaults(minimum=False, native=True)
 metadata(description="EST (RFC 7030) certificates", version="0.1.0")
 
 with open("minimum.json" if options.minimum else "package.json") as parts:
-    package("est", tuple(path[len("est/") :] for path, _ in json.load(parts)["urls"]))
+    names = [path[len("est/") :] for path, _ in json.load(parts)["urls"]]
+package("est", tuple(name for name in names if options.native or not name.endswith("_viper.py")))

@@ -42,6 +42,11 @@ def compile_file(source: Path, arch: str) -> bytes:
         return out.read_bytes()
 
 
+def is_native(compiled: bytes) -> bool:
+    """Whether it holds machine code, which only the architecture it was made for can run."""
+    return bool(compiled[2] >> 2 & 0xF)
+
+
 def unfit(compiled: bytes, board: int) -> str | None:
     """Why a board whose `sys.implementation._mpy` is `board` can't load `compiled`, or None.
 

@@ -72,18 +72,21 @@ def build_romfs(folder: Path, image: Path) -> None:
 def build_index(folder: Path) -> None:
     """Write an index as micropython-lib's: source for any version, .mpy for the current format."""
     firmware = shipped.folder("firmware")
-    files: dict[str, dict[str, str]] = {"py": {}, _MPY_FORMAT: {}}
+    files: dict[str, dict[str, list[str]]] = {"py": {}, _MPY_FORMAT: {}}
     for path in parts():
-        source = firmware / path
-        files["py"][path] = _add(folder, source.read_bytes())
-        # Without native code the same file serves every architecture.
-        files[_MPY_FORMAT][path] = _add(folder, mpy.compile_file(source, "armv6m"))
+        source = (firmware / path).read_bytes()
+        files["py"][path] = [path, _add(folder, source)]
+        compiled = mpy.compile_file(firmware / path, "armv6m")
+        # Without native code the same file serves every architecture. With it, the board compiles.
+        if mpy.is_native(compiled):
+            files[_MPY_FORMAT][path] = files["py"][path]
+        else:
+            files[_MPY_FORMAT][path] = [_compiled(path), _add(folder, compiled)]
     listed = []
     for name, modules in packages().items():
-        for form, hashes in files.items():
-            suffix = (lambda path: path) if form == "py" else _compiled
-            found = [[suffix(path), hashes[path]] for path in modules]
-            described = {"v": 1, "version": version(), "hashes": found}
+        for form, found in files.items():
+            hashes = [found[path] for path in modules]
+            described = {"v": 1, "version": version(), "hashes": hashes}
             for release in ("latest", version()):
                 _write_json(folder / "package" / form / name / f"{release}.json", described)
         versions = {form: [version()] for form in files}

@@ -92,7 +92,7 @@ def test_mip(
     target = tmp_path / "lib"
     code = f"import mip\nmip.install({name!r}, index={index!r}, target={str(target)!r})\n"
     micropython(program(runtime), tmp_path / "install.py", code)
-    found = {path.relative_to(target).with_suffix(".py") for path in target.rglob("*.mpy")}
+    found = {path.relative_to(target).with_suffix(".py") for path in target.rglob("*.*py")}
     assert found == set(map(Path, packages.packages()[name]))
     enrol(target, runtime, tmp_path)
 

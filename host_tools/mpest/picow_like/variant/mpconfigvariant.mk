@@ -15,3 +15,6 @@ SRC_THIRDPARTY_C += $(filter-out %/error.c %/net_sockets.c, $(wildcard $(MBEDTLS
 # live_peak.c looks at the heap after each collection. The C library for ARM is linked in, so that
 # none is needed beside it.
 LDFLAGS += -static -Wl,--wrap=gc_collect_end
+
+# The machine code of frozen modules is a Cortex-M's, which this processor runs.
+MPY_CROSS_FLAGS += -march=armv7m
