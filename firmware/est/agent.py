@@ -1,28 +1,41 @@
 """From nothing to a working identity and on: bootstrap, enrol, renew, with every step stored."""
 
 import hashlib
+import sys
 
 from micropython import const
 
-from est import clock, csr, keys, store, x509
-from est.client import Client, parse_url
-from est.errors import NotTrusted, PeerError, Refused, RetryLater, StorageError, UsageError
+import est
+from est import clock, store
+from est.errors import Refused, RetryLater, StorageError, UsageError
+from est.url import parse
 
-_KEPT_EXTENSIONS = (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE)
 _TIME = const((1 << 40) - 1)
+
+
+def _apart(module, function, *arguments):
+    # Calls a module's function and forgets the modules loaded for it.
+    loaded = list(sys.modules)
+    try:
+        return getattr(__import__(module, None, None, (function,)), function)(*arguments)
+    finally:
+        for name in list(sys.modules):
+            if name not in loaded and name[:4] == "est.":
+                del sys.modules[name]
+                delattr(est, name[4:])
 
 
 class Agent:
     """One board's identity at one EST server.
 
-    store: est.store.Store. url: see est.client. credentials: see est.auth.
+    store: est.store.Store. url: see est.url.parse. credentials: see est.auth.
     trust: list of DER anchors, or the SHA-256 (32 bytes) of the CA certificate that /cacerts must
         hold (RFC 7030 4.1.1) or of the certificate that the server shows in TLS; None for what
         was stored before.
-    subject, san, eku: as in est.csr.build; the server's proposals win over san and eku, and on
-        renewal they stay as they were.
-    factory: (chain of DER certificates, key) to show when enrolling, such as a board leaves its
-        factory with (RFC 7030 2.2).
+    subject: as in est.csr.build. san, eku: as in est.extensions.requested; the server's proposals
+        win over them, and on renewal they stay as they were.
+    factory: (chain of DER certificates, SEC1 DER key) to show when enrolling, such as a board
+        leaves its factory with (RFC 7030 2.2).
     log: called with a line of text where something is not as asked and yet no error.
     """
 
@@ -30,7 +43,7 @@ class Agent:
         self,
         store,
         url,
-        subject=None,
+        subject="",
         san=(),
         eku=(),
         trust=None,
@@ -39,7 +52,7 @@ class Agent:
         log=None,
         factory=None,
     ):
-        parse_url(url)
+        parse(url)
         self._store = store
         self._url = url
         self._subject = subject
@@ -50,26 +63,17 @@ class Agent:
         self._timeout = timeout
         self._factory = factory
         self._log = log or (lambda text: None)
-        self._open = None
+        self._open = self._shown = None
 
     def identity(self):
-        """(chain of DER certificates, leaf first, key), or None before the first enrolment."""
+        """(chain of DER certificates, leaf first; SEC1 DER key), or None before enrolling."""
         items = self._load("identity")
-        return (items[1:], keys.load(items[0])) if len(items) > 1 else None
+        return (items[1:], items[0]) if len(items) > 1 else None
 
     def due(self):
-        """Seconds until the certificate should be renewed; 0 or less: now, or none is there.
-
-        After 2/3 of its lifetime, or up to 1/24 of it earlier, so that a fleet enrolled together
-        does not renew together.
-        """
+        """Seconds until the certificate should be renewed; 0 or less: now, or none is there."""
         identity = self.identity()
-        if not identity:
-            return 0
-        leaf = x509.Certificate(identity[0][0])
-        share = 16384 - leaf.fingerprint()[0] * 4
-        life = leaf.not_after - leaf.not_before
-        return leaf.not_before + life * share // 24576 - clock.now()
+        return _apart("est.request", "due", identity[0][0]) - clock.now() if identity else 0
 
     def _load(self, name):
         items = store.unpack(self._store.load(name))
@@ -96,9 +100,9 @@ class Agent:
         if isinstance(self._trust, bytes):
             if stored and stored[0] == self._trust:
                 return stored[1:]
-            from est.bootstrap import anchors
-
-            wanted = [self._trust] + anchors(self._url, self._trust, self._timeout)
+            self.close()
+            found = _apart("est.bootstrap", "anchors", self._url, self._trust, self._timeout)
+            wanted = [self._trust] + found
         else:
             wanted = [b""] + self._trust
         if stored != wanted:
@@ -107,8 +111,11 @@ class Agent:
 
     def client(self, identity=None):
         """A verified Client, kept open until `close` or another identity."""
-        if self._open is None or identity is not None:
+        if self._open is None or identity is not self._shown:
             self.close()
+            from est.client import Client
+
+            self._shown = identity
             self._open = Client(
                 self._url, self.anchors(), identity, self._credentials, self._timeout
             )
@@ -120,42 +127,24 @@ class Agent:
             self._open = None
 
     def enroll(self):
-        """simpleenroll; returns the leaf x509.Certificate once it is verified and stored."""
-        if not self._subject:
-            raise UsageError("no subject: give one such as CN=device-1")
-        wanted = []
-        if self._san or self._eku:
-            from est.extensions import requested
-
-            wanted = requested(self._san, self._eku)
-        return self._order(
-            "enroll", self.client(self._factory), csr.name(self._subject), wanted, [], None
-        )
+        """simpleenroll; returns the certificate (DER) once it is verified and stored."""
+        return self._order(self._factory, None, None)
 
     def reenroll(self, rekey=True):
         """simplereenroll with Subject and alternative names kept; a new key unless not `rekey`."""
         identity = self.identity()
         if not identity:
             raise UsageError("nothing to renew: enrol first")
-        leaf = x509.Certificate(identity[0][0])
-        kept = []
-        for oid in _KEPT_EXTENSIONS:
-            value = leaf.extension(oid)
-            if value is not None:
-                kept.append((oid, False, value))
-        key = None if rekey else identity[1]
-        return self._order("reenroll", self.client(identity), leaf.subject, [], kept, key)
+        return self._order(identity, identity[0][0], None if rekey else identity[1])
 
-    def _order(self, operation, client, subject, wanted, kept, key):
+    def _order(self, identity, leaf, key):
         # What is asked for, so that a request left over from other settings is not sent.
-        asked = repr((operation, subject, wanted, kept, key is None, self._url))
+        asked = repr((self._url, self._subject, self._san, self._eku, leaf, key))
         asked = hashlib.sha256(asked.encode()).digest()
         pending = self._replaceable("pending")
         # When to ask again, and above that how long it was until then when the server said so.
-        until = int.from_bytes(pending[3], "big") if pending else 0
+        until = int.from_bytes(pending[1], "big") if pending else 0
         if pending and pending[0] == asked:
-            key = keys.load(pending[1])
-            request = pending[2]
             wait = (until & _TIME) - clock.now()
             # Longer than the server said: the clock was wrong then.
             if 0 < wait <= until >> 40:
@@ -163,25 +152,47 @@ class Agent:
         else:
             if until:
                 self._log("a waiting request with other settings is given up")
+            pending = None
+        if not pending:
             try:
-                extensions = client.csrattrs().apply(wanted, kept, self._log)
+                __import__("est.csrattrs")
+                attributes = self.client(identity).csrattrs()
             except ImportError:
-                extensions = wanted + kept  # est.csrattrs is an optional part
-            key = key or keys.SoftwareKey()
-            request = csr.build(key, subject, extensions=extensions)
-            pending = [asked, key.sec1(), request, b""]
+                attributes = None  # an optional part
+            pending = [asked, b""]
+            pending += _apart(
+                "est.request",
+                "build",
+                self._subject,
+                self._san,
+                self._eku,
+                leaf,
+                key,
+                attributes,
+                self._log,
+            )
             self._store.save("pending", store.pack(*pending))
+        client = self.client(identity)
+        others = client.cacerts()
         try:
-            if operation == "enroll":
-                issued = client.simpleenroll(request)
+            if leaf:
+                issued = client.simplereenroll(pending[3])
             else:
-                issued = client.simplereenroll(request)
+                issued = client.simpleenroll(pending[3])
             # What TLS holds of the heap is worth more now than a connection kept.
             client.close()
-            path = self._judge(issued, key, client)
+            chain = _apart(
+                "est.request",
+                "accept",
+                issued,
+                others,
+                pending[2],
+                self.anchors(),
+                clock.now(),
+            )
         except RetryLater as error:
             until = error.seconds << 40 | clock.now() + error.seconds
-            pending[3] = until.to_bytes(9, "big")
+            pending[1] = until.to_bytes(9, "big")
             self._store.save("pending", store.pack(*pending))
             raise
         except Refused as error:
@@ -189,23 +200,6 @@ class Agent:
             if error.status not in (401, 403) and error.status < 500:
                 self._store.erase("pending")
             raise
-        chain = [certificate.der for certificate in path if not certificate.self_issued()]
-        self._store.save("identity", store.pack(key.sec1(), *(chain or [path[0].der])))
+        self._store.save("identity", store.pack(pending[2], *chain))
         self._store.erase("pending")
-        return path[0]
-
-    def _judge(self, issued, key, client):
-        # The verified path of the certificate that holds our key.
-        spki = key.spki()
-        for leaf in issued:
-            if leaf.spki == spki:
-                break
-        else:
-            raise PeerError("the server issued a certificate for another key")
-        anchors = [x509.Certificate(anchor) for anchor in self.anchors()]
-        now = clock.now()
-        try:
-            return x509.verify_path(leaf, issued, anchors, now)
-        except NotTrusted:
-            # Some servers send the leaf alone: their intermediates are in /cacerts.
-            return x509.verify_path(leaf, issued + client.cacerts(), anchors, now)
+        return chain[0]

@@ -7,42 +7,21 @@ import time
 
 from micropython import const
 
-from est.errors import PeerError, UsageError
+from est.errors import PeerError
 from est.http import MAX_LINE
 from est.protocol import Est
 from est.tls import Context
+from est.url import parse
 
 _POLL_MS = const(50)
 
 
-def parse_url(url):
-    """(host, port, label) of https://HOST[:PORT][/.well-known/est[/LABEL]]. Raises UsageError."""
-    authority, _, path = url[8:].partition("/")
-    path = path.strip("/")
-    if authority[:1] == "[":
-        host, bracket, port = authority[1:].partition("]")
-        port = port[1:] if bracket and port[:1] == ":" else port
-    else:
-        host, _, port = authority.partition(":")
-    if (
-        url[:8].lower() != "https://"
-        or "@" in authority
-        or not "!" <= min(url) <= max(url) <= "~"
-        or not host
-        or (port and not (port.isdigit() and 0 < int(port) < 65536))
-        or (path and not (path + "/").startswith(".well-known/est/"))
-    ):
-        # Not repeated: it may hold a password.
-        raise UsageError(
-            "the URL must be https://HOST[:PORT][/.well-known/est[/LABEL]], without a user"
-        )
-    return host, int(port or 443), path[16:] or None
-
-
 class Client:
-    """EST at `url`. One TLS connection is kept for as long as the server allows.
+    """EST at `url`: has the operations of est.protocol.Est, and does them.
 
-    anchors: DER trust anchors. identity: (chain of DER certificates, key) or None.
+    One TLS connection is kept for as long as the server allows.
+
+    anchors: DER trust anchors. identity: (chain of DER certificates, SEC1 DER key) or None.
     credentials: see est.auth. timeout: seconds for one exchange, connecting included.
     bootstrap: do not verify the server; only `cacerts` works then.
     context: the est.tls.Context.
@@ -52,27 +31,19 @@ class Client:
     def __init__(
         self, url, anchors=(), identity=None, credentials=None, timeout=30, bootstrap=False
     ):
-        self._host, self._port, label = parse_url(url)
+        self._host, self._port, label = parse(url)
         authority = url[8:].partition("/")[0]
         chain, key = identity or ((), None)
-        self.context = Context(anchors, chain, key and key.sec1(), bootstrap)
+        self.context = Context(anchors, chain, key, bootstrap)
         self._est = Est(authority, label, credentials, bootstrap)
         self._authority = authority
         self._timeout = timeout
         self._sock = None
         self._stream = None
 
-    def cacerts(self):
-        return self._run(self._est.cacerts())
-
-    def csrattrs(self):
-        return self._run(self._est.csrattrs())
-
-    def simpleenroll(self, request):
-        return self._run(self._est.simpleenroll(request))
-
-    def simplereenroll(self, request):
-        return self._run(self._est.simplereenroll(request))
+    def __getattr__(self, name):
+        operation = getattr(self._est, name)
+        return lambda *arguments: self._run(operation(*arguments))
 
     def close(self):
         """Close the connection; the next operation opens another."""

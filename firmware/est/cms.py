@@ -3,7 +3,6 @@
 from micropython import const
 
 from est import der
-from est.x509 import Certificate
 
 # CA bundles of real servers hold up to about ten.
 _MAX_CERTIFICATES = const(24)
@@ -12,7 +11,7 @@ _SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
 
 
 def certificates(data):
-    """List of the Certificates in certs-only SignedData `data`, in the order they stand.
+    """List of the certificates (DER) in certs-only SignedData `data`, in the order they stand.
 
     The rest (version, digests, content, CRLs, signers) may hold anything: certificates vouch for
     themselves. Raises DerError.
@@ -35,7 +34,7 @@ def certificates(data):
         if len(found) == _MAX_CERTIFICATES:
             raise der.DerError("PKCS#7: too many certificates")
         if listed.peek() == der.SEQUENCE:
-            found.append(Certificate(listed.element()))
+            found.append(listed.element())
         else:
             listed.skip()  # attribute certificates and other formats
     while signed.more():

@@ -5,51 +5,28 @@ from micropython import const
 from est import der, x509
 from est.errors import UsageError
 
-EXTENSION_REQUEST = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e"
+_EXTENSION_REQUEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
 
 # Upper bounds of RFC 5280 appendix A.1, in characters.
 _LIMITS = {"C": 2, "CN": 64, "O": 64, "OU": 64, "serialNumber": 64, "emailAddress": 255}
 _PRINTABLE = const(" '()+,-./:=?")
 
 
-def build(
-    key,
-    subject,
-    san=(),
-    eku=(),
-    key_usage=(),
-    challenge_password=None,
-    extensions=(),
-    attributes=(),
-):
+def build(key, subject, extensions=(), attributes=()):
     """CertificationRequest DER signed by `key` (see est.keys).
 
     subject: text as for `name`, or DER of a Name.
-    san: texts such as "DNS:a.example", "IP:192.0.2.1", "URI:urn:x", "email:a@b.example".
-    eku: "clientAuth" and the like, or dotted object identifiers.
-    key_usage: "digitalSignature" and the like (RFC 5280 4.2.1.3).
-    extensions: (OID content, critical, DER value) each; later ones win over earlier ones and over
-        the arguments above.
+    extensions: (OID content, critical, DER value) each, such as est.extensions makes; later ones
+        win over earlier ones.
     attributes: (OID content, DER value) each.
     Raises UsageError for what cannot be encoded.
     """
-    if san or eku or key_usage:
-        from est.extensions import requested
-
-        extensions = requested(san, eku, key_usage) + list(extensions)
     wanted = {}
     for oid, critical, value in extensions:
-        wanted[oid] = (critical, value)
+        wanted[oid] = _extension(oid, critical, value)
     listed = [_attribute(oid, value) for oid, value in attributes]
-    if challenge_password is not None:
-        from est.extensions import challenge
-
-        listed.append(_attribute(*challenge(challenge_password)))
     if wanted:
-        encoded = der.sequence(
-            *[_extension(oid, critical, value) for oid, (critical, value) in wanted.items()]
-        )
-        listed.append(_attribute(EXTENSION_REQUEST, encoded))
+        listed.append(_attribute(_EXTENSION_REQUEST, der.sequence(*wanted.values())))
     info = der.sequence(
         der.integer(0),
         name(subject) if isinstance(subject, str) else subject,
@@ -80,7 +57,7 @@ def name(text):
             raise UsageError("subject: %s takes %d characters at most" % (attribute, limit))
         if attribute in ("C", "serialNumber"):
             if not printable(value):
-                raise UsageError("subject: %s may not hold all of '%s'" % (attribute, value))
+                raise UsageError("subject: %s may not be '%s'" % (attribute, value))
             encoded = der.tlv(der.PRINTABLE_STRING, value.encode())
         elif attribute in ("emailAddress", "DC"):
             encoded = der.tlv(der.IA5_STRING, ascii(value))

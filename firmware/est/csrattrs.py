@@ -2,12 +2,13 @@
 
 from micropython import const
 
-from est import der, x509
-from est.csr import EXTENSION_REQUEST
+from est import der
 from est.errors import UsageError
 
 _MAX_ELEMENTS = const(64)
 
+_EXTENSION_REQUEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
+_KEY_USAGE = const(b"\x55\x1d\x0f")
 _CHALLENGE_PASSWORD = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07")
 _EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
 _RSA_ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
@@ -62,9 +63,9 @@ class CsrAttrs:
             )
         out = wanted + self.extensions + kept
         known = [oid for oid, _, _ in out]
-        if x509.KEY_USAGE in self.wanted and x509.KEY_USAGE not in known:
-            out.append((x509.KEY_USAGE, True, _DIGITAL_SIGNATURE))
-            known.append(x509.KEY_USAGE)
+        if _KEY_USAGE in self.wanted and _KEY_USAGE not in known:
+            out.append((_KEY_USAGE, True, _DIGITAL_SIGNATURE))
+            known.append(_KEY_USAGE)
         missing = [der.oid_text(oid) for oid in self.wanted if oid not in known]
         if self.challenge_password:
             missing.append("challengePassword")
@@ -112,9 +113,9 @@ def _take(attrs, oid, values):
             attrs.key = "RSA-%d" % values.integer()
     elif oid in _SIGNATURES:
         attrs.signature = _SIGNATURES[oid]
-    elif oid == EXTENSION_REQUEST and values:
+    elif oid == _EXTENSION_REQUEST and values:
         _take_extensions(attrs, values)
-    elif oid != EXTENSION_REQUEST:
+    elif oid != _EXTENSION_REQUEST:
         attrs.unknown.append(der.oid_text(oid))
 
 

@@ -129,7 +129,7 @@ class Reader:
         """Content octets of an OBJECT IDENTIFIER."""
         content = self.bytes(OID)
         if not 0 < len(content) <= _MAX_OID or content[-1] & 0x80:
-            raise DerError("DER: malformed object identifier")
+            raise DerError("DER: malformed OID")
         return content
 
     def boolean(self):

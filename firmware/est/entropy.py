@@ -39,7 +39,7 @@ def random(count):
         raw = source(_RAW)
         # A source with 1 bit a byte shows fewer than 8 different values once in 2^200.
         if len(set(raw)) < 8:
-            raise UsageError("the random source is stuck: no key can be made now")
+            raise UsageError("the random source is stuck")
         _counter += 1
         pool = hashlib.sha256(raw)
         pool.update(b"%d %d" % (_counter, time.ticks_us()))

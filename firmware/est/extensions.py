@@ -34,7 +34,12 @@ def challenge(text):
 
 
 def requested(san=(), eku=(), key_usage=()):
-    """[(OID content, critical, DER value)] for what est.csr.build takes. Raises UsageError."""
+    """[(OID content, critical, DER value)] for est.csr.build. Raises UsageError.
+
+    san: texts such as "DNS:a.example", "IP:192.0.2.1", "URI:urn:x", "email:a@b.example".
+    eku: "clientAuth" and the like, or dotted object identifiers.
+    key_usage: "digitalSignature" and the like (RFC 5280 4.2.1.3).
+    """
     out = []
     if san:
         names = der.sequence(*[_general_name(text) for text in san])

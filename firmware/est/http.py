@@ -157,7 +157,7 @@ class Response:
             self._finish()
         elif encoding:
             if encoding.lower() != "chunked":
-                raise PeerError("HTTP: unknown transfer encoding")
+                raise PeerError("HTTP: unknown encoding")
             self._state = _SIZE
         elif lengths:
             if min(lengths) != max(lengths):

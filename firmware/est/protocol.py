@@ -72,7 +72,7 @@ class Est:
         self._bootstrap = bootstrap
 
     def cacerts(self):
-        """List of x509.Certificate (RFC 7030 4.1)."""
+        """List of DER certificates (RFC 7030 4.1)."""
         request = yield from self._exchange("GET", "cacerts")
         return self._certificates(request)
 
@@ -87,7 +87,7 @@ class Est:
         return parse(request.content)
 
     def simpleenroll(self, request):
-        """Certificates answering the CertificationRequest DER `request` (RFC 7030 4.2.1)."""
+        """DER certificates answering CertificationRequest DER `request` (RFC 7030 4.2.1)."""
         return (yield from self._enroll("simpleenroll", request))
 
     def simplereenroll(self, request):
@@ -151,7 +151,7 @@ class Est:
             return location[len(origin) :]
         if location[:1] == "/" and location[:2] != "//":
             return location
-        raise PeerError("the server redirects elsewhere, which is not followed")
+        raise PeerError("the server redirects elsewhere")
 
 
 def _printable(data):

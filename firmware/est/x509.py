@@ -144,13 +144,6 @@ class Certificate:
         found = self._extensions.get(oid)
         return found and found[1]
 
-    def fingerprint(self):
-        """SHA-256 of the whole certificate."""
-        return hashlib.sha256(self.der).digest()
-
-    def self_issued(self):
-        return self.subject == self.issuer
-
     def is_ca(self):
         """May it sign certificates: basicConstraints says CA, and keyUsage does not object."""
         return self._path_length() >= 0

@@ -23,22 +23,20 @@ PowerOn = Callable[[Board], AbstractContextManager[emulator.Machine]]
 MAKE_REQUEST = """
 from wiring import Board
 from est import csr, keys, store
+from est.extensions import requested
 key = keys.SoftwareKey()
-request = csr.build(key, "CN=board-1,O=Example", ["DNS:board-1.example"], ["clientAuth"])
+extensions = requested(["DNS:board-1.example"], ["clientAuth"])
+request = csr.build(key, "CN=board-1,O=Example", extensions)
 store.Store(Board().check_storage()).save("pending", store.pack(key.sec1(), request))
 print(request.hex())
 """
 INSTALL = """
-from est import clock, keys, store, x509
+from est import clock, request, store
 records = store.Store("/")
 key, _ = store.unpack(records.load("pending"))
-issued = [x509.Certificate(bytes.fromhex(der)) for der in {issued}]
-anchors = [x509.Certificate(bytes.fromhex(der)) for der in {anchors}]
-leaf = issued[0]
-if leaf.spki != keys.load(key).spki():
-    raise ValueError("issued for another key")
-path = x509.verify_path(leaf, issued, anchors, clock.now())
-chain = [found.der for found in path if not found.self_issued()]
+issued = [bytes.fromhex(der) for der in {issued}]
+anchors = [bytes.fromhex(der) for der in {anchors}]
+chain = request.accept(issued, (), key, anchors, clock.now())
 records.save("identity", store.pack(key, *chain))
 records.erase("pending")
 """

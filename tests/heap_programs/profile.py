@@ -15,7 +15,7 @@ empty = gc.mem_alloc()
 live_peak.take()
 
 from est import agent as agents  # noqa: E402
-from est import auth, client, csr, keys, store, tls, x509  # noqa: E402
+from est import auth, client, store, tls  # noqa: E402
 
 steps = []  # [name, bytes before, bytes at most]
 running = []  # those entered and not left
@@ -75,12 +75,8 @@ gc.collect()
 steps.append(["import", empty, live_peak.take()])
 watch(tls.Context, "__init__", "load anchors")
 watch_handshake(client.Client)
-watch(client.Client, "csrattrs", "csrattrs")
-watch(client.Client, "cacerts", "cacerts")
-watch(client.Client, "simpleenroll", "enrolment")
-watch(keys.SoftwareKey, "__init__", "key pair")
-watch(csr, "build", "CSR")
-watch(x509, "verify_path", "verify")
+watch(client.Client, "_run", "operation")
+watch(agents, "_apart", "request or verify")
 watch(store.Store, "save", "store")
 
 agent = agents.Agent(

@@ -231,8 +231,8 @@ def hasten(state: Path) -> None:
     from est import store
 
     stored = store.Store(str(state))
-    *pending, _ = store.unpack(stored.load("pending"))
-    stored.save("pending", store.pack(*pending, bytes(8)))
+    asked, _, *rest = store.unpack(stored.load("pending"))
+    stored.save("pending", store.pack(asked, b"", *rest))
 
 
 @pytest.mark.parametrize("libest", [("-m", "3")], ids=["manual"], indirect=True)

@@ -73,7 +73,7 @@ def subject(request):
 
 
 def test_request_subject():
-    request = csr.build(KEY, "CN=a\\,b,O=Ü,C=DE,DC=x", san=["DNS:a.example"])
+    request = csr.build(KEY, "CN=a\\,b,O=Ü,C=DE,DC=x", extensions.requested(["DNS:a.example"]))
     assert x509.name_text(subject(request)) == "CN=a,b,O=Ü,C=DE,DC=x"
     for text in ("", "CN=", "XX=1", "C=DEU", "CN=" + 65 * "x", "serialNumber=a_b", "DC=ü"):
         check.raises(UsageError, csr.name, text)
@@ -88,7 +88,7 @@ def test_request_signature():
 
 def test_request_names():
     def extension(san):
-        request = csr.build(KEY, "CN=a", san=[san])
+        request = csr.build(KEY, "CN=a", extensions.requested([san]))
         at = request.find(b"\x06\x03" + x509.SUBJECT_ALT_NAME)
         reader = der.Reader(request, at)
         reader.oid()
@@ -162,20 +162,24 @@ def test_pkcs7():
     root = certificate("CN=root", "CN=root", KEY, KEY, 0)
     leaf = certificate("CN=leaf", "CN=root", OTHER, KEY)
     data = signed_data(root, leaf)
-    assert [str(one) for one in cms.certificates(data)] == ["CN=root", "CN=leaf"]
+    assert [str(x509.Certificate(one)) for one in cms.certificates(data)] == ["CN=root", "CN=leaf"]
     assert cms.certificates(signed_data()) == []
     check.truncated(cms.certificates, data)
     check.mutated(cms.certificates, data)
     check.raises(der.DerError, cms.certificates, signed_data(*[leaf] * 25))
 
 
+def parsed(vector):
+    return [x509.Certificate(one) for one in cms.certificates(check.vector(vector))]
+
+
 def test_pkcs7_of_rfc7030():
-    found = cms.certificates(check.vector("rfc7030/a1-cacerts-resp.der"))
+    found = parsed("rfc7030/a1-cacerts-resp.der")
     assert len(found) == 4
     assert str(found[0]).startswith("CN=estExampleCA")
     # The link certificates of the RFC's example are no CA certificates.
     assert [one.is_ca() for one in found] == [True, False, False, True]
-    found = cms.certificates(check.vector("rfc7030/a3-simpleenroll-resp.der"))
+    found = parsed("rfc7030/a3-simpleenroll-resp.der")
     assert str(found[0]).startswith("CN=demostep4")
 
 

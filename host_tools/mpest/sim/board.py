@@ -7,6 +7,7 @@ rekey, timeout.
 """
 
 import binascii
+import hashlib
 import json
 import sys
 import time
@@ -29,14 +30,15 @@ def kind(error):
     return "PeerError"
 
 
-def describe(certificate):
+def describe(der):
+    certificate = x509.Certificate(der)
     return {
         "subject": str(certificate),
         "issuer": x509.name_text(certificate.issuer),
         "serial": binascii.hexlify(certificate.serial).decode(),
         "not_before": certificate.not_before,
         "not_after": certificate.not_after,
-        "sha256": binascii.hexlify(certificate.fingerprint()).decode(),
+        "sha256": binascii.hexlify(hashlib.sha256(der).digest()).decode(),
     }
 
 
@@ -54,7 +56,7 @@ def factory(config):
     if not config.get("factory_key"):
         return None
     chain = [binascii.unhexlify(certificate) for certificate in config["factory_chain"]]
-    return chain, keys.load(binascii.unhexlify(config["factory_key"]))
+    return chain, keys.load(binascii.unhexlify(config["factory_key"])).sec1()
 
 
 def run(operation, agent, config):
@@ -73,7 +75,7 @@ def run(operation, agent, config):
     if operation == "reenroll":
         return {"certificate": describe(agent.reenroll(config.get("rekey", True)))}
     identity = agent.identity()
-    return {"certificate": identity and describe(x509.Certificate(identity[0][0]))}
+    return {"certificate": identity and describe(identity[0][0])}
 
 
 def main():

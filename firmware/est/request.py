@@ -1,0 +1,62 @@
+"""What est.agent does without a connection: makes a request, judges its answer.
+
+The agent loads this module, and through it most of the package, only while it is called: on a
+board the code lies in the heap, and TLS needs that room.
+"""
+
+from est import csr, keys, x509
+from est.errors import PeerError
+
+
+def build(subject, san, eku, leaf, key, attributes, log):
+    """(SEC1 DER of the key, CertificationRequest DER).
+
+    subject, san, eku, log: as in est.agent.Agent; the first three for a first certificate.
+    leaf: DER certificate to renew instead, whose subject and names are kept (RFC 7030 4.2.2).
+    key: SEC1 DER to keep, or None for a new one. attributes: est.csrattrs.CsrAttrs or None.
+    """
+    wanted = []
+    kept = []
+    if leaf:
+        old = x509.Certificate(leaf)
+        subject = old.subject
+        for oid in (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE):
+            value = old.extension(oid)
+            if value is not None:
+                kept.append((oid, False, value))
+    elif san or eku:
+        from est.extensions import requested
+
+        wanted = requested(san, eku)
+    extensions = attributes.apply(wanted, kept, log) if attributes else wanted + kept
+    key = keys.load(key) if key else keys.SoftwareKey()
+    return key.sec1(), csr.build(key, subject, extensions=extensions)
+
+
+def accept(issued, others, key, anchors, now):
+    """Chain to present, leaf first: of `issued` the certificate with our key, and its issuers.
+
+    All certificates are DER. others: more intermediates. key: SEC1 DER. now: Unix seconds. Raises
+    PeerError or NotTrusted.
+    """
+    spki = keys.load(key).spki()
+    found = [x509.Certificate(certificate) for certificate in issued]
+    for leaf in found:
+        if leaf.spki == spki:
+            break
+    else:
+        raise PeerError("the server issued a certificate for another key")
+    found += [x509.Certificate(certificate) for certificate in others]
+    path = x509.verify_path(leaf, found, [x509.Certificate(anchor) for anchor in anchors], now)
+    return [one.der for one in path if one is leaf or one.subject != one.issuer]
+
+
+def due(leaf):
+    """When to renew DER certificate `leaf`, in Unix seconds.
+
+    After 2/3 of its lifetime, or up to 1/24 of it earlier, so that a fleet enrolled together does
+    not renew together.
+    """
+    leaf = x509.Certificate(leaf)
+    share = 16384 - leaf.serial[-1] * 4
+    return leaf.not_before + (leaf.not_after - leaf.not_before) * share // 24576
