@@ -1,6 +1,8 @@
 """How measurements are reported: tables for people and build/NAME.json for programs."""
 
 import json
+import sys
+import tomllib
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +31,29 @@ def show(rows, title=None):
     for row in rows:
         table.add_row(*map(_text, row.values()))
     Console().print(table)
+
+
+def budgets():
+    """The tables of tests/budgets.toml."""
+    return tomllib.loads((ROOT / "tests/budgets.toml").read_text())
+
+
+def over_budget(measured, budgets):
+    """Lines on the values of the tables `measured` that are over, or have no budget."""
+    for table, values in measured.items():
+        for name, value in values.items():
+            limit = budgets[table].get(name)
+            if limit is None:
+                yield f"{table}.{name}: {value:,}, and it has no budget"
+            elif value > limit:
+                yield f"{table}.{name}: {value:,}, the budget is {limit:,}"
+
+
+def hold(lines):
+    """Exit with 1, and these lines, if there are any."""
+    for line in lines:
+        print(f"Over budget: {line} (tests/budgets.toml)", file=sys.stderr)
+    sys.exit(bool(lines))
 
 
 def _text(value):

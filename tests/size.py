@@ -1,24 +1,25 @@
 """Bytes of each device module and of each install as .mpy, for the smallest board's processor."""
 
-from report import EST, report
+from report import EST, budgets, hold, over_budget, report
 
 from mpest import mpy, packages
 
 ARCH = "armv6m"
 
-sizes = {
-    f"est/{path.name}": len(mpy.compile_file(path, ARCH)) for path in sorted(EST.glob("*.py"))
+modules = {path.stem: len(mpy.compile_file(path, ARCH)) for path in sorted(EST.glob("*.py"))}
+parts = {"minimum": packages.parts("minimum"), "full": packages.parts()}
+installs = {
+    name: sum(modules[path.removeprefix("est/").removesuffix(".py")] for path in paths)
+    for name, paths in parts.items()
 }
-minimum = packages.parts("minimum")
 rows = [
     {
-        "what": path.removeprefix("est/").removesuffix(".py"),
-        "part": "minimum" if path in minimum else "optional",
+        "what": name,
+        "part": "minimum" if f"est/{name}.py" in parts["minimum"] else "optional",
         "mpy": size,
     }
-    for path, size in sizes.items()
+    for name, size in modules.items()
 ]
-for name in ("minimum", "package"):
-    total = sum(sizes[path] for path in packages.parts(name))
-    rows.append({"what": {"package": "full"}.get(name, name), "part": "install", "mpy": total})
+rows += [{"what": name, "part": "install", "mpy": size} for name, size in installs.items()]
 report("size", rows)
+hold([*over_budget({"mpy": modules, "install": installs}, budgets())])
