@@ -2,7 +2,13 @@
 
 import hashlib
 
-from est.errors import UsageError
+from micropython import const
+
+from est.errors import NotTrusted, UsageError
+
+_SHA1 = const(b"\x2b\x0e\x03\x02\x1a")
+_SHA2 = const(b"\x60\x86\x48\x01\x65\x03\x04\x02")
+_SIZES = const(b"\x14\x20\x30\x40")
 
 
 def new(size, data=b""):
@@ -11,11 +17,25 @@ def new(size, data=b""):
         return hashlib.sha1(data)
     if size == 32:
         return hashlib.sha256(data)
-    if size not in (48, 64):
-        raise UsageError("no hash of %d bytes" % size)
+    oid(size)
     from est import sha512
 
     return (sha512.sha384 if size == 48 else sha512.sha512)(data)
+
+
+def oid(size):
+    """Object identifier (content octets, RFC 4055 2.1) of the hash with digests of `size`."""
+    if size not in _SIZES:
+        raise UsageError("no hash of %d bytes" % size)
+    return _SHA1 if size == 20 else _SHA2 + bytes((size // 16 - 1,))
+
+
+def size_of(identifier):
+    """Digest size of the hash named by content octets. Raises NotTrusted for another."""
+    for size in _SIZES:
+        if oid(size) == identifier:
+            return size
+    raise NotTrusted("hash not supported")
 
 
 def hmac(size, key, *parts):
