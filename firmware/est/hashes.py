@@ -40,16 +40,21 @@ def size_of(identifier):
 
 def hmac(size, key, *parts):
     """HMAC of the joined `parts` (bytes), `size` bytes."""
-    block = 64 if size <= 32 else 128
-    if len(key) > block:
-        key = new(size, key).digest()
-    key = key + bytes(block - len(key))
-    for pad in (0x36, 0x5C):
-        state = new(size, bytes([octet ^ pad for octet in key]))
+    for block in hmac_blocks(size, key):
+        state = new(size, block)
         for part in parts:
             state.update(part)
         parts = (state.digest(),)
     return parts[0]
+
+
+def hmac_blocks(size, key):
+    """What HMAC hashes before the message, and before the hash of that: two blocks (bytes)."""
+    block = 64 if size <= 32 else 128
+    if len(key) > block:
+        key = new(size, key).digest()
+    key = key + bytes(block - len(key))
+    return [bytes([octet ^ pad for octet in key]) for pad in (0x36, 0x5C)]
 
 
 def equal(first, second):
