@@ -2,8 +2,8 @@
 
 Private keys are 32 big-endian bytes, points uncompressed SEC 1 bytes, signatures DER.
 
-Scalar multiplication runs one sequence of field operations whatever the secret is: the generator
-through est.comb where it is installed, any point through odd signed windows (Joye, Tunstall 2009).
+Scalar multiplication runs one sequence of field operations whatever the secret is: odd signed
+windows (Joye, Tunstall 2009), or what est.comb has where that is installed.
 Integers themselves are not constant time on MicroPython: projective
 coordinates and inversions are blinded against that, which makes measuring harder, not impossible.
 """
@@ -23,9 +23,9 @@ _MAX_TRIES = const(8)
 
 def _hmac(key, *parts):
     # HMAC-SHA256 (RFC 2104) for keys of at most one block.
-    key += bytes(64 - len(key))
-    for pad in (0x36, 0x5C):
-        state = hashlib.sha256(bytes([octet ^ pad for octet in key]))
+    key = int.from_bytes(key + bytes(64 - len(key)), "big")
+    for pad in (b"\x36", b"\x5c"):
+        state = hashlib.sha256((key ^ int.from_bytes(pad * 64, "big")).to_bytes(64, "big"))
         for part in parts:
             state.update(part)
         parts = (state.digest(),)
@@ -37,8 +37,8 @@ def _inverse(a, m):
     u, v = a % m, m
     x, y = 1, 0
     while u > 1:
-        q = v // u
-        v, u = u, v - q * u
+        q, r = divmod(v, u)
+        v, u = u, r
         y, x = x, y - q * x
     if not u:
         raise ZeroDivisionError
@@ -48,35 +48,34 @@ def _inverse(a, m):
 class Curve:
     """A short Weierstrass curve with a = -3.
 
-    table: name of the module that holds multiples of `generator` for est.comb; without it all
-        works, more slowly.
+    name: begins the names of its modules for est.comb; without those all works, more slowly.
     """
 
-    def __init__(self, p, b, n, size, generator, table):
+    def __init__(self, name, p, b, n, size, generator):
+        self.name = name
         self.size = size
-        self._generator = generator
-        self._p = p
+        self.p = p
+        self.n = n
         self._b = b
-        self._n = n
-        self._table_name = table
-        self._table = None
+        self._generator = generator
+        self._fast = None
 
     def generate(self, entropy=None):
         """New private key. `entropy(count)` gives random bytes; est.entropy by default."""
         # FIPS 186-5 A.2.1: 64 bits more than n needs leave no measurable bias.
-        k = int.from_bytes((entropy or random)(self.size + 8), "big") % (self._n - 1) + 1
+        k = int.from_bytes((entropy or random)(self.size + 8), "big") % (self.n - 1) + 1
         return k.to_bytes(self.size, "big")
 
     def public(self, private):
         """Public point of `private`."""
-        return self._encode(self._affine(*self._multiply_base(self._scalar(private), None)))
+        return self._encode(self._affine(*self._multiplier().base(self._scalar(private), None)))
 
     def sign(self, private, digest, entropy=None):
         """DER signature of `digest`, with fresh randomness mixed into RFC 6979's nonce.
 
         With a broken random source it degrades to deterministic ECDSA, which leaks nothing.
         """
-        n = self._n
+        n = self.n
         size = self.size
         d = self._scalar(private)
         e = self._digest(digest)
@@ -92,12 +91,13 @@ class Curve:
             v = _hmac(k, v)
             nonce = int.from_bytes(v, "big")
             if 0 < nonce < n:
-                x, y = self._affine(*self._multiply_base(nonce, entropy))
+                # Blinds come from the same state, in steps that no nonce takes.
+                x, y = self._affine(*self._multiplier().base(nonce, lambda _: _hmac(k, v, b"\2")))
                 # A fault while multiplying would give the key away.
-                if (y * y - (x * x - 3) * x - self._b) % self._p:
+                if (y * y - (x * x - 3) * x - self._b) % self.p:
                     raise UsageError("ECDSA: computation fault")
                 r = x % n
-                blind = int.from_bytes((entropy or random)(size), "big") % (n - 1) + 1
+                blind = int.from_bytes(_hmac(k, v, b"\3"), "big") % (n - 1) + 1
                 s = _inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
                     return der.sequence(der.integer(r), der.integer(s))
@@ -107,7 +107,7 @@ class Curve:
 
     def verify(self, public, digest, signature):
         """True when `signature` (DER) by `public` is good for `digest`; False for any other."""
-        n = self._n
+        n = self.n
         try:
             body = der.Reader(signature)
             pair = body.enter()
@@ -122,28 +122,22 @@ class Curve:
             return False
         w = _inverse(s, n)
         u = self._digest(digest) * w % n
-        comb = u and self._comb(u)
-        x, y, z = self._multiply(r * w % n, point + (1,), comb)
-        if u and not comb:
-            x, y, z = self._add(x, y, z, *self._multiply(u, self._generator + (1,)))
+        x, y, z = self._multiplier().both(r * w % n, point + (1,), u)
         if not z:
             return False
         # x/z^2 = r mod n without inverting: x/z^2 is r, or r + n where that is below p.
-        zz = z * z % self._p
-        return (r * zz - x) % self._p == 0 or (
-            r + n < self._p and ((r + n) * zz - x) % self._p == 0
-        )
+        zz = z * z % self.p
+        return (r * zz - x) % self.p == 0 or (r + n < self.p and ((r + n) * zz - x) % self.p == 0)
 
     def ecdh(self, private, public):
         """Shared secret: the x coordinate as big-endian bytes. PeerError for an invalid point."""
-        point = self._decode(public)
-        point = self._blinded(point, None)
-        x, _ = self._affine(*self._multiply(self._scalar(private), point))
+        point = self.blinded(self._decode(public), None)
+        x, _ = self._affine(*self._multiplier().both(self._scalar(private), point, 0))
         return x.to_bytes(self.size, "big")
 
     def _scalar(self, private):
         k = int.from_bytes(private, "big")
-        if len(private) != self.size or not 0 < k < self._n:
+        if len(private) != self.size or not 0 < k < self.n:
             raise UsageError("private key out of range")
         return k
 
@@ -160,31 +154,31 @@ class Curve:
             raise PeerError("EC point: not uncompressed")
         x = int.from_bytes(public[1 : size + 1], "big")
         y = int.from_bytes(public[size + 1 :], "big")
-        p = self._p
+        p = self.p
         if x >= p or y >= p or (y * y - (x * x - 3) * x - self._b) % p:
             raise PeerError("EC point: not on the curve")
         return x, y
 
     # Points below are Jacobian: x/z^2, y/z^3, and z = 0 at infinity.
 
-    def _blinded(self, point, entropy):
+    def blinded(self, point, entropy):
         # Another representation of the affine point for every call.
         x, y = point
-        p = self._p
+        p = self.p
         z = int.from_bytes((entropy or random)(self.size), "big") % (p - 1) + 1
         zz = z * z % p
         return x * zz % p, y * zz % p * z % p, z
 
     def _affine(self, x, y, z):
-        p = self._p
+        p = self.p
         if not z:
             raise PeerError("EC point: infinity")
         i = _inverse(z, p)
         ii = i * i % p
         return x * ii % p, y * ii % p * i % p
 
-    def _double(self, x, y, z):
-        p = self._p
+    def double(self, x, y, z):
+        p = self.p
         zz = z * z % p
         yy = y * y % p
         s = 4 * x * yy % p
@@ -192,9 +186,9 @@ class Curve:
         x3 = (m * m - 2 * s) % p
         return x3, (m * (s - x3) - 8 * yy * yy) % p, 2 * y * z % p
 
-    def _add(self, x1, y1, z1, x2, y2, z2=1):
+    def add(self, x1, y1, z1, x2, y2, z2=1):
         # The second point is never infinity; both may be equal or opposite.
-        p = self._p
+        p = self.p
         if not z1:
             return x2, y2, z2
         if z2 != 1:
@@ -207,65 +201,63 @@ class Curve:
         if not h:
             if r:
                 return 1, 1, 0
-            return self._double(x2, y2, z2)
-        z1 = z1 * z2 % p
+            return self.double(x2, y2, z2)
         hh = h * h % p
         hhh = h * hh % p
         x1 = x1 * hh % p
         x3 = (r * r - hhh - 2 * x1) % p
-        return x3, (r * (x1 - x3) - y1 * hhh) % p, h * z1 % p
+        return x3, (r * (x1 - x3) - y1 * hhh) % p, h * z1 * z2 % p
 
-    def _comb(self, k):
-        # est.comb.Comb of k, or None where that part is not installed.
-        if self._table is None:
-            self._table = False
+    def _multiplier(self):
+        if not self._fast:
             try:
-                from est.comb import Comb
+                from est.comb import load
 
-                table = __import__(self._table_name, None, None, ("TABLE",))
-                self._table = lambda k: Comb(table, self._p, self._n, self.size, k)
+                self._fast = load(self)
             except ImportError:
-                pass
-        return self._table and self._table(k)
+                self._fast = self
+        return self._fast
 
-    def _multiply_base(self, k, entropy):
-        comb = self._comb(k)
-        if not comb:
-            return self._multiply(k, self._blinded(self._generator, entropy))
-        column = comb.columns - 1
-        x, y, z = self._blinded(comb.point(column), entropy)
-        while column:
-            column -= 1
-            x, y, z = self._double(x, y, z)
-            x, y, z = self._add(x, y, z, *comb.point(column))
+    def base(self, k, entropy):
+        return self.windows(k, self.blinded(self._generator, entropy))
+
+    def both(self, k, point, u):
+        x, y, z = self.windows(k, point)
+        if u:
+            x, y, z = self.add(x, y, z, *self.windows(u, self._generator + (1,)))
         return x, y, z
 
-    def _multiply(self, k, point, comb=None):
-        # k * point + what `comb` is of, `point` Jacobian, k not 0. Digits of k are odd, -15 to 15.
-        p = self._p
+    def digits(self, k):
+        # Odd digits of k, the top one first, as |digit| >> 1 and whether it is negative.
         odd = k & 1
-        k = (self._n - k, k)[odd]
+        k = (self.n - k, k)[odd] | 16 << 8 * self.size
+        for at in range(8 * self.size, -1, -_WINDOW):
+            digit = (k >> at & 31 | 1) - 16
+            yield abs(digit) >> 1, (digit < 0) ^ 1 - odd
+
+    def windows(self, k, point, steps=0, split=0, points=None):
+        # k * point, k not 0, plus the comb's `points`: `split` at each of the last `steps` places.
         table = [point]
-        double = self._double(*point)
+        twice = self.double(*point)
         for _ in range((1 << (_WINDOW - 1)) - 1):
-            table.append(self._add(*(table[-1] + double)))
-        columns = comb.columns if comb else 0
+            table.append(self.add(*(table[-1] + twice)))
         x = y = 1
         z = 0
-        for at in range(8 * self.size, -1, -1):
-            x, y, z = self._double(x, y, z)
-            if at % _WINDOW == 0:
-                digit = (k >> at & ((2 << _WINDOW) - 1) | 1) - (1 << _WINDOW)
-                if at == 8 * self.size:
-                    digit = 1
-                x2, y2, z2 = table[abs(digit) >> 1]
-                x, y, z = self._add(x, y, z, x2, (y2, p - y2)[(digit < 0) ^ 1 - odd], z2)
-            if at < columns:
-                x, y, z = self._add(x, y, z, *comb.point(at))
+        at = 8 * self.size + _WINDOW
+        for index, negative in self.digits(k):
+            for _ in range(_WINDOW):
+                at -= 1
+                x, y, z = self.double(x, y, z)
+                if at < steps:
+                    for _ in range(split):
+                        x, y, z = self.add(x, y, z, *next(points))
+            x2, y2, z2 = table[index]
+            x, y, z = self.add(x, y, z, x2, (y2, self.p - y2)[negative], z2)
         return x, y, z
 
 
 P256 = Curve(
+    "p256",
     0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF,
     0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
     0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
@@ -274,5 +266,4 @@ P256 = Curve(
         0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
         0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
     ),
-    "est.p256_comb6",
 )

@@ -25,9 +25,16 @@ _MPY_FORMAT = "6"  # of every MicroPython from 1.23
 
 
 def parts(name: str = "package") -> list[str]:
-    """Paths of the modules in `firmware/NAME.json`: "package" is all, "minimum" the least."""
+    """Paths of the modules in `firmware/NAME.json`.
+
+    "package" is what boards install, "minimum" the least of it, "extra" for those who ask for it.
+    """
     listed = json.loads((shipped.folder("firmware") / f"{name}.json").read_text())["urls"]
     return [path for path, _ in listed]
+
+
+def _all() -> list[str]:
+    return parts() + parts("extra")
 
 
 def version() -> str:
@@ -40,7 +47,7 @@ def packages() -> dict[str, list[str]]:
     """Modules of each package: `est`, `est-minimum`, and one for each optional part."""
     least = parts("minimum")
     found = {"est": parts(), "est-minimum": least}
-    for path in sorted(set(parts()) - set(least)):
+    for path in sorted(set(_all()) - set(least)):
         found["est-" + Path(path).stem.replace("_", "-")] = [path]
     return found
 
@@ -73,7 +80,7 @@ def build_index(folder: Path) -> None:
     """Write an index as micropython-lib's: source for any version, .mpy for the current format."""
     firmware = shipped.folder("firmware")
     files: dict[str, dict[str, list[str]]] = {"py": {}, _MPY_FORMAT: {}}
-    for path in parts():
+    for path in _all():
         source = (firmware / path).read_bytes()
         files["py"][path] = [path, _add(folder, source)]
         compiled = mpy.compile_file(firmware / path, "armv6m")

@@ -23,42 +23,50 @@ def _add(p: int, first: Point, second: Point) -> Point:
     return x3, (slope * (x1 - x3) - y1) % p
 
 
-def comb_table(p: int, g: Point, size: int, width: int) -> bytes:
+def comb_table(p: int, g: Point, size: int, width: int, split: int) -> bytes:
     """Points sum(d_r * 2^(r * columns) * G) of a signed comb, the top row's digit +1.
 
-    Bit r of an entry's index is 1 where d_r = +1. Entries are x then y, `size` big-endian
+    With more than one part, `split`, the same follows for 2^(part * columns / split) * G.
+
+    Bit r of an entry's index is 1 where d_r = +1. Entries are x then y, `size` little-endian
     bytes each.
     """
-    columns = (8 * size + width) // width
-    rows = [g]
-    for _ in range(width - 1):
-        point = rows[-1]
-        for _ in range(columns):
-            point = _add(p, point, point)
-        rows.append(point)
+    steps = -((8 * size + 1) // -(width * split))
     table = b""
-    for index in range(1 << (width - 1)):
-        point = rows[-1]
-        for row, (x, y) in enumerate(rows[:-1]):
-            point = _add(p, point, (x, y if index >> row & 1 else p - y))
-        table += b"".join(value.to_bytes(size, "big") for value in point)
+    for _ in range(split):
+        rows = [g]
+        for _ in range(width - 1):
+            rows.append(_doubled(p, rows[-1], steps * split))
+        for index in range(1 << (width - 1)):
+            point = rows[-1]
+            for row, (x, y) in enumerate(rows[:-1]):
+                point = _add(p, point, (x, y if index >> row & 1 else p - y))
+            table += b"".join(value.to_bytes(size, "little") for value in point)
+        g = _doubled(p, g, steps)
     return table
 
 
-def p256_comb6() -> str:
-    """Source of est/p256_comb6.py."""
-    table = comb_table(_P256_P, _P256_G, 32, 6)
+def _doubled(p: int, point: Point, times: int) -> Point:
+    for _ in range(times):
+        point = _add(p, point, point)
+    return point
+
+
+def p256_comb(width: int, split: int) -> str:
+    """Source of a module of 2^(width + 5) * split bytes for est.comb."""
+    table = comb_table(_P256_P, _P256_G, 32, width, split)
     lines = []
     for at in range(0, len(table), 16):
         escaped = "".join(f"\\x{octet:02x}" for octet in table[at : at + 16])
         lines.append(f'    b"{escaped}"')
     return "\n".join(
         [
-            '"""Multiples of the P-256 generator for est.ec. Written by mpest.tables."""',
+            '"""Multiples of the P-256 generator for est.comb. Written by mpest.tables."""',
             "",
             "from micropython import const",
             "",
-            "WIDTH = const(6)",
+            f"WIDTH = const({width})",
+            f"SPLIT = const({split})",
             "TABLE = (",
             *lines,
             ")",
@@ -69,7 +77,8 @@ def p256_comb6() -> str:
 
 def main() -> None:
     directory = Path(sys.argv[1])
-    (directory / "p256_comb6.py").write_text(p256_comb6())
+    (directory / "p256_comb6.py").write_text(p256_comb(6, 1))
+    (directory / "p256_comb6x4.py").write_text(p256_comb(6, 4))
 
 
 if __name__ == "__main__":

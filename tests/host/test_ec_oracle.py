@@ -14,7 +14,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import keys, p256_comb6, pkcs8  # noqa: E402
+from est import keys, p256_comb6, p256_comb6x4, pkcs8  # noqa: E402
 from est.ec import P256  # noqa: E402
 
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -74,7 +74,8 @@ def test_keys(scalar: int) -> None:
         spki.verify(signature, b"other", ALGORITHM)
 
 
-def test_table_is_what_the_generator_writes() -> None:
-    source: dict[str, bytes] = {}
-    exec(tables.p256_comb6(), source)
-    assert source["TABLE"] == p256_comb6.TABLE
+def test_tables_are_what_the_generator_writes() -> None:
+    for module in (p256_comb6, p256_comb6x4):
+        source: dict[str, bytes] = {}
+        exec(tables.p256_comb(module.WIDTH, module.SPLIT), source)
+        assert source["TABLE"] == module.TABLE

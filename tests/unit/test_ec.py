@@ -2,7 +2,8 @@ import hashlib
 import json
 
 import check
-from est import der
+from est import der, p256_comb6
+from est.comb import Comb
 from est.ec import P256
 from est.errors import PeerError, UsageError
 
@@ -140,8 +141,8 @@ def test_bad_signatures():
         assert not P256.verify(public, digest, bytes(changed))
 
 
-def test_without_the_table():
-    P256._table = False
+def _with(multiplier):
+    P256._fast = multiplier
     try:
         test_rfc6979()
         test_scalars()
@@ -150,7 +151,15 @@ def test_without_the_table():
         test_equal_and_opposite_points()
         test_bad_signatures()
     finally:
-        P256._table = None
+        P256._fast = None
+
+
+def test_without_a_table():
+    _with(P256)
+
+
+def test_the_small_table():
+    _with(Comb(P256, p256_comb6))
 
 
 def test_wycheproof_ecdsa():
