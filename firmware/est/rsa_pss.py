@@ -51,21 +51,26 @@ def parameters(fields):
     Raises NotTrusted for a mask made with another hash or function, DerError for malformed ones.
     """
     inner = fields.enter()
-    size = _hash(inner.optional(0xA0))
-    mask = inner.optional(0xA1)
-    mask_size = 20
-    if mask:
-        function = mask.enter()
-        mask.end()
-        if function.oid() != _MGF1:
-            raise NotTrusted("RSASSA-PSS: mask function not supported")
-        mask_size = _hash(function)
+    size, mask_size = hash_and_mask(inner)
     salt = _number(inner.optional(0xA2), 20)
     trailer = _number(inner.optional(0xA3), 1)
     inner.end()
     if trailer != 1 or mask_size != size:
         raise NotTrusted("RSASSA-PSS: parameters not supported")
     return size, salt
+
+
+def hash_and_mask(inner):
+    """(digest size, that of MGF1's) from the first fields that PSS and OAEP parameters share."""
+    size = _hash(inner.optional(0xA0))
+    mask = inner.optional(0xA1)
+    if not mask:
+        return size, 20
+    function = mask.enter()
+    mask.end()
+    if function.oid() != _MGF1:
+        raise NotTrusted("RSA: mask function not supported")
+    return size, _hash(function)
 
 
 def _number(tagged, default):

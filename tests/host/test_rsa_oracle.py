@@ -16,7 +16,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import der, hashes, rsa, rsa_pss  # noqa: E402
+from est import der, hashes, rsa, rsa_decrypt, rsa_private, rsa_pss, steps  # noqa: E402
 from est.errors import NotTrusted  # noqa: E402
 
 BITS = st.sampled_from((2048, 2049, 2050, 2055, 3072, 4096))
@@ -32,6 +32,16 @@ ALGORITHMS: dict[int, hazmat_hashes.HashAlgorithm] = {
 @functools.cache
 def private(bits: int) -> hazmat_rsa.RSAPrivateKey:
     return hazmat_rsa.generate_private_key(65537, bits)
+
+
+@functools.cache
+def our_private(bits: int) -> rsa_private.PrivateKey:
+    return rsa_private.load(stored(bits, serialization.PrivateFormat.PKCS8))
+
+
+def stored(bits: int, form: serialization.PrivateFormat) -> bytes:
+    none = serialization.NoEncryption()
+    return private(bits).private_bytes(serialization.Encoding.DER, form, none)
 
 
 def public_key(bits: int) -> rsa.PublicKey:
@@ -121,3 +131,50 @@ def test_our_parameters() -> None:
 def test_another_mask_is_refused() -> None:
     with pytest.raises(NotTrusted):
         rsa_pss.parameters(parameters(certificate(32, 48, 32)))
+
+
+@pytest.mark.parametrize("bits", [2048, 2055, 4096])
+def test_keys(bits: int) -> None:
+    traditional = stored(bits, serialization.PrivateFormat.TraditionalOpenSSL)
+    for form in serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL:
+        assert rsa_private.load(stored(bits, form)).pkcs1() == traditional
+    public = private(bits).public_key()
+    assert serialization.load_der_public_key(our_private(bits).spki()) == public
+
+
+@settings(deadline=None, max_examples=30)
+@given(BITS, SIZES, st.binary(max_size=200))
+def test_sign(bits: int, size: int, message: bytes) -> None:
+    key = our_private(bits)
+    digest = hashes.new(size, message).digest()
+    algorithm = ALGORITHMS[size]
+    public = private(bits).public_key()
+    scheme = padding.PKCS1v15()
+    signature = steps.run(key.signature(digest))
+    assert signature == private(bits).sign(message, scheme, algorithm)
+    pss = padding.PSS(padding.MGF1(algorithm), size)
+    public.verify(steps.run(key.pss_signature(digest)), message, pss, algorithm)
+    public.verify(key.sign(message)[1], message, scheme, ALGORITHMS[32])
+
+
+@settings(deadline=None, max_examples=30)
+@given(BITS, st.binary(max_size=245))
+def test_decrypt(bits: int, message: bytes) -> None:
+    encrypted = private(bits).public_key().encrypt(message, padding.PKCS1v15())
+    found = steps.run(rsa_decrypt.pkcs1(our_private(bits), encrypted, len(message)))
+    assert found == message
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    BITS,
+    st.sampled_from((20, 32, 48, 64)),
+    st.sampled_from((20, 32, 48, 64)),
+    st.binary(max_size=126),
+    st.binary(max_size=40),
+)
+def test_decrypt_oaep(bits: int, size: int, mask: int, message: bytes, label: bytes) -> None:
+    scheme = padding.OAEP(padding.MGF1(ALGORITHMS[mask]), ALGORITHMS[size], label)
+    encrypted = private(bits).public_key().encrypt(message, scheme)
+    found = rsa_decrypt.oaep(our_private(bits), encrypted, size, mask, label)
+    assert steps.run(found) == message

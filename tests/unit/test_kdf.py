@@ -10,7 +10,7 @@ def _pbkdf2(*args):
 
 
 def test_x963():
-    # NIST's CAVS 12.0 "ANS X9.63-2001", the first with SHA-256 of each length.
+    # NIST's CAVS 12.0 for ANSI X9.63, the first with SHA-256 of each length.
     secret = bytes.fromhex("96c05619d56c328ab95fe84b18264b08725b85e33fd34f08")
     assert kdf.x963(32, secret, 16) == bytes.fromhex("443024c3dae66b95e6f5670601558f71")
     long = kdf.x963(64, secret, 200, b"info")
