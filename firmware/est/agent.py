@@ -78,7 +78,7 @@ class Agent:
     def _load(self, name):
         items = store.unpack(self._store.load(name))
         if name in self._store.damaged:
-            self._log("a damaged copy of the stored %s was passed over" % name)
+            self._log("a damaged copy of %s was passed over" % name)
         return items
 
     def _replaceable(self, name):

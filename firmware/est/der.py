@@ -77,7 +77,7 @@ class Reader:
         if size >= 0x80:
             count = size & 0x7F
             if not 0 < count <= _MAX_LENGTH_OCTETS:
-                raise DerError("DER: indefinite or oversized length")
+                raise DerError("DER: not a definite length")
             if limit - pos < count:
                 raise DerError("DER: truncated length")
             size = int.from_bytes(data[pos : pos + count], "big")

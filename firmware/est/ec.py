@@ -81,28 +81,32 @@ class Curve:
         e = self._digest(digest)
         extra = (entropy or random)(size)
         # RFC 6979 3.2 with additional data as of 3.6.
-        v = b"\1" * 32
-        k = bytes(32)
+        hmac = _hmac
+        if size > 32:
+            from est.hashes import hmac384 as hmac
+        k = bytes(min(size, 48))
+        v = b"\1" * len(k)
         seed = private + (e % n).to_bytes(size, "big") + extra
         for step in (b"\0", b"\1"):
-            k = _hmac(k, v, step, seed)
-            v = _hmac(k, v)
+            k = hmac(k, v, step, seed)
+            v = hmac(k, v)
         for _ in range(_MAX_TRIES):
-            v = _hmac(k, v)
+            # As long as n, or it would give the key away: with P-521 this never ends well.
+            v = hmac(k, v)
             nonce = int.from_bytes(v, "big")
-            if 0 < nonce < n:
+            if 0 < nonce < n and len(v) == size:
                 # Blinds come from the same state, in steps that no nonce takes.
-                x, y = self._affine(*self._multiplier().base(nonce, lambda _: _hmac(k, v, b"\2")))
+                x, y = self._affine(*self._multiplier().base(nonce, lambda _: hmac(k, v, b"\2")))
                 # A fault while multiplying would give the key away.
                 if (y * y - (x * x - 3) * x - self._b) % self.p:
                     raise UsageError("ECDSA: computation fault")
                 r = x % n
-                blind = int.from_bytes(_hmac(k, v, b"\3"), "big") % (n - 1) + 1
+                blind = int.from_bytes(hmac(k, v, b"\3"), "big") % (n - 1) + 1
                 s = _inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
                     return der.sequence(der.integer(r), der.integer(s))
-            k = _hmac(k, v, b"\0")
-            v = _hmac(k, v)
+            k = hmac(k, v, b"\0")
+            v = hmac(k, v)
         raise UsageError("ECDSA: no usable nonce")
 
     def verify(self, public, digest, signature):

@@ -48,6 +48,11 @@ def hmac(size, key, *parts):
     return parts[0]
 
 
+def hmac384(key, *parts):
+    """HMAC-SHA-384 of the joined `parts`, 48 bytes."""
+    return hmac(48, key, *parts)
+
+
 def hmac_blocks(size, key):
     """What HMAC hashes before the message, and before the hash of that: two blocks (bytes)."""
     block = 64 if size <= 32 else 128

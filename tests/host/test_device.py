@@ -361,8 +361,11 @@ def test_csrattrs_that_cannot_be_met(bench: Bench) -> None:
     assert bench.run("enroll")["event"] == "enroll"
 
 
-def test_intermediate(tmp_path: Path, runtime: str) -> None:
-    config = ServerConfig(directory=tmp_path / "ca", port=0, auth="none", chain_length=2)
+@pytest.mark.parametrize("root_key", ["P-256", "RSA-4096"])
+def test_intermediate(tmp_path: Path, runtime: str, root_key: str) -> None:
+    config = ServerConfig(
+        directory=tmp_path / "ca", auth="none", chain_length=2, root_key=root_key
+    )
     with running_server(config) as server:
         bench = Bench(server, tmp_path / "board", runtime)
         bench.config["anchors"] = [

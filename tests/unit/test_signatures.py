@@ -1,0 +1,124 @@
+import gc
+import json
+
+import check
+from est import curves, der, hashes, signatures, x509
+from est.errors import NotTrusted, UsageError
+from est.keys import SoftwareKey
+
+_PKCS1 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"
+
+
+def _ecdsa(size):
+    return der.sequence(der.tlv(der.OID, b"\x2a\x86\x48\xce\x3d\x04\x03" + bytes((size // 16,))))
+
+
+def _rsa(last, *parameters):
+    return der.sequence(der.tlv(der.OID, _PKCS1 + bytes((last,))), *parameters)
+
+
+def _wycheproof(name):
+    gc.collect()
+    for group in json.loads(check.vector("wycheproof/%s_test.json" % name))["testGroups"]:
+        yield from [(group, test) for test in group["tests"]]
+
+
+def _check_ecdsa(name, size):
+    count = at = 0
+    for group, test in _wycheproof("ecdsa_" + name):
+        at += 1
+        if at % check.SAMPLE:
+            continue
+        spki = bytes.fromhex(group["publicKeyDer"])
+        message = bytes.fromhex(test["msg"])
+        good = signatures.verify(spki, _ecdsa(size), message, bytes.fromhex(test["sig"]))
+        assert good == (test["result"] == "valid"), test
+        count += 1
+    print(count, "signatures")
+    assert count >= 400 // check.SAMPLE
+
+
+def test_wycheproof_ecdsa_p256_sha512():
+    _check_ecdsa("secp256r1_sha512", 64)
+
+
+def test_wycheproof_ecdsa_p384():
+    _check_ecdsa("secp384r1_sha384", 48)
+
+
+def test_wycheproof_rsa():
+    count = 0
+    for group, test in _wycheproof("rsa_signature_2048_sha384"):
+        spki = der.sequence(_rsa(1, b"\5\0"), der.bits(bytes.fromhex(group["publicKeyAsn"])))
+        message = bytes.fromhex(test["msg"])
+        signature = bytes.fromhex(test["sig"])
+        good = signatures.verify(spki, _rsa(0x0C, b"\5\0"), message, signature)
+        assert good == (test["result"] == "valid"), test
+        if good:
+            assert not signatures.verify(spki, _rsa(0x0B, b"\5\0"), message, signature)
+        count += 1
+    assert count > 100
+
+
+def test_algorithm_confusion():
+    ours = SoftwareKey()
+    algorithm, signature = ours.sign(b"x")
+    assert signatures.verify(ours.spki(), algorithm, b"x", signature)
+    assert x509.verify(ours.spki(), algorithm, b"x", signature)
+    # ECDSA's signature with RSA's name, RSA's with ECDSA's, SHA-1, SHA-224, MD5, an unknown curve.
+    for name in (_rsa(0x0B), _rsa(0x05), _rsa(0x04), _ecdsa(16), _ecdsa(80)):
+        check.raises(NotTrusted, signatures.verify, ours.spki(), name, b"x", signature)
+    body = der.sequence(der.integer((1 << 2047) + 1), der.integer(65537))
+    rsa_key = der.sequence(_rsa(1, b"\5\0"), der.bits(body))
+    for name in (_ecdsa(32), _rsa(0x05, b"\5\0"), _rsa(0x0E, b"\5\0"), _rsa(0x0A, b"\x30\0")):
+        check.raises(NotTrusted, signatures.verify, rsa_key, name, b"x", bytes(256))
+    strange = ours.spki().replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06")
+    check.raises(NotTrusted, signatures.verify, strange, _ecdsa(32), b"x", signature)
+
+
+def test_malformed():
+    ours = SoftwareKey()
+    algorithm, signature = ours.sign(b"x")
+
+    def verify(spki):
+        signatures.verify(spki, algorithm, b"x", signature)
+
+    check.truncated(verify, ours.spki())
+    check.mutated(verify, ours.spki(), 200)
+
+
+def test_rfc6979_p384():
+    """RFC 6979 A.2.6, SHA-384; a shorter nonce would give the key away."""
+    private = bytes.fromhex(
+        "6b9d3dad2e1b8c1c05b19875b6659f4de23c3b667bf297ba"
+        "9aa47740787137d896d5724e4c70a825f872c9ea60d2edf5"
+    )
+    digest = hashes.new(48, b"sample").digest()
+    signature = der.Reader(curves.P384.sign(private, digest, lambda count: b"")).enter()
+    assert der.integer(signature.integer()) == der.integer(
+        bytes.fromhex(
+            "94edbb92a5ecb8aad4736e56c691916b3f88140666ce9fa7"
+            "3d64c4ea95ad133c81a648152e44acf96e36dd1e80fabe46"
+        )
+    )
+    assert der.integer(signature.integer()) == der.integer(
+        bytes.fromhex(
+            "99ef4aeb15f178cea1fe40db2603138f130e740a19624526"
+            "203b6351d0a3a94fa329c145786e679e7b82c71a38628ac8"
+        )
+    )
+    check.raises(UsageError, curves.P521.sign, curves.P521.generate(), bytes(64))
+
+
+def test_curves():
+    for curve in (curves.P384, curves.P521):
+        private = curve.generate()
+        public = curve.public(private)
+        assert len(public) == 2 * curve.size + 1
+        other = curve.generate()
+        assert curve.ecdh(private, curve.public(other)) == curve.ecdh(other, public)
+    digest = hashes.new(48, b"x").digest()
+    private = curves.P384.generate()
+    signature = curves.P384.sign(private, digest)
+    assert curves.P384.verify(curves.P384.public(private), digest, signature)
+    assert not curves.P384.verify(curves.P384.public(private), bytes(48), signature)
