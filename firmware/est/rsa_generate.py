@@ -1,0 +1,89 @@
+"""Making RSA keys (FIPS 186-5 A.1.3), minutes on a board: P-256 is better for almost everything.
+
+Candidates are sought upwards from a random number, for a sieve's sake, so that a prime after a
+long gap is a little likelier than others.
+"""
+
+from micropython import const
+
+from est import rsa, rsa_private
+from est.entropy import random
+from est.errors import UsageError
+
+_E = const(65537)
+# Odd numbers from each random start: three primes of 1024 bits among them on average.
+_WIDTH = const(1024)
+# About where more dividing costs more than the tests it saves.
+_MAX_DIVISOR = const(1 << 15)
+# Divisors in a step.
+_STEP = const(64)
+# FIPS 186-5 table B.1: a composite of 1024 bits passes less often than once in 2^112.
+_ROUNDS = const(5)
+
+
+def generate(bits=2048, progress=None, entropy=None):
+    """A new est.rsa_private.PrivateKey of 2048, 3072 or 4096 bits, in steps for est.steps.
+
+    progress(primes, tests) is called before each test of a candidate with how many of the two
+    primes are found, and how many tests were made for the next; for 2048 bits 40 are needed on
+    average. entropy(count) gives random bytes; est.entropy by default.
+    """
+    if bits not in (2048, 3072, 4096):
+        raise UsageError("RSA: 2048, 3072 or 4096 bits")
+    entropy = entropy or random
+    primes = []
+    while len(primes) < 2:
+        found = yield from _prime(bits // 2, len(primes), progress, entropy)
+        if not primes or abs(found - primes[0]) >> (bits // 2 - 100):
+            primes.append(found)
+    p, q = primes
+    d = yield from rsa_private.inverse(_E, (p - 1) * (q - 1))
+    inverse_q = yield from rsa_private.inverse(q, p)
+    return rsa_private.PrivateKey(p * q, _E, d, p, q, d % (p - 1), d % (q - 1), inverse_q)
+
+
+def _prime(bits, primes, progress, entropy):
+    tests = 0
+    while True:
+        # With the two highest bits set, two primes' product has twice the bits.
+        start = int.from_bytes(entropy(bits // 8), "big") | 3 << (bits - 2) | 1
+        composite = bytearray(_WIDTH)
+        for divisor in range(3, _MAX_DIVISOR, 2):
+            # The first `at` where divisor divides start + 2 * at.
+            at = -(start % divisor) * ((divisor + 1) // 2) % divisor
+            while at < _WIDTH:
+                composite[at] = 1
+                at += divisor
+            if divisor % (2 * _STEP) == 1:
+                yield
+        for at in range(_WIDTH):
+            found = start + 2 * at
+            if composite[at] or found % _E == 1 or found >> bits:
+                continue
+            if progress:
+                progress(primes, tests)
+            tests += 1
+            if (yield from probable_prime(found, entropy)):
+                return found
+
+
+def probable_prime(n, entropy):
+    """Whether the odd `n` above 3 passes Miller and Rabin's test, in steps (FIPS 186-5 B.3.1)."""
+    odd = n - 1
+    twos = 0
+    while not odd & 1:
+        odd >>= 1
+        twos += 1
+    size = rsa.octets(n)
+    for _ in range(_ROUNDS):
+        base = int.from_bytes(entropy(size + 8), "big") % (n - 3) + 2
+        value = yield from rsa_private.power(base, odd, n, size)
+        if value in (1, n - 1):
+            continue
+        for _ in range(twos - 1):
+            value = value * value % n
+            if value == n - 1:
+                break
+        else:
+            return False
+    return True
