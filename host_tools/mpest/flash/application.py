@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mpest import mpy, shipped
 from mpest.boards import Board, Folder
+from mpest.packages import parts
 
 RECORDS = ("anchors", "identity", "pending")
 """What est.agent keeps in its est.store.Store, each in files NAME.0 and NAME.1."""
@@ -31,7 +32,7 @@ def files(board: Board, *, main: bool = True) -> list[File]:
     """
     firmware = shipped.folder("firmware")
     library = "" if isinstance(board.flash, Folder) else "/lib/"
-    modules = {f"{library}est/{path.stem}": path for path in sorted(firmware.glob("est/*.py"))}
+    modules = {library + path.removesuffix(".py"): firmware / path for path in parts()}
     modules[f"{library}bringup"] = firmware / "bringup.py"
     modules[f"{library}wiring"] = board.wiring
     found = [_module(path, source, board.arch) for path, source in modules.items()]
