@@ -17,7 +17,8 @@ _WIDTH = const(1024)
 _MAX_DIVISOR = const(1 << 15)
 # Divisors in a step.
 _STEP = const(64)
-# FIPS 186-5 table B.1: a composite of 1024 bits passes less often than once in 2^112.
+# With random bases: a composite of 1024 bits passes less often than once in 2^112 (FIPS 186-5
+# table B.1).
 _ROUNDS = const(5)
 
 
@@ -37,8 +38,8 @@ def generate(bits=2048, progress=None, entropy=None):
         if not primes or abs(found - primes[0]) >> (bits // 2 - 100):
             primes.append(found)
     p, q = primes
-    d = yield from rsa_private.inverse(_E, (p - 1) * (q - 1))
-    inverse_q = yield from rsa_private.inverse(q, p)
+    d = rsa_private.inverse(_E, (p - 1) * (q - 1))
+    inverse_q = rsa_private.inverse(q, p)
     return rsa_private.PrivateKey(p * q, _E, d, p, q, d % (p - 1), d % (q - 1), inverse_q)
 
 
@@ -75,15 +76,15 @@ def probable_prime(n, entropy):
         odd >>= 1
         twos += 1
     size = rsa.octets(n)
-    for _ in range(_ROUNDS):
-        base = int.from_bytes(entropy(size + 8), "big") % (n - 3) + 2
+    base = 2  # cheap to multiply with, and enough for nearly every composite
+    for _ in range(_ROUNDS + 1):
         value = yield from rsa_private.power(base, odd, n, size)
-        if value in (1, n - 1):
-            continue
-        for _ in range(twos - 1):
-            value = value * value % n
-            if value == n - 1:
-                break
-        else:
-            return False
+        if value not in (1, n - 1):
+            for _ in range(twos - 1):
+                value = value * value % n
+                if value == n - 1:
+                    break
+            else:
+                return False
+        base = int.from_bytes(entropy(size + 8), "big") % (n - 3) + 2
     return True

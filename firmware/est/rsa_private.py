@@ -13,11 +13,11 @@ from est.entropy import random
 from est.errors import EstError, UsageError
 
 _MIN_EXPONENT = const(65537)
-# Bytes of random multiple of (p - 1) added to an exponent.
-_BLIND = const(8)
+# Bytes that blind a value. A number so much shorter than n has a cheap inverse.
+_BLIND_VALUE = const(16)
+# Bytes of the multiple of p - 1 that blinds an exponent.
+_BLIND_EXPONENT = const(8)
 _WINDOW = const(4)
-# Divisions in a step.
-_STEP = const(64)
 _ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
 
 
@@ -76,16 +76,15 @@ class PrivateKey(rsa.PublicKey):
     def power(self, value):
         """value^d mod n, in steps. `value` is below n."""
         n, e, _, p, q, dp, dq, inverse_q = self._numbers
-        blind = int.from_bytes(random(self.size + 8), "big") % (n - 2) + 2
+        blind = int.from_bytes(random(_BLIND_VALUE), "big") | 1
         blinded = pow(blind, e, n) * value % n
         parts = []
         for prime, exponent in ((p, dp), (q, dq)):
-            exponent += (prime - 1) * int.from_bytes(random(_BLIND), "big")
-            size = rsa.octets(prime) + _BLIND
+            exponent += (prime - 1) * int.from_bytes(random(_BLIND_EXPONENT), "big")
+            size = rsa.octets(prime) + _BLIND_EXPONENT
             parts.append((yield from power(blinded % prime, exponent, prime, size)))
         result = (parts[0] - parts[1]) * inverse_q % p * q + parts[1]
-        yield
-        result = (yield from inverse(blind, n)) * result % n
+        result = result * inverse(blind, n) % n
         if pow(result, e, n) != value:
             raise UsageError("RSA: computation fault")
         return result
@@ -134,17 +133,13 @@ def power(base, exponent, modulus, size):
 
 
 def inverse(a, m):
-    """The number that `a` times is 1 modulo `m`, in steps. UsageError where there is none."""
+    """The number that `a` times is 1 modulo `m`. Raises UsageError where there is none."""
     u, v = a % m, m
     x, y = 1, 0
-    count = 0
     while u > 1:
         quotient = v // u
         v, u = u, v - quotient * u
         y, x = x, y - quotient * x
-        count += 1
-        if count % _STEP == 0:
-            yield
     if not u:
         raise UsageError("RSA: no inverse")
     return x % m

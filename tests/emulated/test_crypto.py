@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mpest.boards import Board
 from mpest.emulator import instructions
@@ -16,3 +18,22 @@ def test_sha512(board: Board, power_on: Callable[..., Any]) -> None:
         block = instructions(machine, load, "state.update(block)", rounds=3)
         print(board.name, "SHA-512 block:", *block, "instructions")
         assert max(block[1:]) < 100_000
+
+
+@pytest.mark.timeout(300)
+def test_rsa(board: Board, power_on: Callable[..., Any]) -> None:
+    der = rsa.generate_private_key(65537, 2048).private_bytes(
+        Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    )
+    load = f"from est import rsa_private\nkey = rsa_private.load(bytes.fromhex('{der.hex()}'))\n"
+    with power_on(board, counting=True) as machine:
+        machine.inject_entropy()
+        sign = instructions(machine, load, "key.sign(b'message')", rounds=2)
+        load += "from est import hashes\nsignature = key.sign(b'message')[1]\n"
+        load += "digest = hashes.new(32, b'message').digest()\n"
+        verify = instructions(
+            machine, load, "if not key.verify(digest, signature): raise ValueError", rounds=2
+        )
+        print(board.name, "RSA 2048 sign:", *sign, "verify:", *verify, "instructions")
+        assert max(sign) < 800_000_000
+        assert max(verify) < 20_000_000
