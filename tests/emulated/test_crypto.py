@@ -1,12 +1,14 @@
 """What cryptography costs on the emulated boards, in instructions, with all modules as .mpy."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mpest import mpy, shipped
 from mpest.boards import Board
 from mpest.emulator import instructions
 
@@ -21,12 +23,16 @@ def test_sha512(board: Board, power_on: Callable[..., Any]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_rsa(board: Board, power_on: Callable[..., Any]) -> None:
+def test_rsa(board: Board, power_on: Callable[..., Any], tmp_path: Path) -> None:
+    module = tmp_path / "rsa_private.mpy"
+    source = shipped.folder("firmware") / "est" / "rsa_private.py"
+    module.write_bytes(mpy.compile_file(source, board.arch or ""))
     der = rsa.generate_private_key(65537, 2048).private_bytes(
         Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()
     )
     load = f"from est import rsa_private\nkey = rsa_private.load(bytes.fromhex('{der.hex()}'))\n"
     with power_on(board, counting=True) as machine:
+        machine.mpremote("resume", "fs", "cp", module, ":lib/est/")
         machine.inject_entropy()
         sign = instructions(machine, load, "key.sign(b'message')", rounds=2)
         load += "from est import hashes\nsignature = key.sign(b'message')[1]\n"

@@ -58,10 +58,10 @@ def test_oaep():
     key = rsa_private.load(KEY)
     for size, mask_size in ((20, 20), (32, 32), (48, 20), (64, 64)):
         for message in (b"", b"\0", b"\1" * 32, bytes(key.size - 2 * size - 2)):
-            for label in (b"", b"label"):
-                block = _oaep_block(key, message, size, mask_size, label, b"\1")
-                encrypted = _encrypt(key, block)
-                assert _oaep(key, encrypted, size, mask_size, label) == message
+            label = message[:1]
+            block = _oaep_block(key, message, size, mask_size, label, b"\1")
+            encrypted = _encrypt(key, block)
+            assert _oaep(key, encrypted, size, mask_size, label) == message
     encrypted = _encrypt(key, _oaep_block(key, b"secret", 32, 32, b"", b"\1"))
     texts = set()
     for bad in (

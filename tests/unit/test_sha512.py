@@ -103,6 +103,15 @@ def test_the_fast_path_is_taken():
     assert (sha512._compress is sha512._compress_plain) == bool(plain)
 
 
+def test_alignment():
+    if sys.implementation.name == "micropython":
+        from est.sha512_viper import aligned
+
+        assert aligned(bytearray(8))
+        for at in (1, 2, 3):
+            assert not aligned(memoryview(bytearray(8))[at:])
+
+
 def _without(error):
     # As on a board where importing est.sha512_viper raises `error`.
     class Missing:
