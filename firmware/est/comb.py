@@ -7,6 +7,8 @@ machine code where the board's processor has it.
 
 import sys
 
+from est.ec import inverse
+
 
 def load(curve):
     """The fastest way to multiply on `curve`: a Comb, or the curve itself without a table."""
@@ -35,78 +37,88 @@ class Comb:
         self._curve = curve
         self._table = table.TABLE
         self._width = table.WIDTH
-        self._split = table.SPLIT
-        self._steps = -((8 * curve.size + 1) // -(self._width * self._split))
+        self._columns = (8 * curve.size + self._width) // self._width
+        self._steps = -(self._columns // -table.SPLIT)
 
     def base(self, k, entropy):
-        """k * G as Jacobian (x, y, z), 0 < k < n; one sequence of field operations for all k."""
+        """k * G as (x, y), 0 < k < n; one sequence of field operations for all k."""
         curve = self._curve
         p = curve.p
-        split = self._split
         points = self._points(k)
-        x, y, z = curve.blinded(next(points), entropy)
+        added = next(points)
+        x, y, z = curve.blinded(added.pop(0), entropy)
         # As x/a, y/b with a = z^2, b = z^3 (XYZZ, Sutherland): 10 multiplications to add a point.
         a = z * z % p
         b = a * z % p
-        at = 1
-        for u, v in points:
-            if at % split == 0:
-                t = y + y
-                c = t * t % p
-                d = t * c % p
-                m = 3 * (x - a) * (x + a) % p
+        while True:
+            for u, v in added:
+                u = (u * a - x) % p
+                v = (v * b - y) % p
+                c = u * u % p
+                d = u * c % p
                 t = x * c % p
-                x = (m * m - t - t) % p
-                y = (m * (t - x) - y * d) % p
+                x = (v * v - d - t - t) % p
+                y = (v * (t - x) - y * d) % p
                 a = a * c % p
                 b = b * d % p
-            at += 1
-            u = (u * a - x) % p
-            v = (v * b - y) % p
-            c = u * u % p
-            d = u * c % p
+            added = next(points, None)
+            if not added:
+                break
+            t = y + y
+            c = t * t % p
+            d = t * c % p
+            m = 3 * (x - a) * (x + a) % p
             t = x * c % p
-            x = (v * v - d - t - t) % p
-            y = (v * (t - x) - y * d) % p
+            x = (m * m - t - t) % p
+            y = (m * (t - x) - y * d) % p
             a = a * c % p
             b = b * d % p
         if not b:
             # Two equal or opposite points met, as they do for a few k.
             return curve.base(k, entropy)
-        return x * a % p * a % p, y * b % p * b % p, b
+        i = inverse(b, p)
+        a = a * i % p
+        return x * a % p * a % p, y * i % p
 
     def both(self, k, point, u):
-        """k * point + u * G, where 0 < k < n, 0 <= u < n and point is Jacobian."""
+        """k * point + u * G, where 0 < k < n, 0 <= u < n and all points are Jacobian."""
         if not u:
             return self._curve.both(k, point, 0)
-        return self._curve.windows(k, point, self._steps, self._split, self._points(u))
+        return self._curve.windows(k, point, self._steps, self._points(u))
 
     def _digits(self, k):
-        # (offset in the table, whether to negate that point) in the order they are added: `split`
-        # of them after each doubling. k is rows of columns, every digit +1 or -1; the sign of a
+        # For each step, to be doubled from one to the next, the points to add as pairs: offset in
+        # the table, whether to negate. k is rows of columns, every digit +1 or -1; the sign of a
         # column is its top row's. Column c is of the part c // steps of the table.
         steps = self._steps
-        columns = steps * self._split
+        columns = self._columns
         width = self._width
         size = self._curve.size
         # k is made odd; then digit i is bit i + 1 of k, the top digit +1.
         odd = k & 1
         k = (self._curve.n - k, k)[odd]
-        bits = (k >> 1 | 1 << (width * columns - 1)).to_bytes((width * columns + 7) // 8, "little")
-        top = columns * (width - 1)
+        k = k >> 1 | 1 << (width * columns - 1)
         half = 1 << (width - 1)
+        # The bits of a column; and 2^columns = 2 modulo `gather`, which brings them together.
+        mask = ((1 << width * columns) - 1) // ((1 << columns) - 1)
+        gather = (1 << columns) - 2
         for step in range(steps - 1, -1, -1):
-            for part in range(self._split):
-                index = 0
-                for at in range(top + part * steps + step, -1, -columns):
-                    index += index + (bits[at >> 3] >> (at & 7) & 1)
+            found = []
+            part = 0
+            for column in range(step, columns, steps):
+                index = (k >> column & mask) % gather
                 flip = index < half
-                yield 2 * size * ((index ^ -flip) & half - 1 | part * half), flip ^ odd ^ 1
+                found.append((2 * size * (((index ^ -flip) & half - 1) + part), flip ^ odd ^ 1))
+                part += half
+            yield found
 
     def _points(self, k):
+        for found in self._digits(k):
+            yield [self._point(at, negate) for at, negate in found]
+
+    def _point(self, at, negate):
         size = self._curve.size
-        table = self._table
-        p = self._curve.p
-        for at, negate in self._digits(k):
-            y = int.from_bytes(table[at + size : at + 2 * size], "little")
-            yield int.from_bytes(table[at : at + size], "little"), (y, p - y)[negate]
+        y = int.from_bytes(self._table[at : at + 2 * size], "little")
+        x = y & (1 << 8 * size) - 1
+        y >>= 8 * size
+        return x, (y, self._curve.p - y)[negate]

@@ -32,17 +32,18 @@ def _hmac(key, *parts):
     return parts[0]
 
 
-def _inverse(a, m):
-    # Extended Euclid: 7 times faster here than a^(m-2). Callers blind what is secret.
+def inverse(a, m):
+    """1 / a modulo m, which is prime. Callers blind what is secret."""
+    # Extended Euclid: 7 times faster here than a^(m-2).
     u, v = a % m, m
     x, y = 1, 0
-    while u > 1:
+    while u:
         q, r = divmod(v, u)
         v, u = u, r
         y, x = x, y - q * x
-    if not u:
+    if v != 1:
         raise ZeroDivisionError
-    return x % m
+    return y % m
 
 
 class Curve:
@@ -68,7 +69,7 @@ class Curve:
 
     def public(self, private):
         """Public point of `private`."""
-        return self._encode(self._affine(*self._multiplier().base(self._scalar(private), None)))
+        return self._encode(self._multiplier().base(self._scalar(private), None))
 
     def sign(self, private, digest, entropy=None):
         """DER signature of `digest`, with fresh randomness mixed into RFC 6979's nonce.
@@ -95,16 +96,18 @@ class Curve:
             v = hmac(k, v)
             nonce = int.from_bytes(v, "big")
             if 0 < nonce < n and len(v) == size:
-                # Blinds come from the same state, in steps that no nonce takes.
-                x, y = self._affine(*self._multiplier().base(nonce, lambda _: hmac(k, v, b"\2")))
+                # From the same state, in a step that no nonce takes.
+                blind = hmac(k, v, b"\2")
+                x, y = self._multiplier().base(nonce, lambda _: blind)
                 # A fault while multiplying would give the key away.
                 if (y * y - (x * x - 3) * x - self._b) % self.p:
                     raise UsageError("ECDSA: computation fault")
                 r = x % n
-                blind = int.from_bytes(hmac(k, v, b"\3"), "big") % (n - 1) + 1
-                s = _inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
+                blind = int.from_bytes(blind, "big") % (n - 1) + 1
+                s = inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
-                    return der.sequence(der.integer(r), der.integer(s))
+                    r = der.integer(r.to_bytes(size, "big"))
+                    return der.sequence(r, der.integer(s.to_bytes(size, "big")))
             k = hmac(k, v, b"\0")
             v = hmac(k, v)
         raise UsageError("ECDSA: no usable nonce")
@@ -124,7 +127,7 @@ class Curve:
             return False
         if not (0 < r < n and 0 < s < n):
             return False
-        w = _inverse(s, n)
+        w = inverse(s, n)
         u = self._digest(digest) * w % n
         x, y, z = self._multiplier().both(r * w % n, point + (1,), u)
         if not z:
@@ -136,7 +139,7 @@ class Curve:
     def ecdh(self, private, public):
         """Shared secret: the x coordinate as big-endian bytes. PeerError for an invalid point."""
         point = self.blinded(self._decode(public), None)
-        x, _ = self._affine(*self._multiplier().both(self._scalar(private), point, 0))
+        x, _ = self.affine(*self._multiplier().both(self._scalar(private), point, 0))
         return x.to_bytes(self.size, "big")
 
     def _scalar(self, private):
@@ -173,11 +176,11 @@ class Curve:
         zz = z * z % p
         return x * zz % p, y * zz % p * z % p, z
 
-    def _affine(self, x, y, z):
+    def affine(self, x, y, z):
         p = self.p
         if not z:
             raise PeerError("EC point: infinity")
-        i = _inverse(z, p)
+        i = inverse(z, p)
         ii = i * i % p
         return x * ii % p, y * ii % p * i % p
 
@@ -223,7 +226,7 @@ class Curve:
         return self._fast
 
     def base(self, k, entropy):
-        return self.windows(k, self.blinded(self._generator, entropy))
+        return self.affine(*self.windows(k, self.blinded(self._generator, entropy)))
 
     def both(self, k, point, u):
         x, y, z = self.windows(k, point)
@@ -239,8 +242,8 @@ class Curve:
             digit = (k >> at & 31 | 1) - 16
             yield abs(digit) >> 1, (digit < 0) ^ 1 - odd
 
-    def windows(self, k, point, steps=0, split=0, points=None):
-        # k * point, k not 0, plus the comb's `points`: `split` at each of the last `steps` places.
+    def windows(self, k, point, steps=0, points=None):
+        # k * point, k not 0, plus the comb's points: a list for each of the last `steps` places.
         table = [point]
         twice = self.double(*point)
         for _ in range((1 << (_WINDOW - 1)) - 1):
@@ -253,8 +256,8 @@ class Curve:
                 at -= 1
                 x, y, z = self.double(x, y, z)
                 if at < steps:
-                    for _ in range(split):
-                        x, y, z = self.add(x, y, z, *next(points))
+                    for added in next(points):
+                        x, y, z = self.add(x, y, z, *added)
             x2, y2, z2 = table[index]
             x, y, z = self.add(x, y, z, x2, (y2, self.p - y2)[negative], z2)
         return x, y, z

@@ -16,6 +16,7 @@ ARCHES = (
     *("xtensa", "xtensawin", "rv32imc"),
 )
 """By the number that .mpy files and boards have for them (MicroPython's persistentcode.h)."""
+_CORTEX_M = range(ARCHES.index("armv6m"), ARCHES.index("armv7emdp") + 1)
 
 
 def compile_file(source: Path, arch: str) -> bytes:
@@ -40,6 +41,11 @@ def compile_file(source: Path, arch: str) -> bytes:
             last = done.stdout.strip().splitlines()[-1:] or ["no message"]
             raise CliError(f"mpy-cross cannot compile {source}: {last[0]}")
         return out.read_bytes()
+
+
+def is_cortex_m(arch: str | None) -> bool:
+    """Whether it runs ARMv6-M's machine code, as every Cortex-M does."""
+    return arch is not None and ARCHES.index(arch) in _CORTEX_M
 
 
 def is_native(compiled: bytes) -> bool:
@@ -67,7 +73,7 @@ def unfit(compiled: bytes, board: int) -> str | None:
 
 def _cortex_m(arch: int, board: int) -> bool:
     # Each Cortex-M runs what the smaller ones do.
-    return ARCHES.index("armv6m") <= arch <= board <= ARCHES.index("armv7emdp")
+    return _CORTEX_M.start <= arch <= board < _CORTEX_M.stop
 
 
 def _arch(number: int) -> str:

@@ -33,6 +33,13 @@ def parts(name: str = "package") -> list[str]:
     return [path for path, _ in listed]
 
 
+def installed(arch: str | None) -> list[str]:
+    """Paths of the modules that boards of an architecture install; Cortex-M gets its own code."""
+    return parts() + [
+        path for path in parts("extra") if path.endswith("_thumb.py") and mpy.is_cortex_m(arch)
+    ]
+
+
 def _all() -> list[str]:
     return parts() + parts("extra")
 
@@ -55,12 +62,12 @@ def packages() -> dict[str, list[str]]:
 def build_mpy(folder: Path, arch: str) -> None:
     """Write `folder` as installed on a board: lib/est/*.mpy, with package.json for mip."""
     firmware = shipped.folder("firmware")
-    for path in parts():
+    for path in installed(arch):
         out = folder / "lib" / _compiled(path)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(mpy.compile_file(firmware / path, arch))
-    for name in ("package", "minimum"):
-        urls = [[_compiled(path), "lib/" + _compiled(path)] for path in parts(name)]
+    for name, paths in (("package", installed(arch)), ("minimum", parts("minimum"))):
+        urls = [[_compiled(path), "lib/" + _compiled(path)] for path in paths]
         _write_json(folder / f"{name}.json", {"urls": urls, "version": version()})
 
 

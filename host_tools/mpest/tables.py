@@ -26,17 +26,18 @@ def _add(p: int, first: Point, second: Point) -> Point:
 def comb_table(p: int, g: Point, size: int, width: int, split: int) -> bytes:
     """Points sum(d_r * 2^(r * columns) * G) of a signed comb, the top row's digit +1.
 
-    With more than one part, `split`, the same follows for 2^(part * columns / split) * G.
+    With more than one part, `split`, the same follows for 2^(part * ceil(columns / split)) * G.
 
     Bit r of an entry's index is 1 where d_r = +1. Entries are x then y, `size` little-endian
     bytes each.
     """
-    steps = -((8 * size + 1) // -(width * split))
+    columns = (8 * size + width) // width
+    steps = -(columns // -split)
     table = b""
     for _ in range(split):
         rows = [g]
         for _ in range(width - 1):
-            rows.append(_doubled(p, rows[-1], steps * split))
+            rows.append(_doubled(p, rows[-1], columns))
         for index in range(1 << (width - 1)):
             point = rows[-1]
             for row, (x, y) in enumerate(rows[:-1]):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mpest import boards, emulator, mpy, shipped
+from mpest import boards, emulator, mpy, packages, shipped
 from mpest.exits import CliError
 
 BOARDS = [name for name in boards.names() if boards.load(name).emulator]
@@ -46,7 +46,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def compiled(arch: str) -> Path:
         folder = tmp_path_factory.mktemp(arch)
         (folder / "est").mkdir()
-        for source in (FIRMWARE / "bringup.py", *(FIRMWARE / "est").glob("*.py")):
+        parts = [FIRMWARE / path for path in packages.installed(arch)]
+        for source in (FIRMWARE / "bringup.py", *parts):
             out = (folder / source.relative_to(FIRMWARE)).with_suffix(".mpy")
             out.write_bytes(mpy.compile_file(source, arch))
         return folder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mpest import mpy, shipped
 from mpest.boards import Board, Folder
-from mpest.packages import parts
+from mpest.packages import installed
 
 RECORDS = ("anchors", "identity", "pending")
 """What est.agent keeps in its est.store.Store, each in files NAME.0 and NAME.1."""
@@ -32,7 +32,8 @@ def files(board: Board, *, main: bool = True) -> list[File]:
     """
     firmware = shipped.folder("firmware")
     library = "" if isinstance(board.flash, Folder) else "/lib/"
-    modules = {library + path.removesuffix(".py"): firmware / path for path in parts()}
+    paths = installed(board.arch)
+    modules = {library + path.removesuffix(".py"): firmware / path for path in paths}
     modules[f"{library}bringup"] = firmware / "bringup.py"
     modules[f"{library}wiring"] = board.wiring
     found = [_module(path, source, board.arch) for path, source in modules.items()]

@@ -1,0 +1,207 @@
+"""P-256 on the emulated boards: every way of multiplying that est.comb may choose."""
+
+import ast
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mpest import emulator
+from mpest.boards import Board
+from mpest.mpy import is_cortex_m
+
+PowerOn = Callable[..., AbstractContextManager[emulator.Machine]]
+
+N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+VECTORS = Path(os.environ.get("MPEST_VECTORS") or Path(__file__).parents[3] / "shared/vectors")
+EVERY = 6  # of Wycheproof's vectors is tested, for the emulated boards are slow
+SCALARS = [1, 2, 3, 15, 16, 17, N - 1, N - 2, N - 16, N >> 1, 1 << 255, int("C9AFA9D8" * 8, 16)]
+
+# For each path: choose it, then put it back. A device without entropy: the tests bring their own.
+PATHS = {
+    "installed": "",
+    "small table": "from est import comb, p256_comb6\nP256._fast = comb.Comb(P256, p256_comb6)\n",
+    "no table": "P256._fast = P256\n",
+}
+SETUP = """
+from est import entropy
+from est.ec import P256
+raw = bytes(range(256))
+entropy.use(lambda count: raw)
+"""
+KNOWN = """
+digest = bytes.fromhex({digest!r})
+peer = bytes.fromhex({peer!r})
+found = []
+for scalar in {scalars!r}:
+    private = scalar.to_bytes(32, "big")
+    signature = P256.sign(private, digest, lambda count: b"")
+    public = P256.public(private)
+    if not P256.verify(public, digest, signature) or P256.verify(public, digest[:-1], signature):
+        raise ValueError(scalar)
+    found.append((public.hex(), signature.hex(), P256.ecdh(private, peer).hex()))
+print(found)
+"""
+# u1 * G and u2 * Q meet (a doubling) or cancel (infinity), with s = r: u2 = 1 and u1 = d or -d.
+MEET = """
+from est import der
+n = P256.n
+for d in (1, n - 1, 2, 5, n - 5):
+    public = P256.public(d.to_bytes(32, "big"))
+    r = int.from_bytes(P256.public((2 * d % n).to_bytes(32, "big"))[1:33], "big") % n
+    signature = der.sequence(der.integer(r), der.integer(r))
+    print(P256.verify(public, (d * r % n).to_bytes(32, "big"), signature),
+          P256.verify(public, ((n - d) * r % n).to_bytes(32, "big"), signature))
+"""
+VERIFY = """
+for public, digest, signature in {cases!r}:
+    unhex = bytes.fromhex
+    print(P256.verify(unhex(public), unhex(digest), unhex(signature)))
+"""
+AGREE = """
+from est.errors import PeerError
+for private, public in {cases!r}:
+    try:
+        print(P256.ecdh(bytes.fromhex(private), bytes.fromhex(public)).hex())
+    except PeerError:
+        print("refused")
+"""
+# Of each program what is done and where the result goes.
+SEQUENCES = """
+from est import p256_thumb
+log = []
+run = p256_thumb._run
+def logged(memory, program):
+    log.append(bytes([program[at] for at in range(len(program)) if at % 6 in (0, 3)]))
+    run(memory, program)
+p256_thumb._run = logged
+peer = P256.public(bytes(31) + b"5")
+def sequence(operation, *arguments):
+    log.clear()
+    operation(*arguments)
+    return hash(tuple(log)), len(log)
+for scalar in {scalars!r}:
+    private = scalar.to_bytes(32, "big")
+    digest = bytes([scalar >> 100 & 255]) * 32
+    print(sequence(P256.public, private), sequence(P256.sign, private, digest),
+          sequence(P256.ecdh, private, peer))
+"""
+
+
+@pytest.fixture(scope="module")
+def wycheproof() -> Callable[[str], list[dict]]:
+    def groups(name: str) -> list[dict]:
+        file = VECTORS / "wycheproof" / name
+        if not file.exists() and os.environ.get("CI") != "true":
+            pytest.skip(f"needs the vectors: {file}")
+        return json.loads(file.read_text())["testGroups"]
+
+    return groups
+
+
+def point(spki: bytes) -> str | None:
+    """Hex of the uncompressed point of a SubjectPublicKeyInfo; None where it has another form."""
+    return spki[len(SPKI) :].hex() if spki.startswith(SPKI) and len(spki) == 91 else None
+
+
+def private_key(scalar: int) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(scalar, ec.SECP256R1())
+
+
+def public_hex(key: ec.EllipticCurvePrivateKey) -> str:
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+        .hex()
+    )
+
+
+@pytest.mark.timeout(600)
+def test_known_answers(board: Board, power_on: PowerOn) -> None:
+    """Keys, deterministic signatures and shared secrets are those of the cryptography package."""
+    peer = private_key(7**90 % N)
+    digest = hashlib.sha256(b"sample").digest()
+    algorithm = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+    expected = []
+    for key in map(private_key, SCALARS):
+        shared = key.exchange(ec.ECDH(), peer.public_key())
+        signature = key.sign(b"sample", algorithm)
+        expected.append((public_hex(key), signature.hex(), shared.hex()))
+    known = KNOWN.format(digest=digest.hex(), peer=public_hex(peer), scalars=SCALARS)
+    with power_on(board) as machine:
+        for choose in PATHS.values():
+            assert ast.literal_eval(machine.run(SETUP + choose + known, 300)) == expected
+            assert machine.run(SETUP + choose + MEET, 300).split() == ["True", "False"] * 5
+        machine.soft_reset()
+        chosen = machine.run(SETUP + "P256.generate()\nP256._multiplier()\nprint(P256._fast)")
+        assert ("Thumb" if is_cortex_m(board.arch) else "Comb") in chosen
+
+
+@pytest.mark.timeout(600)
+def test_wycheproof(board: Board, power_on: PowerOn, wycheproof: Callable) -> None:
+    signatures = []
+    for group in wycheproof("ecdsa_secp256r1_sha256_test.json"):
+        public = point(bytes.fromhex(group["publicKeyDer"]))
+        for test in group["tests"]:
+            digest = hashlib.sha256(bytes.fromhex(test["msg"])).hexdigest()
+            expected = str(test["result"] == "valid")
+            signatures.append(((public, digest, test["sig"]), expected))
+    agreements = []
+    for test in wycheproof("ecdh_secp256r1_test.json")[0]["tests"]:
+        public = point(bytes.fromhex(test["public"]))
+        if public and test["result"] != "acceptable":
+            private = int(test["private"], 16).to_bytes(32, "big").hex()
+            expected = "refused" if test["result"] == "invalid" else test["shared"]
+            agreements.append(((private, public), expected))
+    with power_on(board) as machine:
+        for program, tests in ((VERIFY, signatures[::EVERY]), (AGREE, agreements[::EVERY])):
+            for at in range(0, len(tests), 20):
+                cases, expected = zip(*tests[at : at + 20], strict=True)
+                said = machine.run(SETUP + program.format(cases=cases), 300).split()
+                assert said == list(expected)
+    print(
+        board.name, len(signatures[::EVERY]), "signatures,", len(agreements[::EVERY]), "agreements"
+    )
+
+
+@pytest.mark.timeout(300)
+def test_sequence_of_operations(mps2: Board, power_on: PowerOn) -> None:
+    """The machine code does the same for every key and nonce."""
+    scalars = [3 << 250, (1 << 255) + 1, 0xFF << 128, N - (1 << 200), 7**80 % N, 7**81 % N]
+    with power_on(mps2) as machine:
+        said = machine.run(SETUP + SEQUENCES.format(scalars=scalars), 300).splitlines()
+    assert len(said) == len(scalars)
+    assert len(set(said)) == 1
+    lengths = [length for _, length in ast.literal_eval(f"[{said[0].replace(') (', '), (')}]")]
+    assert min(lengths) > 80
+
+
+@pytest.mark.timeout(300)
+def test_instructions(board: Board, power_on: PowerOn) -> None:
+    setup = SETUP + (
+        "private = bytes(31) + b'7'\ndigest = bytes(range(32))\n"
+        "public = P256.public(private)\nsignature = P256.sign(private, digest)\n"
+    )
+    with power_on(board, counting=True) as machine:
+        counted = {
+            what: max(emulator.instructions(machine, setup, statement, rounds=3))
+            for what, statement in {
+                "key": "P256.public(P256.generate())",
+                "sign": "P256.sign(private, digest)",
+                "verify": "P256.verify(public, digest, signature)",
+            }.items()
+        }
+    print(board.name, "P-256 instructions:", counted)
+    if is_cortex_m(board.arch):
+        assert counted["sign"] < 7_000_000
+        assert counted["verify"] < 25_000_000
+    else:
+        assert counted["sign"] < 17_000_000
+        assert counted["verify"] < 65_000_000
