@@ -36,7 +36,7 @@ def verify(key, digest, signature, salt):
     size = len(digest)
     value = key.open(signature)
     cut = (key.bits + 6) // 8 - size - 1
-    if value < 0 or value >> (key.bits - 1) or cut <= salt:
+    if cut <= salt:
         return False
     tail = (value & ((1 << 8 * (size + 1)) - 1)).to_bytes(size + 1, "big")
     unmasked = value >> 8 * (size + 1) ^ mgf1(size, tail[:-1], cut)

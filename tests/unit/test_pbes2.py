@@ -85,23 +85,46 @@ def test_malformed():
 def test_unsupported():
     good = (bytes(16), bytes(16), b"salt")
     for changed in (
-        {"iterations": 0},
-        {"iterations": 2000001},
-        {"iterations": 1 << 64},
-        {"iterations": 1, "scheme": _PBKDF2},
-        {"iterations": 1, "derivation": _PBES2},
-        {"iterations": 1, "aes": 1},
-        {"iterations": 1, "aes": 22},
-        {"iterations": 1, "prf": 8},
-        {"iterations": 1, "more": der.integer(32)},
-        {"iterations": 1, "more": der.integer(1 << 30)},
-        {"iterations": 1, "more": der.octets(b"")},
-        {"iterations": 1, "prf": 0, "more": der.sequence()},
+        {"scheme": _PBKDF2},
+        {"derivation": _PBES2},
+        {"aes": 1},
+        {"aes": 22},
+        {"prf": 8},
+        {"more": der.integer(32)},
+        {"more": der.integer(1 << 30)},
     ):
-        check.raises(UsageError, _decrypt, _encrypted(*good, **changed))
-    check.raises(UsageError, _decrypt, _encrypted(bytes(16), bytes(15), b"salt", 1))
-    check.raises(UsageError, _decrypt, _encrypted(bytes(15), bytes(16), b"salt", 1))
-    check.raises(UsageError, _decrypt, _encrypted(b"", bytes(16), b"salt", 1))
+        error = check.raises(UsageError, _decrypt, _encrypted(*(good + (1,)), **changed))
+        assert "only PBES2" in str(error)
+    for iterations in (0, 2000001, 1 << 64):
+        error = check.raises(UsageError, _decrypt, _encrypted(*(good + (iterations,))))
+        assert "iterations" in str(error)
+    for bad in (
+        (bytes(16), bytes(15), b"salt", 1),
+        (bytes(15), bytes(16), b"salt", 1),
+        (b"", bytes(16), b"salt", 1),
+    ):
+        check.raises(UsageError, _decrypt, _encrypted(*bad))
+
+
+def _lengthen(data, path):
+    # DER with a NULL more at the end of an inner SEQUENCE, told by the indices that lead to it.
+    elements = []
+    fields = der.Reader(data).enter()
+    while fields.more():
+        elements.append(fields.element())
+    if path:
+        elements[path[0]] = _lengthen(elements[path[0]], path[1:])
+    else:
+        elements.append(b"\5\0")
+    return der.sequence(*elements)
+
+
+def test_more_than_there_should_be():
+    key = steps.run(kdf.pbkdf2(32, b"secret", b"salt", 1, 16))
+    good = _encrypted(cbc.encrypt(key, bytes(16), b"data"), bytes(16), b"salt", 1)
+    assert _decrypt(good) == b"data"
+    for path in ((), (0,), (0, 1), (0, 1, 0), (0, 1, 1), (0, 1, 0, 1), (0, 1, 0, 1, 2)):
+        check.raises(UsageError, _decrypt, _lengthen(good, path))
 
 
 def test_wycheproof():

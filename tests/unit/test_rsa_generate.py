@@ -58,6 +58,26 @@ def test_generate():
     assert [count for primes, count in tests if primes] == list(range(sum(found)))
 
 
+def test_candidates():
+    # Each start is what entropy gives first; what it gives later are bases of the tests.
+    def prime(*starts):
+        random = _Stream(1)
+        starts = list(starts)
+
+        def entropy(count):
+            return starts.pop(0).to_bytes(8, "big") if count == 8 else random(count)
+
+        return steps.run(rsa_generate._prime(64, 0, None, entropy))
+
+    # A prime that 65537 divides less one has no private exponent.
+    unfit = 0xD00000000008D009
+    assert unfit % 65537 == 1 and _probable_prime(unfit)
+    assert prime(unfit) == 0xD00000000008D11B
+    # Above 2^64 - 59 there is none of 64 bits.
+    assert prime((1 << 64) - 59) == (1 << 64) - 59
+    assert prime((1 << 64) - 57, unfit) == prime(unfit)
+
+
 def test_primes_too_close():
     # A generator that repeats itself gives the same prime twice; another start is needed.
     sources = [_Stream(1), _Stream(1), _Stream(2)]

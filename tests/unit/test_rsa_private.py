@@ -149,6 +149,11 @@ def test_corrupted_numbers():
             for other in range(len(numbers)):
                 changed += der.integer(value if other == at else numbers[other])
             check.raises(UsageError, rsa_private.load, der.sequence(changed))
+    # What fits, but is longer than its modulus.
+    for at, more in ((5, numbers[3] - 1), (6, numbers[4] - 1), (7, numbers[3])):
+        changed = list(numbers)
+        changed[at] += more
+        check.raises(UsageError, rsa_private.PrivateKey, *changed)
     # The primes must be the way round that the coefficient says.
     n, e, d, p, q, dp, dq, inverse_q = numbers
     check.raises(UsageError, rsa_private.PrivateKey, n, e, d, q, p, dq, dp, inverse_q)
@@ -165,7 +170,7 @@ def test_weak_primes():
     assert list(_made_of(p, q))[3:] == _numbers(KEY)[3:]
     rsa_private.PrivateKey(*_made_of(p, q))
     # Nothing here looks whether they are primes.
-    for bad in ((p, p + 2), (p, p + (1 << 900)), (p * p + 2, 65539), (p, 1000003)):
+    for bad in ((p, p + 2), (p, p + (1 << 900)), (p * p + 2, 65539), (65539, p * p + 2)):
         error = check.raises(Exception, rsa_private.PrivateKey, *_made_of(*bad))
         assert "weak" in str(error) or "modulus" in str(error), error
     for e in (3, 17, 257):

@@ -164,7 +164,10 @@ def test_parameters():
         (mask,),
         (der.tlv(0xA3, der.integer(2)),),
         (der.tlv(0xA0, sha224), mask),
-        (der.tlv(0xA1, der.sequence(der.tlv(der.OID, _MGF1[:-1] + b"\x09"), no_null)),),
+        (
+            der.tlv(0xA0, no_null),
+            der.tlv(0xA1, der.sequence(der.tlv(der.OID, _MGF1[:-1] + b"\x09"), no_null)),
+        ),
     ):
         check.raises(NotTrusted, parse, der.sequence(*bad))
     for bad in (
