@@ -1,6 +1,7 @@
-"""Milliseconds that P-256 takes on each MicroPython found.
+"""P-256 side by side with other libraries on each MicroPython, and its paths on emulated boards.
 
-Medians in a warm process, but `cold_sign`: import of est.ec to the first signature, in a new one.
+Milliseconds are medians; `cold` is from import to the first signature in a new process. Libraries
+take turns. All are .mpy files; peers.py says what the others are spared.
 """
 
 import json
@@ -8,70 +9,205 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
-from report import EST, report
+import peers
+from report import EST, save, show
+from rich.console import Console
+from rich.progress import track
 
+from mpest import boards, emulator, mpy
+from mpest.exits import CliError
 from mpest.runtimes import RuntimeMissing, find
 
-ROUNDS = 15
-COLD_STARTS = 5
+RUNTIMES = ("micropython", "micropython-armhf")
+HEAP_OF = "micropython-armhf"  # 32-bit, as boards are
+TURNS = 5
+TIMES = 3  # in each turn
+LEAST, MOST = 4, 512  # KiB of heap
 
-COLD = """
+TIMED = f"""
 from time import ticks_diff, ticks_us
-start = ticks_us()
-from est.ec import P256
-P256.sign(bytes(31) + b"\\x07", bytes(range(32)))
-print(ticks_diff(ticks_us(), start))
-"""
-WARM = f"""
-from time import ticks_diff, ticks_us
-from est.ec import P256
-times = {{"key_pair": [], "sign": [], "verify": []}}
-digest = bytes(range(32))
+times = {{}}
 def timed(name, operation, *arguments):
     start = ticks_us()
     result = operation(*arguments)
-    times[name].append(ticks_diff(ticks_us(), start))
+    times.setdefault(name, []).append(ticks_diff(ticks_us(), start))
     return result
+D, E = 3**150, 5**100
+def cold():
+    import peer
+    return peer.sign(peer.key(D), E)
+timed("cold", cold)
+import peer
 def new_pair():
-    private = P256.generate()
-    return private, P256.public(private)
-for _ in range({ROUNDS + 1}):
+    private = peer.random()
+    return private, peer.public(private)
+for _ in range({TIMES + 1}):
     private, public = timed("key_pair", new_pair)
-    signature = timed("sign", P256.sign, private, digest)
-    if not timed("verify", P256.verify, public, digest, signature):
+    signature = timed("sign", peer.sign, private, E)
+    if not timed("verify", peer.verify, public, E, *signature):
         raise SystemExit("a good signature is refused")
+    if peer.verify(public, E + 1, *signature):
+        raise SystemExit("a bad signature is taken")
 import json
 print(json.dumps(times))
 """
+PASSES = """
+import peer
+private = peer.random()
+public = peer.public(private)
+if not peer.verify(public, 5**100, *peer.sign(private, 5**100)):
+    raise SystemExit("a good signature is refused")
+"""
+
+# {path: modules beside those of every path}; p256_thumb is for Cortex-M alone.
+PATHS = {
+    "no table": (),
+    "2 KB table": ("comb", "p256_comb6"),
+    "8 KB table": ("comb", "p256_comb6x4"),
+    "machine code, 2 KB table": ("comb", "p256_comb6", "p256_thumb"),
+}
+# Reading the random source is not counted, conditioning its bytes is.
+BOARD = """
+from est import entropy
+from est.ec import P256
+raw = bytes(range(256))
+entropy.use(lambda count: raw)
+private = bytes(31) + b"7"
+digest = bytes(range(32))
+public = P256.public(private)
+signature = P256.sign(private, digest)
+if not P256.verify(public, digest, signature):
+    raise SystemExit("a good signature is refused")
+"""
+COUNTED = {
+    "key_pair": "P256.public(P256.generate())",
+    "sign": "P256.sign(private, digest)",
+    "verify": "P256.verify(public, digest, signature)",
+}
 
 
-def run(program, code):
-    done = subprocess.run(
-        [*program.argv, "-c", code],
-        env={**os.environ, **program.env, "MICROPYPATH": f"{EST.parent}:.frozen"},
+def run(program, folder, code, *options):
+    return subprocess.run(
+        [*program.argv, *options, "-c", code],
+        env={**os.environ, **program.env, "MICROPYPATH": f"{folder}:.frozen"},
         capture_output=True,
         text=True,
     )
+
+
+def timed(program, folder):
+    done = run(program, folder, TIMED)
     if done.returncode:
-        sys.exit(f"{program.name}: {done.stderr}")
-    return json.loads(done.stdout)
+        sys.exit(f"{folder} on {program.name}: {done.stdout}{done.stderr}")
+    found = json.loads(done.stdout)
+    # The first of each still imports and makes tables.
+    return {name: times if name == "cold" else times[1:] for name, times in found.items()}
 
 
-def milliseconds(times):
-    return round(statistics.median(times) / 1000, 2)
+def smallest_heap(program, folder):
+    """KiB in which a key pair, a signature and its verification fit."""
+    low, high = LEAST, MOST
+    while low < high:
+        middle = (low + high) // 2
+        if run(program, folder, PASSES, "-X", f"heapsize={middle << 10}").returncode:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
-rows = []
-for name in ("micropython", "micropython-armhf"):
+def side_by_side(name, libraries):
+    program = find(name)
+    times = {library: {} for library in libraries}
+    for _ in track(range(TURNS), name, console=Console(stderr=True)):
+        for library, folder in libraries.items():
+            for operation, found in timed(program, folder).items():
+                times[library].setdefault(operation, []).extend(found)
+    rows = []
+    for library, folder in libraries.items():
+        row = {"runtime": name, "version": program.version, "library": library}
+        for operation, found in times[library].items():
+            row[operation] = round(statistics.median(found) / 1000, 2)
+        row["heap_KiB"] = smallest_heap(program, folder) if name == HEAP_OF else None
+        row["mpy"] = sum(path.stat().st_size for path in folder.rglob("*.mpy"))
+        row["mpy"] -= (folder / "peer.mpy").stat().st_size
+        rows.append(row)
+    return rows
+
+
+def ratios(rows):
+    """How many times faster the first library is than the best of the others, by operation."""
+    others = rows[len(peers.OURS) :]
+    return {
+        operation: round(min(row[operation] for row in others) / rows[0][operation], 2)
+        for operation in ("cold", "key_pair", "sign", "verify")
+    }
+
+
+def count(board, modules):
+    """Instructions of each operation on an emulated board with .mpy modules."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        emulator.Machine(board, emulator.build(board), counting=True) as machine,
+    ):
+        package = Path(folder) / "est"
+        package.mkdir()
+        for module in ("__init__", "clock", "der", "ec", "entropy", "errors", *modules):
+            compiled = mpy.compile_file(EST / f"{module}.py", board.arch)
+            (package / f"{module}.mpy").write_bytes(compiled)
+        bringup = Path(folder) / "bringup.mpy"
+        bringup.write_bytes(mpy.compile_file(EST.parent / "bringup.py", board.arch))
+        machine.mpremote("fs", "mkdir", "lib")
+        machine.mpremote("resume", "fs", "cp", "-r", package, ":lib/")
+        machine.mpremote("resume", "fs", "cp", bringup, ":lib/")
+        return {
+            name: round(max(emulator.instructions(machine, BOARD, statement, rounds=2)) / 1e6, 1)
+            for name, statement in COUNTED.items()
+        }
+
+
+def on_boards():
+    rows = []
+    for name in boards.names():
+        board = boards.load(name)
+        if not board.emulator:
+            continue
+        for path, modules in PATHS.items():
+            if "p256_thumb" in modules and not mpy.is_cortex_m(board.arch):
+                continue
+            rows.append({"board": name, "path": path, **count(board, modules)})
+    return rows
+
+
+def main():
+    result = {"times": [], "faster_than_best_other": {}, "instructions": []}
+    with tempfile.TemporaryDirectory() as folder:
+        libraries = peers.build(Path(folder))
+        for name in RUNTIMES:
+            try:
+                rows = side_by_side(name, libraries)
+            except RuntimeMissing as missing:
+                print(f"Left out: {missing.message}", file=sys.stderr)
+                continue
+            result["times"] += rows
+            result["faster_than_best_other"][name] = ratios(rows)
     try:
-        program = find(name)
-    except RuntimeMissing as missing:
-        print(f"Left out: {missing.message}", file=sys.stderr)
-        continue
-    warm = {key: milliseconds(times[1:]) for key, times in run(program, WARM).items()}
-    cold = milliseconds([run(program, COLD) for _ in range(COLD_STARTS)])
-    rows.append({"runtime": name, "version": program.version, **warm, "cold_sign": cold})
-if not rows:
-    sys.exit(2)
-report("bench", rows)
+        result["instructions"] = on_boards()
+    except CliError as error:
+        print(f"Left out, instructions on emulated boards: {error.message}", file=sys.stderr)
+    save("bench", result)
+    if not result["times"]:
+        sys.exit(2)
+    show(result["times"], "Milliseconds")
+    faster = result["faster_than_best_other"].items()
+    show(
+        [{"runtime": name, **ratio} for name, ratio in faster], "Times faster than the best other"
+    )
+    if result["instructions"]:
+        show(result["instructions"], "Millions of instructions")
+
+
+main()

@@ -1,7 +1,7 @@
 """P-256 in machine code for ARMv6-M and all later Cortex-M, as RP2040 and RP2350 have.
 
-Chosen by est.comb. `_run` interprets a program of field operations in one call; its time depends on
-the program alone. Values are Montgomery's, times 2^256, those of tables excepted.
+Chosen by est.comb. `_run` interprets a program of field operations in one call, in a time that
+depends on the program alone. Values are Montgomery's, times 2^256, those of tables excepted.
 """
 
 from micropython import const
