@@ -39,8 +39,9 @@ lint: $(READY) ## Check style, types and spelling
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-bench: $(READY) ## Time P-256 on each MicroPython
+bench: $(READY) ## Time P-256 on each MicroPython, and an enrolment against libest's client
 	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/bench_enrolment.py
 
 size: $(READY) ## Measure each device module compiled
 	@$(BIN)/python tests/size.py

@@ -2,7 +2,8 @@
 
 Both start as a process and enrol with a password at the same server, in turns, since machines are
 noisy. estclient is given a P-256 key, for it would make one of RSA, and fetches nothing else; the
-device fetches CA certificates and attributes, makes its key, and stores all of it.
+device, installed as .mpy, fetches CA certificates and attributes, makes its key, and stores all of
+it.
 """
 
 import os
@@ -17,12 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from report import report
 
+from mpest import packages
 from mpest.exits import CliError
 from mpest.runtimes import find
 from mpest.server import ServerConfig, running_server
 from mpest.sim.board_process import run_board
 
 ROUNDS = 9
+ARCH = "x64"
 USER, PASSWORD = "board", "a password"
 
 
@@ -36,7 +39,7 @@ def device(server, folder):
         "password": PASSWORD,
         "operations": ["enroll"],
     }
-    events = list(run_board(config, "micropython", folder))
+    events = list(run_board(config, "micropython", folder, folder.parent / "lib"))
     if events[-1]["event"] != "enroll":
         raise CliError(f"the device does not enrol: {events[-1]}")
 
@@ -64,6 +67,7 @@ with tempfile.TemporaryDirectory() as work:
         auth="basic",
         users={USER: PASSWORD},
     )
+    packages.build_mpy(Path(work), ARCH)
     seconds = {name: [] for name in CLIENTS}
     with running_server(config) as server:
         for count in range(ROUNDS + 1):
