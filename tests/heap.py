@@ -103,9 +103,11 @@ def install(work):
     built, frozen = str(picow_like.micropython()), str(picow_like.micropython(EST))
     with_est = tuple(frozen if part == built else part for part in program.argv)
     source, compiled = work / "source", work / "mpy"
-    shutil.copytree(EST, source / "est")
-    (compiled / "est").mkdir(parents=True)
-    for path in (source / "est").glob("*.py"):
+    for folder in (source, compiled):
+        (folder / "est").mkdir(parents=True)
+    for part in packages.installed(ARCH):
+        path = EST.parent / part
+        shutil.copy(path, source / "est")
         (compiled / "est" / f"{path.stem}.mpy").write_bytes(compile_file(path, ARCH))
     minimum = work / "minimum"
     (minimum / "est").mkdir(parents=True)

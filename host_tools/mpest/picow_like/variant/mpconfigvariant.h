@@ -10,5 +10,7 @@
 #define MICROPY_GC_SPLIT_HEAP_AUTO (0)
 // mbedTLS allocates with m_tracked_calloc, from the garbage collector's heap.
 #define MICROPY_TRACKED_ALLOC (1)
+// This processor runs a Cortex-M's machine code.
+#define MICROPY_EMIT_INLINE_THUMB (1)
 
 #include "variants/mpconfigvariant_common.h"
