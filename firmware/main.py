@@ -5,6 +5,7 @@ subject ("CN={id}" gets the board's number), user, secret (the user's password a
 """
 
 import binascii
+import gc
 import json
 import time
 
@@ -48,6 +49,7 @@ def enrol_or_renew(board, config):
 
 
 def main():
+    gc.threshold(4096)  # or the heap is in pieces when TLS asks for 17 KB of it
     with open("config.json") as file:
         config = json.load(file)
     board = Board()
