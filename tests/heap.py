@@ -105,9 +105,10 @@ def install(work):
     source, compiled = work / "source", work / "mpy"
     for folder in (source, compiled):
         (folder / "est").mkdir(parents=True)
+    for part in packages.parts():
+        shutil.copy(EST.parent / part, source / "est")
     for part in packages.installed(ARCH):
         path = EST.parent / part
-        shutil.copy(path, source / "est")
         (compiled / "est" / f"{path.stem}.mpy").write_bytes(compile_file(path, ARCH))
     minimum = work / "minimum"
     (minimum / "est").mkdir(parents=True)

@@ -2,7 +2,7 @@
 
 Each becomes a folder of .mpy files with a module `peer`: key(d) is a private key, public(key) a
 point, sign(key, e) a tuple, verify(point, e, *signature) tells; d and e are integers. Other
-libraries' nonces are plain random numbers: no RFC 6979, no DER, no blinding, no check of points.
+libraries need not do DER, nor all but starkbank-ecdsa RFC 6979: their nonces are random numbers.
 """
 
 import subprocess
@@ -51,6 +51,37 @@ class Peer:
         return self.requirement.replace("==", " ")
 
 
+_SIGNATURE = """
+class Signature:
+    def __init__(self, r, s, recoveryId=None):
+        self.r = r
+        self.s = s
+"""
+# Numbers are of 32 bytes here, so hexadecimal is padded to 64 digits.
+_BINARY = """
+def hexFromInt(number):
+    return "%064x" % number
+def byteStringFromHex(text):
+    return bytes.fromhex(text)
+def numberFromByteString(data, bitLength=None):
+    return int.from_bytes(data, "big")
+"""
+# With SHA-256, whichever hash is named; as fast as est.ec's.
+_HMAC = """
+from hashlib import sha256
+class new:
+    def __init__(self, key, data, hashfunc):
+        key = int.from_bytes(key + bytes(64 - len(key)), "big")
+        for pad in (b"\\x36", b"\\x5c"):
+            state = sha256((key ^ int.from_bytes(pad * 64, "big")).to_bytes(64, "big"))
+            state.update(data)
+            data = state.digest()
+        self._digest = data
+    def digest(self):
+        return self._digest
+"""
+
+
 PEERS = (
     Peer(
         "tinyec==0.4.0",
@@ -91,23 +122,57 @@ def combine(u, v, point):
             "ellipticcurve.math": Path("ellipticcurve/math.py"),
             "ellipticcurve.point": Path("ellipticcurve/point.py"),
             "ellipticcurve.curve": Path("ellipticcurve/curve.py"),
+            "ellipticcurve.ecdsa": Path("ellipticcurve/ecdsa.py"),
+            "ellipticcurve.utils.__init__": "",
+            "ellipticcurve.utils.integer": Path("ellipticcurve/utils/integer.py"),
+            # What those import from modules that lean on CPython's library.
+            "ellipticcurve.signature": _SIGNATURE,
+            "ellipticcurve.utils.binary": _BINARY,
+            "ellipticcurve.utils.compatibility": "def toBytes(message):\n    return message\n",
+            "hmac": _HMAC,
+            "secrets": "import os\ndef randbelow(n):\n"
+            "    return int.from_bytes(os.urandom(40), 'big') % n\n",
         },
         # There is no int.bit_length; pow(x, -1, n) returns 0 instead of raising.
         {
             "N.bit_length()": "256",
             "n.bit_length()": "(len(bin(n)) - 2)",
             "return pow(x, -1, n)": "raise ValueError",
+            "hashfunc().digest_size": "32",
+            ".zfill(orderByteLen * 2)": "",
         },
         """
 from ellipticcurve.curve import prime256v1 as curve
+from ellipticcurve.ecdsa import Ecdsa
 from ellipticcurve.math import Math
-from ellipticcurve.point import Point
-inverse = Math.inv
-def public(d):
-    point = Math.multiplyGenerator(curve, d)
-    return point.x, point.y
-def combine(u, v, point):
-    return Math.multiplyAndAdd(curve.G, u, Point(*point), v, curve=curve).x
+from ellipticcurve.signature import Signature
+class Key:
+    def __init__(self, d):
+        self.curve = curve
+        self.secret = d
+class Public:
+    def __init__(self, point):
+        self.curve = curve
+        self.point = point
+class Digest:
+    def __init__(self, data):
+        self._data = data
+    def digest(self):
+        return self._data
+def hashfunc(data):
+    # The message is a digest already.
+    return Digest(data)
+key = Key
+plain = random
+def random():
+    return Key(plain())
+def public(key):
+    return Math.multiplyGenerator(curve, key.secret)
+def sign(key, e):
+    signature = Ecdsa.sign(e.to_bytes(32, "big"), key, hashfunc)
+    return signature.r, signature.s
+def verify(point, e, r, s):
+    return Ecdsa.verify(e.to_bytes(32, "big"), Signature(r, s), Public(point), hashfunc)
 """,
     ),
     Peer(
