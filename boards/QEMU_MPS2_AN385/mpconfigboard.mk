@@ -8,3 +8,6 @@ SRC_BOARD_O = shared/runtime/gchelper_native.o shared/runtime/gchelper_thumb2.o
 MPY_CROSS_FLAGS += -march=armv7m
 
 include $(MPEST_PORT)/board.mk
+
+# As the rp2 port builds them, a Pico 2 W's too.
+$(BUILD)/py/mpz.o $(BUILD)/py/vm.o $(BUILD)/py/map.o: COPT += -O2
