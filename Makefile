@@ -39,7 +39,7 @@ lint: $(READY) ## Check style, types and spelling
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-bench: $(READY) ## Time P-256 on each MicroPython, and an enrolment against libest's client
+bench: $(READY) ## Compare P-256 with other libraries, some minutes, and an enrolment against libest's client
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_enrolment.py
 
