@@ -14,7 +14,7 @@ from wiring import Board
 
 from est import auth
 from est.agent import Agent
-from est.errors import EstError, RetryLater
+from est.errors import EstError, RetryLater, StorageError
 from est.store import Store
 
 _RETRY = const(300)
@@ -38,8 +38,14 @@ def enrol_or_renew(board, config):
         log=print,
     )
     try:
-        if agent.due() <= 0:
-            if agent.identity():
+        try:
+            due = agent.due()
+            known = agent.identity()
+        except StorageError as error:
+            print(error)  # damaged beyond use: what helps is to enrol as for the first time
+            due = known = 0
+        if due <= 0:
+            if known:
                 agent.reenroll()
             else:
                 agent.enroll()
@@ -50,8 +56,12 @@ def enrol_or_renew(board, config):
 
 def main():
     gc.threshold(4096)  # or the heap is in pieces when TLS asks for 17 KB of it
-    with open("config.json") as file:
-        config = json.load(file)
+    try:
+        with open("config.json") as file:
+            config = json.load(file)
+    except (OSError, ValueError) as error:
+        print("config.json is missing or malformed (%s); main.py says what goes in it" % error)
+        return
     board = Board()
     dog = board.watchdog(_LONGEST_ATTEMPT)
     while True:

@@ -64,7 +64,9 @@ def build(
             "MICROPY_MPYCROSS_DEPENDENCY": "",
             "PYTHON": sys.executable,
         }
-        with Console(stderr=True).status(f"Building MicroPython for {what}, less than a minute"):
+        console = Console(stderr=True)
+        console.print(f"Building MicroPython for {what}, once, about a minute", style="dim")
+        with console.status("Building"):
             done = subprocess.run(
                 ["make", "-j2", "-C", str(source / "ports" / port)]
                 + [f"{name}={value}" for name, value in variables.items()],

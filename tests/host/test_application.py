@@ -47,6 +47,8 @@ def test_enrols_and_renews(board: Path, program: Callable[[str], Program], tmp_p
             "secret": "secret",
         }
         (board / "config.json").write_text(json.dumps(settings))
+        for slot in (0, 1):  # damaged beyond use, which must not stop it
+            (board / f"identity.{slot}").write_bytes(b"EST1" + bytes(100))
         running = subprocess.Popen(
             [*micropython.argv, "main.py"],
             cwd=board,

@@ -126,6 +126,21 @@ def test_one_board_at_a_time(tmp_path: Path) -> None:
     assert "another" in done.stderr
 
 
+def test_certificate_and_key_that_do_not_match(tmp_path: Path) -> None:
+    config = ServerConfig(directory=tmp_path / "ca", port=0, auth="mtls")
+    with running_server(config) as server:
+        for name in ("a", "b"):
+            certificate, key = server.new_identity(name)
+            (tmp_path / f"{name}.pem").write_bytes(certificate)
+            (tmp_path / f"{name}.key").write_bytes(key)
+        board = ["--url", server.url, "--trust", server.ca_pem, "--subject", "CN=a"]
+        board += ["--cert", tmp_path / "a.pem", "enroll", "--key"]
+        done = simulate(tmp_path / "board", *board, tmp_path / "b.key")
+        assert done.returncode == Exit.USAGE
+        assert "is not the key of" in done.stderr
+        assert simulate(tmp_path / "board", *board, tmp_path / "a.key").returncode == Exit.DONE
+
+
 def test_interrupt(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"

@@ -25,8 +25,11 @@ def main(name: str, memory: Path | None) -> None:
         raise click.UsageError(f"{name} cannot keep its storage in a file")
     with Machine(board, build(board), memory) as machine:
         click.echo(f"mpremote connect {machine.pty}")
+        for end in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(end, signal.default_int_handler)
         try:
-            signal.pause()
+            machine.wait()
+            click.echo("The board has switched itself off.", err=True)
         except KeyboardInterrupt:
             click.echo("Switched off.", err=True)
 

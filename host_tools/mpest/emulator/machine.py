@@ -100,6 +100,11 @@ class Machine:
         self.power_off()
         raise CliError(f"{program} doesn't start: {' '.join(said.split())}")
 
+    def wait(self) -> None:
+        """Until QEMU ends by itself, as it does when the board resets its hardware."""
+        assert self._qemu
+        self._qemu.wait()
+
     def power_off(self) -> None:
         """Cut the power, whatever the board is doing."""
         if self._held >= 0:

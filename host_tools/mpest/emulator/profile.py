@@ -27,6 +27,8 @@ class Profile(BaseModel):
     @classmethod
     def of(cls, board: Board) -> "Profile":
         """The profile of `board`. Raises CliError."""
+        if not board.emulator:
+            raise CliError(f"{board.folder / PROFILE} describes no emulated board")
         try:
             return cls.model_validate(board.emulator)
         except ValidationError as error:

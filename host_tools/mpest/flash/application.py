@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mpest import mpy, shipped
 from mpest.boards import Board, Folder
+from mpest.exits import CliError
 from mpest.packages import installed
 
 RECORDS = ("anchors", "identity", "pending")
@@ -30,6 +31,8 @@ def files(board: Board, *, main: bool = True) -> list[File]:
     Modules are .mpy where the board's profile names an architecture, and lie in /lib, where `mip`
     puts them too; on a computer beside main.py. Raises CliError.
     """
+    if not board.wiring.exists():
+        raise CliError(f"{board.folder} has no {board.wiring.name}")
     firmware = shipped.folder("firmware")
     library = "" if isinstance(board.flash, Folder) else "/lib/"
     paths = installed(board.arch)

@@ -89,7 +89,8 @@ def install(
         if main and main.path in found.files:
             # A watchdog that the application started would reset the board while it is written to.
             if main in new:
-                old = main.path + _OLD
+                # Named by its content, so that none is lost to the next.
+                old = f"{main.path}.{found.files[main.path][1][:8]}{_OLD}"
                 target.rename(main.path, old)
                 emit({"event": "renamed", "path": main.path, "to": old})
             else:

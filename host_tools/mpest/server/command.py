@@ -166,6 +166,7 @@ def _welcome(server: EstServer) -> str:
         "basic": " --user NAME --password-file FILE",
         "digest": " --user NAME --password-file FILE",
         "token": " --token-file FILE",
+        "mtls": " --cert FILE --key FILE",
     }.get(server.config.auth, "")
     lines += [
         "Enrol with:",

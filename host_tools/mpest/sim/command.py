@@ -139,6 +139,10 @@ def simulate(
         config["password"] = read_secret(password_file)
     if cert and key:
         config |= {"factory_chain": read_certificates(cert), "factory_key": read_key(key)}
+        leaf = x509.load_der_x509_certificate(bytes.fromhex(config["factory_chain"][0]))
+        owner = load_der_private_key(bytes.fromhex(config["factory_key"]), None)
+        if owner.public_key() != leaf.public_key():
+            raise CliError(f"{key} is not the key of the certificate in {cert}")
     if token_file:
         config["token"] = read_secret(token_file)
     failed: Event | None = None
