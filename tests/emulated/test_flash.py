@@ -77,7 +77,7 @@ def test_repair_and_erase(mps2: Board) -> None:
             assert changed.pop(path) == "removed"
         assert changed.pop("/lib/est/der.mpy") == "write"
         assert changed == {"/main.py": "write"}
-        kept = "import os\nprint([open(name).read() for name in os.listdir('/') if '.old' in name])"
+        kept = "import os\nprint([open(old).read() for old in os.listdir('/') if '.old' in old])"
         assert "another" in machine.run(kept)
         assert machine.run(LOAD).strip() == KEPT
         machine.run("import os; os.stat('/mine.py')")
