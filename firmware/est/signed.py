@@ -1,0 +1,104 @@
+"""CMS SignedData (RFC 5652 5): who signed what. Whether to trust the signer is the caller's."""
+
+from micropython import const
+
+from est import cms, der, hashes, x509
+from est.errors import NotTrusted
+
+_CONTENT_TYPE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03")
+_MESSAGE_DIGEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04")
+_PKCS1 = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01")
+_RSA_ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
+_SUBJECT_KEY_IDENTIFIER = const(b"\x55\x1d\x0e")
+# Four occur; CMC and PKCS#7 writers add a signing time, an algorithm protection, a nonce.
+_MAX_ATTRIBUTES = const(16)
+
+
+def verify(data, known=()):
+    """(content type as OID content, content, the signer's Certificate, [Certificate inside]).
+
+    known: Certificates in which the signer is looked for too. Signed attributes are demanded of
+    every content type: without them one signature can be read as another's (RFC 5652 11). Raises
+    NotTrusted where there is no signature, or none that is right and known; DerError for what is
+    malformed, or has two signers or no content.
+    """
+    found = [x509.Certificate(one) for one in cms.certificates(data)]
+    whole = der.Reader(data).enter()
+    whole.skip(der.OID)
+    fields = whole.enter(0xA0).enter()
+    fields.skip(der.INTEGER)
+    fields.skip(der.SET)
+    inner = fields.enter()
+    kind = inner.oid()
+    content = None
+    if inner.more():
+        wrapped = inner.enter(0xA0)
+        content = wrapped.bytes()
+        wrapped.end()
+        inner.end()
+    for tag in (0xA0, 0xA1):  # certificates, CRLs
+        fields.optional(tag)
+    signers = fields.enter(der.SET)
+    fields.end()
+    if not signers.more():
+        raise NotTrusted("the message is not signed")
+    signer = signers.enter()
+    signers.end()
+    if content is None:
+        raise der.DerError("PKCS#7: no content")
+    signer.integer()
+    certificate = _find(signer, found + list(known))
+    size = hashes.size_of(signer.enter().oid())
+    attributes = signer.element(0xA0)
+    algorithm = signer.element(der.SEQUENCE)
+    signature = signer.bytes()
+    signer.optional(0xA1)
+    signer.end()
+    if der.Reader(algorithm).enter().oid() == _RSA_ENCRYPTION:
+        # Leaves the hash to the digest algorithm (RFC 3370 3.2).
+        algorithm = der.sequence(der.tlv(der.OID, _PKCS1 + bytes((size // 16 + 9,))))
+    values = _values(attributes)
+    if (
+        size < 32
+        or values.get(_CONTENT_TYPE) != der.tlv(der.OID, kind)
+        or values.get(_MESSAGE_DIGEST) != der.octets(hashes.new(size, content).digest())
+        # They are signed as the SET that they are, not as the [0] that stands for it.
+        or not x509.verify(certificate.spki, algorithm, b"\x31" + attributes[1:], signature)
+    ):
+        raise NotTrusted("the signature of %s is wrong" % certificate)
+    return kind, content, certificate, found
+
+
+def _find(signer, certificates):
+    # The certificate that SignerIdentifier names.
+    if signer.peek() == 0x80:
+        wanted = der.octets(signer.bytes(0x80))
+        for one in certificates:
+            if one.extension(_SUBJECT_KEY_IDENTIFIER) == wanted:
+                return one
+    else:
+        name = signer.enter()
+        issuer = name.element(der.SEQUENCE)
+        serial = name.bytes(der.INTEGER)
+        name.end()
+        for one in certificates:
+            if (one.issuer, one.serial) == (issuer, serial):
+                return one
+    raise NotTrusted("the message is signed by an unknown certificate")
+
+
+def _values(attributes):
+    # {OID content: DER of its one value} of SignedAttributes.
+    values = {}
+    listed = der.Reader(attributes).enter(0xA0)
+    while listed.more():
+        attribute = listed.enter()
+        oid = attribute.oid()
+        if oid in values or len(values) == _MAX_ATTRIBUTES:
+            raise der.DerError("PKCS#7: signed attribute twice, or too many")
+        inside = attribute.enter(der.SET)
+        attribute.end()
+        values[oid] = inside.element()
+        if oid in (_CONTENT_TYPE, _MESSAGE_DIGEST):
+            inside.end()
+    return values
