@@ -24,7 +24,7 @@ class Client:
     anchors: DER trust anchors. identity: (chain of DER certificates, SEC1 DER key) or None.
     credentials: see est.auth. timeout: seconds for one exchange, connecting included.
     bootstrap: do not verify the server; only `cacerts` works then.
-    context: the est.tls.Context.
+    context: the est.tls.Context. est: the est.protocol.Est.
     Errors are those of est.errors.
     """
 
@@ -35,15 +35,15 @@ class Client:
         authority = url[8:].partition("/")[0]
         chain, key = identity or ((), None)
         self.context = Context(anchors, chain, key, bootstrap)
-        self._est = Est(authority, label, credentials, bootstrap)
+        self.est = Est(authority, label, credentials, bootstrap)
         self._authority = authority
         self._timeout = timeout
         self._sock = None
         self._stream = None
 
     def __getattr__(self, name):
-        operation = getattr(self._est, name)
-        return lambda *arguments: self._run(operation(*arguments))
+        operation = getattr(self.est, name)
+        return lambda *arguments: self.run(operation(*arguments))
 
     def close(self):
         """Close the connection; the next operation opens another."""
@@ -55,7 +55,8 @@ class Client:
                     pass
         self._stream = self._sock = None
 
-    def _run(self, operation):
+    def run(self, operation):
+        """The result of `operation`, a generator of Requests such as those of `est`."""
         try:
             request = next(operation)
             while True:

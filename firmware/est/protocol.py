@@ -19,9 +19,12 @@ _WAIT = const(60)
 _MAX_WAIT = const(2678400)
 
 
-class _Body:
-    # Sink of a body. With certificates or attributes it is base64, or DER as it is (OpenXPKI):
-    # base64 of a SEQUENCE begins with "M", DER with "0". Any other is cut, for an error message.
+class Body:
+    """Sink of a body: base64, or DER as it is (OpenXPKI), goes to bytearray `out` as DER.
+
+    base64 of a SEQUENCE begins with "M", DER with "0". With a `limit` it is text to cut there.
+    """
+
     def __init__(self, out, limit):
         self._out = out
         self._limit = limit
@@ -52,7 +55,7 @@ class Request:
         self.response = http.Response(self._on_head)
 
     def _on_head(self, response):
-        return _Body(self.content, 0 if response.status in (200, 201) else _MAX_TEXT)
+        return Body(self.content, 0 if response.status in (200, 201) else _MAX_TEXT)
 
     def encode(self, host):
         return http.request(self.method, self.path, host, self.headers, self.body)
@@ -73,14 +76,14 @@ class Est:
 
     def cacerts(self):
         """List of DER certificates (RFC 7030 4.1)."""
-        request = yield from self._exchange("GET", "cacerts")
+        request = yield from self.exchange("GET", "cacerts")
         return self._certificates(request)
 
     def csrattrs(self):
         """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
         from est.csrattrs import parse
 
-        request = yield from self._exchange("GET", "csrattrs", (204, 404))
+        request = yield from self.exchange("GET", "csrattrs", (204, 404))
         if request.response.status in (204, 404):
             return parse(b"")
         self._check_type(request, "application/csrattrs")
@@ -100,7 +103,7 @@ class Est:
             ("Content-Transfer-Encoding", "base64"),
         )
         body = base64.encode(csr)
-        request = yield from self._exchange("POST", operation, (), headers, body)
+        request = yield from self.exchange("POST", operation, (), headers, body)
         return self._certificates(request)
 
     def _certificates(self, request):
@@ -115,8 +118,9 @@ class Est:
         if given.partition(";")[0].strip().lower() != expected:
             raise PeerError("content type %s where %s is expected" % (given[:60], expected))
 
-    def _exchange(self, method, operation, accepted=(), headers=(), body=None):
-        # One operation, through challenges and redirects, to an answer that is not an error.
+    def exchange(self, method, operation, accepted=(), headers=(), body=None):
+        """The Request of one operation, through challenges and redirects, once it is answered with
+        200, 201 or one of the `accepted` statuses."""
         if self._bootstrap and operation != "cacerts":
             raise UsageError("only cacerts is allowed before the server is verified")
         path = self._base + operation

@@ -1,4 +1,4 @@
-"""Hashes, HMAC, key derivation, key wrap and AES-CBC against hashlib and cryptography."""
+"""Hashes, HMAC, key derivation, key wrap, AES-CBC and AES-GCM against hashlib and cryptography."""
 
 import hashlib
 import hmac
@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes as hazmat_hashes
 from cryptography.hazmat.primitives import keywrap as hazmat_keywrap
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.padding import PKCS7
 from hypothesis import given
@@ -16,7 +17,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import cbc, hashes, kdf, keywrap, sha512, steps  # noqa: E402
+from est import cbc, gcm, hashes, kdf, keywrap, sha512, steps  # noqa: E402
 from est.errors import PeerError  # noqa: E402
 
 NAMES = {20: "sha1", 32: "sha256", 48: "sha384", 64: "sha512"}
@@ -72,3 +73,10 @@ def test_cbc(key: bytes, iv: bytes, data: bytes) -> None:
     encrypted = encryptor.update(padder.update(data) + padder.finalize())
     assert cbc.encrypt(key, iv, data) == encrypted
     assert cbc.decrypt(key, iv, encrypted) == data
+
+
+@given(KEYS, st.binary(min_size=8, max_size=40), st.binary(max_size=100), st.binary(max_size=40))
+def test_gcm(key: bytes, nonce: bytes, data: bytes, associated: bytes) -> None:
+    encrypted = AESGCM(key).encrypt(nonce, data, associated)
+    args = (key, nonce, encrypted[:-16], encrypted[-16:], associated)
+    assert steps.run(gcm.decrypt(*args)) == data
