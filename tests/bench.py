@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import c_reference
 import peers
 from report import EST, save, show
 from rich.console import Console
@@ -201,6 +202,9 @@ def on_boards():
             if "p256_thumb" in modules and not mpy.is_cortex_m(board.arch):
                 continue
             rows.append({"board": name, "path": path, **count(board, modules)})
+        for library, counted in c_reference.count(board).items():
+            millions = {operation: round(found / 1e6, 1) for operation, found in counted.items()}
+            rows.append({"board": name, "path": library, **millions})
     return rows
 
 

@@ -30,4 +30,9 @@ def instructions(
     with counting=True. Resolution: 1 us of virtual time, 16 instructions; 8 * 10^9 at most.
     """
     code = setup + _TIMED.format(statement=statement) + _PRINTED * rounds
-    return [int(line) * 1000 // _NS for line in machine.run(code, timeout).split()]
+    return [in_microseconds(int(line)) for line in machine.run(code, timeout).split()]
+
+
+def in_microseconds(time: int) -> int:
+    """Instructions that a counting machine executes in `time` by its timer."""
+    return time * 1000 // _NS

@@ -10,11 +10,11 @@ from mpest.exits import CliError
 
 _PORT = Path(__file__).with_name("port")
 
-# By Profile.cpu: the prefix of the compiler's name, the Debian packages of compiler and C library.
+# By Profile.cpu: the compiler, the Debian packages of compiler and C library.
 _COMPILERS = {
-    "arm": ("arm-none-eabi-", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
+    "arm": ("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi"),
     "riscv32": (
-        "riscv64-unknown-elf-",
+        "riscv64-unknown-elf-gcc",
         "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
     ),
 }
@@ -25,21 +25,18 @@ def build(board: Board, manifest: str = "", frozen: tuple[Path, ...] = ()) -> Pa
 
     manifest: text of more modules to freeze, which are the files `frozen`. Raises CliError.
     """
-    profile = Profile.of(board)
-    prefix, packages = _COMPILERS[profile.cpu]
-    compiler = prefix + "gcc"
     debian.architecture()
-    port.need({compiler: packages, "make": "make"})
-    _need_c_library(compiler, packages)
+    port.need({"make": "make"})
+    cc = compiler(board)[0]
     own = (board.folder / "mpconfigboard.mk", board.folder / "_boot.py", *_PORT.glob("*.*"))
     return port.build(
         "qemu",
         "firmware.elf",
-        compiler=compiler,
+        compiler=cc,
         settings={
             "BOARD": board.name,
             "BOARD_DIR": board.folder,
-            "CROSS_COMPILE": prefix,
+            "CROSS_COMPILE": cc.removesuffix("gcc"),
             "MICROPY_HEAP_SIZE": board.heap,
             "MPEST_PORT": _PORT,
         },
@@ -52,18 +49,22 @@ def build(board: Board, manifest: str = "", frozen: tuple[Path, ...] = ()) -> Pa
     )
 
 
-def _need_c_library(compiler: str, packages: str) -> None:
-    # The compiler's package comes without one. Debian's RISC-V one lies where only its own
+def compiler(board: Board) -> list[str]:
+    """Command that compiles C for `board`. Raises CliError where it or its library is missing."""
+    name, packages = _COMPILERS[Profile.of(board).cpu]
+    port.need({name: packages})
+    # The compiler's package comes without a C library. Debian's RISC-V one lies where only its own
     # specification file points.
     specs = subprocess.run(
-        [compiler, "--print-file-name=picolibc.specs"], capture_output=True, text=True
+        [name, "--print-file-name=picolibc.specs"], capture_output=True, text=True
     ).stdout.strip()
-    options = [f"--specs={specs}"] if "/" in specs else []
+    command = [name, f"--specs={specs}"] if "/" in specs else [name]
     done = subprocess.run(
-        [compiler, *options, "-E", "-x", "c", "-"],
+        [*command, "-E", "-x", "c", "-"],
         input="#include <string.h>\n",
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise CliError(f"{compiler} has no C library (on Debian: apt install {packages})")
+        raise CliError(f"{name} has no C library (on Debian: apt install {packages})")
+    return command

@@ -100,10 +100,12 @@ class Machine:
         self.power_off()
         raise CliError(f"{program} doesn't start: {' '.join(said.split())}")
 
-    def wait(self) -> None:
-        """Until QEMU ends by itself, as it does when the board resets its hardware."""
-        assert self._qemu
+    def wait(self) -> str:
+        """What QEMU says until it ends by itself, as when the board resets its hardware."""
+        assert self._qemu and self._qemu.stdout
+        said = self._qemu.stdout.read()
         self._qemu.wait()
+        return said
 
     def power_off(self) -> None:
         """Cut the power, whatever the board is doing."""
