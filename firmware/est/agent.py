@@ -34,6 +34,8 @@ class Agent:
         was stored before.
     subject: as in est.csr.build. san, eku: as in est.extensions.requested; the server's proposals
         win over them, and on renewal they stay as they were.
+    extra: more attributes for each request, as in est.csr.build, such as
+        [est.extensions.challenge(enrolment code)].
     factory: (chain of DER certificates, SEC1 DER key) to show when enrolling, such as a board
         leaves its factory with (RFC 7030 2.2).
     log: called with a line of text where something is not as asked and yet no error.
@@ -51,13 +53,12 @@ class Agent:
         timeout=30,
         log=None,
         factory=None,
+        extra=(),
     ):
         parse(url)
         self._store = store
         self._url = url
-        self._subject = subject
-        self._san = san
-        self._eku = eku
+        self._wanted = (subject, san, eku, extra)
         self._trust = trust
         self._credentials = credentials
         self._timeout = timeout
@@ -139,8 +140,8 @@ class Agent:
 
     def _order(self, identity, leaf, key):
         # What is asked for, so that a request left over from other settings is not sent.
-        asked = repr((self._url, self._subject, self._san, self._eku, leaf, key))
-        asked = hashlib.sha256(asked.encode()).digest()
+        wanted = self._wanted + (leaf, key)
+        asked = hashlib.sha256(repr((self._url, wanted)).encode()).digest()
         pending = self._replaceable("pending")
         # When to ask again, and above that how long it was until then when the server said so.
         until = int.from_bytes(pending[1], "big") if pending else 0
@@ -160,17 +161,7 @@ class Agent:
             except ImportError:
                 attributes = None  # an optional part
             pending = [asked, b""]
-            pending += _apart(
-                "est.request",
-                "build",
-                self._subject,
-                self._san,
-                self._eku,
-                leaf,
-                key,
-                attributes,
-                self._log,
-            )
+            pending += _apart("est.request", "build", attributes, self._log, *wanted)
             self._store.save("pending", store.pack(*pending))
         client = self.client(identity)
         others = client.cacerts()

@@ -8,12 +8,14 @@ from est import csr, keys, x509
 from est.errors import PeerError
 
 
-def build(subject, san, eku, leaf, key, attributes, log):
+def build(attributes, log, subject, san, eku, extra, leaf, key):
     """(SEC1 DER of the key, CertificationRequest DER).
 
-    subject, san, eku, log: as in est.agent.Agent; the first three for a first certificate.
+    attributes: est.csrattrs.CsrAttrs or None.
+    log, subject, san, eku, extra: as in est.agent.Agent; subject, san and eku are for a first
+        certificate.
     leaf: DER certificate to renew instead, whose subject and names are kept (RFC 7030 4.2.2).
-    key: SEC1 DER to keep, or None for a new one. attributes: est.csrattrs.CsrAttrs or None.
+    key: SEC1 DER to keep, or None for a new one.
     """
     wanted = []
     kept = []
@@ -28,9 +30,12 @@ def build(subject, san, eku, leaf, key, attributes, log):
         from est.extensions import requested
 
         wanted = requested(san, eku)
-    extensions = attributes.apply(wanted, kept, log) if attributes else wanted + kept
+    extensions = wanted + kept
+    if attributes:
+        attributes.check()
+        subject, extensions = attributes.apply(subject, wanted, kept, extra, log)
     key = keys.load(key) if key else keys.SoftwareKey()
-    return key.sec1(), csr.build(key, subject, extensions=extensions)
+    return key.sec1(), csr.build(key, subject, extensions, extra)
 
 
 def accept(issued, others, key, anchors, now):

@@ -1,7 +1,7 @@
-"""Keys, requests, certificates, PKCS#7 and CSR attributes: their form, and anything but it."""
+"""Keys, requests, certificates and PKCS#7: their form, and anything but it."""
 
 import check
-from est import cms, csr, csrattrs, der, extensions, keys, pkcs8, x509
+from est import cms, csr, der, extensions, keys, pkcs8, x509
 from est.errors import NotTrusted, UsageError
 
 KEY = keys.SoftwareKey(bytes(31) + b"\7")
@@ -181,26 +181,3 @@ def test_pkcs7_of_rfc7030():
     assert [one.is_ca() for one in found] == [True, False, False, True]
     found = parsed("rfc7030/a3-simpleenroll-resp.der")
     assert str(found[0]).startswith("CN=demostep4")
-
-
-def test_csrattrs():
-    parsed = csrattrs.parse(check.vector("rfc8951/4-csrattrs-example.der"))
-    assert (parsed.key, parsed.signature) == ("P-384", "ecdsa-with-SHA384")
-    assert parsed.challenge_password
-    assert [der.oid_text(oid) for oid in parsed.wanted] == ["1.3.6.1.1.1.1.22"]
-    parsed = csrattrs.parse(check.vector("rfc9908/5.4-rsa4096.csrattrs.der"))
-    assert (parsed.key, parsed.signature) == ("RSA-4096", "sha256WithRSAEncryption")
-    parsed = csrattrs.parse(check.vector("rfc7030/a2-csrattrs-resp.der"))
-    assert parsed.key is None
-    assert "2.999.1" in parsed.unknown
-    parsed = csrattrs.parse(check.vector("rfc9908/5.1-acp-san.csrattrs.der"))
-    assert [oid for oid, _, _ in parsed.extensions] == [x509.SUBJECT_ALT_NAME]
-    assert csrattrs.parse(b"").key is None
-
-
-def test_csrattrs_malformed():
-    for name in ("rfc8951/4-csrattrs-example.der", "rfc9908/5.1-acp-san.csrattrs.der"):
-        data = check.vector(name)
-        check.truncated(csrattrs.parse, data)
-        check.mutated(csrattrs.parse, data)
-    check.raises(der.DerError, csrattrs.parse, der.sequence(*[b"\x06\x01\x2a"] * 65))

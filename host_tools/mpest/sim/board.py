@@ -3,7 +3,7 @@
 Reads one line of JSON from standard input (secrets never come by the command line), prints one
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
 fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
-rekey, timeout.
+challenge, rekey, timeout.
 """
 
 import binascii
@@ -12,7 +12,7 @@ import json
 import sys
 import time
 
-from est import errors, keys, x509
+from est import der, errors, keys, x509
 from est.agent import Agent
 from est.store import Store
 
@@ -30,16 +30,32 @@ def kind(error):
     return "PeerError"
 
 
-def describe(der):
-    certificate = x509.Certificate(der)
+def describe(data):
+    certificate = x509.Certificate(data)
     return {
         "subject": str(certificate),
         "issuer": x509.name_text(certificate.issuer),
         "serial": binascii.hexlify(certificate.serial).decode(),
         "not_before": certificate.not_before,
         "not_after": certificate.not_after,
-        "sha256": binascii.hexlify(hashlib.sha256(der).digest()).decode(),
+        "sha256": binascii.hexlify(hashlib.sha256(data).digest()).decode(),
     }
+
+
+def text(value):
+    """What a DER string says."""
+    try:
+        return der.Reader(value).bytes(0).decode()
+    except ValueError:
+        return binascii.hexlify(value).decode()
+
+
+def extra(config):
+    if not config.get("challenge"):
+        return ()
+    from est import extensions
+
+    return [extensions.challenge(config["challenge"])]
 
 
 def credentials(config):
@@ -64,11 +80,23 @@ def run(operation, agent, config):
         return {"certificates": [describe(found) for found in agent.client().cacerts()]}
     if operation == "csrattrs":
         wanted = agent.client().csrattrs()
+        subject = getattr(wanted, "subject", None)
         return {
+            "template": hasattr(wanted, "subject"),
+            "subject": subject
+            and [
+                [[der.oid_text(oid), value and text(value)] for oid, value in rdn]
+                for rdn in subject
+            ],
             "key": wanted.key,
             "signature": wanted.signature,
+            "digest": wanted.digest,
             "challenge_password": wanted.challenge_password,
-            "unknown": wanted.unknown,
+            "extensions": [
+                [der.oid_text(oid), critical, value and binascii.hexlify(value).decode()]
+                for oid, critical, value in wanted.extensions
+            ],
+            "unknown": [der.oid_text(oid) for oid in wanted.unknown],
         }
     if operation == "enroll":
         return {"certificate": describe(agent.enroll())}
@@ -100,6 +128,7 @@ def main():
                     timeout=config.get("timeout", 30),
                     log=lambda text: emit("note", text=text),
                     factory=factory(config),
+                    extra=extra(config),
                 )
             result = run(operation, agent, config)
         except errors.EstError as error:

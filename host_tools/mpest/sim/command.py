@@ -90,6 +90,7 @@ def read_secret(path: str) -> str:
 @click.option("--key", help="PEM or DER file: its private key.")
 @click.option("--subject", help='Such as "CN=device-1,O=Example".')
 @click.option("--san", multiple=True, help="Such as DNS:a.example, IP:192.0.2.1; repeatable.")
+@click.option("--challenge-file", help="File whose first line is the challengePassword to send.")
 @click.option("--key-type", type=click.Choice(["P-256"]), default="P-256", show_default=True)
 @click.option("--same-key", is_flag=True, help="reenroll keeps the key instead of a new one.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
@@ -107,6 +108,7 @@ def simulate(
     key: str | None,
     subject: str | None,
     san: tuple[str, ...],
+    challenge_file: str | None,
     key_type: str,
     same_key: bool,
     timeout: int,
@@ -143,6 +145,8 @@ def simulate(
         owner = load_der_private_key(bytes.fromhex(config["factory_key"]), None)
         if owner.public_key() != leaf.public_key():
             raise CliError(f"{key} is not the key of the certificate in {cert}")
+    if challenge_file:
+        config["challenge"] = read_secret(challenge_file)
     if token_file:
         config["token"] = read_secret(token_file)
     failed: Event | None = None
