@@ -28,6 +28,10 @@ class Board:
     radio_random = False  # os.urandom is random only while the radio is on
     watchdog_ms = None  # the longest the hardware's watchdog waits, where that is short
 
+    def __init__(self):
+        if self.radio_random:
+            entropy.use(_with_radio)
+
     def wifi(self, ssid, password, country):
         """Join a Wi-Fi network, unless it is joined. Returns the board's IP address (str).
 
@@ -86,11 +90,6 @@ class Board:
 
     def check_entropy(self):
         """Raise UsageError unless keys can be made now."""
-        if self.radio_random:
-            import network
-
-            if not network.WLAN(network.STA_IF).active():
-                raise UsageError("without Wi-Fi this board's random numbers are not: join first")
         entropy.random(1)
 
     def check_storage(self):
@@ -113,6 +112,15 @@ class Board:
     def watchdog(self, seconds=120):
         """A `Watchdog`; once started it cannot be stopped."""
         return Watchdog(seconds * 1000, self.watchdog_ms)
+
+
+def _with_radio(count):
+    # Source of est.entropy that is not ready before the radio is on.
+    import network
+
+    if not network.WLAN(network.STA_IF).active():
+        raise UsageError("without Wi-Fi this board's random numbers are not: join first")
+    return os.urandom(count)
 
 
 class Watchdog:

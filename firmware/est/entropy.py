@@ -1,7 +1,8 @@
 """Random bytes fit for keys, whatever the board's os.urandom is worth.
 
-On RP2040 firmware before 1.28 os.urandom is a ring oscillator through an 8-bit LFSR; there many of
-its bytes, timing jitter and the board's id are hashed into few. Elsewhere the same costs little.
+On RP2040 firmware before 1.28 os.urandom is a ring oscillator through an 8-bit LFSR. There many of
+its bytes, with when they came and the board's id, are hashed into few; elsewhere the same costs
+little. What the source gives is tested all the time as SP 800-90B 4.4 says.
 """
 
 import hashlib
@@ -12,36 +13,71 @@ from micropython import const
 
 from est.errors import UsageError
 
-# Bytes of os.urandom hashed into 32 bytes of output: 1 bit of entropy a byte is enough.
-_RAW = const(256)
+# Raw bytes hashed into 32, and a window of the tests, which hold each to 4 bits of entropy: an
+# eighth of that would do. Their cutoffs refuse a good source once in 2^40: repetition count
+# (4.4.1) at 1 + 40 / 4, adaptive proportion (4.4.2) at 1 + CRITBINOM(512, 2^-4, 1 - 2^-40).
+_RAW = const(512)
+_REPEATED = const(11)
+_FREQUENT = const(78)
 
-_counter = 0
+_pool = b""
 _source = None
+_blocks = None
 
 
 def use(source):
     """Draw on `source(count)` from now on, not os.urandom: a board's own generator of raw bytes.
 
-    None goes back to os.urandom.
+    It raises UsageError while it is not ready. None goes back to os.urandom.
     """
-    global _source
+    global _source, _blocks
     _source = source
+    _blocks = None
+
+
+def add(data):
+    """Mix `data` (bytes) in. What is drawn after is as random as without, whatever `data` is."""
+    global _pool
+    _pool = hashlib.sha256(_pool + data).digest()
 
 
 def random(count):
-    """`count` random bytes. Raises UsageError where there is no source, or a visibly stuck one."""
-    global _counter
-    source = _source or getattr(os, "urandom", None)
-    if source is None:
-        raise UsageError("this board has no os.urandom: give est.entropy.use its random source")
+    """`count` random bytes. Raises UsageError where there is no source, or it fails its tests."""
+    global _blocks
     out = b""
     while len(out) < count:
-        raw = source(_RAW)
-        # A source with 1 bit a byte shows fewer than 8 different values once in 2^200.
-        if len(set(raw)) < 8:
-            raise UsageError("the random source is stuck")
-        _counter += 1
-        pool = hashlib.sha256(raw)
-        pool.update(b"%d %d" % (_counter, time.ticks_us()))
-        out += pool.digest()
+        raw = _blocks and next(_blocks, None)
+        if raw:
+            add(raw + b"%d" % time.ticks_us())
+            out += hashlib.sha256(_pool).digest()
+        else:
+            # At the start, and again after a failure: 1024 bytes are tested before any is used
+            # (4.3).
+            _blocks = _tested(_source or getattr(os, "urandom", None))
+            next(_blocks)
     return out[:count]
+
+
+def _tested(source):
+    if not source:
+        raise UsageError("no random source: give est.entropy.use one")
+    try:
+        import machine
+
+        add(machine.unique_id())
+    except (ImportError, AttributeError):
+        pass  # not on every platform
+    last = run = 0
+    while True:
+        raw = source(_RAW)
+        bad = len(raw) < _RAW or raw.count(raw[:1]) >= _FREQUENT
+        for octet in raw:
+            if octet == last:
+                run += 1
+                bad |= run >= _REPEATED
+            else:
+                last = octet
+                run = 1
+        if bad:
+            raise UsageError("the random source is stuck")
+        yield raw

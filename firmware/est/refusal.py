@@ -13,7 +13,7 @@ def reason(certificate, host, now):
     """Text for DER `certificate` that `host` showed at `now` (seconds since 1970)."""
     try:
         leaf = x509.Certificate(certificate)
-        leaf.check_dates(now)
+        leaf.check(now)
         if not _for_servers(leaf):
             return "%s may not be used by a server" % leaf
         names = _host_names(leaf)

@@ -14,7 +14,8 @@ _MAX_PATH = const(6)
 # Names and signatures tried for one path; a hostile bag of certificates must not cost more.
 _MAX_CHECKS = const(12)
 
-_ECDSA_SHA256 = const(b"\x2a\x86\x48\xce\x3d\x04\x03\x02")
+# Whole AlgorithmIdentifier: without parameters (RFC 5758 3.2).
+_ECDSA_SHA256 = const(b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02")
 KEY_USAGE = b"\x55\x1d\x0f"
 SUBJECT_ALT_NAME = b"\x55\x1d\x11"
 BASIC_CONSTRAINTS = b"\x55\x1d\x13"
@@ -56,13 +57,12 @@ def unix_time(year, month, day, hour, minute, second):
 
 def _time(reader):
     # Time ::= CHOICE of UTCTime and GeneralizedTime, both in Zulu with seconds (RFC 5280 4.1.2.5).
-    tag = reader.peek()
-    text = reader.bytes(tag)
-    if tag == der.UTC_TIME:
+    if reader.peek() == der.UTC_TIME:
+        text = reader.bytes(der.UTC_TIME)
         text = (b"20" if text < b"50" else b"19") + text
-    elif tag != der.GENERALIZED_TIME:
-        raise der.DerError("X.509: time expected")
-    if len(text) != 15 or text[14] != 0x5A or not text[:14].isdigit():
+    else:
+        text = reader.bytes(der.GENERALIZED_TIME)
+    if text[14:] != b"Z" or not text[:14].isdigit():
         raise der.DerError("X.509: malformed time")
     month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
@@ -101,7 +101,7 @@ class Certificate:
         whole.end()
         start = fields.pos
         tbs = fields.enter()
-        self._tbs = (start, fields.pos)
+        self._tbs = memoryview(data)[start : fields.pos]
         self._algorithm = fields.element(der.SEQUENCE)
         self._signature = fields.bit_string()
         fields.end()
@@ -118,9 +118,9 @@ class Certificate:
         validity.end()
         self.subject = tbs.element(der.SEQUENCE)
         self.spki = tbs.element(der.SEQUENCE)
-        for tag in (0x81, 0x82):  # unique identifiers, unused since X.509 version 3
-            if tbs.peek() == tag:
-                tbs.skip()
+        # Unique identifiers, unused since X.509 version 3.
+        tbs.optional(0x81)
+        tbs.optional(0x82)
         self._extensions = {}
         tagged = tbs.optional(0xA3)
         if tagged:
@@ -161,25 +161,26 @@ class Certificate:
             bits = der.Reader(usage).bytes(der.BIT_STRING)
             if len(bits) < 2 or not bits[1] & _KEY_CERT_SIGN:
                 return -1
-        return fields.integer() if fields.more() else _MAX_PATH
+        length = fields.integer() if fields.more() else _MAX_PATH
+        fields.end()
+        return length
 
-    def check_dates(self, now):
-        """Raise NotTrusted unless `now` (Unix seconds) is within the validity."""
+    def check(self, now):
+        """Raise NotTrusted unless `now` (Unix seconds) is within the validity.
+
+        So too for a critical extension that is not understood (RFC 5280 4.2).
+        """
         if now < self.not_before:
             raise NotTrusted("%s is not valid yet: check the clock" % self)
         if now > self.not_after:
             raise NotTrusted("%s has expired" % self)
-
-    def check_critical(self):
-        """Raise NotTrusted for a critical extension that is not understood (RFC 5280 4.2)."""
         for oid, (critical, _) in self._extensions.items():
             if critical and (oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD):
                 raise NotTrusted("%s: unknown critical extension %s" % (self, der.oid_text(oid)))
 
     def check_signature(self, issuer):
         """Raise NotTrusted unless `issuer`'s key signed this certificate."""
-        message = memoryview(self.der)[self._tbs[0] : self._tbs[1]]
-        if not verify(issuer.spki, self._algorithm, message, self._signature):
+        if not verify(issuer.spki, self._algorithm, self._tbs, self._signature):
             raise NotTrusted("%s was not signed by %s" % (self, issuer))
 
 
@@ -189,8 +190,7 @@ def verify(spki, algorithm, message, signature):
     Raises NotTrusted for an algorithm that is not supported.
     """
     fields = der.Reader(spki).enter()
-    key_algorithm = fields.element(der.SEQUENCE)
-    if der.Reader(algorithm).enter().oid() != _ECDSA_SHA256 or key_algorithm != ec_algorithm():
+    if fields.element() != ec_algorithm() or algorithm != _ECDSA_SHA256:
         try:
             from est import signatures
         except ImportError:
@@ -202,41 +202,41 @@ def verify(spki, algorithm, message, signature):
 def verify_path(leaf, others, anchors, now):
     """The path from `leaf` to one of `anchors`: [leaf, intermediates..., anchor].
 
-    `others` are untrusted Certificates in any order. Dates, signatures, CA flags, path lengths and
-    critical extensions are checked (RFC 5280 6.1, without policies; name constraints are refused
-    where critical). Raises NotTrusted with the reason that got furthest.
+    `others` (list) are untrusted Certificates in any order. Dates, signatures, CA flags, path
+    lengths and critical extensions are checked (RFC 5280 6.1, without policies; name constraints
+    are refused where critical). Raises NotTrusted with the reason that got furthest.
     """
-    leaf.check_dates(now)
-    leaf.check_critical()
-    budget = [_MAX_CHECKS]
-    reason = [NotTrusted("%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer)))]
-    path = _extend([leaf], others, anchors, now, budget, reason)
-    if path is None:
-        raise reason[0]
+    leaf.check(now)
+    # What is left of the budget, and why no path was found so far.
+    state = [
+        _MAX_CHECKS,
+        "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer)),
+    ]
+    path = _extend([leaf], others, anchors, now, state)
+    if not path:
+        raise NotTrusted(state[1])
     return path
 
 
-def _extend(path, others, anchors, now, budget, reason):
+def _extend(path, others, anchors, now, state):
     tip = path[-1]
-    for trusted, candidates in ((True, anchors), (False, others)):
-        for issuer in candidates:
-            if issuer.subject != tip.issuer or issuer in path:
-                continue
-            if not budget[0] or len(path) == _MAX_PATH:
-                return None
-            budget[0] -= 1
-            try:
-                if issuer._path_length() < len(path) - 1:
-                    raise NotTrusted("%s may not issue %s" % (issuer, tip))
-                issuer.check_dates(now)
-                issuer.check_critical()
-                tip.check_signature(issuer)
-            except (NotTrusted, PeerError) as error:
-                reason[0] = error if isinstance(error, NotTrusted) else NotTrusted(str(error))
-                continue
-            if trusted:
-                return path + [issuer]
-            found = _extend(path + [issuer], others, anchors, now, budget, reason)
-            if found:
-                return found
+    for issuer in anchors + others:
+        if issuer.subject != tip.issuer or issuer in path:
+            continue
+        if not state[0] or len(path) == _MAX_PATH:
+            break
+        state[0] -= 1
+        try:
+            if issuer._path_length() < len(path) - 1:
+                raise NotTrusted("%s may not issue %s" % (issuer, tip))
+            issuer.check(now)
+            tip.check_signature(issuer)
+        except (NotTrusted, PeerError) as error:
+            state[1] = str(error)
+            continue
+        found = path + [issuer]
+        if issuer not in anchors:
+            found = _extend(found, others, anchors, now, state)
+        if found:
+            return found
     return None

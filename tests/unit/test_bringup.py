@@ -6,7 +6,8 @@ import time
 
 import bringup
 from check import Skip, raises
-from est import clock, entropy
+from est import clock, entropy, keys
+from est.ec import P256
 from est.errors import PeerError, StorageError, UsageError
 
 _BOARDS = (__file__.rsplit("/", 1)[0] if "/" in __file__ else ".") + "/../../boards"
@@ -118,6 +119,7 @@ class Hardware:
 
     def __exit__(self, *_):
         bringup.time = time
+        entropy.use(None)
         for name, module in self.before.items():
             if module is None:
                 del sys.modules[name]
@@ -217,20 +219,21 @@ def test_esp32_makes_no_key_before_its_radio_is_on():
     for name in _ESP32:
         with Hardware() as hardware:
             board = wiring(name)
-            assert "Wi-Fi" in str(raises(UsageError, board.check_entropy))
-            hardware.station.active(True)
-            board.check_entropy()
+            for on in (False, True, False):
+                hardware.station.active(on)
+                for use in (board.check_entropy, P256.generate, keys.SoftwareKey):
+                    if on:
+                        use()
+                    else:
+                        assert "Wi-Fi" in str(raises(UsageError, use))
 
 
 def test_stuck_randomness_is_refused_everywhere():
-    entropy.use(lambda count: bytes(count))
-    try:
-        for name in _ESP32 + _RP2 + ("UNIX",):
-            with Hardware() as hardware:
-                hardware.station.active(True)
-                raises(UsageError, wiring(name).check_entropy)
-    finally:
-        entropy.use(None)
+    for name in _ESP32 + _RP2 + ("UNIX",):
+        with Hardware():
+            board = wiring(name)
+            entropy.use(lambda count: bytes(count))
+            raises(UsageError, board.check_entropy)
 
 
 class Disk:
