@@ -129,16 +129,23 @@ class Agent:
 
     def enroll(self):
         """simpleenroll; returns the certificate (DER) once it is verified and stored."""
-        return self._order(self._factory, None, None)
+        return self.order("simpleenroll", self._factory, None, None)
 
     def reenroll(self, rekey=True):
         """simplereenroll with Subject and alternative names kept; a new key unless not `rekey`."""
         identity = self.identity()
         if not identity:
             raise UsageError("nothing to renew: enrol first")
-        return self._order(identity, identity[0][0], None if rekey else identity[1])
+        return self.order(
+            "simplereenroll", identity, identity[0][0], None if rekey else identity[1]
+        )
 
-    def _order(self, identity, leaf, key):
+    def order(self, name, identity, leaf, key, module="est.request"):
+        """The certificate (DER) that operation `name` of the client brings, once all is stored.
+
+        identity: what TLS shows. leaf, key: as in est.request.build. module: has `build` and
+        `accept` as est.request; `key` is theirs, and is asked for what it is by repr.
+        """
         # What is asked for, so that a request left over from other settings is not sent.
         wanted = self._wanted + (leaf, key)
         asked = hashlib.sha256(repr((self._url, wanted)).encode()).digest()
@@ -161,23 +168,20 @@ class Agent:
             except ImportError:
                 attributes = None  # an optional part
             pending = [asked, b""]
-            pending += _apart("est.request", "build", attributes, self._log, *wanted)
+            pending += _apart(module, "build", attributes, self._log, *wanted)
             self._store.save("pending", store.pack(*pending))
         client = self.client(identity)
         others = client.cacerts()
         try:
-            if leaf:
-                issued = client.simplereenroll(pending[3])
-            else:
-                issued = client.simpleenroll(pending[3])
+            issued = getattr(client, name)(pending[3])
             # What TLS holds of the heap is worth more now than a connection kept.
             client.close()
-            chain = _apart(
-                "est.request",
+            items = _apart(
+                module,
                 "accept",
                 issued,
                 others,
-                pending[2],
+                pending[2] or key,
                 self.anchors(),
                 clock.now(),
             )
@@ -191,6 +195,6 @@ class Agent:
             if error.status not in (401, 403) and error.status < 500:
                 self._store.erase("pending")
             raise
-        self._store.save("identity", store.pack(pending[2], *chain))
+        self._store.save("identity", store.pack(*items))
         self._store.erase("pending")
-        return chain[0]
+        return items[1]

@@ -89,22 +89,21 @@ class Est:
         self._check_type(request, "application/csrattrs")
         return parse(request.content)
 
-    def simpleenroll(self, request):
+    def simpleenroll(self, request, operation="simpleenroll"):
         """DER certificates answering CertificationRequest DER `request` (RFC 7030 4.2.1)."""
-        return (yield from self._enroll("simpleenroll", request))
+        return self._certificates((yield from self.post(operation, request)))
 
     def simplereenroll(self, request):
         """As simpleenroll, to renew or rekey the certificate that TLS presents (4.2.2)."""
-        return (yield from self._enroll("simplereenroll", request))
+        return (yield from self.simpleenroll(request, "simplereenroll"))
 
-    def _enroll(self, operation, csr):
+    def post(self, operation, csr):
+        """The answered Request of an operation that takes CertificationRequest DER `csr`."""
         headers = (
             ("Content-Type", "application/pkcs10"),
             ("Content-Transfer-Encoding", "base64"),
         )
-        body = base64.encode(csr)
-        request = yield from self.exchange("POST", operation, (), headers, body)
-        return self._certificates(request)
+        return self.exchange("POST", operation, (), headers, base64.encode(csr))
 
     def _certificates(self, request):
         self._check_type(request, "application/pkcs7-mime")

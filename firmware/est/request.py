@@ -39,7 +39,7 @@ def build(attributes, log, subject, san, eku, extra, leaf, key):
 
 
 def accept(issued, others, key, anchors, now):
-    """Chain to present, leaf first: of `issued` the certificate with our key, and its issuers.
+    """[key, *chain to present], leaf first: of `issued` the one with our key, and its issuers.
 
     All certificates are DER. others: more intermediates. key: SEC1 DER. now: Unix seconds. Raises
     PeerError or NotTrusted.
@@ -53,7 +53,7 @@ def accept(issued, others, key, anchors, now):
         raise PeerError("the server issued a certificate for another key")
     found += [x509.Certificate(certificate) for certificate in others]
     path = x509.verify_path(leaf, found, [x509.Certificate(anchor) for anchor in anchors], now)
-    return [one.der for one in path if one is leaf or one.subject != one.issuer]
+    return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
 
 def due(leaf):

@@ -36,8 +36,8 @@ records = store.Store("/")
 key, _ = store.unpack(records.load("pending"))
 issued = [bytes.fromhex(der) for der in {issued}]
 anchors = [bytes.fromhex(der) for der in {anchors}]
-chain = request.accept(issued, (), key, anchors, clock.now())
-records.save("identity", store.pack(key, *chain))
+items = request.accept(issued, (), key, anchors, clock.now())
+records.save("identity", store.pack(*items))
 records.erase("pending")
 """
 READ = """
