@@ -64,6 +64,58 @@ def test_extension_with_a_value():
     ]
 
 
+def policy(text):
+    return CsrAttrsPolicy.read(text)
+
+
+RFC_9908_3_4 = """
+style = "template"
+subject = ["CN", "OU=myDept", "OU=myGroup"]
+[[extension_request]]
+oid = "subjectAltName"
+values = ["DNS:www.myServer.com", "IP:"]
+[[extension_request]]
+oid = "keyUsage"
+critical = true
+values = ["digitalSignature", "keyAgreement"]
+[[extension_request]]
+oid = "extKeyUsage"
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "first"),
+    [
+        ("normative-oid-16.2.62", ""),
+        ("as-printed-oid-9.62", "extension_template_as_printed = true\n"),
+    ],
+)
+def test_the_template_of_rfc_9908(vector, file, first):
+    """The policy of RFC 9908 3.4 gives its bytes."""
+    name = f"rfc9908/DERIVED-3.4-csrattrs.{file}.der"
+    assert policy(first + RFC_9908_3_4).to_der() == vector(name)
+
+
+def test_an_answer_in_both_styles():
+    both = policy('style = "both"\nkey = "P-384"\nextension_request = ["keyUsage"]')
+    old = policy('key = "P-384"\nextension_request = ["keyUsage"]').to_der()
+    assert old[2:] in both.to_der()
+    assert parsed(both)[-1] == "X509v3 Key Usage"
+    assert "1.2.840.113549.1.9.16.2.61" in parsed(both)
+
+
+def test_a_template_with_full_values():
+    found = policy(
+        'style = "template"\nkey = "RSA-3072"\nchallenge_password = true\n'
+        '[[extension_request]]\noid = "extKeyUsage"\nvalues = ["clientAuth"]'
+    )
+    words = parsed(found)
+    assert "Extension Request" in words
+    assert "challengePassword" in words
+    at = words.index("rsaEncryption")
+    assert words[at + 1] == "NULL"
+
+
 def test_nothing_wanted_is_an_empty_sequence():
     assert CsrAttrsPolicy(key=None, digest=None).to_der() == b"\x30\x00"
 
@@ -86,7 +138,13 @@ def test_long_lengths():
         {"digest": "sha1"},
         {"raw_der_base64": "***"},
         {"surprise": 1},
-        {"extension_request": [{"oid": "1.2.3"}]},
+        {"extension_request": [{"oid": "1.2.3", "values": ["a"]}]},
+        {"extension_request": [{"oid": "keyUsage", "values": ["keyCertSign"]}]},
+        {"extension_request": [{"oid": "subjectAltName", "values": ["IP:"]}]},
+        {"extension_request": [{"oid": "subjectAltName", "values": ["X:a"]}], "style": "template"},
+        {"extension_request": [{"oid": "keyUsage", "values": [], "value": "MAA="}]},
+        {"subject": ["CN"]},
+        {"subject": ["XX"], "style": "template"},
     ],
 )
 def test_bad_policies_are_refused(settings):

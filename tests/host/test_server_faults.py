@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import ssl
+import subprocess
 import time
 
 import aiohttp
@@ -22,7 +23,7 @@ from server_client import (
     tls_context,
 )
 
-from mpest.server import EstServer, ServerConfig
+from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig
 from mpest.server.ca import now
 from mpest.server.faults import DESCRIPTIONS
 
@@ -53,6 +54,48 @@ async def issued(server, csr):
         status, text, _ = await enroll(session, csr)
     assert status == 200
     return certificates(text)
+
+
+@fault("http-204")
+async def test_nothing_to_say(server, name):
+    server.config.csrattrs = CsrAttrsPolicy()
+    async with connect(server) as session, session.get("csrattrs") as answer:
+        assert answer.status == 204
+        assert await answer.read() == b""
+
+
+@fault(
+    "csrattrs-empty",
+    "csrattrs-malformed",
+    "csrattrs-wrong-type",
+    "csrattrs-unknown",
+    "csrattrs-junk-template",
+)
+async def test_attributes(server, name):
+    """openssl reads what is DER; the default policy names three OIDs."""
+    answers = []
+    for server.config.csrattrs in (None, CsrAttrsPolicy(), CsrAttrsPolicy(oids=["1.2.3"] * 300)):
+        async with connect(server) as session, session.get("csrattrs") as answer:
+            assert answer.status == 200
+            answers.append(base64.b64decode(await answer.read()))
+    done = subprocess.run(
+        ["openssl", "asn1parse", "-inform", "DER", "-i"],
+        input=answers[1],
+        capture_output=True,
+    )
+    assert (done.returncode != 0) == (name in ("csrattrs-malformed", "csrattrs-junk-template"))
+    found = done.stdout.decode()
+    words = {
+        "csrattrs-empty": "SEQUENCE",
+        "csrattrs-malformed": "Error in encoding",
+        "csrattrs-wrong-type": "INTEGER           :05",
+        "csrattrs-unknown": "ecdsa-with-SHA256",
+        "csrattrs-junk-template": "1.2.840.113549.1.9.16.2.61",
+    }
+    assert words[name] in found
+    asked = name in ("csrattrs-unknown", "csrattrs-junk-template")
+    assert ("prime256v1" in found) == asked
+    assert (len(answers[2]) > 500) == (asked or name == "csrattrs-malformed")
 
 
 @fault("http-404", "http-500", "http-503")

@@ -15,6 +15,7 @@ from mpest.server import faults
 from mpest.server.auth import Authenticator
 from mpest.server.ca import Authority, Order, now
 from mpest.server.config import ServerConfig
+from mpest.server.csr_demands import check_demands
 from mpest.server.csr_policy import (
     challenge_password,
     check_challenge,
@@ -22,6 +23,7 @@ from mpest.server.csr_policy import (
     check_same_names,
     read_csr,
 )
+from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database
 from mpest.server.tls import client_certificate
 from mpest.server.wire import CERTIFICATES, CERTS_ONLY, CSRATTRS, Refused, Reply, base64_reply
@@ -131,15 +133,19 @@ class EstApp:
             case "cacerts":
                 return self._certificates(self._authority.certificates, CERTIFICATES, active)
             case "csrattrs":
-                return self._csrattrs()
+                return self._csrattrs(active)
             case _:
                 return self._enroll(request, operation, body, active)
 
-    def _csrattrs(self) -> Reply:
+    def _csrattrs(self, active: set[str]) -> Reply:
         policy = self._config.csrattrs
-        if policy is None:
+        spoilers = faults.pick(faults.ATTRIBUTES, active)
+        if policy is None and not spoilers:
             return Reply(204)
-        return base64_reply(policy.to_der(), CSRATTRS, self._config.wrap)
+        der = (policy or CsrAttrsPolicy(key=None, digest=None)).to_der()
+        for spoil in spoilers:
+            der = spoil(der)
+        return base64_reply(der, CSRATTRS, self._config.wrap)
 
     def _enroll(
         self, request: web.Request, operation: str, body: bytes, active: set[str]
@@ -160,6 +166,8 @@ class EstApp:
             raise Refused(415, "send Content-Type: application/pkcs10")
         csr = read_csr(body)
         order = check_csr(csr)
+        if self._config.enforce_csrattrs and self._config.csrattrs:
+            check_demands(csr, self._config.csrattrs)
         secret = challenge_password(csr)
         check_challenge(secret, self._config.challenge_password)
         if renewed is not None:

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import signal
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -77,8 +78,9 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 @click.option(
     "--csrattrs",
     metavar="FILE|default",
-    help="JSON policy for /csrattrs; without it the answer is 204.",
+    help="Policy for /csrattrs in TOML or JSON; without it the answer is 204.",
 )
+@click.option("--enforce-csrattrs", is_flag=True, help="Refuse a CSR that lacks what it asks for.")
 @click.option(
     "--lifetime",
     callback=_lifetime,
@@ -108,6 +110,8 @@ def serve(
     needed = _NEEDS.get(str(settings["auth"]))
     if (needed == "--users" and not users) or (needed == "--token-file" and not token_file):
         raise CliError(f"--auth {settings['auth']} needs {needed} FILE")
+    if settings["enforce_csrattrs"] and not csrattrs:
+        raise CliError("--enforce-csrattrs needs --csrattrs FILE")
     try:
         config = ServerConfig.model_validate(
             settings
@@ -205,9 +209,11 @@ def _read_policy(source: str) -> CsrAttrsPolicy:
     if source == "default":
         return CsrAttrsPolicy()
     try:
-        return CsrAttrsPolicy.model_validate_json("\n".join(_lines(Path(source))))
+        return CsrAttrsPolicy.read("\n".join(_lines(Path(source))))
     except ValidationError as error:
         raise CliError(f"{source}: {_first_error(error)}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise CliError(f"{source} is neither TOML nor JSON: {error}") from None
 
 
 def _first_error(error: ValidationError) -> str:

@@ -52,6 +52,8 @@ class ServerConfig(BaseModel):
     root_key: Literal["P-256", "RSA-4096"] = "P-256"
     csrattrs: CsrAttrsPolicy | None = None
     """None answers 204."""
+    enforce_csrattrs: bool = False
+    """Refuse a CSR that lacks what `csrattrs` asks for."""
 
     wrap: Annotated[int, Field(ge=0)] = 64
     """Columns of base64 in replies, ended by CRLF; 0 sends one unwrapped line."""

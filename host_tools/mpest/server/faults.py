@@ -1,8 +1,9 @@
 """Everything the server can do wrong on request, one small function each.
 
-Tables by the moment they strike: INSTEAD answers before any work is done, CERTIFICATE spoils
-what is issued, PACKAGE the PKCS#7 around it, BODY what a 200 says, DELIVERY how any answer
-travels, and TLS the server's own certificate. The two Digest faults are carried out by `auth.py`.
+Tables by the moment they strike: INSTEAD answers before any work is done, ATTRIBUTES spoils what
+/csrattrs says, CERTIFICATE what is issued, PACKAGE the PKCS#7 around it, BODY what a
+200 says, DELIVERY how any answer travels, and TLS the server's own certificate. The two Digest
+faults are carried out by `auth.py`.
 """
 
 import base64
@@ -39,6 +40,7 @@ class Context:
 
 
 _Instead = Callable[[Context], Reply]
+_Attributes = Callable[[bytes], bytes]
 _Certificate = Callable[[Authority, Order, datetime], x509.Certificate]
 _Package = Callable[[Authority, list[x509.Certificate]], bytes]
 _Change = Callable[[Reply], Reply]
@@ -52,6 +54,7 @@ DESCRIPTIONS: dict[str, str] = {
 """Every fault's name and, for people, what it does."""
 
 INSTEAD: dict[str, _Instead] = {}
+ATTRIBUTES: dict[str, _Attributes] = {}
 CERTIFICATE: dict[str, _Certificate] = {}
 PACKAGE: dict[str, _Package] = {}
 BODY: dict[str, _Change] = {}
@@ -94,6 +97,11 @@ def _in(
         return function
 
     return register
+
+
+@_in(INSTEAD, "http-204", "answers 204, as if there were nothing to say")
+def _http_204(_context: Context) -> Reply:
+    return Reply(204)
 
 
 @_in(INSTEAD, "http-404", "answers 404")
@@ -155,6 +163,41 @@ def _garbage_status_line(_context: Context) -> Reply:
 @_in(INSTEAD, "cut-connection", "closes the connection in the middle of the headers")
 def _cut_connection(_context: Context) -> Reply:
     return Reply(script=Script([b"HTTP/1.1 200 OK\r\nContent-Ty"], cut=True))
+
+
+@_in(ATTRIBUTES, "csrattrs-empty", "asks for nothing")
+def _csrattrs_empty(_der: bytes) -> bytes:
+    return der.sequence()
+
+
+@_in(ATTRIBUTES, "csrattrs-malformed", "ends the attributes in the middle of one")
+def _csrattrs_malformed(attributes: bytes) -> bytes:
+    return attributes[: len(attributes) // 2 + 1]
+
+
+@_in(ATTRIBUTES, "csrattrs-wrong-type", "sends numbers in place of attributes")
+def _csrattrs_wrong_type(_der: bytes) -> bytes:
+    return der.sequence(der.integer(2), der.integer(5))
+
+
+@_in(ATTRIBUTES, "csrattrs-unknown", "asks also for attributes that nobody has heard of")
+def _csrattrs_unknown(attributes: bytes) -> bytes:
+    value = der.tlv(0x0C, b"whatever that may mean")
+    strange = der.sequence(der.oid("2.999.7"), der.set_of(value, der.integer(7)))
+    return _with_elements(attributes, der.oid("2.999.6"), strange)
+
+
+@_in(ATTRIBUTES, "csrattrs-junk-template", "adds a template (RFC 9908) that is none")
+def _csrattrs_junk_template(attributes: bytes) -> bytes:
+    junk = der.sequence(der.integer(0), der.oid("2.999.8"), der.tlv(0xA1, b"junk"))
+    template = der.oid("1.2.840.113549.1.9.16.2.61")
+    return _with_elements(attributes, der.sequence(template, der.set_of(junk)))
+
+
+def _with_elements(attributes: bytes, *more: bytes) -> bytes:
+    # The header's size follows from the length: two bytes, and those that a long length takes.
+    header = 2 + (attributes[1] & 0x7F if attributes[1] & 0x80 else 0)
+    return der.sequence(attributes[header:], *more)
 
 
 @_in(CERTIFICATE, "wrong-key", "issues the certificate over another key")
