@@ -1,8 +1,11 @@
-"""CSR attributes (RFC 7030 4.5.2, RFC 8951 4, RFC 9908 3): what the server wants in a request."""
+"""CSR attributes (RFC 7030 4.5.2, RFC 8951 4, RFC 9908 3): what the server wants in a request.
+
+Read while a connection is open, which leaves little room: what only `apply` needs is loaded there.
+"""
 
 from micropython import const
 
-from est import csr, der, x509
+from est import der
 from est.errors import UsageError
 
 # Of any list; the longest example known has seven.
@@ -15,11 +18,12 @@ _EXTENSIONS = const(b"\x55\x1d")
 _CHALLENGE_PASSWORD = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07")
 _EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
 _RSA_ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
-# For extensions whose value is left to a board that has none: a TLS client, and no CA.
+# For extensions whose value is left to a board that has none, a TLS client and no CA: keyUsage,
+# extKeyUsage and basicConstraints.
 _OWN = {
-    x509.KEY_USAGE: b"\x03\x02\x07\x80",
-    x509.EXT_KEY_USAGE: b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02",
-    x509.BASIC_CONSTRAINTS: b"\x30\x00",
+    b"\x55\x1d\x0f": b"\x03\x02\x07\x80",
+    b"\x55\x1d\x25": b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02",
+    b"\x55\x1d\x13": b"\x30\x00",
 }
 _CURVES = {
     b"\x2a\x86\x48\xce\x3d\x03\x01\x07": "P-256",
@@ -92,7 +96,9 @@ class CsrAttrs:
         Raises UsageError for what the board cannot satisfy.
         """
         if isinstance(subject, str):
-            subject = csr.name(subject)
+            from est.csr import name
+
+            subject = name(subject)
         own = [oid for oid, _, _ in wanted + kept]
         out = []
         missing = []

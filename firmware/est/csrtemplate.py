@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import csr, der, x509
+from est import der
 from est.csrattrs import CsrAttrs, curve, each
 from est.errors import UsageError
 
@@ -14,6 +14,7 @@ _EXTENSION_TEMPLATES = (
 _EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
 _RSA_ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
 
+_SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
 _NAMES = {0x81: "email address", 0x82: "DNS name", 0x86: "URI", 0x87: "IP address"}
 
 
@@ -51,11 +52,13 @@ class Template(CsrAttrs):
     def apply(self, subject, wanted, kept, extra, log):
         # A subject in DER is that of the certificate to renew.
         if isinstance(subject, str) and self.subject is not None:
-            subject = self._name(csr.name(subject) if subject else b"\x30\x00", log)
+            from est.csr import name
+
+            subject = self._name(name(subject) if subject else b"\x30\x00", log)
         own = {oid: value for oid, _, value in wanted + kept}
         self.extensions = [
             (oid, critical, _alternative_names(value, own.get(oid)))
-            if oid == x509.SUBJECT_ALT_NAME
+            if oid == _SUBJECT_ALT_NAME
             else (oid, critical, value)
             for oid, critical, value in self.extensions
         ]
@@ -63,6 +66,8 @@ class Template(CsrAttrs):
 
     def _name(self, given, log):
         # DER Name: the template's RDNs, with values of the Name `given` where they are open.
+        from est.x509 import name_text
+
         rdns = der.Reader(given).enter()
         own = []
         while rdns.more():
@@ -78,7 +83,7 @@ class Template(CsrAttrs):
                     else:
                         raise UsageError(
                             "the server demands a subject with %s, which the board's lacks"
-                            % x509.name_text(_rdns([[(oid, b"\x0c\0")]]))[:-1]
+                            % name_text(_rdns([[(oid, b"\x0c\0")]]))[:-1]
                         )
                 if (oid, value) in own:
                     own.remove((oid, value))
@@ -87,7 +92,7 @@ class Template(CsrAttrs):
         if own:
             log(
                 "the server's template has no place for this of the subject: "
-                + x509.name_text(_rdns([[pair] for pair in own]))
+                + name_text(_rdns([[pair] for pair in own]))
             )
         return _rdns(out)
 
