@@ -51,6 +51,7 @@ def parameters(fields):
     Raises NotTrusted for a mask made with another hash or function, DerError for malformed ones.
     """
     inner = fields.enter()
+    fields.end()
     size, mask_size = hash_and_mask(inner)
     salt = _number(inner.optional(0xA2), 20)
     trailer = _number(inner.optional(0xA3), 1)

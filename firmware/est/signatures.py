@@ -13,35 +13,90 @@ _RSA_ENCRYPTION = const(0x01)
 _RSASSA_PSS = const(0x0A)
 
 
+_SHA1_WITH_RSA = const(0x05)
+
+_sha1 = []
+
+
+def allow_sha1(anchor):
+    """Take RSA signatures with SHA-1 of trust anchor `anchor` (DER certificate) from now on.
+
+    Who can have the anchor sign something chosen can forge such a signature. To have it hold in
+    est.agent, keep this module imported.
+    """
+    from est.x509 import Certificate
+
+    _sha1.append(Certificate(anchor).spki)
+
+
 def verify(spki, algorithm, message, signature):
     """As est.x509.verify."""
-    fields = der.Reader(spki).enter()
-    kind = fields.enter()
-    public = fields.bit_string()
-    key = kind.oid()
+    key, kind, public = _open(spki)
     given = der.Reader(algorithm).enter()
     name = given.oid()
     last = name[-1]
     if key == _EC_PUBLIC_KEY and name[:-1] == _ECDSA_WITH and 2 <= last <= 4:
-        digest = hashes.new(16 * last, message).digest()
-        return _curve(kind.oid()).verify(public, digest, signature)
+        given.end()  # RFC 5758 3.2
+        curve = _curve(kind)
+        return curve.verify(public, hashes.new(16 * last, message).digest(), signature)
     if key[:-1] == _PKCS1 and name[:-1] == _PKCS1:
         from est import rsa
 
-        if key[-1] == _RSA_ENCRYPTION and 0x0B <= last <= 0x0D:
-            digest = hashes.new(16 * (last - 9), message).digest()
-            return rsa.load(public).verify(digest, signature)
+        if key[-1] == _RSA_ENCRYPTION:
+            _null(kind)  # RFC 3279 2.3.1
+            size = 16 * (last - 9)
+            if last == _SHA1_WITH_RSA and spki in _sha1:
+                size = 20
+            if size in (20, 32, 48, 64):
+                if given.more():  # a NULL, or wrongly nothing: RFC 4055 5 has both taken
+                    _null(given)
+                return rsa.load(public).verify(hashes.new(size, message).digest(), signature)
         if key[-1] in (_RSA_ENCRYPTION, _RSASSA_PSS) and last == _RSASSA_PSS:
             from est import rsa_pss
 
             size, salt = rsa_pss.parameters(given)
+            if key[-1] == _RSASSA_PSS and kind.more():
+                # What the key is for (RFC 4055 3.3).
+                key_size, least = rsa_pss.parameters(kind)
+                if size != key_size or salt < least:
+                    raise NotTrusted("RSASSA-PSS: not with the parameters of the key")
             if size >= 32:
                 digest = hashes.new(size, message).digest()
                 return rsa_pss.verify(rsa.load(public), digest, signature, salt)
     raise NotTrusted("signature algorithm %s is not accepted" % der.oid_text(name))
 
 
-def _curve(name):
+def ec_key(spki):
+    """(est.ec.Curve, point) of a SubjectPublicKeyInfo (RFC 5480). The point is not checked yet.
+
+    Raises NotTrusted for another curve, DerError for anything but a named one.
+    """
+    key, kind, public = _open(spki)
+    if key != _EC_PUBLIC_KEY:
+        raise NotTrusted("not an elliptic curve key")
+    return _curve(kind), public
+
+
+def _open(spki):
+    # Algorithm identifier, Reader at its parameters, and content of the BIT STRING.
+    whole = der.Reader(spki)
+    fields = whole.enter()
+    whole.end()
+    kind = fields.enter()
+    public = fields.bit_string()
+    fields.end()
+    return kind.oid(), kind, public
+
+
+def _null(fields):
+    if fields.element() != b"\5\0":
+        raise der.DerError("DER: NULL expected")
+    fields.end()
+
+
+def _curve(fields):
+    name = fields.oid()
+    fields.end()
     if name == b"\x2a\x86\x48\xce\x3d\x03\x01\x07":
         from est.ec import P256
 

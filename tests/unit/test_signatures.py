@@ -2,9 +2,11 @@ import gc
 import json
 
 import check
-from est import curves, der, hashes, signatures, x509
+from est import curves, der, hashes, rsa_private, rsa_pss, signatures, steps, x509
 from est.errors import NotTrusted, UsageError
 from est.keys import SoftwareKey
+from test_messages import certificate
+from test_rsa_private import KEY
 
 _PKCS1 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"
 
@@ -74,6 +76,69 @@ def test_algorithm_confusion():
         check.raises(NotTrusted, signatures.verify, rsa_key, name, b"x", bytes(256))
     strange = ours.spki().replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06")
     check.raises(NotTrusted, signatures.verify, strange, _ecdsa(32), b"x", signature)
+
+
+def test_parameters():
+    ours = SoftwareKey()
+    algorithm, signature = ours.sign(b"x")
+    name = algorithm[2:]
+    key_name, curve = ours.spki()[4:13], ours.spki()[13:23]
+    bits = ours.spki()[23:]
+    null = b"\5\0"
+    assert x509.verify(
+        der.sequence(der.sequence(key_name, curve), bits), algorithm, b"x", signature
+    )
+    # ECDSA's algorithm has none, its key a named curve and no more (RFC 5758 3.2, RFC 5480 2.1.1).
+    for verify in (signatures.verify, x509.verify):
+        for bad in (der.sequence(name, null), der.sequence(name, der.sequence())):
+            check.raises(der.DerError, verify, ours.spki(), bad, b"x", signature)
+        for parameters in ((), (null,), (der.sequence(der.integer(1)),), (curve, null)):
+            spki = der.sequence(der.sequence(key_name, *parameters), bits)
+            check.raises(der.DerError, verify, spki, algorithm, b"x", signature)
+        for spki in (ours.spki() + null, der.sequence(ours.spki()[2:], null)):
+            check.raises(der.DerError, signatures.verify, spki, algorithm, b"x", signature)
+    # RSA's have a NULL (RFC 3279 2.3.1); of signatures nothing is taken for it (RFC 4055 5).
+    key = rsa_private.load(KEY)
+    signature = steps.run(key.signature(hashes.new(32, b"x").digest()))
+    bits = key.spki()[19:]
+    for good in (_rsa(0x0B, null), _rsa(0x0B)):
+        assert signatures.verify(key.spki(), good, b"x", signature)
+    for bad in (_rsa(0x0B, b"\5\1\0"), _rsa(0x0B, null, null), _rsa(0x0B, der.sequence())):
+        check.raises(der.DerError, signatures.verify, key.spki(), bad, b"x", signature)
+    for bad in (_rsa(1), _rsa(1, null, null), _rsa(1, der.sequence())):
+        spki = der.sequence(bad, bits)
+        check.raises(der.DerError, signatures.verify, spki, _rsa(0x0B, null), b"x", signature)
+    # A key for RSASSA-PSS: with which hash, and how much salt at least (RFC 4055 3.3).
+    signature = steps.run(key.pss_signature(hashes.new(32, b"x").digest()))
+    algorithm = rsa_pss.algorithm(32)
+    for spki in (key.spki(), der.sequence(_rsa(10), bits), der.sequence(algorithm, bits)):
+        assert signatures.verify(spki, algorithm, b"x", signature)
+    for bad in (rsa_pss.algorithm(48), algorithm.replace(b"\2\1\x20", b"\2\1\x21")):
+        spki = der.sequence(bad, bits)
+        check.raises(NotTrusted, signatures.verify, spki, algorithm, b"x", signature)
+    for bad in (_rsa(10), _rsa(10, null), _rsa(10, algorithm[13:], null)):
+        check.raises(der.DerError, signatures.verify, key.spki(), bad, b"x", signature)
+
+
+def test_sha1_of_listed_anchors():
+    key = rsa_private.load(KEY)
+    anchor = certificate("CN=old", "CN=old", key, key, 1)
+    other = certificate("CN=old", "CN=old", SoftwareKey(), key, 1)
+    signature = steps.run(key.signature(hashes.new(20, b"x").digest()))
+    sha1 = _rsa(0x05, b"\5\0")
+    arguments = key.spki(), sha1, b"x", signature
+    check.raises(NotTrusted, x509.verify, *arguments)
+    try:
+        signatures.allow_sha1(other.der)
+        check.raises(NotTrusted, x509.verify, *arguments)
+        signatures.allow_sha1(anchor.der)
+        assert x509.verify(*arguments)
+        assert not x509.verify(key.spki(), sha1, b"y", signature)
+        for last in (0x04, 0x0E):  # MD5 and SHA-224
+            check.raises(NotTrusted, x509.verify, key.spki(), _rsa(last, b"\5\0"), b"x", signature)
+        check.raises(NotTrusted, x509.verify, other.spki, sha1, b"x", signature)
+    finally:
+        signatures._sha1.clear()
 
 
 def test_malformed():
