@@ -32,11 +32,14 @@ class Agent:
     trust: list of DER anchors, or the SHA-256 (32 bytes) of the CA certificate that /cacerts must
         hold (RFC 7030 4.1.1) or of the certificate that the server shows in TLS; None for what
         was stored before.
-    subject: as in est.csr.build. san, eku: as in est.extensions.requested; the server's proposals
+    subject: text as for est.csr.name; or the caller's own CertificationRequest (DER), sent as it
+        is, with `key`. san, eku: as in est.extensions.requested; the server's proposals
         win over them, and on renewal they stay as they were.
     extra: more attributes for each request, as in est.csr.build, such as
         [est.extensions.challenge(enrolment code)].
-    factory: (chain of DER certificates, SEC1 DER key) to show when enrolling, such as a board
+    key: the type of key to make, as in est.key_types; or DER of the one to take, such as
+        est.element gives. By default the type that the server asks for, or P-256.
+    factory: (chain of DER certificates, DER key) to show when enrolling, such as a board
         leaves its factory with (RFC 7030 2.2).
     log: called with a line of text where something is not as asked and yet no error.
     """
@@ -54,6 +57,7 @@ class Agent:
         log=None,
         factory=None,
         extra=(),
+        key=None,
     ):
         parse(url)
         self._store = store
@@ -63,11 +67,12 @@ class Agent:
         self._credentials = credentials
         self._timeout = timeout
         self._factory = factory
+        self._key = key
         self._log = log or (lambda text: None)
         self._open = self._shown = None
 
     def identity(self):
-        """(chain of DER certificates, leaf first; SEC1 DER key), or None before enrolling."""
+        """(chain of DER certificates, leaf first; DER key), or None before enrolling."""
         items = self._load("identity")
         return (items[1:], items[0]) if len(items) > 1 else None
 
@@ -129,16 +134,18 @@ class Agent:
 
     def enroll(self):
         """simpleenroll; returns the certificate (DER) once it is verified and stored."""
-        return self.order("simpleenroll", self._factory, None, None)
+        return self.order("simpleenroll", self._factory, None, self._key)
 
     def reenroll(self, rekey=True):
-        """simplereenroll with Subject and alternative names kept; a new key unless not `rekey`."""
+        """simplereenroll with Subject and alternative names kept.
+
+        A new key of the same type, or the one of `key`, unless not `rekey`.
+        """
         identity = self.identity()
         if not identity:
             raise UsageError("nothing to renew: enrol first")
-        return self.order(
-            "simplereenroll", identity, identity[0][0], None if rekey else identity[1]
-        )
+        key = self._key if rekey else identity[1]
+        return self.order("simplereenroll", identity, identity[0][0], key)
 
     def order(self, name, identity, leaf, key, module="est.request"):
         """The certificate (DER) that operation `name` of the client brings, once all is stored.
@@ -163,7 +170,6 @@ class Agent:
             pending = None
         if not pending:
             try:
-                __import__("est.csrattrs")
                 attributes = self.client(identity).csrattrs()
             except ImportError:
                 attributes = None  # an optional part

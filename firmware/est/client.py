@@ -21,7 +21,7 @@ class Client:
 
     One TLS connection is kept for as long as the server allows.
 
-    anchors: DER trust anchors. identity: (chain of DER certificates, SEC1 DER key) or None.
+    anchors: DER trust anchors. identity: (chain of DER certificates, DER key) or None.
     credentials: see est.auth. timeout: seconds for one exchange, connecting included.
     bootstrap: do not verify the server; only `cacerts` works then.
     context: the est.tls.Context. est: the est.protocol.Est.

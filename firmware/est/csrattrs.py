@@ -76,7 +76,7 @@ class CsrAttrs:
         self.unknown = []
 
     def check(self):
-        """Raise UsageError for a key or signature that the board cannot make."""
+        """Raise UsageError for a key or signature other than a board makes without est.key_types."""
         if self.key not in (None, "EC", "P-256"):
             raise UsageError("the server demands a %s key, this board makes P-256" % self.key)
         if self.signature not in (None, "ecdsa-with-SHA256"):
@@ -122,8 +122,6 @@ class CsrAttrs:
         texts = [der.oid_text(oid) for oid in missing]
         if self.challenge_password and _CHALLENGE_PASSWORD not in given:
             texts.append("challengePassword")
-        if self.digest not in (None, "SHA-256"):
-            texts.append(self.digest)
         if texts:
             log("the server also asks for what is left out: " + " ".join(texts))
 

@@ -9,13 +9,12 @@ from est.errors import PeerError
 
 
 def build(attributes, log, subject, san, eku, extra, leaf, key):
-    """(SEC1 DER of the key, CertificationRequest DER).
+    """(DER of the key, CertificationRequest DER).
 
     attributes: est.csrattrs.CsrAttrs or None.
-    log, subject, san, eku, extra: as in est.agent.Agent; subject, san and eku are for a first
+    log, subject, san, eku, extra, key: as in est.agent.Agent; subject, san and eku are for a first
         certificate.
     leaf: DER certificate to renew instead, whose subject and names are kept (RFC 7030 4.2.2).
-    key: SEC1 DER to keep, or None for a new one.
     """
     wanted = []
     kept = []
@@ -24,24 +23,34 @@ def build(attributes, log, subject, san, eku, extra, leaf, key):
         subject = old.subject
         for oid in (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE):
             value = old.extension(oid)
-            if value is not None:
+            if value:
                 kept.append((oid, False, value))
+    elif isinstance(subject, bytes):
+        from est.own_request import check
+
+        return check(subject, key)
     elif san or eku:
         from est.extensions import requested
 
         wanted = requested(san, eku)
     extensions = wanted + kept
     if attributes:
-        attributes.check()
         subject, extensions = attributes.apply(subject, wanted, kept, extra, log)
-    key = keys.load(key) if key else keys.SoftwareKey()
-    return key.sec1(), csr.build(key, subject, extensions, extra)
+    try:
+        from est.key_types import choose
+
+        key = choose(key, leaf, attributes, log)
+    except ImportError:
+        if attributes:
+            attributes.check()
+        key = keys.load(key) if key else keys.SoftwareKey()
+    return key.der(), csr.build(key, subject, extensions, extra)
 
 
 def accept(issued, others, key, anchors, now):
     """[key, *chain to present], leaf first: of `issued` the one with our key, and its issuers.
 
-    All certificates are DER. others: more intermediates. key: SEC1 DER. now: Unix seconds. Raises
+    All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. Raises
     PeerError or NotTrusted.
     """
     spki = keys.load(key).spki()

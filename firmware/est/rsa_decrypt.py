@@ -23,7 +23,7 @@ def pkcs1(key, encrypted, size):
     if not 0 <= size <= key.size - 11:
         raise UsageError("RSA: no room for so many bytes")
     block = yield from _decrypt(key, encrypted)
-    secret = hashes.new(32, key.pkcs1()).digest()
+    secret = hashes.new(32, key.der()).digest()
     other = b""
     while len(other) < size:
         other += hashes.hmac(32, secret, bytes((len(other) // 32,)), encrypted)

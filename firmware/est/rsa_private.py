@@ -22,9 +22,13 @@ _ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
 
 
 class PrivateKey(rsa.PublicKey):
-    """A key with the methods of est.keys.SoftwareKey. between: called between steps of `sign`."""
+    """A key with the methods of est.keys.SoftwareKey.
+
+    between: called between steps of `sign`. hash_size: bytes of the digests that `sign` makes.
+    """
 
     between = None
+    hash_size = 32
 
     def __init__(self, n, e, d, p, q, dp, dq, inverse_q):
         super().__init__(n, e)
@@ -45,8 +49,8 @@ class PrivateKey(rsa.PublicKey):
             raise UsageError("a coefficient that does not fit the primes")
         self._numbers = (n, e, d, p, q, dp, dq, inverse_q)
 
-    def pkcs1(self):
-        """RSAPrivateKey DER."""
+    def der(self):
+        """RSAPrivateKey DER, which every MicroPython's TLS loads."""
         return der.sequence(der.integer(0), *[der.integer(number) for number in self._numbers])
 
     def spki(self):
@@ -55,9 +59,10 @@ class PrivateKey(rsa.PublicKey):
         return der.sequence(_algorithm(1), der.bits(public))
 
     def sign(self, message):
-        """(AlgorithmIdentifier DER, signature) over `message`: PKCS #1 v1.5 with SHA-256."""
-        digest = hashes.new(32, message).digest()
-        return _algorithm(11), steps.run(self.signature(digest), self.between)
+        """(AlgorithmIdentifier DER, signature) over `message`: PKCS #1 v1.5 (RFC 8017 A.2.4)."""
+        size = self.hash_size
+        digest = hashes.new(size, message).digest()
+        return _algorithm(9 + size // 16), steps.run(self.signature(digest), self.between)
 
     def signature(self, digest):
         """PKCS #1 v1.5 signature, in steps. The size of `digest` says which hash made it."""
@@ -146,5 +151,5 @@ def inverse(a, m):
 
 
 def _algorithm(last):
-    # AlgorithmIdentifier of PKCS #1's `last`: 1 for keys, 11 for signatures with SHA-256.
+    # AlgorithmIdentifier of PKCS #1's `last`: 1 for keys, 11 to 13 for signatures with SHA-2.
     return der.sequence(der.tlv(der.OID, _ENCRYPTION[:-1] + bytes((last,))), b"\5\0")

@@ -1,5 +1,7 @@
 """TLS contexts: what the board trusts, what it proves, and why a server was refused."""
 
+import sys
+
 import tls
 
 from est import clock
@@ -10,10 +12,10 @@ class Context:
     """One way of connecting. Nothing is verified later than in the handshake.
 
     anchors: DER certificates, every one loaded.
-    chain, key: client certificate, leaf first then its intermediates (DER), and SEC1 DER key.
+    chain, key: client certificate, leaf first then its intermediates (DER), and DER key.
     bootstrap: the server is NOT verified, and the caller may fetch nothing but /cacerts, to be
         judged by a fingerprint (RFC 7030 4.1.1).
-    leaf: DER certificate that the server showed last; None where the platform does not tell.
+    leaf: DER certificate that the server showed last, or None.
     Raises UsageError for an unset clock, or certificates and keys that do not load.
     """
 
@@ -34,8 +36,10 @@ class Context:
                     context.load_verify_locations(bytes(anchor))
             except (ValueError, OSError) as error:
                 raise UsageError("a trust anchor is no certificate (%s)" % error)
-        if hasattr(context, "verify_callback"):
-            context.verify_callback = self._seen
+        context.verify_callback = self._seen
+        element = sys.modules.get("est.element")
+        if element:
+            element.attach(context, key)
         try:
             for certificate in chain:
                 context.load_cert_chain(bytes(certificate), bytes(key))
@@ -56,10 +60,7 @@ class Context:
     def error(self, error, host):
         """The typed error for what the TLS stream raised (OSError or ValueError)."""
         text = " ".join(str(error).split())
-        if isinstance(error, OSError) and error.args and isinstance(error.args[0], int):
-            number = error.args[0]
-        else:
-            number = 0
+        number = getattr(error, "errno", 0)
         # mbedTLS: -0x2700 verification failed, -0x7A00 unusable certificate message.
         if not isinstance(error, ValueError) and number not in (-0x2700, -0x7A00):
             if number == -0x7780:

@@ -27,7 +27,7 @@ from est.extensions import requested
 key = keys.SoftwareKey()
 extensions = requested(["DNS:board-1.example"], ["clientAuth"])
 request = csr.build(key, "CN=board-1,O=Example", extensions)
-store.Store(Board().check_storage()).save("pending", store.pack(key.sec1(), request))
+store.Store(Board().check_storage()).save("pending", store.pack(key.der(), request))
 print(request.hex())
 """
 INSTALL = """

@@ -14,7 +14,7 @@ from mpest.boards import Board
 SIGN = """
 from est import keys, store
 key = keys.SoftwareKey()
-store.Store("/").save("x", key.sec1())
+store.Store("/").save("x", key.der())
 print(keys.__file__, keys.load(store.Store("/").load("x")).spki() == key.spki())
 """
 

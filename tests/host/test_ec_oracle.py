@@ -14,7 +14,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import keys, p256_comb6, p256_comb6x4, pkcs8  # noqa: E402
+from est import key_forms, keys, p256_comb6, p256_comb6x4  # noqa: E402
 from est.ec import P256  # noqa: E402
 
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -63,7 +63,7 @@ def test_ecdh(ours: int, theirs: int) -> None:
 @given(SCALARS)
 def test_keys(scalar: int) -> None:
     key = keys.SoftwareKey(scalar.to_bytes(32, "big"))
-    for der in (key.sec1(), pkcs8.encode(key)):
+    for der in (key.der(), key_forms.pkcs8(key)):
         loaded = serialization.load_der_private_key(der, None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         assert loaded.private_numbers().private_value == scalar

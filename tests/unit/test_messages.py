@@ -1,7 +1,7 @@
 """Keys, requests, certificates and PKCS#7: their form, and anything but it."""
 
 import check
-from est import cms, csr, der, extensions, keys, pkcs8, x509
+from est import cms, csr, der, extensions, key_forms, keys, x509
 from est.errors import NotTrusted, UsageError
 
 KEY = keys.SoftwareKey(bytes(31) + b"\7")
@@ -54,15 +54,15 @@ def signed_data(*certificates):
 
 
 def test_keys_round_trip():
-    for data in (KEY.sec1(), pkcs8.encode(KEY)):
-        assert keys.load(data).sec1() == KEY.sec1()
+    for data in (KEY.der(), key_forms.pkcs8(KEY)):
+        assert keys.load(data).der() == KEY.der()
         check.truncated(keys.load, data)
-    check.raises(UsageError, keys.load, KEY.sec1() + b"\0")
-    check.raises(UsageError, keys.load, KEY.sec1()[:-65] + OTHER.sec1()[-65:])
+    check.raises(UsageError, keys.load, KEY.der() + b"\0")
+    check.raises(UsageError, keys.load, KEY.der()[:-65] + OTHER.der()[-65:])
     check.raises(
         UsageError,
         keys.load,
-        pkcs8.encode(OTHER).replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06"),
+        key_forms.pkcs8(OTHER).replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06"),
     )
 
 

@@ -61,7 +61,7 @@ def _encrypted(
 def test_openssl():
     for data in _OPENSSL:
         key = keys.load(_decrypt(data))
-        assert key.sec1()[7:39] == bytes(31) + b"\1"
+        assert key.der()[7:39] == bytes(31) + b"\1"
         # One wrong password in 256 leaves what looks padded, and is no key.
         for wrong in (b"", b"Secret", b"secret "):
             check.raises(UsageError, lambda: keys.load(_decrypt(data, wrong)))

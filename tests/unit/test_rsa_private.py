@@ -107,13 +107,13 @@ def test_as_a_key_of_a_request():
 
 
 def test_forms():
-    assert rsa_private.load(KEY).pkcs1() == KEY
+    assert rsa_private.load(KEY).der() == KEY
     for version in (0, 1):
         algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
         wrapped = (der.integer(version), algorithm, der.octets(KEY))
-        assert rsa_private.load(der.sequence(*wrapped)).pkcs1() == KEY
+        assert rsa_private.load(der.sequence(*wrapped)).der() == KEY
         attributes = der.tlv(0xA0, b"")
-        assert rsa_private.load(der.sequence(*(wrapped + (attributes,)))).pkcs1() == KEY
+        assert rsa_private.load(der.sequence(*(wrapped + (attributes,)))).der() == KEY
     ec = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
     numbers = b"".join([der.integer(number) for number in _numbers(KEY)])
     for bad in (

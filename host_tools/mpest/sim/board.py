@@ -72,7 +72,7 @@ def factory(config):
     if not config.get("factory_key"):
         return None
     chain = [binascii.unhexlify(certificate) for certificate in config["factory_chain"]]
-    return chain, keys.load(binascii.unhexlify(config["factory_key"])).sec1()
+    return chain, keys.load(binascii.unhexlify(config["factory_key"])).der()
 
 
 def run(operation, agent, config):

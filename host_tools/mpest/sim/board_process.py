@@ -106,7 +106,7 @@ def _events(config: Event, runtime: str, library: Path | None) -> Iterator[Event
 def _export(state: Path) -> None:
     """Write the identity the board stored as PEM files that other programs read."""
     cpython.install()
-    from est import errors, keys, pem, pkcs8, store
+    from est import errors, key_forms, keys, pem, store
 
     try:
         items = store.unpack(store.Store(str(state)).load("identity"))
@@ -115,7 +115,7 @@ def _export(state: Path) -> None:
     if not items:
         return
     chain = [pem.encode("CERTIFICATE", der) for der in items[1:]]
-    key = pem.encode("PRIVATE KEY", pkcs8.encode(keys.load(items[0])))
+    key = pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(items[0])))
     for name, text in (("key.pem", key), ("cert.pem", chain[0]), ("chain.pem", "".join(chain))):
         path, part = state / name, state / (name + ".part")
         if path.exists() and path.read_text() == text:

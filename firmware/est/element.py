@@ -1,0 +1,68 @@
+"""Keys in a secure element, whose private half is never seen here.
+
+In TLS the element signs through `SSLContext.ecdsa_sign_callback`, which MicroPython has from 1.24
+where it was built with MICROPY_PY_SSL_ECDSA_SIGN_ALT. Without it such a key can be enrolled, but
+not shown to a server.
+"""
+
+from est import der, x509
+from est.ec_key import EcKey
+from est.errors import UsageError
+
+_OIDS = {65: b"\x2a\x86\x48\xce\x3d\x03\x01\x07", 97: b"\x2b\x81\x04\x00\x22"}
+
+_keys = {}
+
+
+class Key(EcKey):
+    """The key that the element knows as `handle`, with this public point (uncompressed SEC1).
+
+    sign(digest) has the element sign: 32 bytes for P-256, 48 for P-384. It returns the signature,
+    DER or r and s side by side.
+
+    `der()` is an ECPrivateKey with the handle in place of the private key: this is stored, and
+    says which key it was once another start of the board has made this object anew. handle: bytes,
+    fewer than the curve has, the first not zero.
+    """
+
+    def __init__(self, handle, public, sign):
+        self._use(_OIDS.get(len(public), b""))
+        if not 0 < len(handle) < self._curve.size or not handle[0]:
+            raise UsageError("secure element: a handle has 1 to %d bytes" % (self._curve.size - 1))
+        self._private = bytes(handle)
+        self._public = bytes(public)
+        self._sign = sign
+        _keys[self.der()] = self
+
+    def sign(self, message):
+        """As EcKey's, with the signature checked."""
+        algorithm, signature = super().sign(message)
+        if not x509.verify(self.spki(), algorithm, message, signature):
+            raise UsageError("secure element: its signature is not by the public key given")
+        return algorithm, signature
+
+    def signature(self, digest):
+        size = self._curve.size
+        digest = bytes(digest[:size])
+        found = self._sign(bytes(size - len(digest)) + digest)
+        if len(found) != 2 * size:
+            return found
+        return der.sequence(der.integer(found[:size]), der.integer(found[size:]))
+
+
+def find(data):
+    """The Key whose `der()` is `data`, or None."""
+    return _keys.get(data)
+
+
+def attach(context, data):
+    """Let `context` (tls.SSLContext) sign with the Key whose `der()` is `data`, if there is one.
+
+    Raises UsageError where MicroPython cannot.
+    """
+    key = find(data)
+    if key:
+        if not hasattr(context, "ecdsa_sign_callback"):
+            raise UsageError("this MicroPython's TLS cannot sign with a secure element")
+        # It is given what it takes for the private key, and TLS's digest.
+        context.ecdsa_sign_callback = lambda handle, digest: key.signature(digest)

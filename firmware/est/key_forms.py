@@ -1,0 +1,89 @@
+"""Private keys in the forms of other programs, DER: SEC1, PKCS #1, and PKCS #8, also encrypted."""
+
+import sys
+
+from micropython import const
+
+from est import der
+from est.errors import PeerError, UsageError
+
+_EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
+_RSA_ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
+
+
+def load(data, password=None):
+    """The key of SEC1 (RFC 5915), PKCS #1 (RFC 8017 A.1.2) or PKCS #8 (RFC 5958) DER.
+
+    password: bytes, for an encrypted PKCS #8. Raises UsageError.
+    """
+    try:
+        return _load(data, password)
+    except ImportError as error:
+        raise UsageError("private key: a part is not installed: %s" % error)
+    except (PeerError, UsageError) as error:
+        raise UsageError("private key: %s" % error)
+
+
+def pkcs8(key):
+    """PrivateKeyInfo DER (RFC 5958) of a key in memory."""
+    algorithm = der.Reader(key.spki()).enter().element()
+    return der.sequence(der.integer(0), algorithm, der.octets(key.der()))
+
+
+def _load(data, password):
+    if isinstance(data, str):
+        raise UsageError("est-key-types, which makes %s, is not installed" % data)
+    fields = _fields(data)
+    if fields.peek() == der.SEQUENCE:
+        if password is None:
+            raise UsageError("encrypted, and no password was given")
+        from est import pbes2, steps
+
+        data = steps.run(pbes2.decrypt(data, password))
+        fields = _fields(data)
+    version = fields.integer()
+    kind = fields.peek()
+    if kind == der.OCTET_STRING and version == 1:
+        return _sec1(data)
+    if kind == der.SEQUENCE and version < 2:
+        algorithm = fields.enter()
+        oid = algorithm.oid()
+        if oid == _EC_PUBLIC_KEY:
+            return _sec1(fields.bytes(), algorithm.oid())
+        if oid != _RSA_ENCRYPTION:
+            raise UsageError("algorithm %s is not supported" % der.oid_text(oid))
+    elif kind != der.INTEGER:
+        raise UsageError("unknown form")
+    from est import rsa_private
+
+    return rsa_private.load(data)
+
+
+def _fields(data):
+    body = der.Reader(data)
+    fields = body.enter()
+    body.end()
+    return fields
+
+
+def _sec1(data, curve=None):
+    # curve: what PKCS #8 names; then ECPrivateKey itself may leave it out.
+    fields = _fields(data)
+    if fields.integer() != 1:
+        raise UsageError("unknown version")
+    private = fields.bytes()
+    named = fields.optional(0xA0)
+    named = named.oid() if named else curve
+    public = fields.optional(0xA1)
+    fields.end()
+    if not named or named != (curve or named):
+        raise UsageError("it names no curve, or two")
+    element = sys.modules.get("est.element")
+    key = element and element.find(data)
+    if not key:
+        from est.ec_key import EcKey
+
+        key = EcKey(named, private)
+        if public and public.bit_string() != key._public:
+            raise UsageError("public half of another, or of a key that est.element does not know")
+    return key

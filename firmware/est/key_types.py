@@ -1,0 +1,97 @@
+"""Which key a request is made with, between what the caller wants and what the server demands."""
+
+from est import der, keys
+from est.errors import UsageError
+from est.x509 import Certificate
+
+_OIDS = {
+    "P-256": b"\x2a\x86\x48\xce\x3d\x03\x01\x07",
+    "P-384": b"\x2b\x81\x04\x00\x22",
+    "RSA-2048": None,
+    "RSA-3072": None,
+    "RSA-4096": None,
+}
+
+
+def choose(key, renewed, attributes, log):
+    """A key with the methods of est.keys.SoftwareKey.
+
+    key: DER of the one to take, the type of the one to make (see _OIDS), or None for the type that
+        the server demands, else that of the certificate to be `renewed` (DER or None), else P-256.
+    attributes: est.csrattrs.CsrAttrs or None.
+    log: called with a line of text now and then while an RSA key is made.
+    Raises UsageError where the server demands another key or signature than the board can make.
+    """
+    demanded = attributes and attributes.key
+    signature = attributes and attributes.signature
+    found = None
+    if isinstance(key, bytes):
+        found = keys.load(key)
+        name = _type(found.spki())
+    else:
+        name = key or _open(demanded, signature, renewed)
+    if demanded not in (None, name, _family(name)):
+        raise UsageError("the server demands a key of type %s, not %s" % (demanded, name))
+    if not found and name not in _OIDS:
+        raise UsageError("no %s key can be made, only %s" % (name, " ".join(sorted(_OIDS))))
+    size = int(attributes.digest[4:]) // 8 if attributes and attributes.digest else 0
+    form = "sha%dWithRSAEncryption" if _family(name) == "RSA" else "ecdsa-with-SHA%d"
+    if signature:
+        sizes = [bits // 8 for bits in (256, 384, 512) if signature == form % bits]
+        if not sizes:
+            raise UsageError("the server demands %s, no signature by %s" % (signature, name))
+        size = sizes[0]
+    if not found:
+        found = _make(name, size, log)
+    elif name == "P-256" and size > 32:
+        from est import key_forms
+
+        found = key_forms.load(key)
+    if size:
+        found.hash_size = size
+    return found
+
+
+def _open(demanded, signature, renewed):
+    # The type to make where the caller does not mind.
+    if not demanded and signature:
+        demanded = "EC" if signature[:5] == "ecdsa" else "RSA"
+    last = _type(Certificate(renewed).spki) if renewed else "P-256"
+    if demanded in (None, _family(last)):
+        return last
+    return {"EC": "P-256", "RSA": "RSA-2048"}.get(demanded, demanded)
+
+
+def _family(name):
+    return "RSA" if name[:3] == "RSA" else "EC"
+
+
+def _type(spki):
+    fields = der.Reader(spki).enter()
+    algorithm = fields.enter()
+    algorithm.oid()
+    if algorithm.peek() == der.NULL:
+        modulus = der.Reader(fields.bit_string()).enter().bytes(der.INTEGER)
+        return "RSA-%d" % (8 * len(modulus.lstrip(b"\0")))
+    oid = algorithm.oid()
+    for name, known in _OIDS.items():
+        if known == oid:
+            return name
+    return der.oid_text(oid)
+
+
+def _make(name, size, log):
+    if _family(name) == "RSA":
+        from est import rsa_generate, rsa_private, steps
+
+        def progress(primes, tests):
+            if tests % 10 == 0:
+                log("making %s: prime %d of 2, candidate %d" % (name, primes + 1, tests + 1))
+
+        making = rsa_generate.generate(int(name[4:]), progress)
+        return steps.run(making, rsa_private.PrivateKey.between)
+    if name == "P-256" and size <= 32:
+        return keys.SoftwareKey()
+    from est.ec_key import EcKey
+
+    return EcKey(_OIDS[name])
