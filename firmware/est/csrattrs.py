@@ -76,7 +76,7 @@ class CsrAttrs:
         self.unknown = []
 
     def check(self):
-        """Raise UsageError for a key or signature other than a board makes without est.key_types."""
+        """Raise UsageError for a key or signature that takes est.key_types."""
         if self.key not in (None, "EC", "P-256"):
             raise UsageError("the server demands a %s key, this board makes P-256" % self.key)
         if self.signature not in (None, "ecdsa-with-SHA256"):

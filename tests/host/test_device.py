@@ -354,7 +354,7 @@ def test_csrattrs_win_over_the_configuration(bench: Bench) -> None:
 
 def test_csrattrs_that_cannot_be_met(bench: Bench) -> None:
     bench.server.config.csrattrs = CsrAttrsPolicy(key="P-384")
-    event = bench.run("enroll")
+    event = bench.run("enroll", key_type="P-256")
     assert event["type"] == "UsageError"
     assert "P-384" in event["message"]
     bench.server.config.csrattrs = CsrAttrsPolicy()

@@ -291,7 +291,7 @@ def test_extensions_with_and_without_values():
 def test_what_is_left_out_is_named():
     attrs = example("rfc7030/a2-csrattrs-resp.der")
     (line,) = applied(attrs)[2]
-    for text in (MAC_ADDRESS, "2.999.1", "2.999.2", "challengePassword", "SHA-384"):
+    for text in (MAC_ADDRESS, "2.999.1", "2.999.2", "challengePassword"):
         assert text in line
     # The subject and the caller's own attributes are what was asked for.
     attrs = example("rfc9908/5.5-p384.csrattrs.der")

@@ -3,7 +3,8 @@
 Reads one line of JSON from standard input (secrets never come by the command line), prints one
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
 fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
-challenge, rekey, timeout.
+challenge, rekey, timeout; one of key_type, own_key (hex DER), with which goes own_request (hex
+DER), and element (hex, the number that a secure element keeps to itself).
 """
 
 import binascii
@@ -50,6 +51,11 @@ def text(value):
         return binascii.hexlify(value).decode()
 
 
+def subject(config):
+    request = config.get("own_request")
+    return binascii.unhexlify(request) if request else config.get("subject")
+
+
 def extra(config):
     if not config.get("challenge"):
         return ()
@@ -73,6 +79,20 @@ def factory(config):
         return None
     chain = [binascii.unhexlify(certificate) for certificate in config["factory_chain"]]
     return chain, keys.load(binascii.unhexlify(config["factory_key"])).der()
+
+
+def key(config):
+    """What est.agent.Agent takes as key."""
+    if config.get("own_key"):
+        return keys.load(binascii.unhexlify(config["own_key"])).der()
+    if not config.get("element"):
+        return config.get("key_type")
+    from est import element
+    from est.ec import P256
+
+    private = binascii.unhexlify(config["element"])
+    sign = lambda digest: P256.sign(private, digest)  # noqa: E731
+    return element.Key(b"slot 1", P256.public(private), sign).der()
 
 
 def run(operation, agent, config):
@@ -121,7 +141,7 @@ def main():
                 agent = Agent(
                     Store(config["state"]),
                     config["url"],
-                    config.get("subject"),
+                    subject(config),
                     config.get("san") or (),
                     trust=trust,
                     credentials=credentials(config),
@@ -129,6 +149,7 @@ def main():
                     log=lambda text: emit("note", text=text),
                     factory=factory(config),
                     extra=extra(config),
+                    key=key(config),
                 )
             result = run(operation, agent, config)
         except errors.EstError as error:

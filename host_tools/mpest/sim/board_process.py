@@ -104,7 +104,10 @@ def _events(config: Event, runtime: str, library: Path | None) -> Iterator[Event
 
 
 def _export(state: Path) -> None:
-    """Write the identity the board stored as PEM files that other programs read."""
+    """Write the identity the board stored as PEM files that other programs read.
+
+    There is no key.pem where the key is in a secure element.
+    """
     cpython.install()
     from est import errors, key_forms, keys, pem, store
 
@@ -115,8 +118,12 @@ def _export(state: Path) -> None:
     if not items:
         return
     chain = [pem.encode("CERTIFICATE", der) for der in items[1:]]
-    key = pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(items[0])))
-    for name, text in (("key.pem", key), ("cert.pem", chain[0]), ("chain.pem", "".join(chain))):
+    files = {"cert.pem": chain[0], "chain.pem": "".join(chain)}
+    try:
+        files["key.pem"] = pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(items[0])))
+    except errors.UsageError:  # it is in a secure element
+        (state / "key.pem").unlink(missing_ok=True)
+    for name, text in files.items():
         path, part = state / name, state / (name + ".part")
         if path.exists() and path.read_text() == text:
             continue

@@ -22,6 +22,7 @@ from rich.console import Console
 from mpest.exits import CliError
 from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
 
+_KEY_TYPES = ("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096")
 _OPERATIONS = ("cacerts", "csrattrs", "enroll", "reenroll", "show")
 
 
@@ -91,7 +92,7 @@ def read_secret(path: str) -> str:
 @click.option("--subject", help='Such as "CN=device-1,O=Example".')
 @click.option("--san", multiple=True, help="Such as DNS:a.example, IP:192.0.2.1; repeatable.")
 @click.option("--challenge-file", help="File whose first line is the challengePassword to send.")
-@click.option("--key-type", type=click.Choice(["P-256"]), default="P-256", show_default=True)
+@click.option("--key-type", type=click.Choice(_KEY_TYPES), help="Else what the server asks for.")
 @click.option("--same-key", is_flag=True, help="reenroll keeps the key instead of a new one.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="micropython", show_default=True)
@@ -109,7 +110,7 @@ def simulate(
     subject: str | None,
     san: tuple[str, ...],
     challenge_file: str | None,
-    key_type: str,
+    key_type: str | None,
     same_key: bool,
     timeout: int,
     runtime: str,
@@ -134,7 +135,7 @@ def simulate(
         if not text.isprintable():
             raise CliError(f"a character that cannot be printed in {text!r}")
     config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
-    config |= {"rekey": not same_key, "timeout": timeout, "user": user}
+    config |= {"key_type": key_type, "rekey": not same_key, "timeout": timeout, "user": user}
     if trust:
         config |= read_trust(trust)
     if password_file:

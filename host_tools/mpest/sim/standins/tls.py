@@ -4,6 +4,13 @@ import os
 import ssl
 import tempfile
 
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
 CERT_NONE = 0
 CERT_OPTIONAL = 1
 CERT_REQUIRED = 2
@@ -41,11 +48,13 @@ class SSLContext:
         # Called again it appends, as MicroPython does; ssl reads files only.
         try:
             self._chain.append(ssl.DER_cert_to_PEM_cert(cert))
-            pem_key = ssl.DER_cert_to_PEM_cert(key).replace(" CERTIFICATE-", " EC PRIVATE KEY-")
+            pem_key = load_der_private_key(key, None).private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+            )
             handle, path = tempfile.mkstemp()
             try:
-                with os.fdopen(handle, "w") as file:
-                    file.write("".join(self._chain) + pem_key)
+                with os.fdopen(handle, "wb") as file:
+                    file.write("".join(self._chain).encode() + pem_key)
                 self._context.load_cert_chain(path)
             finally:
                 os.unlink(path)
