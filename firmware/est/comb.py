@@ -20,11 +20,12 @@ def load(curve):
             pass
     else:
         return curve
-    # 3 to 8 are ARM's; elsewhere the import would fail, slowly.
-    if 3 <= getattr(sys.implementation, "_mpy", 0) >> 10 & 15 <= 8:
+    # 3 to 8 are ARM's, 11 is RISC-V; elsewhere the import would fail, slowly.
+    arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
+    if 3 <= arch <= 8 or arch == 11:
+        name = "est.%s_%s" % (curve.name, "rv32" if arch == 11 else "thumb")
         try:
-            thumb = __import__("est.%s_thumb" % curve.name, None, None, ("Thumb",))
-            return thumb.Thumb(curve, table)
+            return __import__(name, None, None, ("load",)).load(curve, table)
         except (ImportError, SyntaxError, ValueError):
             pass  # not installed, or not for this firmware
     return Comb(curve, table)

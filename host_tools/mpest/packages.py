@@ -34,10 +34,9 @@ def parts(name: str = "package") -> list[str]:
 
 
 def installed(arch: str | None) -> list[str]:
-    """Paths of the modules that boards of an architecture install; Cortex-M gets its own code."""
-    return parts() + [
-        path for path in parts("extra") if path.endswith("_thumb.py") and mpy.is_cortex_m(arch)
-    ]
+    """Paths of the modules that boards of an architecture install, with its machine code."""
+    own = mpy.machine_code(arch)
+    return parts() + [path for path in parts("extra") if Path(path).stem.endswith(own)]
 
 
 def _all() -> list[str]:

@@ -38,6 +38,11 @@ def mps2() -> boards.Board:
     return load("QEMU_MPS2_AN385")
 
 
+@pytest.fixture
+def rv32() -> boards.Board:
+    return load("QEMU_VIRT_RV32")
+
+
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Folder of the device code as .mpy for an architecture."""

@@ -16,6 +16,10 @@
 #define MICROPY_EMIT_INLINE_THUMB (1)
 #define MICROPY_EMIT_THUMB_ARMV7M (0)
 #define MICROPY_EMIT_INLINE_THUMB_FLOAT (0)
+#elif defined(QEMU_SOC_VIRT)
+// As the esp32 port has it for an ESP32-C3.
+#undef MICROPY_EMIT_INLINE_RV32
+#define MICROPY_EMIT_INLINE_RV32 (0)
 #endif
 
 void board_start(void);

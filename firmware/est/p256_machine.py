@@ -1,0 +1,106 @@
+"""P-256 on field operations in machine code: what est.p256_thumb and est.p256_rv32 share.
+
+`run(memory, program)` of those interprets a program of field operations in one call, and branches
+by the program alone. Values are Montgomery's, times 2^256, those of tables excepted.
+"""
+
+from micropython import const
+
+from est.comb import Comb
+
+# A program is text: "x=y*z " or + or -, until a full stop. A letter's low 5 bits number one of 27
+# places of 32 bytes; those of "@" and "a" are scratch.
+_SIZE = const(27 * 32)
+_ONE = const(14 * 32)  # n
+_SQUARE = const(18 * 32)  # r
+_POINT = const(21 * 32)  # u v w
+_SUM = const(24 * 32)  # x y z
+
+# 2^512 modulo p, little-endian.
+_R2 = (
+    b"\x03\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff\xfb\xff\xff\xff"
+    b"\xfe\xff\xff\xff\xff\xff\xff\xff\xfd\xff\xff\xff\x04\x00\x00\x00"
+)
+_ENTER = b"x=x*r y=y*r z=z*r ."
+_LEAVE = b"x=x*n y=y*n z=z*n ."
+_NEGATE = (b"y=y-o .", b"y=o-y .")
+_DOUBLE = (
+    b"t=z*z d=y+y z=d*z e=d*y y=e+e e=e*y y=x*y d=x-t t=x+t d=d*t t=d+d d=d+t "
+    b"x=d*d x=x-y x=x-y y=y-x y=d*y y=y-e ."
+)
+# x y z plus u v, which are not Montgomery's and whose z is 1: t takes one more factor for that.
+_MIXED = b"q=o-v t=z*z t=t*r u=u*t "
+_SIGNS = (b"v=v*t ", b"v=q*t ")
+# x y z plus u v w.
+_FULL = b"q=o-v t=z*z u=u*t t=t*z p=w*w x=x*p p=p*w y=y*p z=z*w "
+# z becomes 0, and stays so, where the points were equal or opposite or infinity.
+_ADD = b"u=u-x v=v-y z=z*u t=u*u u=u*t t=x*t x=v*v x=x-u x=x-t x=x-t t=t-x t=v*t u=y*u y=t-u ."
+
+
+class Machine(Comb):
+    """A Comb whose field operations are machine code, which `run` interprets."""
+
+    def __init__(self, curve, table, run):
+        super().__init__(curve, table)
+        self._run = run
+        self._mixed = [_MIXED + sign + b"v=v*z " + _ADD for sign in _SIGNS]
+        self._full = [_FULL + sign + _ADD for sign in _SIGNS]
+
+    def base(self, k, entropy):
+        memory = None
+        for points in self._digits(k):
+            if memory:
+                self._run(memory, _DOUBLE)
+            else:
+                point = self._point(*points.pop(0))
+                memory = self._enter(*self._curve.blinded(point, entropy))
+            self._add(memory, points)
+        point = self._leave(memory)
+        return self._curve.affine(*point) if point else self._curve.base(k, entropy)
+
+    def both(self, k, point, u):
+        memory = self._enter(*point)
+        table = [memory[_SUM:]]
+        self._run(memory, _DOUBLE)
+        twice = memory[_SUM:]
+        memory[_SUM:] = table[0]
+        for _ in range(7):
+            memory[_POINT:_SUM] = twice
+            self._run(memory, self._full[0])
+            table.append(memory[_SUM:])
+        windows = self._curve.digits(k)
+        index, negative = next(windows)
+        memory[_SUM:] = table[index]
+        self._run(memory, _NEGATE[negative])
+        steps = u and self._steps
+        digits = self._digits(u)
+        at = 8 * self._curve.size
+        for index, negative in windows:
+            for _ in range(4):
+                at -= 1
+                self._run(memory, _DOUBLE)
+                if at < steps:
+                    self._add(memory, next(digits))
+            memory[_POINT:_SUM] = table[index]
+            self._run(memory, self._full[negative])
+        return self._leave(memory) or Comb.both(self, k, point, u)
+
+    def _add(self, memory, points):
+        for at, negate in points:
+            memory[_POINT : _POINT + 64] = self._table[at : at + 64]
+            self._run(memory, self._mixed[negate])
+
+    def _enter(self, x, y, z):
+        # The memory of a program with this point as x y z.
+        memory = bytearray(_SIZE)
+        memory[_ONE] = 1
+        memory[_SQUARE : _SQUARE + 32] = _R2
+        memory[_SUM:] = b"".join([value.to_bytes(32, "little") for value in (x, y, z)])
+        self._run(memory, _ENTER)
+        return memory
+
+    def _leave(self, memory):
+        # (x, y, z), or None if z = 0.
+        self._run(memory, _LEAVE)
+        point = [int.from_bytes(memory[at : at + 32], "little") for at in range(_SUM, _SIZE, 32)]
+        return tuple(point) if point[2] else None
