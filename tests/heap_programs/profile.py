@@ -75,7 +75,7 @@ gc.collect()
 steps.append(["import", empty, live_peak.take()])
 watch(tls.Context, "__init__", "load anchors")
 watch_handshake(client.Client)
-watch(client.Client, "_run", "operation")
+watch(client.Client, "run", "operation")
 watch(agents, "_apart", "request or verify")
 watch(store.Store, "save", "store")
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from rich.console import Console
 
 from mpest.exits import CliError
+from mpest.sim import attributes
 from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
 
 _KEY_TYPES = ("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096")
@@ -168,12 +169,14 @@ def simulate(
 
 
 def summary(event: Event) -> str:
-    """One line for people."""
+    """One line for people; more for what a server asks for."""
     name = event["event"]
     if name == "cacerts":
         text = "; ".join(found["subject"] for found in event["certificates"])
     elif name == "csrattrs":
-        text = f"key {event['key'] or 'any'}, signature {event['signature'] or 'any'}"
+        asked = attributes.lines(event)
+        kind = "a template to fill in" if event["template"] else "attributes"
+        text = "\n    ".join([f"{kind}:", *asked]) if asked else "the server asks for nothing"
     elif event["certificate"] is None:
         text = "no identity yet"
     else:

@@ -1,0 +1,225 @@
+"""What a server asks for, and what the device on each runtime makes of it: seen by `cryptography`.
+
+The server demands what it asked for, and is none of the device's code.
+"""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID, NameOID
+from test_device import Bench
+from test_simulate_command import simulate
+
+from mpest.server import CsrAttrsPolicy, ServerConfig, der, running_server
+from mpest.sim.board_process import Event, run_board
+
+RFC_9908_3_4 = """
+style = "template"
+subject = ["CN", "OU=myDept", "OU=myGroup"]
+[[extension_request]]
+oid = "subjectAltName"
+values = ["DNS:www.myServer.com", "IP:"]
+[[extension_request]]
+oid = "keyUsage"
+critical = true
+values = ["digitalSignature", "keyAgreement"]
+[[extension_request]]
+oid = "extKeyUsage"
+"""
+SAN = ["IP:192.0.2.7", "DNS:board-1.example"]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, runtime: str) -> Iterator[Bench]:
+    config = ServerConfig(directory=tmp_path / "ca", enforce_csrattrs=True)
+    with running_server(config) as server:
+        found = Bench(server, tmp_path / "board", runtime)
+        found.config |= {"user": None, "san": SAN, "subject": "CN=board-1"}
+        yield found
+
+
+def events(bench: Bench, *operations: str, **changes: object) -> list[Event]:
+    config = {**bench.config, **changes, "operations": operations}
+    return list(run_board(config, bench.runtime, bench.state))
+
+
+def issued(bench: Bench) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((bench.state / "cert.pem").read_bytes())
+
+
+def extension(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> x509.ExtensionType:
+    return certificate.extensions.get_extension_for_oid(oid).value
+
+
+def names(certificate: x509.Certificate) -> list[str]:
+    return [
+        str(name.value) for name in extension(certificate, ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+    ]
+
+
+def test_demands(bench: Bench) -> None:
+    bench.server.config.csrattrs = CsrAttrsPolicy.read(
+        'style = "both"\nextension_request = ["keyUsage", "extKeyUsage", "subjectAltName"]'
+    )
+    assert [event["event"] for event in events(bench, "enroll")] == ["enroll"]
+    bench.server.config.csrattrs = CsrAttrsPolicy(challenge_password=True)
+    note, error = events(bench, "enroll")
+    assert "challengePassword" in note["text"]
+    # The server's words reach the user.
+    assert "lacks what /csrattrs asks for: the attribute challengePassword" in error["message"]
+    assert error["type"] == "Refused"
+    assert [event["event"] for event in events(bench, "enroll", challenge="code")] == ["enroll"]
+    assert bench.server.issued()[-1].challenge_password == "code"
+
+
+def test_values_are_copied(bench: Bench) -> None:
+    bench.server.config.csrattrs = CsrAttrsPolicy.read("""
+        [[extension_request]]
+        oid = "keyUsage"
+        critical = true
+        values = ["digitalSignature", "keyAgreement"]
+        [[extension_request]]
+        oid = "subjectAltName"
+        values = ["DNS:a.example", "URI:urn:a", "email:a@b.example", "IP:2001:db8::1"]
+        """)
+    assert [event["event"] for event in events(bench, "enroll")] == ["enroll"]
+    certificate = issued(bench)
+    assert names(certificate) == ["a.example", "urn:a", "a@b.example", "2001:db8::1"]
+    usage = extension(certificate, ExtensionOID.KEY_USAGE)
+    assert isinstance(usage, x509.KeyUsage)
+    assert usage.digital_signature and usage.key_agreement and not usage.key_encipherment
+
+
+def test_template(bench: Bench) -> None:
+    bench.server.config.csrattrs = CsrAttrsPolicy.read(RFC_9908_3_4)
+    found = events(bench, "enroll", subject="CN=board-1,O=Example")
+    assert [event["event"] for event in found] == ["note", "enroll"]
+    assert "O=Example" in found[0]["text"]
+    for _ in range(2):
+        certificate = issued(bench)
+        assert [(one.oid, one.value) for one in certificate.subject] == [
+            (NameOID.COMMON_NAME, "board-1"),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, "myDept"),
+            (NameOID.ORGANIZATIONAL_UNIT_NAME, "myGroup"),
+        ]
+        assert names(certificate) == ["www.myServer.com", "192.0.2.7"]
+        usage = extension(certificate, ExtensionOID.KEY_USAGE)
+        assert isinstance(usage, x509.KeyUsage)
+        assert usage.digital_signature and usage.key_agreement
+        # Renewal keeps the names, whatever the board is set to meanwhile.
+        assert events(bench, "reenroll", subject="CN=x", san=[])[-1]["event"] == "reenroll"
+
+
+def test_template_comes_before_what_no_board_can_do(
+    bench: Bench, vector: Callable[[str], bytes]
+) -> None:
+    """RFC 9908 4: the old elements, which here demand P-521, are ignored."""
+    template = CsrAttrsPolicy(style="template").to_der()[2:]
+    old = vector("rfc9908/5.6-p521-attrs.csrattrs.der")[2:]
+    raw = base64.b64encode(der.sequence(old, template))
+    bench.server.config.csrattrs = CsrAttrsPolicy(raw_der_base64=raw)
+    assert [event["event"] for event in events(bench, "enroll")] == ["enroll"]
+
+
+def test_what_a_board_cannot_do_is_said_before_anything_is_sent(
+    bench: Bench, vector: Callable[[str], bytes]
+) -> None:
+    p521 = base64.b64encode(vector("rfc9908/5.6-p521-attrs.csrattrs.der"))
+    for policy, words in (
+        (CsrAttrsPolicy(raw_der_base64=p521), "P-521"),
+        (CsrAttrsPolicy.read(RFC_9908_3_4), "IP address"),
+    ):
+        bench.server.config.csrattrs = policy
+        (event,) = events(bench, "enroll", san=["DNS:board-1.example"])
+        assert event["type"] == "UsageError"
+        assert words in event["message"]
+    asked = [event["path"] for event in bench.server.events if event["event"] == "request"]
+    assert {path.rpartition("/")[2] for path in asked} <= {"csrattrs", "cacerts"}
+
+
+@pytest.mark.parametrize("runtime", ["micropython"], indirect=True)
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("http-204@csrattrs", None),
+        ("http-404@csrattrs", None),
+        ("empty-body@csrattrs", None),
+        ("csrattrs-empty", None),
+        ("csrattrs-unknown", None),
+        ("raw-der@csrattrs", None),
+        ("csrattrs-malformed", "PeerError"),
+        ("csrattrs-wrong-type", "PeerError"),
+        ("csrattrs-junk-template", "PeerError"),
+        ("wrong-content-type@csrattrs", "PeerError"),
+        ("bad-base64@csrattrs", "PeerError"),
+    ],
+)
+def test_faults(bench: Bench, fault: str, kind: str | None) -> None:
+    bench.server.config.csrattrs = CsrAttrsPolicy()
+    bench.server.config.faults = {fault}
+    event = events(bench, "enroll")[-1]
+    assert event.get("type") == kind, event
+    assert event["event"] == ("error" if kind else "enroll")
+
+
+def test_the_answer_in_words(tmp_path: Path) -> None:
+    config = ServerConfig(directory=tmp_path / "ca")
+    with running_server(config) as server:
+        ask = ["--url", server.url, "--trust", server.ca_pem]
+
+        def words(*more: str) -> str:
+            return simulate(tmp_path / "state", *ask, *more, "csrattrs").stderr
+
+        assert "the server asks for nothing" in words()
+        server.config.csrattrs = CsrAttrsPolicy.read(RFC_9908_3_4)
+        assert words().partition("  ")[2].split("\n    ")[1:] == [
+            "subject: commonName the board's own, organizationalUnitName=myDept, "
+            "organizationalUnitName=myGroup",
+            "key: P-256",
+            "extension subjectAltName: DNS:www.myServer.com, IP the board's own",
+            "extension keyUsage, critical: digitalSignature keyAgreement",
+            "extension extendedKeyUsage: the board's own\n",
+        ]
+        server.config.csrattrs = CsrAttrsPolicy(
+            oids=["1.3.6.1.1.1.1.22", "2.16.840.1.101.3.4.2.2"],
+            key="RSA-3072",
+            challenge_password=True,
+            extension_request=[
+                {"oid": "extKeyUsage", "values": ["clientAuth"]},
+                {"oid": "1.2.3", "value": "BQA="},
+                {"oid": "subjectAltName", "value": "BQA="},
+                {"oid": "subjectAltName", "values": ["IP:192.0.2.1", "URI:urn:a"]},
+            ],
+        )
+        assert words().partition("  ")[2].split("\n    ")[1:] == [
+            "key: RSA-3072",
+            "signature: sha256WithRSAEncryption",
+            "digest: SHA-384",
+            "challengePassword",
+            "extension extendedKeyUsage: clientAuth",
+            "extension 1.2.3: 0500",
+            "extension subjectAltName: 0500",
+            "extension subjectAltName: IP:192.0.2.1, URI:urn:a",
+            "unknown to a board: 1.3.6.1.1.1.1.22\n",
+        ]
+        done = simulate(tmp_path / "state", *ask, "--json", "csrattrs")
+        event = json.loads(done.stdout)
+        assert event["key"] == "RSA-3072"
+        assert event["template"] is False
+        assert event["unknown"] == ["1.3.6.1.1.1.1.22"]
+        assert event["extensions"][1] == ["1.2.3", False, "0500"]
+
+
+def test_enrolment_code_from_a_file(tmp_path: Path) -> None:
+    config = ServerConfig(directory=tmp_path / "ca", challenge_password="s3cret, code")
+    (tmp_path / "code").write_text("s3cret, code\n")
+    with running_server(config) as server:
+        ask = ["--url", server.url, "--trust", server.ca_pem, "--subject", "CN=a"]
+        assert simulate(tmp_path / "a", *ask, "enroll").returncode == 4
+        done = simulate(tmp_path / "a", *ask, "--challenge-file", tmp_path / "code", "enroll")
+        assert done.returncode == 0
+        assert "s3cret" not in done.stdout + done.stderr
