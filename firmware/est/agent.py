@@ -66,7 +66,7 @@ class Agent:
         self._trust = trust
         self._credentials = credentials
         self._timeout = timeout
-        self._factory = factory
+        self.factory = factory
         self._key = key
         self._log = log or (lambda text: None)
         self._open = self._shown = None
@@ -134,7 +134,7 @@ class Agent:
 
     def enroll(self):
         """simpleenroll; returns the certificate (DER) once it is verified and stored."""
-        return self.order("simpleenroll", self._factory, None, self._key)
+        return self.order("simpleenroll", self.factory, None, self._key)
 
     def reenroll(self, rekey=True):
         """simplereenroll with Subject and alternative names kept.

@@ -52,9 +52,9 @@ class Request:
         self.headers = headers
         self.body = body
         self.content = bytearray()
-        self.response = http.Response(self._on_head)
+        self.response = http.Response(self.on_head)
 
-    def _on_head(self, response):
+    def on_head(self, response):
         return Body(self.content, 0 if response.status in (200, 201) else _MAX_TEXT)
 
     def encode(self, host):

@@ -1,0 +1,222 @@
+"""Keys that the server makes (RFC 7030 4.4): asked for, decrypted, checked, and kept."""
+
+import hashlib
+
+from micropython import const
+
+from est import cms, der, http, multipart
+from est.errors import PeerError, UsageError
+
+# Encrypted, signed, a package, under a password: one of each, and the key.
+_MAX_LAYERS = const(5)
+
+_PKCS7 = const("application/pkcs7-mime")
+_PKCS8 = const("application/pkcs8")
+_SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
+_SMIME_CAPABILITIES = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0f")
+_DECRYPT_KEY_ID = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x25")
+_ASYMMETRIC_DECRYPT_KEY_ID = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x36")
+_RSA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01")
+_ECDH_SHA256_KDF = const(b"\x2b\x81\x04\x01\x0b\x01")
+# AES, before the last arc: 5 and 45 wrap keys; 46, 6 are GCM and 42, 2 CBC, of 256 and 128 bits.
+_AES = const(b"\x60\x86\x48\x01\x65\x03\x04\x01")
+_CONTENT = const(b"\x2e\x06\x2a\x02")
+
+
+class Decryption:
+    """What the board decrypts a server's key with: nothing, or one of
+
+    secret: AES key of 16 or 32 bytes, which the server knows by `identifier` (bytes). Without
+        identifier the server is not told, and the secret serves if the key needs it.
+    private: RSA or EC private key (est.keys), which the server knows by `identifier`: SHA-1 of the
+        public key unless given (RFC 5280 4.2.1.2).
+    password: bytes, for a key under a password.
+    """
+
+    def __init__(self, secret=None, identifier=None, private=None, password=None):
+        if secret is not None and (private or len(secret) not in (16, 32)):
+            raise UsageError("to decrypt, give a secret of 16 or 32 bytes or a private key")
+        self._attributes = []
+        self.given = (secret, identifier, None, password)
+        if private:
+            self.given = (None, None, private.der(), password)
+            info = der.Reader(private.spki()).enter()
+            rsa = info.enter().oid()[:-1] == _RSA
+            identifier = identifier or hashlib.sha1(info.bit_string()).digest()
+            if rsa:
+                # RSAES-OAEP and PKCS #1 v1.5.
+                capable = [_capability(_RSA + b"\7"), _capability(_RSA + b"\1")]
+            else:
+                capable = [_capability(_ECDH_SHA256_KDF, _capability(_AES + b"\5"))]
+            self._take(_ASYMMETRIC_DECRYPT_KEY_ID, identifier, capable)
+        elif secret and identifier:
+            wrap = b"\5" if len(secret) == 16 else b"\x2d"
+            self._take(_DECRYPT_KEY_ID, identifier, [_capability(_AES + wrap)])
+
+    def _take(self, oid, identifier, capable):
+        for last in _CONTENT:
+            capable.append(_capability(_AES + bytes((last,))))
+        self._attributes = [
+            (oid, der.octets(identifier)),
+            (_SMIME_CAPABILITIES, der.sequence(*capable)),
+        ]
+
+    def attributes(self):
+        """For est.csr.build: how the key shall be encrypted (RFC 7030 4.4.1)."""
+        return self._attributes
+
+    def __repr__(self):
+        # What est.agent tells requests apart by; no secret.
+        return "serverkeygen %r" % self._attributes
+
+
+def _capability(oid, *parameters):
+    return der.sequence(der.tlv(der.OID, oid), *parameters)
+
+
+def enroll(agent, decryption=None):
+    """Have the server make key and certificate; returns the certificate (DER) once both are kept.
+
+    agent: est.agent.Agent. With an identity it shows that in TLS and keeps its names, as by
+    `reenroll`; without, all is as by `enroll`. Nothing replaces the identity before the new key is
+    proven to be the certificate's. A power cut or a server that says "later" leaves the request,
+    which the next call sends again.
+    """
+    identity = agent.identity()
+    leaf = identity and identity[0][0]
+    identity = identity or agent.factory
+    client = agent.client(identity)
+    client.est.serverkeygen = lambda csr: operation(client.est, csr)
+    return agent.order("serverkeygen", identity, leaf, decryption or Decryption(), __name__)
+
+
+def operation(est, csr):
+    """([DER certificates], key as it came) answering CertificationRequest DER `csr`.
+
+    est: est.protocol.Est. A generator as its operations are.
+    """
+    exchange = est.post("serverkeygen", csr)
+    found = []
+    try:
+        sent = next(exchange)
+        while True:
+            # The answer is neither base64 nor DER.
+            sent.response = http.Response(_sink(sent, found))
+            yield sent
+            sent = exchange.send(None)
+    except StopIteration:
+        return _sorted(found[-1].parts)
+
+
+def _sink(sent, found):
+    def on_head(response):
+        if response.status not in (200, 201):
+            return sent.on_head(response)
+        kind = response.header("content-type") or "none"
+        found.append(multipart.Parts(kind, (_PKCS7, _PKCS8)))
+        return found[-1]
+
+    return on_head
+
+
+def _sorted(parts):
+    certificates = []
+    key = None
+    for kind, content in parts:
+        if kind[: len(_PKCS7)] == _PKCS7 and "server-generated-key" not in kind:
+            # Without a word about it, what is inside tells.
+            if "certs-only" in kind or der.Reader(content).enter().oid() == _SIGNED_DATA:
+                certificates += cms.certificates(content)
+                continue
+        if key is not None:
+            raise PeerError("the answer holds two keys")
+        key = content
+    if not key or not certificates:
+        raise PeerError("the answer holds no %s" % ("certificate" if key else "key"))
+    return certificates, key
+
+
+def build(attributes, log, subject, san, eku, extra, leaf, key):
+    """As est.request.build; `key` is a Decryption."""
+    from est import keys, request
+
+    if isinstance(subject, bytes):
+        return b"", subject
+    if attributes:
+        # What they say of the key is the server's to heed.
+        attributes.key = attributes.signature = attributes.digest = None
+    extra = list(extra) + key.attributes()
+    # This key signs, and is forgotten: RFC 7030 4.4.1 has the server ignore it.
+    own = keys.SoftwareKey().der()
+    return b"", request.build(attributes, log, subject, san, eku, extra, leaf, own)[1]
+
+
+def accept(issued, others, key, anchors, now):
+    """As est.request.accept. issued: as from `operation`. key: Decryption."""
+    from est import keys, request, steps
+
+    certificates, data = issued
+    data = steps.run(unwrap(data, key.given, certificates + others, anchors, now))
+    try:
+        key = keys.load(data).der()
+    except UsageError as error:
+        raise PeerError("the key that the server sent cannot be used: %s" % error)
+    return request.accept(certificates, others, key, anchors, now)
+
+
+def unwrap(data, given, known, anchors, now):
+    """Private key DER from what stands around it, in steps, for est.steps.
+
+    given: see Decryption. known: DER certificates to find signers and their issuers in. anchors:
+    DER certificates that must vouch for a signer at `now` (Unix seconds). Raises UsageError for
+    what the board has no key or part for, NotTrusted for a signer, PeerError for the rest.
+    """
+    for _ in range(_MAX_LAYERS):
+        whole = der.Reader(data)
+        fields = whole.enter()
+        whole.end()
+        tag = fields.peek()
+        if tag == der.INTEGER:
+            return data
+        if tag == der.OID:
+            if fields.oid() == _SIGNED_DATA:
+                data = _verified(data, known, anchors, now)
+            else:
+                data = yield from _decrypted(data, given)
+            continue
+        if tag != der.SEQUENCE:
+            break
+        if fields.enter().peek() == der.OID:
+            if not given[3]:
+                raise UsageError("the key comes under a password: give the password")
+            from est import pbes2
+
+            data = yield from pbes2.decrypt(data, given[3])
+        else:
+            # AsymmetricKeyPackage (RFC 5958 2) of one.
+            whole = der.Reader(data).enter()
+            data = whole.element()
+            whole.end()
+    raise PeerError("the key that the server sent is in no known form")
+
+
+def _decrypted(data, given):
+    try:
+        from est import envelope
+    except ImportError:
+        raise UsageError("the key comes encrypted, and est-envelope is not installed")
+    kind, data = yield from envelope.decrypt(data, *given)
+    if kind == _SIGNED_DATA and der.Reader(data).enter().peek() == der.INTEGER:
+        # RFC 5652 6.1: SignedData itself, without the ContentInfo that some put around it.
+        data = der.sequence(der.tlv(der.OID, kind), der.tlv(0xA0, data))
+    return data
+
+
+def _verified(data, known, anchors, now):
+    from est import signed, x509
+
+    known = [x509.Certificate(one) for one in known]
+    _, content, signer, inside = signed.verify(data, known)
+    anchors = [x509.Certificate(one) for one in anchors]
+    x509.verify_path(signer, inside + known, anchors, now)
+    return content
