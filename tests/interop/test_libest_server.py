@@ -1,5 +1,6 @@
 """The device package enrols at Cisco's libest server."""
 
+import base64
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mpest.server import CsrAttrsPolicy
 from mpest.sim import cpython
 from mpest.sim.board_process import Event, run_board
 
@@ -139,13 +141,16 @@ def libest(
     program: Callable,
     openssl: Callable[..., str],
 ) -> Iterator[Site]:
-    """A libest server; its options are the parameter."""
+    """A libest server; its options are the parameter, and variables such as EST_CSR_ATTR=MAA=."""
     found = program("estserver")
     site = Site(tmp_path / "ca", free_port())
     folder = site.folder
     make_ca(folder, openssl)
     arguments = ["-c", folder / "server.pem", "-k", folder / "server.key"]
-    arguments += ["-r", "estrealm", "-p", str(site.port), "-v", *getattr(request, "param", ())]
+    given = getattr(request, "param", ())
+    variables = dict(one.split("=", 1) for one in given if one.startswith("EST_"))
+    options = [one for one in given if not one.startswith("EST_")]
+    arguments += ["-r", "estrealm", "-p", str(site.port), "-v", *options]
     with open(folder / "log", "wb") as log:
         server = subprocess.Popen(
             [*found.argv, *arguments],
@@ -156,6 +161,7 @@ def libest(
             env={
                 **os.environ,
                 **found.env,
+                **variables,
                 "EST_TRUSTED_CERTS": str(site.ca),
                 "EST_CACERTS_RESP": str(site.ca),
                 "EST_OPENSSL_CACONFIG": str(folder / "ca.cnf"),
@@ -188,10 +194,31 @@ def test_cacerts(libest: Site, runtime: str, tmp_path: Path) -> None:
 def test_csrattrs(libest: Site, runtime: str, tmp_path: Path) -> None:
     found = events(libest.config("csrattrs"), runtime, tmp_path / "state")
     check_kinds(found, "csrattrs")
-    # What libest has built in: four bare object identifiers, none an attribute to act on.
+    # What libest has built in: four bare object identifiers, none a demand, also not the curve.
     assert (found[0]["key"], found[0]["signature"]) == (None, None), found
     assert not found[0]["challenge_password"]
-    assert len(found[0]["unknown"]) == 4, found[0]["unknown"]
+    assert found[0]["digest"] == "SHA-384"
+    assert found[0]["unknown"] == ["1.3.6.1.1.1.1.22", "1.2.840.113549.1.9.1", "1.3.132.0.34"]
+
+
+# What is in a subject too; libest leaves a challengePassword out of what it enforces.
+DEMANDS = CsrAttrsPolicy(
+    oids=["2.5.4.5"], extension_request=["keyUsage", "extKeyUsage", "subjectAltName"]
+).to_der()
+ENFORCED = ("-b", "--enforce-csr", f"EST_CSR_ATTR={base64.b64encode(DEMANDS).decode()}")
+
+
+@pytest.mark.parametrize("libest", [ENFORCED], indirect=True)
+def test_csrattrs_are_enforced(libest: Site, runtime: str, tmp_path: Path) -> None:
+    config = libest.config("csrattrs", "enroll", **USER)
+    found = list(run_board(config, runtime, tmp_path / "without"))
+    check_kinds(found, "csrattrs", "note", "error")
+    assert (found[0]["key"], found[0]["signature"]) == ("P-256", "ecdsa-with-SHA256")
+    assert found[1]["text"].endswith("left out: 2.5.29.17 2.5.4.5")
+    # libest's words.
+    assert "CSR Attributes missing in request" in found[2]["message"]
+    config |= {"subject": "CN=board-1,serialNumber=1", "san": ["DNS:board-1.example"]}
+    check_kinds(list(run_board(config, runtime, tmp_path / "with")), "csrattrs", "enroll")
 
 
 @pytest.mark.parametrize("libest", [("-b",), ("-h",)], ids=["basic", "digest"], indirect=True)
