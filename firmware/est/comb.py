@@ -82,10 +82,78 @@ class Comb:
         return x * a % p * a % p, y * i % p
 
     def both(self, k, point, u):
-        """k * point + u * G, where 0 < k < n, 0 <= u < n and all points are Jacobian."""
+        """k * point + u * G, where 0 < k < n, 0 <= u < n and all points are Jacobian.
+
+        With u it takes a time that depends on both: for what everybody may know.
+        """
+        curve = self._curve
         if not u:
-            return self._curve.both(k, point, 0)
-        return self._curve.windows(k, point, self._steps, self._points(u))
+            return curve.both(k, point, 0)
+        p = curve.p
+        # Odd multiples as (x, 2 * y), made affine with one inversion (Montgomery's trick).
+        table = [point]
+        twice = curve.double(*point)
+        for _ in range(3):
+            table.append(curve.add(*(table[-1] + twice)))
+        products = [1]
+        for _, _, z in table:
+            products.append(products[-1] * z % p)
+        b = inverse(products.pop(), p)
+        for at in (3, 2, 1, 0):
+            x, y, z = table[at]
+            c = b * products[at] % p
+            b = b * z % p
+            a = c * c % p
+            table[at] = x * a % p, 2 * y * a % p * c % p
+        # k in non-adjacent form of width 4, the lowest digit first, each modulo 256.
+        digits = bytearray()
+        while k or len(digits) < self._steps:
+            digit = k & 1 and k & 15
+            if digit > 8:
+                digit -= 16
+            digits.append(digit & 255)
+            k = k - digit >> 1
+        points = self._points(u)
+        z = 0
+        for at in range(len(digits) - 1, -1, -1):
+            # y is twice what it is elsewhere, which spares doubling other numbers.
+            if z:
+                a = z * z % p
+                z = y * z % p
+                b = y * y % p
+                c = x * b % p
+                a = 3 * (x - a) * (x + a) % p
+                x = (a * a - c - c) % p
+                y = ((a + a) * (c - x) - b * b) % p
+            added = [(u, v + v) for u, v in next(points)] if at < self._steps else []
+            digit = digits[at]
+            if digit > 8:
+                u, v = table[(256 - digit) >> 1]
+                added.append((u, p - v))
+            elif digit:
+                added.append(table[digit >> 1])
+            for u, v in added:
+                if not z:
+                    x = u
+                    y = v
+                    z = 1
+                    continue
+                a = z * z % p
+                u = (u * a - x) % p
+                v = (v * a % p * z - y) % p
+                if not u:
+                    # Opposite points, or equal ones: their y is doubled everywhere.
+                    x, y, z = (1, 1, 0) if v else curve.double(4 * x, 4 * y, 2 * z)
+                    y += y
+                    continue
+                c = u + u
+                z = c * z % p
+                a = c * c % p
+                b = u * a % p
+                c = x * a % p
+                x = (v * v - b - c - c) % p
+                y = 2 * (v * (c - x) - y * b) % p
+        return x, y, z
 
     def _digits(self, k):
         # For each step, to be doubled from one to the next, the points to add as pairs: offset in
@@ -114,12 +182,15 @@ class Comb:
             yield found
 
     def _points(self, k):
-        for found in self._digits(k):
-            yield [self._point(at, negate) for at, negate in found]
-
-    def _point(self, at, negate):
+        # For each step the points to add, as pairs (x, y).
+        p = self._curve.p
         size = self._curve.size
-        y = int.from_bytes(self._table[at : at + 2 * size], "little")
-        x = y & (1 << 8 * size) - 1
-        y >>= 8 * size
-        return x, (y, self._curve.p - y)[negate]
+        table = self._table
+        integer = int.from_bytes
+        for found in self._digits(k):
+            points = []
+            for at, negate in found:
+                middle = at + size
+                y = integer(table[middle : middle + size], "little")
+                points.append((integer(table[at:middle], "little"), (y, p - y)[negate]))
+            yield points

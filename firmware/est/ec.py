@@ -242,22 +242,17 @@ class Curve:
             digit = (k >> at & 31 | 1) - 16
             yield abs(digit) >> 1, (digit < 0) ^ 1 - odd
 
-    def windows(self, k, point, steps=0, points=None):
-        # k * point, k not 0, plus the comb's points: a list for each of the last `steps` places.
+    def windows(self, k, point):
+        # k * point, k not 0.
         table = [point]
         twice = self.double(*point)
         for _ in range((1 << (_WINDOW - 1)) - 1):
             table.append(self.add(*(table[-1] + twice)))
         x = y = 1
         z = 0
-        at = 8 * self.size + _WINDOW
         for index, negative in self.digits(k):
             for _ in range(_WINDOW):
-                at -= 1
                 x, y, z = self.double(x, y, z)
-                if at < steps:
-                    for added in next(points):
-                        x, y, z = self.add(x, y, z, *added)
             x2, y2, z2 = table[index]
             x, y, z = self.add(x, y, z, x2, (y2, self.p - y2)[negative], z2)
         return x, y, z
