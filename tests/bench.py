@@ -77,7 +77,7 @@ PATHS = {
 BOARD = """
 from est import entropy
 from est.ec import P256
-raw = bytes(range(256))
+raw = bytes(range(256)) * 2
 entropy.use(lambda count: raw)
 private = bytes(31) + b"7"
 digest = bytes(range(32))

@@ -37,8 +37,9 @@ def inverse(a, m):
     # Extended Euclid: 7 times faster here than a^(m-2).
     u, v = a % m, m
     x, y = 1, 0
+    divide = divmod
     while u:
-        q, r = divmod(v, u)
+        q, r = divide(v, u)
         v, u = u, r
         y, x = x, y - q * x
     if v != 1:

@@ -67,17 +67,15 @@ def _tested(source):
         add(machine.unique_id())
     except (ImportError, AttributeError):
         pass  # not on every platform
-    last = run = 0
+    joined = b""
     while True:
         raw = source(_RAW)
         bad = len(raw) < _RAW or raw.count(raw[:1]) >= _FREQUENT
-        for octet in raw:
-            if octet == last:
-                run += 1
-                bad |= run >= _REPEATED
-            else:
-                last = octet
-                run = 1
+        joined = joined[1 - _REPEATED :] + raw
+        # A run that long begins before one of these places and ends behind it.
+        for at in range(0, len(joined) - 1, _REPEATED - 1):
+            if joined[at] == joined[at + 1]:
+                bad |= joined[at : at + 1] * _REPEATED in joined
         if bad:
             raise UsageError("the random source is stuck")
         yield raw
