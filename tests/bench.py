@@ -69,9 +69,9 @@ if not peer.verify(public, 5**100, *peer.sign(private, 5**100)):
 # {path: modules beside those of every path}; machine code has one for the board's processor too.
 PATHS = {
     "no table": (),
-    "2 KB table": ("comb", "p256_comb6"),
+    "2 KB table": ("comb", "p256_comb5x2"),
     "8 KB table": ("comb", "p256_comb6x4"),
-    "machine code, 2 KB table": ("comb", "p256_comb6"),
+    "machine code, 2 KB table": ("comb", "p256_comb5x2"),
 }
 # Reading the random source is not counted, conditioning its bytes is.
 BOARD = """

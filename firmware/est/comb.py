@@ -12,7 +12,7 @@ from est.ec import inverse
 
 def load(curve):
     """The fastest way to multiply on `curve`: a Comb, or the curve itself without a table."""
-    for form in ("6x4", "6"):
+    for form in ("6x4", "5x2"):
         try:
             table = __import__("est.%s_comb%s" % (curve.name, form), None, None, ("TABLE",))
             break
@@ -32,7 +32,7 @@ def load(curve):
 
 
 class Comb:
-    """Multiplies with `table`, a module such as est.p256_comb6, on est.ec.Curve `curve`."""
+    """Multiplies with `table`, a module such as est.p256_comb5x2, on est.ec.Curve `curve`."""
 
     def __init__(self, curve, table):
         self._curve = curve

@@ -2,7 +2,7 @@ import hashlib
 import json
 
 import check
-from est import der, p256_comb6
+from est import der, p256_comb5x2
 from est.comb import Comb
 from est.ec import P256
 from est.errors import PeerError, UsageError
@@ -159,7 +159,7 @@ def test_without_a_table():
 
 
 def test_the_small_table():
-    _with(Comb(P256, p256_comb6))
+    _with(Comb(P256, p256_comb5x2))
 
 
 def test_wycheproof_ecdsa():
