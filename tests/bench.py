@@ -72,6 +72,7 @@ PATHS = {
     "2 KB table": ("comb", "p256_comb5x2"),
     "8 KB table": ("comb", "p256_comb6x4"),
     "machine code, 2 KB table": ("comb", "p256_comb5x2"),
+    "machine code, 8 KB table": ("comb", "p256_comb6x4"),
 }
 # Reading the random source is not counted, conditioning its bytes is.
 BOARD = """
