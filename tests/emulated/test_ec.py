@@ -35,7 +35,7 @@ PATHS = {
 SETUP = """
 from est import entropy
 from est.ec import P256
-raw = bytes(range(256))
+raw = bytes(range(256)) * 2
 entropy.use(lambda count: raw)
 """
 KNOWN = """
