@@ -337,3 +337,13 @@ def test_malformed_alternative_names():
     assert fill(value)[1][SAN][1] == der.sequence(b"\x82\1a", b"\x86\5urn:a", b"\x82\3b.c")
     check.truncated(fill, value)
     check.mutated(fill, value)
+
+
+def test_each_of_the_boards_names_is_taken_once():
+    value = der.sequence(b"\x82\0", b"\x87\0", b"\x82\0")
+    attrs = csrattrs.parse(template(b"", b"", partial((SAN, False, value))))
+    names = ["DNS:a", "DNS:b", "DNS:c", "IP:192.0.2.1"]
+    found = applied(attrs, "CN=a", names)[1][SAN][1]
+    assert found == der.sequence(b"\x82\1a", b"\x87\4\xc0\0\2\1", b"\x82\1b")
+    attrs = csrattrs.parse(template(b"", b"", partial((SAN, False, value))))
+    assert "DNS name" in str(check.raises(UsageError, applied, attrs, "CN=a", names[2:]))

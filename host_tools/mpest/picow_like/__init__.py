@@ -30,7 +30,13 @@ def micropython(frozen: Path | None = None, *, fetch: bool = True) -> Path:
     for package in ("micropython", "mbedtls"):
         if not fetch and not debian.cached(package, "source"):
             raise CliError(f"the source of {package} isn't in {debian.cache()}")
-    package = f"package({frozen.name!r}, base_path={str(frozen.parent)!r})\n" if frozen else ""
+    # RISC-V's machine code is none that an ARM's compiler takes.
+    files = sorted(frozen.glob("*.py")) if frozen else []
+    files = [path for path in files if not path.stem.endswith("_rv32")]
+    package = ""
+    if frozen:
+        listed = tuple(path.name for path in files)
+        package = f"package({frozen.name!r}, {listed!r}, base_path={str(frozen.parent)!r})\n"
     return port.build(
         "unix",
         "micropython",
@@ -44,6 +50,6 @@ def micropython(frozen: Path | None = None, *, fetch: bool = True) -> Path:
             "CWARN": "",  # other compilers than the authors' warn of other things
         },
         manifest='include("$(MPY_DIR)/extmod/asyncio")\n' + package,
-        inputs=(*_VARIANT.iterdir(), *(frozen.glob("*.py") if frozen else ())),
+        inputs=(*_VARIANT.iterdir(), *files),
         what=f"ARM with {frozen.name} frozen" if frozen else "ARM",
     )
