@@ -24,6 +24,8 @@ _R2 = (
 _ENTER = b"x=x*r y=y*r z=z*r ."
 _LEAVE = b"x=x*n y=y*n z=z*n ."
 _NEGATE = (b"y=y-o .", b"y=o-y .")
+# x y, which are z^2 z^3, times u v, which are not Montgomery's.
+_FIRST = b"u=u*r x=x*u v=v*r y=y*v ."
 _DOUBLE = (
     b"t=z*z d=y+y z=d*z e=d*y y=e+e e=e*y y=x*y d=x-t t=x+t d=d*t t=d+d d=d+t "
     b"x=d*d x=x-y x=x-y y=y-x y=d*y y=y-e ."
@@ -35,6 +37,12 @@ _SIGNS = (b"v=v*t ", b"v=q*t ")
 _FULL = b"q=o-v t=z*z u=u*t t=t*z p=w*w x=x*p p=p*w y=y*p z=z*w "
 # z becomes 0, and stays so, where the points were equal or opposite or infinity.
 _ADD = b"u=u-x v=v-y z=z*u t=u*u u=u*t t=x*t x=v*v x=x-u x=x-t x=x-t t=t-x t=v*t u=y*u y=t-u ."
+# 1/z = z^(p-2) in t. Each four bytes: the result, what is squared, how often, and what that is
+# multiplied by. b to f become z^(2^k - 1) for k from 2 to 32.
+_INVERSE = (
+    b"bz\x01zcb\x02bdc\x04ced\x08dfe\x10etf\x20ztt\x80ftt\x20ftt\x10ett\x08dtt\x04ctt\x02btt\x02z"
+)
+_AFFINE = b"u=t*t x=x*u u=u*t y=y*u ."
 
 
 class Machine(Comb):
@@ -47,16 +55,26 @@ class Machine(Comb):
         self._full = [_FULL + sign + _ADD for sign in _SIGNS]
 
     def base(self, k, entropy):
-        memory = None
+        memory = self._enter(*self._curve.blinded((1, 1), entropy))
+        double = None
         for points in self._digits(k):
-            if memory:
-                self._run(memory, _DOUBLE)
+            if double:
+                self._run(memory, double)
             else:
-                point = self._point(*points.pop(0))
-                memory = self._enter(*self._curve.blinded(point, entropy))
+                double = _DOUBLE
+                at, negate = points.pop(0)
+                memory[_POINT : _POINT + 64] = self._table[at : at + 64]
+                self._run(memory, _FIRST)
+                self._run(memory, _NEGATE[negate])
             self._add(memory, points)
+        product = b"%c=%c*%c "
+        for at in range(0, len(_INVERSE), 4):
+            to, square, times, factor = _INVERSE[at : at + 4]
+            program = product % (to, square, square) + product % (to, to, to) * (times - 1)
+            self._run(memory, program + product % (to, to, factor) + b".")
+        self._run(memory, _AFFINE)
         point = self._leave(memory)
-        return self._curve.affine(*point) if point else self._curve.base(k, entropy)
+        return point[:2] if point else self._curve.base(k, entropy)
 
     def both(self, k, point, u):
         memory = self._enter(*point)
