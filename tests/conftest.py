@@ -1,6 +1,7 @@
-"""The programs that tests run, and the vectors that they read."""
+"""The programs that tests run, the vectors that they read, and how many of those passed."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +50,21 @@ def runtime(request: pytest.FixtureRequest, program: Find) -> str:
     if name != "cpython":
         program(name)
     return name
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many of Wycheproof's tests passed, on each runtime."""
+    passed: dict[str, dict[str, tuple[int, int]]] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        runtime = re.search(r"-(micropython.*)]$", report.nodeid)
+        found = passed.setdefault(runtime[1] if runtime else "cpython", {})
+        for name, *counts in re.findall(
+            r"^wycheproof (\w+): (\d+) of (\d+)", report.capstdout, re.MULTILINE
+        ):
+            found[name] = (int(counts[0]), int(counts[1]))
+    for runtime, found in sorted(passed.items()):
+        if found:
+            some, all_of = map(sum, zip(*found.values(), strict=True))
+            terminalreporter.write_line(
+                f"Wycheproof on {runtime}: {some} of {all_of} tests passed, of {len(found)} files"
+            )

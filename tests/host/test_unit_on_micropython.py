@@ -36,3 +36,13 @@ def test_passes(file, interpreter, program):
     print(done.stdout)
     assert done.returncode == 0
     assert " 0 failed" in done.stdout.splitlines()[-1]
+
+
+def test_every_file_of_wycheproof_is_used():
+    vectors = os.environ.get("MPEST_VECTORS") or UNIT.parents[2] / "shared/vectors"
+    names = [path.name for path in Path(vectors, "wycheproof").glob("*.json")]
+    if not names and os.environ.get("CI") != "true":
+        pytest.skip("needs the vectors")
+    tests = "".join(path.read_text() for path in UNIT.glob("test_*.py"))
+    assert names
+    assert [name for name in names if f'"{name.removesuffix("_test.json")}"' not in tests] == []

@@ -1,5 +1,7 @@
 """What the unit tests share. Runs on MicroPython and on CPython."""
 
+import gc
+import json
 import os
 
 from est.errors import EstError
@@ -32,6 +34,26 @@ def vector(path):
         if os.getenv("CI") == "true":
             raise
         raise Skip("needs the vectors: " + path)
+
+
+def wycheproof(name, note="", sample=1):
+    """(group, test) of a Wycheproof file's tests, of `sample` one; then prints how many passed.
+
+    note: what we refuse of the acceptable ones, and why.
+    """
+    # 32-bit MicroPython has 1 MB in all, and the file before may still fill half of it.
+    gc.collect()
+    file = json.loads(vector("wycheproof/%s_test.json" % name))
+    at = passed = 0
+    for group in file["testGroups"]:
+        for test in group["tests"]:
+            at += 1
+            if at % sample == 0:
+                yield group, test
+                passed += 1
+    if at != file["numberOfTests"] or not passed:
+        raise AssertionError("%s: %d tests" % (name, at))
+    print("wycheproof %s: %d of %d passed%s" % (name, passed, at, note and "; refused: " + note))
 
 
 def numbers(seed):

@@ -1,5 +1,3 @@
-import json
-
 import check
 from est import cbc
 from est.errors import PeerError, UsageError
@@ -33,19 +31,15 @@ def test_changed():
 
 
 def test_wycheproof():
-    count = 0
-    for group in json.loads(check.vector("wycheproof/aes_cbc_pkcs5_test.json"))["testGroups"]:
-        for test in group["tests"]:
-            key, iv, data, encrypted = (
-                bytes.fromhex(test[part]) for part in ("key", "iv", "msg", "ct")
-            )
-            if group["keySize"] == 192:
-                check.raises(UsageError, cbc.encrypt, key, iv, data)
-            elif test["result"] == "valid":
-                assert cbc.encrypt(key, iv, data) == encrypted, test
-                assert cbc.decrypt(key, iv, encrypted) == data, test
-            else:
-                check.raises(PeerError, cbc.decrypt, key, iv, encrypted)
-            count += 1
-    print(count, "messages, those by AES-192 refused")
-    assert count == 216
+    note = "AES-192, which cryptolib lacks"
+    for group, test in check.wycheproof("aes_cbc_pkcs5", note):
+        key, iv, data, encrypted = (
+            bytes.fromhex(test[part]) for part in ("key", "iv", "msg", "ct")
+        )
+        if group["keySize"] == 192:
+            check.raises(UsageError, cbc.encrypt, key, iv, data)
+        elif test["result"] == "valid":
+            assert cbc.encrypt(key, iv, data) == encrypted, test
+            assert cbc.decrypt(key, iv, encrypted) == data, test
+        else:
+            check.raises(PeerError, cbc.decrypt, key, iv, encrypted)

@@ -1,5 +1,3 @@
-import json
-
 import check
 from est import hashes
 from est.errors import UsageError
@@ -41,13 +39,8 @@ def test_hmac_with_a_long_key():
 
 
 def test_wycheproof():
-    count = 0
     for name, size in (("hmac_sha256", 32), ("hmac_sha384", 48)):
-        for group in json.loads(check.vector("wycheproof/%s_test.json" % name))["testGroups"]:
-            for test in group["tests"]:
-                key, message, tag = (bytes.fromhex(test[part]) for part in ("key", "msg", "tag"))
-                good = hashes.equal(hashes.hmac(size, key, message)[: len(tag)], tag)
-                assert good == (test["result"] == "valid"), test
-                count += 1
-    print(count, "tags")
-    assert count == 348
+        for _, test in check.wycheproof(name):
+            key, message, tag = (bytes.fromhex(test[part]) for part in ("key", "msg", "tag"))
+            good = hashes.equal(hashes.hmac(size, key, message)[: len(tag)], tag)
+            assert good == (test["result"] == "valid"), test

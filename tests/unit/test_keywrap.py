@@ -1,5 +1,3 @@
-import json
-
 import check
 from est import keywrap
 from est.errors import PeerError, UsageError
@@ -41,18 +39,13 @@ def test_changed():
 
 
 def test_wycheproof():
-    count = 0
-    for group in json.loads(check.vector("wycheproof/aes_wrap_test.json"))["testGroups"]:
-        for test in group["tests"]:
-            kek, key, wrapped = (bytes.fromhex(test[part]) for part in ("key", "msg", "ct"))
-            if group["keySize"] == 192:
-                check.raises(UsageError, keywrap.wrap, kek, bytes(16))
-            elif test["result"] == "valid":
-                assert keywrap.wrap(kek, key) == wrapped, test
-                assert keywrap.unwrap(kek, wrapped) == key, test
-            else:
-                # "acceptable" are keys of 8 bytes, which RFC 3394 2 does not have.
-                check.raises(PeerError, keywrap.unwrap, kek, wrapped)
-            count += 1
-    print(count, "wrapped keys, those by AES-192 refused")
-    assert count == 165
+    note = "AES-192, which cryptolib lacks; keys of 8 bytes, which RFC 3394 2 does not have"
+    for group, test in check.wycheproof("aes_wrap", note):
+        kek, key, wrapped = (bytes.fromhex(test[part]) for part in ("key", "msg", "ct"))
+        if group["keySize"] == 192:
+            check.raises(UsageError, keywrap.wrap, kek, bytes(16))
+        elif test["result"] == "valid":
+            assert keywrap.wrap(kek, key) == wrapped, test
+            assert keywrap.unwrap(kek, wrapped) == key, test
+        else:
+            check.raises(PeerError, keywrap.unwrap, kek, wrapped)
