@@ -114,6 +114,16 @@ def test_template(bench: Bench) -> None:
         assert events(bench, "reenroll", subject="CN=x", san=[])[-1]["event"] == "reenroll"
 
 
+@pytest.mark.parametrize("runtime", ["cpython"], indirect=True)
+@pytest.mark.parametrize("style", ["old", "template"])
+@pytest.mark.parametrize("key", ["P-384", "RSA-2048"])
+def test_key(bench: Bench, style: str, key: str) -> None:
+    digest = "sha384" if key == "P-384" else "sha256"
+    bench.server.config.csrattrs = CsrAttrsPolicy(style=style, key=key, digest=digest)
+    assert events(bench, "enroll")[-1]["event"] == "enroll"
+    assert issued(bench).public_key().key_size == int(key.partition("-")[2])
+
+
 def test_template_comes_before_what_no_board_can_do(
     bench: Bench, vector: Callable[[str], bytes]
 ) -> None:

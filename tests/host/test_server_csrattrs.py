@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -94,6 +95,14 @@ def test_the_template_of_rfc_9908(vector, file, first):
     """The policy of RFC 9908 3.4 gives its bytes."""
     name = f"rfc9908/DERIVED-3.4-csrattrs.{file}.der"
     assert policy(first + RFC_9908_3_4).to_der() == vector(name)
+
+
+def test_the_policy_of_the_readme():
+    text = Path(__file__).parents[2].joinpath("README.md").read_text()
+    found = policy(text.partition("```toml\n")[2].partition("```")[0])
+    assert found.subject == ["CN", "OU=sensors"]
+    assert [one.open_names() for one in found.extensions()] == [["IP"], [], []]
+    assert found.challenge_password
 
 
 def test_an_answer_in_both_styles():
