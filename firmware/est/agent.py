@@ -31,7 +31,8 @@ class Agent:
     store: est.store.Store. url: see est.url.parse. credentials: see est.auth.
     trust: list of DER anchors, or the SHA-256 (32 bytes) of the CA certificate that /cacerts must
         hold (RFC 7030 4.1.1) or of the certificate that the server shows in TLS; None for what
-        was stored before.
+        was stored before. It counts until it verified a server: from then on what est.rollover
+        makes of that server's /cacerts does, until another trust is given.
     subject: text as for est.csr.name; or the caller's own CertificationRequest (DER), sent as it
         is, with `key`. san, eku: as in est.extensions.requested; the server's proposals
         win over them, and on renewal they stay as they were.
@@ -60,15 +61,19 @@ class Agent:
         key=None,
     ):
         parse(url)
-        self._store = store
-        self._url = url
+        self.store = store
+        self.url = url
         self._wanted = (subject, san, eku, extra)
-        self._trust = trust
+        self.trust = trust
+        # What vouches for anchors once they are stored: the fingerprint, or that of the list.
+        self.voucher = trust
+        if isinstance(trust, list):
+            self.voucher = hashlib.sha256(b"".join(trust)).digest()
         self._credentials = credentials
-        self._timeout = timeout
+        self.timeout = timeout
         self.factory = factory
         self._key = key
-        self._log = log or (lambda text: None)
+        self.log = log or (lambda text: None)
         self._open = self._shown = None
 
     def identity(self):
@@ -82,13 +87,13 @@ class Agent:
         return _apart("est.request", "due", identity[0][0]) - clock.now() if identity else 0
 
     def _load(self, name):
-        items = store.unpack(self._store.load(name))
-        if name in self._store.damaged:
-            self._log("a damaged copy of %s was passed over" % name)
+        items = store.unpack(self.store.load(name))
+        if name in self.store.damaged:
+            self.log("a damaged copy of %s was passed over" % name)
         return items
 
-    def _replaceable(self, name):
-        # For a record that can be had anew, damage is as good as none.
+    def load(self, name):
+        """Items (bytes) of a record that can be had anew: damage is as good as none."""
         try:
             return self._load(name)
         except StorageError:
@@ -96,24 +101,23 @@ class Agent:
 
     def anchors(self):
         """DER trust anchors, bootstrapped first where only a fingerprint is known."""
-        # The record: the fingerprint that vouched for the anchors, or nothing, and the anchors.
-        if self._trust is None:
-            stored = self._load("anchors")
-            if not stored:
-                raise UsageError("nothing to trust: give anchors or a fingerprint once")
+        # The record: the voucher and the anchors.
+        stored = self.load("anchors") if self.trust else self._load("anchors")
+        if stored and (not self.trust or stored[0] == self.voucher):
             return stored[1:]
-        stored = self._replaceable("anchors")
-        if isinstance(self._trust, bytes):
-            if stored and stored[0] == self._trust:
-                return stored[1:]
-            self.close()
-            found = _apart("est.bootstrap", "anchors", self._url, self._trust, self._timeout)
-            wanted = [self._trust] + found
-        else:
-            wanted = [b""] + self._trust
-        if stored != wanted:
-            self._store.save("anchors", store.pack(*wanted))
-        return wanted[1:]
+        if isinstance(self.trust, bytes):
+            return _apart("est.bootstrap", "anchors", self)
+        if not self.trust:
+            raise UsageError("nothing to trust: give anchors or a fingerprint")
+        return self.trust
+
+    def adopt(self, offered):
+        """Take over what a verified server `offered` in cacerts; returns the anchors (all DER)."""
+        anchors = self.anchors()
+        try:
+            return _apart("est.rollover", "adopt", self, anchors, offered)
+        except ImportError:
+            return anchors  # an optional part
 
     def client(self, identity=None):
         """A verified Client, kept open until `close` or another identity."""
@@ -123,7 +127,7 @@ class Agent:
 
             self._shown = identity
             self._open = Client(
-                self._url, self.anchors(), identity, self._credentials, self._timeout
+                self.url, self.anchors(), identity, self._credentials, self.timeout
             )
         return self._open
 
@@ -155,8 +159,8 @@ class Agent:
         """
         # What is asked for, so that a request left over from other settings is not sent.
         wanted = self._wanted + (leaf, key)
-        asked = hashlib.sha256(repr((self._url, wanted)).encode()).digest()
-        pending = self._replaceable("pending")
+        asked = hashlib.sha256(repr((self.url, wanted)).encode()).digest()
+        pending = self.load("pending")
         # When to ask again, and above that how long it was until then when the server said so.
         until = int.from_bytes(pending[1], "big") if pending else 0
         if pending and pending[0] == asked:
@@ -166,7 +170,7 @@ class Agent:
                 raise RetryLater("the server said to wait", wait)
         else:
             if until:
-                self._log("a waiting request with other settings is given up")
+                self.log("a waiting request with other settings is given up")
             pending = None
         if not pending:
             try:
@@ -174,33 +178,30 @@ class Agent:
             except ImportError:
                 attributes = None  # an optional part
             pending = [asked, b""]
-            pending += _apart(module, "build", attributes, self._log, *wanted)
-            self._store.save("pending", store.pack(*pending))
+            pending += _apart(module, "build", attributes, self.log, *wanted)
+            self.store.save("pending", store.pack(*pending))
         client = self.client(identity)
         others = client.cacerts()
         try:
-            issued = getattr(client, name)(pending[3])
-            # What TLS holds of the heap is worth more now than a connection kept.
-            client.close()
+            try:
+                issued = getattr(client, name)(pending[3])
+            finally:
+                # What TLS holds of the heap is worth more now than a connection kept.
+                self.close()
+                anchors = self.adopt(others)
             items = _apart(
-                module,
-                "accept",
-                issued,
-                others,
-                pending[2] or key,
-                self.anchors(),
-                clock.now(),
+                module, "accept", issued, others, pending[2] or key, anchors, clock.now()
             )
         except RetryLater as error:
             until = error.seconds << 40 | clock.now() + error.seconds
             pending[1] = until.to_bytes(9, "big")
-            self._store.save("pending", store.pack(*pending))
+            self.store.save("pending", store.pack(*pending))
             raise
         except Refused as error:
             # The request itself was refused; with a login refused it may still be good.
             if error.status not in (401, 403) and error.status < 500:
-                self._store.erase("pending")
+                self.store.erase("pending")
             raise
-        self._store.save("identity", store.pack(*items))
-        self._store.erase("pending")
+        self.store.save("identity", store.pack(*items))
+        self.store.erase("pending")
         return items[1]

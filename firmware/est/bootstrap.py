@@ -2,37 +2,46 @@
 
 import hashlib
 
-from est import clock
+from est import clock, store
 from est.client import Client
 from est.errors import NotTrusted
 
 
-def anchors(url, fingerprint, timeout=30):
-    """[DER trust anchors] of the server at `url`, for `fingerprint` (SHA-256, 32 bytes).
+def anchors(agent):
+    """[DER trust anchors] for the fingerprint that est.agent.Agent `agent` trusts, stored.
 
     It is of a CA certificate in /cacerts, the only thing asked for, or of the certificate that the
-    server shows in TLS. Raises NotTrusted where neither matches.
+    server shows in TLS. Raises NotTrusted where neither matches, or where what the server of that
+    certificate offers does not vouch for it.
     """
-    client = Client(url, timeout=timeout, bootstrap=True)
-    try:
-        offered = client.cacerts()
-    finally:
-        client.close()
+    fingerprint = agent.trust
+    offered, server = _cacerts(agent, (), True)
     # The server that TLS proved to be the one pinned speaks for all its roots.
-    server = client.context.leaf
     pinned = server and hashlib.sha256(server).digest() == fingerprint
     # Only now, when TLS has left the heap.
     from est.x509 import Certificate
 
     found = []
-    for der in offered:
-        certificate = Certificate(der)
+    for one in offered:
+        certificate = Certificate(one)
         wanted = pinned and certificate.subject == certificate.issuer
-        if (wanted or hashlib.sha256(der).digest() == fingerprint) and certificate.is_ca():
+        if (wanted or hashlib.sha256(one).digest() == fingerprint) and certificate.is_ca():
             certificate.check(clock.now())
-            found.append(der)
+            found.append(one)
     if not found:
         raise NotTrusted(
             "neither a CA certificate the server offers nor its own has the given fingerprint"
         )
+    if pinned:
+        _cacerts(agent, found, False)
+    agent.store.save("anchors", store.pack(fingerprint, *found))
     return found
+
+
+def _cacerts(agent, anchors, bootstrap):
+    # The certificates offered, and the one that the server shows.
+    client = Client(agent.url, anchors, timeout=agent.timeout, bootstrap=bootstrap)
+    try:
+        return client.cacerts(), client.context.leaf
+    finally:
+        client.close()

@@ -4,11 +4,10 @@ import base64
 import hashlib
 import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from board_bench import Bench
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -17,41 +16,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig, running_server
 from mpest.sim import cpython
 from mpest.sim.board_process import run_board
-
-
-class Bench:
-    """A server, and a board that knows its CA and a password."""
-
-    def __init__(self, server: EstServer, state: Path, runtime: str) -> None:
-        self.server = server
-        self.state = state
-        self.runtime = runtime
-        root = x509.load_pem_x509_certificates(server.ca_pem.read_bytes())
-        self.config: dict[str, Any] = {
-            "url": server.url,
-            "anchors": [one.public_bytes(Encoding.DER).hex() for one in root],
-            "subject": "CN=board-1,O=Example",
-            "san": ["DNS:board-1.example"],
-            "user": "board",
-            "password": "correct horse",
-        }
-
-    def run(self, *operations: str, **changes: Any) -> dict[str, Any]:
-        """Last event of the board."""
-        config = {**self.config, **changes, "operations": operations}
-        return list(run_board(config, self.runtime, self.state))[-1]
-
-    def files(self) -> dict[str, bytes]:
-        return {name: (self.state / name).read_bytes() for name in ("cert.pem", "key.pem")}
-
-
-@pytest.fixture
-def bench(tmp_path: Path, runtime: str) -> Iterator[Bench]:
-    config = ServerConfig(
-        directory=tmp_path / "ca", port=0, auth="basic", users={"board": "correct horse"}
-    )
-    with running_server(config) as server:
-        yield Bench(server, tmp_path / "board", runtime)
 
 
 def openssl(*arguments: str | Path) -> str:

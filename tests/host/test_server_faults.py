@@ -350,6 +350,47 @@ async def test_root_comes_first(server, name):
     assert bag[-1].public_key() == csr.public_key()
 
 
+async def added_roots(server):
+    """(new root, whether the old root signed it, whether it signed the old one) in /cacerts."""
+    _, body = await raw(server)
+    (old,), found = server.ca_certificates, certificates(body)
+    links = [one for one in found if one.issuer == one.subject and one != old]
+    signed = {one: [root for root in (old, *links) if _signed(root, one)] for one in links}
+    (new,) = [one for one in links if one in signed[one] and one.public_key() != old.public_key()]
+    forward = [one for one in links if one.public_key() == new.public_key() and one != new]
+    back = [one for one in links if one.public_key() == old.public_key() and new in signed[one]]
+    return new, [one for one in forward if old in signed[one]], back
+
+
+def _signed(issuer, certificate):
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+@pytest.mark.filterwarnings("ignore:PKCS#7 certificates could not")
+@fault("rollover-forged", "rollover-one-way", "rollover-link-expired", "rollover-unrelated")
+async def test_rollovers_that_prove_nothing(server, name):
+    _, forward, back = await added_roots(server)
+    valid = [one for one in forward if one.not_valid_after_utc > now()]
+    assert bool(forward) == (name in ("rollover-one-way", "rollover-link-expired"))
+    assert bool(valid) == (name == "rollover-one-way")
+    assert bool(back) == (name in ("rollover-forged", "rollover-link-expired"))
+
+
+@pytest.mark.filterwarnings("ignore:PKCS#7 certificates could not")
+@fault("rollover-old-expired")
+async def test_rollover_after_the_end_of_the_root(server, name):
+    _, forward, back = await added_roots(server)
+    assert forward and back
+    _, body = await raw(server)
+    (old,) = server.ca_certificates
+    shown = [one for one in certificates(body) if _signed(old, one) and _signed(one, one)]
+    assert [one.not_valid_after_utc < now() for one in shown] == [True]
+
+
 @fault("digest-no-qop")
 async def test_digest_without_qop(server, name):
     server.config.auth = "digest"

@@ -48,7 +48,7 @@ class EstApp:
         self, config: ServerConfig, authority: Authority, database: Database, record: Record
     ) -> None:
         self._config = config
-        self._authority = authority
+        self.authority = authority
         self._database = database
         self._record = record
         self._auth = Authenticator(config, database)
@@ -131,7 +131,7 @@ class EstApp:
     ) -> Reply:
         match operation:
             case "cacerts":
-                return self._certificates(self._authority.certificates, CERTIFICATES, active)
+                return self._certificates(self.authority.published, CERTIFICATES, active)
             case "csrattrs":
                 return self._csrattrs(active)
             case _:
@@ -198,8 +198,8 @@ class EstApp:
     def _issue(self, order: Order, secret: str | None, active: set[str]) -> x509.Certificate:
         end = now() + self._config.lifetime
         for issue in faults.pick(faults.CERTIFICATE, active):
-            return issue(self._authority, order, end)
-        certificate = self._authority.issuer.sign(order, end)
+            return issue(self.authority, order, end)
+        certificate = self.authority.issuer.sign(order, end)
         self._database.record(certificate, secret)
         return certificate
 
@@ -208,7 +208,7 @@ class EstApp:
     ) -> Reply:
         der = pkcs7.serialize_certificates(certificates, Encoding.DER)
         for pack in faults.pick(faults.PACKAGE, active):
-            der = pack(self._authority, certificates)
+            der = pack(self.authority, certificates)
         return base64_reply(der, content_type, self._config.wrap)
 
 

@@ -25,6 +25,7 @@ from mpest.exits import CliError, Exit
 CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _CA_LIFETIME = timedelta(days=20 * 365)
+_ROOT_NAME = "mpest test root"
 _BACKDATE = timedelta(minutes=5)  # a client whose clock is a little behind still accepts it
 _KEYS: dict[str, Callable[[], "CaKey"]] = {
     "P-256": lambda: new_key(),
@@ -104,21 +105,40 @@ def new_ca(
     subject = common_name(name)
     start = now() - _BACKDATE
     end = parent.certificate.not_valid_after_utc if parent else start + _CA_LIFETIME
-    builder = (
-        _builder(subject, key.public_key(), start, end)
-        .add_extension(x509.BasicConstraints(True, below), critical=True)
-        .add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
-    )
+    builder = _ca_builder(subject, key.public_key(), start, end, below)
     if parent is None:
         return Signer(_sign(builder, subject, key.public_key(), key), key)
     issuer = parent.certificate
     return Signer(_sign(builder, issuer.subject, issuer.public_key(), parent.key), key)
 
 
+def link(root: Signer, by: Signer, end: datetime | None = None) -> x509.Certificate:
+    """The key of `root` certified by another root: OldWithNew or NewWithOld (RFC 4210 4.4)."""
+    one, issuer = root.certificate, by.certificate
+    end = end or min(one.not_valid_after_utc, issuer.not_valid_after_utc)
+    start = min(now(), end) - _BACKDATE
+    builder = _ca_builder(one.subject, one.public_key(), start, end, None)
+    return _sign(builder, issuer.subject, issuer.public_key(), by.key)
+
+
 def self_signed(order: Order, key: ec.EllipticCurvePrivateKey, end: datetime) -> x509.Certificate:
     """An end-entity certificate that no CA stands behind."""
     builder = _builder(order.subject, key.public_key(), now() - _BACKDATE, end)
     return _sign(_end_entity(builder, order), order.subject, key.public_key(), key)
+
+
+def _ca_builder(
+    subject: x509.Name,
+    key: CertificatePublicKeyTypes,
+    start: datetime,
+    end: datetime,
+    below: int | None,
+) -> x509.CertificateBuilder:
+    return (
+        _builder(subject, key, start, end)
+        .add_extension(x509.BasicConstraints(True, below), critical=True)
+        .add_extension(key_usage("key_cert_sign", "crl_sign"), critical=True)
+    )
 
 
 def _builder(
@@ -156,15 +176,30 @@ def _sign(
     return builder.sign(key, hashes.SHA256())
 
 
+@dataclass(frozen=True)
+class Rollover:
+    """The root before this one, and the certificates that link both (RFC 4210 4.4)."""
+
+    old: Signer
+    old_with_new: x509.Certificate
+    new_with_old: x509.Certificate
+
+    @classmethod
+    def between(cls, old: Signer, new: Signer) -> "Rollover":
+        return cls(old, link(old, new), link(new, old))
+
+
 class Authority:
     """The CA kept in one directory: `ca.pem` and `ca.key`, for an intermediate that issues also
-    `issuing.pem` and `issuing.key`, and those of `intermediate1` and so on between the two.
+    `issuing.pem` and `issuing.key`, and those of `intermediate1` and so on between the two. After
+    a rollover also `old.pem`, `old.key`, `old-with-new.pem` and `new-with-old.pem`.
     """
 
-    def __init__(self, signers: list[Signer]) -> None:
+    def __init__(self, signers: list[Signer], rollover: Rollover | None = None) -> None:
         """`signers` run from the root to the one that issues."""
         self.root = signers[0]
         self.issuer = signers[-1]
+        self.rollover = rollover
         self._signers = signers
 
     @classmethod
@@ -175,9 +210,7 @@ class Authority:
         """
         if (directory / "est.db").exists() and not (directory / "ca.pem").exists():
             raise _damaged(directory / "ca.pem", "is missing although certificates were issued")
-        signers = [
-            _open_signer(directory / "ca", lambda: new_ca("mpest test root", key_type=root_key))
-        ]
+        signers = [_open_signer(directory / "ca", lambda: new_ca(_ROOT_NAME, key_type=root_key))]
         for below in reversed(range(chain_length - 1)):
             parent = signers[-1]
             number = len(signers)
@@ -190,12 +223,75 @@ class Authority:
                     parent,
                 )
             )
-        return cls(signers)
+        return cls(signers, _open_rollover(directory, signers[0]))
+
+    def roll(self, directory: Path, root_key: str = "P-256") -> "Authority":
+        """The CA under a new root, which the present one and it vouch for. Raises OSError."""
+        new = new_ca(_ROOT_NAME, key_type=root_key)
+        rollover = Rollover.between(self.root, new)
+        _replace_signer(directory / "old", self.root)
+        for name, certificate in _link_files(rollover).items():
+            (directory / name).write_bytes(certificate.public_bytes(Encoding.PEM))
+        for path in (*directory.glob("issuing.*"), *directory.glob("intermediate*.*")):
+            path.unlink()
+        _replace_signer(directory / "ca", new)
+        return self.open(directory, len(self._signers), root_key)
 
     @property
     def certificates(self) -> list[x509.Certificate]:
         """The chain from the issuer to the root."""
         return [signer.certificate for signer in reversed(self._signers)]
+
+    @property
+    def published(self) -> list[x509.Certificate]:
+        """What /cacerts holds: the chain, and what a rollover adds to it (RFC 7030 4.1.3)."""
+        if self.rollover is None:
+            return self.certificates
+        rollover = self.rollover
+        links = [rollover.old_with_new, rollover.new_with_old]
+        return [*self.certificates, rollover.old.certificate, *links]
+
+    @property
+    def sent(self) -> list[x509.Certificate]:
+        """What TLS sends after the server's certificate, for clients that know either root."""
+        return self.certificates[:-1] + ([self.rollover.new_with_old] if self.rollover else [])
+
+    @property
+    def anchors(self) -> list[x509.Certificate]:
+        """What clients' certificates are verified with."""
+        return self.certificates + ([self.rollover.old.certificate] if self.rollover else [])
+
+
+def _link_files(rollover: Rollover) -> dict[str, x509.Certificate]:
+    return {
+        "old-with-new.pem": rollover.old_with_new,
+        "new-with-old.pem": rollover.new_with_old,
+    }
+
+
+def _open_rollover(directory: Path, root: Signer) -> Rollover | None:
+    """What is left of the last rollover; None once its root has expired."""
+    path = directory / "old.pem"
+    try:
+        expires = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise _damaged(path, "is not a certificate") from error
+    if expires <= now():
+        return None
+    old = _load(path, path.with_suffix(".key"), None)
+    if old.certificate == root.certificate:
+        return None  # it was interrupted before the root changed
+    links = []
+    for name, issuer in (("old-with-new.pem", root), ("new-with-old.pem", old)):
+        try:
+            one = x509.load_pem_x509_certificate((directory / name).read_bytes())
+            one.verify_directly_issued_by(issuer.certificate)
+        except Exception as error:  # cryptography names no common base for what bad input raises
+            raise _damaged(directory / name, "does not link old.pem with ca.pem") from error
+        links.append(one)
+    return Rollover(old, *links)
 
 
 def _open_signer(path: Path, make: Callable[[], Signer], parent: Signer | None = None) -> Signer:
@@ -203,10 +299,17 @@ def _open_signer(path: Path, make: Callable[[], Signer], parent: Signer | None =
     if certificate_file.exists() or key_file.exists():
         return _load(certificate_file, key_file, parent)
     signer = make()
-    pem = signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    write_private(key_file, pem)
-    certificate_file.write_bytes(signer.certificate.public_bytes(Encoding.PEM))
+    _replace_signer(path, signer)
     return signer
+
+
+def _replace_signer(path: Path, signer: Signer) -> None:
+    pem = signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    write_private(part, pem)
+    part.replace(path.with_suffix(".key"))
+    path.with_suffix(".pem").write_bytes(signer.certificate.public_bytes(Encoding.PEM))
 
 
 def _load(certificate_file: Path, key_file: Path, parent: Signer | None) -> Signer:

@@ -15,8 +15,8 @@ DigestAlgorithm = Literal["MD5", "SHA-256"]
 
 class ServerConfig(BaseModel):
     """Settings of one server. Assigning to a field of a running server takes effect at the next
-    request, except for `directory`, `host`, `port`, `chain_length`, `root_key`, `tls_max`,
-    `cmc_ra`, `max_body` and `mtls_probe`, which are read once at the start.
+    request, except for `directory`, `host`, `port`, `chain_length`, `root_key`, `rollover`,
+    `tls_max`, `cmc_ra`, `max_body` and `mtls_probe`, which are read once at the start.
 
     `users` maps names to passwords and lives in memory only: Digest needs the password or its
     equivalent, so nothing about users is written to disk.
@@ -50,6 +50,8 @@ class ServerConfig(BaseModel):
     chain_length: Annotated[int, Field(ge=1, le=4)] = 1
     """Certificates of a chain without the root. 1: the root issues; 2: an intermediate does."""
     root_key: Literal["P-256", "RSA-4096"] = "P-256"
+    rollover: bool = False
+    """Starts with a new root and publishes the certificates that link it with the old one."""
     csrattrs: CsrAttrsPolicy | None = None
     """None answers 204."""
     enforce_csrattrs: bool = False

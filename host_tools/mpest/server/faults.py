@@ -17,7 +17,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpest.server import der
-from mpest.server.ca import Authority, Order, common_name, new_ca, new_key, now, self_signed
+from mpest.server.ca import (
+    Authority,
+    Order,
+    Signer,
+    common_name,
+    link,
+    new_ca,
+    new_key,
+    now,
+    self_signed,
+)
 from mpest.server.wire import Refused, Reply, Script
 
 OPERATIONS = ("cacerts", "csrattrs", "simpleenroll", "simplereenroll")
@@ -235,6 +245,46 @@ def _reverse_order(authority: Authority, certificates: list[x509.Certificate]) -
 @_in(PACKAGE, "no-certs", "sends a PKCS#7 that holds no certificate")
 def _no_certs(_authority: Authority, _certificates: list[x509.Certificate]) -> bytes:
     return der.certs_only([])
+
+
+def _rolled(
+    authority: Authority, *, signer: Signer | None = None, end: datetime | None = None
+) -> list[x509.Certificate]:
+    """What a rollover adds to /cacerts: NewWithNew, OldWithNew, NewWithOld.
+
+    `signer` signs NewWithOld in place of the old root; it ends at `end`.
+    """
+    old, new = authority.root, new_ca("mpest test root")
+    return [new.certificate, link(old, new), link(new, signer or old, end)]
+
+
+@_in(PACKAGE, "rollover-forged", "adds a new root that the old one did not sign")
+def _rollover_forged(authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    forger = new_ca("mpest test root")
+    return der.certs_only([*_rolled(authority, signer=forger), *certificates])
+
+
+@_in(PACKAGE, "rollover-one-way", "adds a new root that the old one signed, without OldWithNew")
+def _rollover_one_way(authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    new, _, new_with_old = _rolled(authority)
+    return der.certs_only([new, new_with_old, *certificates])
+
+
+@_in(PACKAGE, "rollover-link-expired", "adds a new root whose link with the old one has expired")
+def _rollover_link_expired(authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    return der.certs_only([*_rolled(authority, end=now() - _DAY), *certificates])
+
+
+@_in(PACKAGE, "rollover-unrelated", "adds a root that nothing links with the one there is")
+def _rollover_unrelated(_authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    return der.certs_only([new_ca("stranger").certificate, *certificates])
+
+
+@_in(PACKAGE, "rollover-old-expired", "adds a new root and shows the old one as expired")
+def _rollover_old_expired(authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    others = [one for one in certificates if one != authority.root.certificate]
+    expired = link(authority.root, authority.root, now() - _DAY)
+    return der.certs_only([*_rolled(authority), expired, *others])
 
 
 @_in(BODY, "bad-base64", "puts characters into the body that base64 does not have")

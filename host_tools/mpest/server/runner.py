@@ -30,6 +30,7 @@ from mpest.server.tls import (
     order_for_server,
     own_identity,
     server_context,
+    trust_clients,
 )
 from mpest.server.wire import Reply
 
@@ -44,6 +45,11 @@ class EstServer:
 
     Starting raises CliError when the directory, its CA or the port can't be used.
     """
+
+    _authority: Authority
+    _context: ssl.SSLContext
+    _database: Database
+    _est: EstApp
 
     port: int
     probe_port: int
@@ -80,7 +86,7 @@ class EstServer:
 
     @property
     def ca_certificates(self) -> list[x509.Certificate]:
-        """What /cacerts holds: the issuing CA, if there is one, and the root."""
+        """The chain: the issuing CA, if there is one, and the root."""
         return self._authority.certificates
 
     @property
@@ -97,6 +103,14 @@ class EstServer:
         """Refuse this certificate from now on. Raises KeyError."""
         self._database.revoke(serial)
 
+    def rollover(self) -> None:
+        """Go on with a new root; /cacerts then links it with the old one (RFC 7030 4.1.3)."""
+        config = self.config
+        self._authority = self._authority.roll(config.directory, config.root_key)
+        self._est.authority = self._authority
+        own_identity(self._authority, config.host, cmc_ra=config.cmc_ra).load_into(self._context)
+        trust_clients(self._context, self._authority)
+
     def add_user(self, name: str, password: str) -> None:
         """A user for Basic and Digest, until the server stops."""
         self.config.users[name] = password
@@ -110,12 +124,18 @@ class EstServer:
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM), pem
 
+    def show(self, identity: TlsIdentity) -> None:
+        """Be somebody else in TLS from now on."""
+        identity.load_into(self._context)
+
     async def __aenter__(self) -> "EstServer":
         config = self.config
         directory = config.directory
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._authority = Authority.open(directory, config.chain_length, config.root_key)
+            if config.rollover:
+                self._authority = self._authority.roll(directory, config.root_key)
             self._database = Database(directory / "est.db")
         except OSError as error:
             raise CliError(f"can't use {directory}: {error.strerror}", Exit.STORAGE) from error
@@ -141,8 +161,8 @@ class EstServer:
         identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
         self._context = server_context(identity, self._authority, config.tls_max)
         self._context.sni_callback = self._on_handshake
-        est = EstApp(config, self._authority, self._database, self._record)
-        self.port = await self._serve(est.application(), self._context, config.port)
+        self._est = EstApp(config, self._authority, self._database, self._record)
+        self.port = await self._serve(self._est.application(), self._context, config.port)
         if config.mtls_probe:
             context = server_context(identity, self._authority, config.tls_max, demand_client=True)
             probe = probe_application(self._database)
@@ -169,7 +189,7 @@ class EstServer:
             key = new_key()
             order = order_for_server(self.config.host, cmc_ra=self.config.cmc_ra, key=key)
             leaf = fault(self._authority, order, key)
-            identity = TlsIdentity([leaf, *self._authority.certificates[:-1]], key)
+            identity = TlsIdentity([leaf, *self._authority.sent], key)
             tls.context = server_context(identity, self._authority, self.config.tls_max)
 
     def _record(self, request: web.Request, reply: Reply, bytes_in: int) -> None:

@@ -63,7 +63,7 @@ def own_identity(authority: Authority, host: str, *, cmc_ra: bool) -> TlsIdentit
     key = new_key()
     order = order_for_server(host, cmc_ra=cmc_ra, key=key)
     leaf = authority.issuer.sign(order, now() + _LIFETIME)
-    return TlsIdentity([leaf, *authority.certificates[:-1]], key)
+    return TlsIdentity([leaf, *authority.sent], key)
 
 
 def server_context(
@@ -78,11 +78,16 @@ def server_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls_max == "1.2":
         context.maximum_version = ssl.TLSVersion.TLSv1_2
-    anchors = (certificate.public_bytes(Encoding.PEM) for certificate in authority.certificates)
-    context.load_verify_locations(cadata=b"".join(anchors).decode())
+    trust_clients(context, authority)
     context.verify_mode = ssl.CERT_REQUIRED if demand_client else ssl.CERT_OPTIONAL
     identity.load_into(context)
     return context
+
+
+def trust_clients(context: ssl.SSLContext, authority: Authority) -> None:
+    """Let a context verify the certificates that `authority` issued."""
+    anchors = (certificate.public_bytes(Encoding.PEM) for certificate in authority.anchors)
+    context.load_verify_locations(cadata=b"".join(anchors).decode())
 
 
 def client_certificate(request: web.BaseRequest) -> x509.Certificate | None:

@@ -97,7 +97,12 @@ def key(config):
 
 def run(operation, agent, config):
     if operation == "cacerts":
-        return {"certificates": [describe(found) for found in agent.client().cacerts()]}
+        offered = agent.client().cacerts()
+        anchors = agent.adopt(offered)
+        return {
+            "certificates": [describe(found) for found in offered],
+            "anchors": [describe(found) for found in anchors],
+        }
     if operation == "csrattrs":
         wanted = agent.client().csrattrs()
         subject = getattr(wanted, "subject", None)

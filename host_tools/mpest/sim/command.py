@@ -172,7 +172,11 @@ def summary(event: Event) -> str:
     """One line for people; more for what a server asks for."""
     name = event["event"]
     if name == "cacerts":
-        text = "; ".join(found["subject"] for found in event["certificates"])
+        known = [found["sha256"] for found in event["anchors"]]
+        text = "; ".join(
+            found["subject"] + (" (trusted)" if found["sha256"] in known else "")
+            for found in event["certificates"]
+        )
     elif name == "csrattrs":
         asked = attributes.lines(event)
         kind = "a template to fill in" if event["template"] else "attributes"

@@ -1,0 +1,142 @@
+"""What the board trusts, and how that changes, on each runtime (RFC 7030 3.3.1, 4.1.3)."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from board_bench import Bench
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mpest.server import ServerConfig, running_server
+from mpest.server.ca import Authority
+from mpest.server.tls import own_identity
+from mpest.sim.board_process import run_board
+
+
+def der_hex(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.DER).hex()
+
+
+def run(bench: Bench, operation: str, **changes: Any) -> tuple[dict[str, Any], str]:
+    """(last event, text of the notes before it)."""
+    config = {**bench.config, **changes, "operations": [operation]}
+    *notes, last = run_board(config, bench.runtime, bench.state)
+    return last, " ".join(note["text"] for note in notes)
+
+
+def trusted(event: dict[str, Any]) -> set[str]:
+    assert event["event"] == "cacerts", event
+    return {anchor["sha256"] for anchor in event["anchors"]}
+
+
+def fingerprints(*certificates: x509.Certificate) -> set[str]:
+    return {sha256(one.public_bytes(Encoding.DER)).hexdigest() for one in certificates}
+
+
+def test_rollover(bench: Bench) -> None:
+    """The board follows the root, and at last forgets the old one."""
+    server = bench.server
+    trust = {"anchors": None, "fingerprint": server.fingerprint}
+    assert bench.run("enroll", **trust)["event"] == "enroll"
+    old = server.ca_certificates[-1]
+    server.rollover()
+    new = server.ca_certificates[-1]
+    event, said = run(bench, "reenroll", **trust)
+    assert event["event"] == "reenroll", event
+    assert "is trusted from now on" in said
+    event, said = run(bench, "cacerts", **trust)
+    assert trusted(event) == fingerprints(old, new)
+    assert said == ""
+    server.rollover()
+    latest = server.ca_certificates[-1]
+    event, said = run(bench, "cacerts", **trust)
+    assert trusted(event) == fingerprints(new, latest)
+    assert "is trusted from now on" in said
+    assert "is no longer trusted" in said
+    assert run(bench, "reenroll", **trust)[0]["event"] == "reenroll"
+    # The first root alone would no longer do.
+    config = {**bench.config, "operations": ["cacerts"]}
+    fresh = list(run_board(config, bench.runtime, bench.state.with_name("fresh")))[-1]
+    assert fresh["type"] == "NotTrusted"
+
+
+def test_first_contact_during_a_rollover(bench: Bench) -> None:
+    """A board whose factory gave it the old root."""
+    old = bench.server.ca_certificates[-1]
+    bench.server.rollover()
+    assert bench.run("enroll")["event"] == "enroll"
+    event, _ = run(bench, "cacerts")
+    assert trusted(event) == fingerprints(old, *bench.server.ca_certificates)
+    assert bench.run("reenroll", anchors=None)["event"] == "reenroll"
+
+
+def test_rollovers_that_prove_nothing(bench: Bench) -> None:
+    assert bench.run("enroll")["event"] == "enroll"
+    anchors = fingerprints(bench.server.ca_certificates[-1])
+    for fault, word in (
+        ("rollover-forged", "was not signed by"),
+        ("rollover-one-way", "does not vouch for the old root"),
+        ("rollover-link-expired", "has expired"),
+        ("rollover-unrelated", "nothing links it"),
+    ):
+        bench.server.config.faults = {fault}
+        event, said = run(bench, "cacerts")
+        assert trusted(event) == anchors
+        assert "is not trusted" in said
+        assert word in said
+    assert run(bench, "reenroll")[0]["event"] == "reenroll"
+    bench.server.config.faults = set()
+    assert trusted(run(bench, "cacerts", anchors=None)[0]) == anchors
+    # The copy of the old root that the board has vouches for the new one as long as it lasts.
+    bench.server.config.faults = {"rollover-old-expired"}
+    event, said = run(bench, "cacerts")
+    assert anchors < trusted(event)
+    assert "left out: CN=mpest test root has expired" in said
+
+
+def test_anchors_from_elsewhere_end(tmp_path: Path, runtime: str) -> None:
+    """An anchor of the application that verified the server makes room for the server's root."""
+    config = ServerConfig(directory=tmp_path / "ca", auth="none", chain_length=2)
+    with running_server(config) as server:
+        bench = Bench(server, tmp_path / "board", runtime)
+        issuing, _ = server.ca_certificates
+        bench.config |= {"anchors": [der_hex(issuing)], "user": None}
+        event, said = run(bench, "enroll")
+        assert event["event"] == "enroll"
+        event, said = run(bench, "cacerts", anchors=None)
+        assert trusted(event) == fingerprints(issuing)
+        assert "is not trusted: nothing links it" in said
+
+
+def test_server_of_another_ca(tmp_path: Path, runtime: str) -> None:
+    """A server whose own certificate comes from a CA that the board was made with, such as the
+    Web's: its answer says which root issues, and TLS goes on with the anchor that was given.
+    """
+    (tmp_path / "web").mkdir()
+    web = Authority.open(tmp_path / "web", 1)
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        bench = Bench(server, tmp_path / "board", runtime)
+        bench.config |= {"anchors": [der_hex(web.root.certificate)], "user": None}
+        assert bench.run("enroll")["type"] == "NotTrusted"
+        server.show(own_identity(web, "127.0.0.1", cmc_ra=False))
+        event, said = run(bench, "enroll")
+        assert event["event"] == "enroll", event
+        assert "the anchors given are still needed" in said
+        assert run(bench, "reenroll")[0]["event"] == "reenroll"
+        assert run(bench, "reenroll", anchors=None)[0]["type"] == "NotTrusted"
+
+
+def test_new_trust_replaces_the_old_only_after_it_verified_a_server(
+    bench: Bench, tmp_path: Path
+) -> None:
+    assert bench.run("enroll")["event"] == "enroll"
+    anchors = fingerprints(bench.server.ca_certificates[-1])
+    with running_server(ServerConfig(directory=tmp_path / "other")) as other:
+        wrong = [der_hex(other.ca_certificates[-1])]
+        for trust in ({"anchors": wrong}, {"anchors": None, "fingerprint": other.fingerprint}):
+            assert run(bench, "reenroll", **trust)[0]["type"] == "NotTrusted"
+            assert run(bench, "cacerts", **trust)[0]["type"] == "NotTrusted"
+            assert trusted(run(bench, "cacerts", anchors=None)[0]) == anchors
+        event, _ = run(bench, "cacerts", anchors=wrong, url=other.url)
+        assert trusted(event) == fingerprints(other.ca_certificates[-1])
