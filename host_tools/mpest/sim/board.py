@@ -8,6 +8,7 @@ DER), and element (hex, the number that a secure element keeps to itself).
 """
 
 import binascii
+import gc
 import hashlib
 import json
 import sys
@@ -132,6 +133,9 @@ def run(operation, agent, config):
 
 
 def main():
+    # As an application on a small board does, or the heap is in pieces when TLS wants 17 KB of it.
+    if hasattr(gc, "mem_free") and gc.mem_free() < 1 << 18:
+        gc.threshold(4096)
     config = json.loads(sys.stdin.readline())
     trust = None
     if config.get("fingerprint"):

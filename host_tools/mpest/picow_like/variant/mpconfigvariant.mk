@@ -12,6 +12,10 @@ CFLAGS += -DMBEDTLS_CONFIG_FILE=\"mbedtls_config_variant.h\" -I$(MBEDTLS)/includ
 SRC_THIRDPARTY_C += lib/mbedtls_errors/mp_mbedtls_errors.c
 SRC_THIRDPARTY_C += $(filter-out %/error.c %/net_sockets.c, $(wildcard $(MBEDTLS)/library/*.c))
 
+# Of a secure element TLS's signatures may come, as on boards that have one.
+CFLAGS += -DMICROPY_PY_SSL_ECDSA_SIGN_ALT=1
+LDFLAGS += -Wl,--wrap=mbedtls_ecdsa_write_signature
+
 # live_peak.c looks at the heap after each collection. The C library for ARM is linked in, so that
 # none is needed beside it.
 LDFLAGS += -static -Wl,--wrap=gc_collect_end
