@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_extension_with_a_value():
 
 
 def policy(text):
-    return CsrAttrsPolicy.read(text)
+    return CsrAttrsPolicy.model_validate(tomllib.loads(text))
 
 
 RFC_9908_3_4 = """

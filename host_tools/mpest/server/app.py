@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -25,8 +26,18 @@ from mpest.server.csr_policy import (
 )
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database
+from mpest.server.serverkeygen import key_type_of, new_key, pack, wanted
 from mpest.server.tls import client_certificate
-from mpest.server.wire import CERTIFICATES, CERTS_ONLY, CSRATTRS, Refused, Reply, base64_reply
+from mpest.server.wire import (
+    CERTIFICATES,
+    CERTS_ONLY,
+    CSRATTRS,
+    Part,
+    Refused,
+    Reply,
+    base64_reply,
+    multipart_reply,
+)
 
 WELL_KNOWN = "/.well-known/est"
 _DETOUR = "/detour"
@@ -35,6 +46,7 @@ _METHODS = {
     "csrattrs": "GET",
     "simpleenroll": "POST",
     "simplereenroll": "POST",
+    "serverkeygen": "POST",
 }
 
 Record = Callable[[web.Request, Reply, int], None]
@@ -151,7 +163,7 @@ class EstApp:
         self, request: web.Request, operation: str, body: bytes, active: set[str]
     ) -> Reply:
         client = client_certificate(request)
-        renewed = self._auth.by_certificate(client) if operation == "simplereenroll" else None
+        renewed = self._renewed(operation, client)
         if renewed is not None:
             principal = renewed.subject.rfc4514_string()
         else:
@@ -165,7 +177,8 @@ class EstApp:
         if request.content_type != "application/pkcs10":
             raise Refused(415, "send Content-Type: application/pkcs10")
         csr = read_csr(body)
-        order = check_csr(csr)
+        generated = operation == "serverkeygen"
+        order = check_csr(csr, own_key=not generated)
         if self._config.enforce_csrattrs and self._config.csrattrs:
             check_demands(csr, self._config.csrattrs)
         secret = challenge_password(csr)
@@ -175,8 +188,38 @@ class EstApp:
         waiting = self._waiting(csr, principal)
         if waiting is not None:
             return waiting
+        if generated:
+            return self._generate(csr, order, secret, active)
         certificate = self._issue(order, secret, active)
         return self._certificates([certificate], CERTS_ONLY, active)
+
+    def _renewed(self, operation: str, client: x509.Certificate | None) -> x509.Certificate | None:
+        """The client certificate where it is the credential, and its names must stay."""
+        if operation == "simplereenroll":
+            return self._auth.by_certificate(client)
+        if operation == "serverkeygen" and client and self._config.auth != "mtls":
+            return None if self._database.objection(client) else client
+        return None
+
+    def _generate(
+        self,
+        csr: x509.CertificateSigningRequest,
+        order: Order,
+        secret: str | None,
+        active: set[str],
+    ) -> Reply:
+        policy = self._config.serverkeygen
+        key = new_key(policy.key_type or key_type_of(csr))
+        known = (x509.load_der_x509_certificate(row.der) for row in self._database.issued())
+        chain = self.authority.certificates
+        # Before anything is issued: the request may be refused here.
+        packed = pack(key, policy, wanted(csr), self.authority.issuer, chain, known)
+        order = replace(order, public_key=key.public_key())
+        certificates = self._pkcs7([self._issue(order, secret, active)], active)
+        parts = [packed, Part(CERTS_ONLY, certificates)]
+        for spoil in faults.pick(faults.PARTS, active):
+            parts = spoil(parts)
+        return multipart_reply(parts, self._config.wrap, binary="raw-der" in active)
 
     def _waiting(self, csr: x509.CertificateSigningRequest, principal: str) -> Reply | None:
         """The 202 for a CSR that is not approved yet (RFC 7030 4.2.3)."""
@@ -206,10 +249,13 @@ class EstApp:
     def _certificates(
         self, certificates: list[x509.Certificate], content_type: str, active: set[str]
     ) -> Reply:
+        return base64_reply(self._pkcs7(certificates, active), content_type, self._config.wrap)
+
+    def _pkcs7(self, certificates: list[x509.Certificate], active: set[str]) -> bytes:
         der = pkcs7.serialize_certificates(certificates, Encoding.DER)
-        for pack in faults.pick(faults.PACKAGE, active):
-            der = pack(self.authority, certificates)
-        return base64_reply(der, content_type, self._config.wrap)
+        for spoil in faults.pick(faults.PACKAGE, active):
+            der = spoil(self.authority, certificates)
+        return der
 
 
 def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:

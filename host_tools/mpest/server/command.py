@@ -8,15 +8,19 @@ import signal
 import tomllib
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import click
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mpest.exits import CliError
 from mpest.server import faults
 from mpest.server.config import ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.runner import EstServer, Event
+from mpest.server.serverkeygen import ServerKeygenPolicy
+
+_Policy = TypeVar("_Policy", bound=BaseModel)
 
 _UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
@@ -82,6 +86,11 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 )
 @click.option("--enforce-csrattrs", is_flag=True, help="Refuse a CSR that lacks what it asks for.")
 @click.option(
+    "--serverkeygen",
+    metavar="FILE",
+    help="Policy for /serverkeygen in TOML or JSON; without it keys are not encrypted.",
+)
+@click.option(
     "--lifetime",
     callback=_lifetime,
     metavar="TIME",
@@ -101,6 +110,7 @@ def serve(
     fault_specs: set[str],
     wrap: bool,
     csrattrs: str | None,
+    serverkeygen: str | None,
     chain_length: str,
     as_json: bool,
     **settings: object,
@@ -122,7 +132,8 @@ def serve(
                 "tokens": set(_lines(token_file)) if token_file else set(),
                 "faults": fault_specs,
                 "wrap": 64 if wrap else 0,
-                "csrattrs": _read_policy(csrattrs) if csrattrs else None,
+                "csrattrs": _read_policy(csrattrs, CsrAttrsPolicy) if csrattrs else None,
+                "serverkeygen": _read_policy(serverkeygen or "default", ServerKeygenPolicy),
                 "chain_length": int(chain_length),
             }
         )
@@ -207,11 +218,14 @@ def _read_users(path: Path) -> dict[str, str]:
     return users
 
 
-def _read_policy(source: str) -> CsrAttrsPolicy:
+def _read_policy(source: str, kind: type[_Policy]) -> _Policy:
     if source == "default":
-        return CsrAttrsPolicy()
+        return kind()
     try:
-        return CsrAttrsPolicy.read("\n".join(_lines(Path(source))))
+        text = "\n".join(_lines(Path(source)))
+        if text.lstrip().startswith("{"):
+            return kind.model_validate_json(text)
+        return kind.model_validate(tomllib.loads(text))
     except ValidationError as error:
         raise CliError(f"{source}: {_first_error(error)}") from None
     except tomllib.TOMLDecodeError as error:

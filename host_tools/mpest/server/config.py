@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.faults import check_spec
+from mpest.server.serverkeygen import ServerKeygenPolicy
 
 Auth = Literal["none", "basic", "digest", "token", "mtls"]
 DigestAlgorithm = Literal["MD5", "SHA-256"]
@@ -56,6 +57,8 @@ class ServerConfig(BaseModel):
     """None answers 204."""
     enforce_csrattrs: bool = False
     """Refuse a CSR that lacks what `csrattrs` asks for."""
+
+    serverkeygen: ServerKeygenPolicy = ServerKeygenPolicy()
 
     wrap: Annotated[int, Field(ge=0)] = 64
     """Columns of base64 in replies, ended by CRLF; 0 sends one unwrapped line."""

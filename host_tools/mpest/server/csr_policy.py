@@ -42,11 +42,15 @@ def read_csr(body: bytes) -> x509.CertificateSigningRequest:
         raise Refused(400, f"the body is not a PKCS#10 request: {error}") from error
 
 
-def check_csr(csr: x509.CertificateSigningRequest) -> Order:
-    """What the CSR asks for, once it is found fit to be granted. Raises Refused."""
+def check_csr(csr: x509.CertificateSigningRequest, *, own_key: bool = True) -> Order:
+    """What the CSR asks for, once it is found fit to be granted. Raises Refused.
+
+    Without `own_key` its key and signature are ignored (RFC 7030 4.4.1).
+    """
     try:
-        _check_signature(csr)
-        _check_key(csr)
+        if own_key:
+            _check_signature(csr)
+            _check_key(csr)
         _check_subject(csr)
         return _order(csr)
     except Refused:

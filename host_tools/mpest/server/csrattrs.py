@@ -6,7 +6,6 @@ both. Anything else can be given as raw DER.
 
 import binascii
 import ipaddress
-import tomllib
 from typing import Annotated, Literal, Self
 
 from cryptography import x509
@@ -175,13 +174,6 @@ class CsrAttrsPolicy(BaseModel):
         if self.style != "template" and any(one.open_names() for one in self.extensions()):
             raise ValueError("names for the client to fill in need style template")
         return self
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """The policy in JSON or TOML. Raises ValueError."""
-        if text.lstrip().startswith("{"):
-            return cls.model_validate_json(text)
-        return cls.model_validate(tomllib.loads(text))
 
     def extensions(self) -> list[RequestedExtension]:
         """What `extension_request` asks for, in one form."""

@@ -1,9 +1,9 @@
 """Everything the server can do wrong on request, one small function each.
 
 Tables by the moment they strike: INSTEAD answers before any work is done, ATTRIBUTES spoils what
-/csrattrs says, CERTIFICATE what is issued, PACKAGE the PKCS#7 around it, BODY what a
-200 says, DELIVERY how any answer travels, and TLS the server's own certificate. The two Digest
-faults are carried out by `auth.py`.
+/csrattrs says, CERTIFICATE what is issued, PACKAGE the PKCS#7 around it, PARTS the parts of
+/serverkeygen, BODY what a 200 says, DELIVERY how any answer travels, and TLS the server's own
+certificate. The two Digest faults are carried out by `auth.py`.
 """
 
 import base64
@@ -28,9 +28,9 @@ from mpest.server.ca import (
     now,
     self_signed,
 )
-from mpest.server.wire import Refused, Reply, Script
+from mpest.server.wire import MULTIPART, Part, Refused, Reply, Script
 
-OPERATIONS = ("cacerts", "csrattrs", "simpleenroll", "simplereenroll")
+OPERATIONS = ("cacerts", "csrattrs", "simpleenroll", "simplereenroll", "serverkeygen")
 _HUGE_BODY = 4 * 1024 * 1024  # far above what a board can hold
 _GIANT_HEADER = 64 * 1024
 _MANY_HEADERS = 500
@@ -53,6 +53,7 @@ _Instead = Callable[[Context], Reply]
 _Attributes = Callable[[bytes], bytes]
 _Certificate = Callable[[Authority, Order, datetime], x509.Certificate]
 _Package = Callable[[Authority, list[x509.Certificate]], bytes]
+_Parts = Callable[[list[Part]], list[Part]]
 _Change = Callable[[Reply], Reply]
 _Tls = Callable[[Authority, Order, ec.EllipticCurvePrivateKey], x509.Certificate]
 _Function = TypeVar("_Function")
@@ -67,6 +68,7 @@ INSTEAD: dict[str, _Instead] = {}
 ATTRIBUTES: dict[str, _Attributes] = {}
 CERTIFICATE: dict[str, _Certificate] = {}
 PACKAGE: dict[str, _Package] = {}
+PARTS: dict[str, _Parts] = {}
 BODY: dict[str, _Change] = {}
 DELIVERY: dict[str, _Change] = {}
 TLS: dict[str, _Tls] = {}
@@ -287,6 +289,54 @@ def _rollover_old_expired(authority: Authority, certificates: list[x509.Certific
     return der.certs_only([*_rolled(authority), expired, *others])
 
 
+@_in(PARTS, "no-key", "serverkeygen: leaves the key out")
+def _no_key(parts: list[Part]) -> list[Part]:
+    return parts[1:]
+
+
+@_in(PARTS, "no-certificate", "serverkeygen: leaves the certificate out")
+def _no_certificate(parts: list[Part]) -> list[Part]:
+    return parts[:1]
+
+
+@_in(PARTS, "two-keys", "serverkeygen: sends the key twice")
+def _two_keys(parts: list[Part]) -> list[Part]:
+    return [parts[0], *parts]
+
+
+@_in(PARTS, "certificate-first", "serverkeygen: sends the certificate before the key")
+def _certificate_first(parts: list[Part]) -> list[Part]:
+    return parts[::-1]
+
+
+@_in(PARTS, "broken-key", "serverkeygen: changes the last byte of the key, or of what encrypts it")
+def _broken_key(parts: list[Part]) -> list[Part]:
+    last = bytes((parts[0].der[-1] ^ 1,))
+    return [replace(parts[0], der=parts[0].der[:-1] + last), *parts[1:]]
+
+
+@_in(PARTS, "key-as-text", "serverkeygen: calls the key text/plain")
+def _key_as_text(parts: list[Part]) -> list[Part]:
+    return [replace(parts[0], content_type="text/plain"), *parts[1:]]
+
+
+@_in(BODY, "wrong-boundary", "serverkeygen: announces a boundary that is not the parts'")
+def _wrong_boundary(reply: Reply) -> Reply:
+    return replace(reply, content_type=f"{MULTIPART}; boundary=another")
+
+
+@_in(BODY, "truncated-parts", "serverkeygen: ends within the last part, as if that were all")
+def _truncated_parts(reply: Reply) -> Reply:
+    return replace(reply, body=reply.body[: -len(reply.body) // 4])
+
+
+@_in(BODY, "preamble", "serverkeygen: puts text before and after the parts, and a part of its own")
+def _preamble(reply: Reply) -> Reply:
+    boundary = reply.body.partition(b"\r\n")[0]
+    extra = boundary + b"\r\nContent-Type: text/plain\r\n\r\nfor nobody\r\n"
+    return replace(reply, body=b"A preamble.\r\n" + extra + reply.body + b"An epilogue.\r\n")
+
+
 @_in(BODY, "bad-base64", "puts characters into the body that base64 does not have")
 def _bad_base64(reply: Reply) -> Reply:
     middle = len(reply.body) // 2
@@ -295,6 +345,8 @@ def _bad_base64(reply: Reply) -> Reply:
 
 @_in(BODY, "raw-der", "sends the body as binary DER")
 def _raw_der(reply: Reply) -> Reply:
+    if reply.content_type.startswith(MULTIPART):
+        return reply  # its parts are binary already
     headers = (("Content-Transfer-Encoding", "binary"),)
     return replace(reply, body=base64.b64decode(reply.body), headers=headers)
 

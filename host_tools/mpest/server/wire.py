@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 CERTIFICATES = "application/pkcs7-mime"
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
 CSRATTRS = "application/csrattrs"
+MULTIPART = "multipart/mixed"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,29 @@ def base64_reply(der: bytes, content_type: str, columns: int) -> Reply:
     """A base64 body in lines of `columns` characters, or in one if 0 (RFC 8951 3.1)."""
     headers = (("Content-Transfer-Encoding", "base64"),)
     return Reply(200, wrap(der, columns), content_type, headers)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of a multipart body."""
+
+    content_type: str
+    der: bytes
+
+
+def multipart_reply(parts: Iterable[Part], columns: int, *, binary: bool = False) -> Reply:
+    """multipart/mixed of `parts` (RFC 2046 5.1), each in base64 as in `base64_reply` or bare."""
+    boundary = secrets.token_hex(12)
+    encoding = "binary" if binary else "base64"
+    body = b""
+    for part in parts:
+        body += (
+            f"--{boundary}\r\nContent-Type: {part.content_type}\r\n"
+            f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
+        ).encode()
+        body += (part.der if binary else wrap(part.der, columns)) + b"\r\n"
+    body += f"--{boundary}--\r\n".encode()
+    return Reply(200, body, f"{MULTIPART}; boundary={boundary}")
 
 
 def wrap(der: bytes, columns: int) -> bytes:

@@ -4,7 +4,8 @@ Reads one line of JSON from standard input (secrets never come by the command li
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
 fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
 challenge, rekey, timeout; one of key_type, own_key (hex DER), with which goes own_request (hex
-DER), and element (hex, the number that a secure element keeps to itself).
+DER), and element (hex, the number that a secure element keeps to itself); for serverkeygen
+decrypt_secret, decrypt_identifier (hex), decrypt_key (hex DER) and decrypt_password.
 """
 
 import binascii
@@ -54,7 +55,7 @@ def text(value):
 
 def subject(config):
     request = config.get("own_request")
-    return binascii.unhexlify(request) if request else config.get("subject")
+    return binascii.unhexlify(request) if request else config.get("subject") or ""
 
 
 def extra(config):
@@ -96,6 +97,20 @@ def key(config):
     return element.Key(b"slot 1", P256.public(private), sign).der()
 
 
+def serverkeygen(agent, config):
+    from est.serverkeygen import Decryption, enroll
+
+    given = {}
+    for name in ("secret", "identifier"):
+        if config.get("decrypt_" + name):
+            given[name] = binascii.unhexlify(config["decrypt_" + name])
+    if config.get("decrypt_key"):
+        given["private"] = keys.load(binascii.unhexlify(config["decrypt_key"]))
+    if config.get("decrypt_password"):
+        given["password"] = config["decrypt_password"].encode()
+    return enroll(agent, Decryption(**given))
+
+
 def run(operation, agent, config):
     if operation == "cacerts":
         offered = agent.client().cacerts()
@@ -128,6 +143,8 @@ def run(operation, agent, config):
         return {"certificate": describe(agent.enroll())}
     if operation == "reenroll":
         return {"certificate": describe(agent.reenroll(config.get("rekey", True)))}
+    if operation == "serverkeygen":
+        return {"certificate": describe(serverkeygen(agent, config))}
     identity = agent.identity()
     return {"certificate": identity and describe(identity[0][0])}
 

@@ -24,7 +24,7 @@ from mpest.sim import attributes
 from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
 
 _KEY_TYPES = ("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096")
-_OPERATIONS = ("cacerts", "csrattrs", "enroll", "reenroll", "show")
+_OPERATIONS = ("cacerts", "csrattrs", "enroll", "reenroll", "serverkeygen", "show")
 
 
 def read_trust(text: str) -> Event:
@@ -81,6 +81,33 @@ def read_secret(path: str) -> str:
     return lines[0]
 
 
+def read_decryption(
+    key: str | None, secret_file: str | None, identifier: str | None, password_file: str | None
+) -> Event:
+    """The board's fields that say what serverkeygen decrypts with."""
+    if key and secret_file:
+        raise CliError("--decrypt-key and --decrypt-secret-file exclude each other")
+    if identifier and not (key or secret_file):
+        raise CliError("--decrypt-id goes with --decrypt-key or --decrypt-secret-file")
+    fields: Event = {}
+    if key:
+        fields["decrypt_key"] = read_key(key)
+    if secret_file:
+        fields["decrypt_secret"] = _hex(read_secret(secret_file), secret_file)
+    if identifier:
+        fields["decrypt_identifier"] = _hex(identifier, "--decrypt-id")
+    if password_file:
+        fields["decrypt_password"] = read_secret(password_file)
+    return fields
+
+
+def _hex(text: str, where: str) -> str:
+    try:
+        return bytes.fromhex(text.replace(":", "")).hex()
+    except ValueError:
+        raise CliError(f"{where} takes hexadecimal digits") from None
+
+
 @click.command()
 @click.option("--url", required=True, help="https://HOST[:PORT][/.well-known/est[/LABEL]]")
 @click.option("--trust", help="CA certificates (PEM or DER file), or sha256:HEX of the CA's.")
@@ -95,6 +122,10 @@ def read_secret(path: str) -> str:
 @click.option("--challenge-file", help="File whose first line is the challengePassword to send.")
 @click.option("--key-type", type=click.Choice(_KEY_TYPES), help="Else what the server asks for.")
 @click.option("--same-key", is_flag=True, help="reenroll keeps the key instead of a new one.")
+@click.option("--decrypt-key", help="serverkeygen: RSA or EC key (PEM or DER) to encrypt to.")
+@click.option("--decrypt-secret-file", help="serverkeygen: file with the shared AES key in hex.")
+@click.option("--decrypt-id", help="serverkeygen: what the server knows key or secret by, in hex.")
+@click.option("--decrypt-password-file", help="serverkeygen: file with the key's password.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="micropython", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
@@ -113,6 +144,10 @@ def simulate(
     challenge_file: str | None,
     key_type: str | None,
     same_key: bool,
+    decrypt_key: str | None,
+    decrypt_secret_file: str | None,
+    decrypt_id: str | None,
+    decrypt_password_file: str | None,
     timeout: int,
     runtime: str,
     as_json: bool,
@@ -151,6 +186,7 @@ def simulate(
         config["challenge"] = read_secret(challenge_file)
     if token_file:
         config["token"] = read_secret(token_file)
+    config |= read_decryption(decrypt_key, decrypt_secret_file, decrypt_id, decrypt_password_file)
     failed: Event | None = None
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for event in run_board(config, runtime, state):
