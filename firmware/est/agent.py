@@ -42,6 +42,8 @@ class Agent:
         est.element gives. By default the type that the server asks for, or P-256.
     factory: (chain of DER certificates, DER key) to show when enrolling, such as a board
         leaves its factory with (RFC 7030 2.2).
+    authorize: called with each est.tls.Context before it connects to a verified server, such as
+        est.cmcra.required.
     log: called with a line of text where something is not as asked and yet no error.
     """
 
@@ -59,6 +61,7 @@ class Agent:
         factory=None,
         extra=(),
         key=None,
+        authorize=None,
     ):
         parse(url)
         self.store = store
@@ -73,6 +76,7 @@ class Agent:
         self.timeout = timeout
         self.factory = factory
         self._key = key
+        self._authorize = authorize
         self.log = log or (lambda text: None)
         self._open = self._shown = None
 
@@ -126,9 +130,10 @@ class Agent:
             from est.client import Client
 
             self._shown = identity
-            self._open = Client(
-                self.url, self.anchors(), identity, self._credentials, self.timeout
-            )
+            client = Client(self.url, self.anchors(), identity, self._credentials, self.timeout)
+            if self._authorize:
+                self._authorize(client.context)
+            self._open = client
         return self._open
 
     def close(self):

@@ -6,11 +6,15 @@ from est import der, x509
 from est.errors import NotTrusted, PeerError
 
 _SERVER_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x01")
+_REFUSED = const(-0x3000)
 _ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
 
 
-def reason(certificate, host, now):
-    """Text for DER `certificate` that `host` showed at `now` (seconds since 1970)."""
+def reason(certificate, host, now, number=0):
+    """Text for DER `certificate` that `host` showed at `now` (seconds since 1970).
+
+    number: mbedTLS's error, or 0.
+    """
     try:
         leaf = x509.Certificate(certificate)
         leaf.check(now)
@@ -21,6 +25,8 @@ def reason(certificate, host, now):
         return str(error)
     for name in names:
         if name in (host.lower(), "*." + host.partition(".")[2].lower()):
+            if number == _REFUSED:
+                return "its certificate %s lacks id-kp-cmcRA" % leaf
             return "no trust anchor vouches for its certificate %s" % leaf
     return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host")
 

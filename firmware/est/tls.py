@@ -15,6 +15,7 @@ class Context:
     chain, key: client certificate, leaf first then its intermediates (DER), and DER key.
     bootstrap: the server is NOT verified, and the caller may fetch nothing but /cacerts, to be
         judged by a fingerprint (RFC 7030 4.1.1).
+    ssl: the platform's SSLContext, to be made stricter before the first connection.
     leaf: DER certificate that the server showed last, or None.
     Raises UsageError for an unset clock, or certificates and keys that do not load.
     """
@@ -45,7 +46,7 @@ class Context:
                 context.load_cert_chain(bytes(certificate), bytes(key))
         except (ValueError, OSError) as error:
             raise UsageError("the client certificate or key does not load (%s)" % error)
-        self._context = context
+        self.ssl = context
 
     def _seen(self, certificate, depth):
         if depth == 0:
@@ -55,14 +56,15 @@ class Context:
     def wrap(self, sock, host):
         """TLS stream over connected `sock`; the handshake runs with the first bytes."""
         self.leaf = None
-        return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        return self.ssl.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
 
     def error(self, error, host):
         """The typed error for what the TLS stream raised (OSError or ValueError)."""
         text = " ".join(str(error).split())
         number = getattr(error, "errno", 0)
-        # mbedTLS: -0x2700 verification failed, -0x7A00 unusable certificate message.
-        if not isinstance(error, ValueError) and number not in (-0x2700, -0x7A00):
+        # mbedTLS: -0x2700 verification failed, -0x3000 refused by the callback, -0x7A00 unusable
+        # certificate message.
+        if not isinstance(error, ValueError) and number not in (-0x2700, -0x3000, -0x7A00):
             if number == -0x7780:
                 return PeerError("the server ended TLS with an alert (%s)" % text)
             return PeerError("TLS: %s" % text)
@@ -70,7 +72,7 @@ class Context:
             try:
                 from est.refusal import reason
 
-                text = "%s (%s)" % (reason(self.leaf, host, self.now), text)
+                text = "%s (%s)" % (reason(self.leaf, host, self.now, number), text)
             except ImportError:
                 pass  # an optional part
         return NotTrusted("the server %s is not trusted: %s" % (host, text))

@@ -4,6 +4,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
 from board_bench import Bench
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -140,3 +141,25 @@ def test_new_trust_replaces_the_old_only_after_it_verified_a_server(
             assert trusted(run(bench, "cacerts", anchors=None)[0]) == anchors
         event, _ = run(bench, "cacerts", anchors=wrong, url=other.url)
         assert trusted(event) == fingerprints(other.ca_certificates[-1])
+
+
+@pytest.mark.parametrize("first", ["known", "fingerprint"])
+def test_demand_of_cmc_ra(tmp_path: Path, runtime: str, first: str) -> None:
+    for cmc_ra in (False, True):
+        config = ServerConfig(
+            directory=tmp_path / "ca", auth="basic", users={"u": "p"}, cmc_ra=cmc_ra
+        )
+        with running_server(config) as server:
+            bench = Bench(server, tmp_path / "board", runtime)
+            bench.config |= {"user": "u", "password": "p", "cmc_ra": True}
+            if first == "fingerprint":
+                bench.config |= {"anchors": None, "fingerprint": server.fingerprint}
+            event, _ = run(bench, "enroll")
+            if cmc_ra:
+                assert event["event"] == "enroll", event
+            else:
+                assert event["type"] == "NotTrusted"
+                assert "lacks id-kp-cmcRA" in event["message"]
+                assert server.credentials_seen == 0
+                assert not server.issued()
+                assert run(bench, "enroll", cmc_ra=False, subject="CN=b")[0]["event"] == "enroll"

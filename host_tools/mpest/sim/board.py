@@ -3,8 +3,8 @@
 Reads one line of JSON from standard input (secrets never come by the command line), prints one
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
 fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
-challenge, rekey, timeout; one of key_type, own_key (hex DER), with which goes own_request (hex
-DER), and element (hex, the number that a secure element keeps to itself); for serverkeygen
+challenge, rekey, timeout, cmc_ra; one of key_type, own_key (hex DER), with which goes own_request
+(hex DER), and element (hex, the number that a secure element keeps to itself); for serverkeygen
 decrypt_secret, decrypt_identifier (hex), decrypt_key (hex DER) and decrypt_password.
 """
 
@@ -111,6 +111,14 @@ def serverkeygen(agent, config):
     return enroll(agent, Decryption(**given))
 
 
+def authorize(config):
+    if not config.get("cmc_ra"):
+        return None
+    from est import cmcra
+
+    return cmcra.required
+
+
 def run(operation, agent, config):
     if operation == "cacerts":
         offered = agent.client().cacerts()
@@ -174,6 +182,7 @@ def main():
                     timeout=config.get("timeout", 30),
                     log=lambda text: emit("note", text=text),
                     factory=factory(config),
+                    authorize=authorize(config),
                     extra=extra(config),
                     key=key(config),
                 )

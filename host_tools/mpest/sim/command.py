@@ -126,6 +126,7 @@ def _hex(text: str, where: str) -> str:
 @click.option("--decrypt-secret-file", help="serverkeygen: file with the shared AES key in hex.")
 @click.option("--decrypt-id", help="serverkeygen: what the server knows key or secret by, in hex.")
 @click.option("--decrypt-password-file", help="serverkeygen: file with the key's password.")
+@click.option("--require-cmc-ra", is_flag=True, help="Refuse servers without id-kp-cmcRA.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="micropython", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
@@ -148,6 +149,7 @@ def simulate(
     decrypt_secret_file: str | None,
     decrypt_id: str | None,
     decrypt_password_file: str | None,
+    require_cmc_ra: bool,
     timeout: int,
     runtime: str,
     as_json: bool,
@@ -172,6 +174,7 @@ def simulate(
             raise CliError(f"a character that cannot be printed in {text!r}")
     config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
     config |= {"key_type": key_type, "rekey": not same_key, "timeout": timeout, "user": user}
+    config["cmc_ra"] = require_cmc_ra
     if trust:
         config |= read_trust(trust)
     if password_file:
