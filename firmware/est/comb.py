@@ -108,11 +108,15 @@ class Comb:
         # k in non-adjacent form of width 4, the lowest digit first, each modulo 256.
         digits = bytearray()
         while k or len(digits) < self._steps:
-            digit = k & 1 and k & 15
-            if digit > 8:
-                digit -= 16
-            digits.append(digit & 255)
-            k = k - digit >> 1
+            if k & 1:
+                digit = k & 15
+                if digit > 8:
+                    digit -= 16
+                digits.extend(bytes((digit & 255, 0, 0, 0)))
+                k = k - digit >> 4
+            else:
+                digits.append(0)
+                k >>= 1
         points = self._points(u)
         z = 0
         for at in range(len(digits) - 1, -1, -1):
