@@ -6,15 +6,23 @@ machine code where the board's processor has it.
 """
 
 import sys
+from io import BytesIO
+
+from micropython import const
 
 from est.ec import inverse
+
+# Of a .mpy file, what comes before its first constant takes some 60 octets.
+_HEAD = const(256)
+# That a constant is bytes (MicroPython's persistentcode.h).
+_BYTES = const(6)
 
 
 def load(curve):
     """The fastest way to multiply on `curve`: a Comb, or the curve itself without a table."""
-    for form in ("6x4", "5x2"):
+    for width, parts in ((6, 4), (5, 2)):
         try:
-            table = __import__("est.%s_comb%s" % (curve.name, form), None, None, ("TABLE",))
+            table = find(curve, width, parts)
             break
         except ImportError:
             pass
@@ -31,15 +39,32 @@ def load(curve):
     return Comb(curve, table)
 
 
+def find(curve, width, parts):
+    """The table of `curve` with rows of `width`, cut in `parts`, for Comb. Raises ImportError.
+
+    In a .mpy file it is read where it lies, 64 octets at a time: loaded it would fill the heap.
+    """
+    name = "%s_comb%dx%d" % (curve.name, width, parts)
+    size = 2 * curve.size * parts << width - 1
+    try:
+        path = "%s/%s.mpy" % (__file__.rpartition("/")[0], name)
+        with open(path, "rb") as file:
+            at = file.read(_HEAD).find(bytes((_BYTES, 0x80 | size >> 7, size & 0x7F)))
+        if at > 0:
+            return width, parts, path, at + 3
+    except OSError:
+        pass  # source, or frozen: then it lies in flash anyway
+    return width, parts, __import__("est." + name, None, None, ("TABLE",)).TABLE, 0
+
+
 class Comb:
-    """Multiplies with `table`, a module such as est.p256_comb5x2, on est.ec.Curve `curve`."""
+    """Multiplies with `table`, of `find`, on est.ec.Curve `curve`."""
 
     def __init__(self, curve, table):
         self._curve = curve
-        self._table = table.TABLE
-        self._width = table.WIDTH
+        self._width, parts, self._table, self._offset = table
         self._columns = (8 * curve.size + self._width) // self._width
-        self._steps = -(self._columns // -table.SPLIT)
+        self._steps = -(self._columns // -parts)
 
     def base(self, k, entropy):
         """k * G as (x, y), 0 < k < n; one sequence of field operations for all k."""
@@ -159,14 +184,16 @@ class Comb:
                 y = 2 * (v * (c - x) - y * b) % p
         return x, y, z
 
-    def _digits(self, k):
-        # For each step, to be doubled from one to the next, the points to add as pairs: offset in
+    def _entries(self, k):
+        # For each step, to be doubled from one to the next, the points to add as pairs: entry of
         # the table, whether to negate. k is rows of columns, every digit +1 or -1; the sign of a
         # column is its top row's. Column c is of the part c // steps of the table.
+        table = self._table
+        file = open(table, "rb") if isinstance(table, str) else BytesIO(table)
         steps = self._steps
         columns = self._columns
         width = self._width
-        size = self._curve.size
+        size = 2 * self._curve.size
         # k is made odd; then digit i is bit i + 1 of k, the top digit +1.
         odd = k & 1
         k = (self._curve.n - k, k)[odd]
@@ -181,20 +208,20 @@ class Comb:
             for column in range(step, columns, steps):
                 index = (k >> column & mask) % gather
                 flip = index < half
-                found.append((2 * size * (((index ^ -flip) & half - 1) + part), flip ^ odd ^ 1))
+                file.seek(size * (((index ^ -flip) & half - 1) + part) + self._offset)
+                found.append((file.read(size), flip ^ odd ^ 1))
                 part += half
             yield found
+        file.close()
 
     def _points(self, k):
-        # For each step the points to add, as pairs (x, y).
+        # The same as pairs (x, y).
         p = self._curve.p
         size = self._curve.size
-        table = self._table
         integer = int.from_bytes
-        for found in self._digits(k):
+        for entries in self._entries(k):
             points = []
-            for at, negate in found:
-                middle = at + size
-                y = integer(table[middle : middle + size], "little")
-                points.append((integer(table[at:middle], "little"), (y, p - y)[negate]))
+            for entry, negate in entries:
+                y = integer(entry[size:], "little")
+                points.append((integer(entry[:size], "little"), (y, p - y)[negate]))
             yield points

@@ -13,16 +13,17 @@ from micropython import const
 
 from est.errors import UsageError
 
-# Raw bytes hashed into 32, and a window of the tests, which hold each to 4 bits of entropy: an
-# eighth of that would do. Their cutoffs refuse a good source once in 2^40: repetition count
-# (4.4.1) at 1 + 40 / 4, adaptive proportion (4.4.2) at 1 + CRITBINOM(512, 2^-4, 1 - 2^-40).
-_RAW = const(512)
+# A draw: raw bytes hashed into 32, and a window of the tests, which hold each to 4 bits of
+# entropy: an eighth of that would do. Their cutoffs refuse a good source once in 2^40: repetition
+# count (4.4.1) at 1 + 40 / 4, adaptive proportion (4.4.2) at 1 + CRITBINOM(512, 2^-4, 1 - 2^-40).
+_PART = const(128)
+_PARTS = const(4)
 _REPEATED = const(11)
 _FREQUENT = const(78)
 
 _pool = b""
 _source = None
-_blocks = None
+_last = None
 
 
 def use(source):
@@ -30,9 +31,9 @@ def use(source):
 
     It raises UsageError while it is not ready. None goes back to os.urandom.
     """
-    global _source, _blocks
+    global _source, _last
     _source = source
-    _blocks = None
+    _last = None
 
 
 def add(data):
@@ -43,39 +44,45 @@ def add(data):
 
 def random(count):
     """`count` random bytes. Raises UsageError where there is no source, or it fails its tests."""
-    global _blocks
     out = b""
     while len(out) < count:
-        raw = _blocks and next(_blocks, None)
-        if raw:
-            add(raw + b"%d" % time.ticks_us())
-            out += hashlib.sha256(_pool).digest()
-        else:
-            # At the start, and again after a failure: 1024 bytes are tested before any is used
+        if _last is None:
+            # At the start, and again after a failure, 1024 bytes are tested before any is used
             # (4.3).
-            _blocks = _tested(_source or getattr(os, "urandom", None))
-            next(_blocks)
+            _draw(b"")
+            try:
+                import machine
+
+                add(machine.unique_id())
+            except (ImportError, AttributeError):
+                pass  # not on every platform
+        _draw(_last)
+        out += hashlib.sha256(_pool).digest()
     return out[:count]
 
 
-def _tested(source):
+def _draw(last):
+    # Mixes raw bytes in; `last` are those before them.
+    global _last
+    _last = None
+    source = _source or getattr(os, "urandom", None)
     if not source:
         raise UsageError("no random source: give est.entropy.use one")
-    try:
-        import machine
-
-        add(machine.unique_id())
-    except (ImportError, AttributeError):
-        pass  # not on every platform
-    joined = b""
-    while True:
-        raw = source(_RAW)
-        bad = len(raw) < _RAW or raw.count(raw[:1]) >= _FREQUENT
-        joined = joined[1 - _REPEATED :] + raw
+    bad = False
+    frequent = 0
+    first = None
+    for _ in range(_PARTS):
+        raw = source(_PART)
+        first = first or raw[:1]
+        frequent += raw.count(first)
+        bad |= len(raw) < _PART or frequent >= _FREQUENT
+        last += raw
         # A run that long begins before one of these places and ends behind it.
-        for at in range(0, len(joined) - 1, _REPEATED - 1):
-            if joined[at] == joined[at + 1]:
-                bad |= joined[at : at + 1] * _REPEATED in joined
-        if bad:
-            raise UsageError("the random source is stuck")
-        yield raw
+        for at in range(0, len(last) - 1, _REPEATED - 1):
+            if last[at] == last[at + 1]:
+                bad |= last[at : at + 1] * _REPEATED in last
+        last = last[1 - _REPEATED :]
+        add(raw + b"%d" % time.ticks_us())
+    if bad:
+        raise UsageError("the random source is stuck")
+    _last = last

@@ -55,6 +55,7 @@ class Machine(Comb):
         self._full = [_FULL + sign + _ADD for sign in _SIGNS]
 
     def base(self, k, entropy):
+<<<<<<< HEAD
         memory = self._enter(*self._curve.blinded((1, 1), entropy))
         double = None
         for points in self._digits(k):
@@ -73,6 +74,16 @@ class Machine(Comb):
             program = product % (to, square, square) + product % (to, to, to) * (times - 1)
             self._run(memory, program + product % (to, to, factor) + b".")
         self._run(memory, _AFFINE)
+=======
+        memory = None
+        for entries in self._entries(k):
+            if memory:
+                self._run(memory, _DOUBLE)
+            else:
+                del entries[0]
+                memory = self._enter(*self._curve.blinded(next(self._points(k))[0], entropy))
+            self._add(memory, entries)
+>>>>>>> 794f898 (comb: Read the table where it lies instead of loading it; entropy: Draw in small parts.)
         point = self._leave(memory)
         return point[:2] if point else self._curve.base(k, entropy)
 
@@ -91,21 +102,21 @@ class Machine(Comb):
         memory[_SUM:] = table[index]
         self._run(memory, _NEGATE[negative])
         steps = u and self._steps
-        digits = self._digits(u)
+        entries = self._entries(u)
         at = 8 * self._curve.size
         for index, negative in windows:
             for _ in range(4):
                 at -= 1
                 self._run(memory, _DOUBLE)
                 if at < steps:
-                    self._add(memory, next(digits))
+                    self._add(memory, next(entries))
             memory[_POINT:_SUM] = table[index]
             self._run(memory, self._full[negative])
         return self._leave(memory) or Comb.both(self, k, point, u)
 
-    def _add(self, memory, points):
-        for at, negate in points:
-            memory[_POINT : _POINT + 64] = self._table[at : at + 64]
+    def _add(self, memory, entries):
+        for entry, negate in entries:
+            memory[_POINT : _POINT + 64] = entry
             self._run(memory, self._mixed[negate])
 
     def _enter(self, x, y, z):

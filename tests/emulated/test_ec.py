@@ -28,8 +28,7 @@ SCALARS = [1, 2, 3, 15, 16, 17, N - 1, N - 2, N - 16, N >> 1, 1 << 255, int("C9A
 # For each path: choose it, then put it back. A device without entropy: the tests bring their own.
 PATHS = {
     "installed": "",
-    "small table": "from est import comb, p256_comb5x2 as table\n"
-    "P256._fast = comb.Comb(P256, table)\n",
+    "small table": "from est import comb\nP256._fast = comb.Comb(P256, comb.find(P256, 5, 2))\n",
     "no table": "P256._fast = P256\n",
 }
 SETUP = """

@@ -11,14 +11,13 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import p256_comb5x2, p256_comb6x4  # noqa: E402
-from est.comb import Comb  # noqa: E402
+from est.comb import Comb, find  # noqa: E402
 from est.ec import P256  # noqa: E402
 
 PATHS = {
     "windows": P256,
-    "comb5x2": Comb(P256, p256_comb5x2),
-    "comb6x4": Comb(P256, p256_comb6x4),
+    "comb5x2": Comb(P256, find(P256, 5, 2)),
+    "comb6x4": Comb(P256, find(P256, 6, 4)),
 }
 
 
