@@ -1,9 +1,5 @@
 """Multiples of the P-256 generator for est.comb. Written by mpest.tables."""
 
-from micropython import const
-
-WIDTH = const(5)
-SPLIT = const(2)
 TABLE = (
     b"\xee\x4b\xe5\xc7\xd2\x76\x52\xf9\xd4\xaa\x22\x3a\xc8\x60\x8c\xf8"
     b"\xcb\xa0\xcd\x4a\xad\x60\x0c\xc7\xc5\x81\xd0\x7f\xdd\xdf\x29\x84"

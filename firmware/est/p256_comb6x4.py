@@ -1,9 +1,5 @@
 """Multiples of the P-256 generator for est.comb. Written by mpest.tables."""
 
-from micropython import const
-
-WIDTH = const(6)
-SPLIT = const(4)
 TABLE = (
     b"\x2d\x95\xf1\x79\xb6\x4b\xd0\x3b\x11\xe0\x8b\x11\xb4\x55\x78\x76"
     b"\xc3\x1a\x9c\xb5\x0d\xab\xfd\x76\xa4\x18\x4b\x0c\xe6\xab\xe4\x16"

@@ -55,35 +55,23 @@ class Machine(Comb):
         self._full = [_FULL + sign + _ADD for sign in _SIGNS]
 
     def base(self, k, entropy):
-<<<<<<< HEAD
         memory = self._enter(*self._curve.blinded((1, 1), entropy))
         double = None
-        for points in self._digits(k):
+        for entries in self._entries(k):
             if double:
                 self._run(memory, double)
             else:
                 double = _DOUBLE
-                at, negate = points.pop(0)
-                memory[_POINT : _POINT + 64] = self._table[at : at + 64]
+                memory[_POINT : _POINT + 64], negate = entries.pop(0)
                 self._run(memory, _FIRST)
                 self._run(memory, _NEGATE[negate])
-            self._add(memory, points)
+            self._add(memory, entries)
         product = b"%c=%c*%c "
         for at in range(0, len(_INVERSE), 4):
             to, square, times, factor = _INVERSE[at : at + 4]
             program = product % (to, square, square) + product % (to, to, to) * (times - 1)
             self._run(memory, program + product % (to, to, factor) + b".")
         self._run(memory, _AFFINE)
-=======
-        memory = None
-        for entries in self._entries(k):
-            if memory:
-                self._run(memory, _DOUBLE)
-            else:
-                del entries[0]
-                memory = self._enter(*self._curve.blinded(next(self._points(k))[0], entropy))
-            self._add(memory, entries)
->>>>>>> 794f898 (comb: Read the table where it lies instead of loading it; entropy: Draw in small parts.)
         point = self._leave(memory)
         return point[:2] if point else self._curve.base(k, entropy)
 

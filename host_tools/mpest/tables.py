@@ -64,10 +64,6 @@ def p256_comb(width: int, split: int) -> str:
         [
             '"""Multiples of the P-256 generator for est.comb. Written by mpest.tables."""',
             "",
-            "from micropython import const",
-            "",
-            f"WIDTH = const({width})",
-            f"SPLIT = const({split})",
             "TABLE = (",
             *lines,
             ")",

@@ -1,6 +1,7 @@
 """What boards install, installed by MicroPython's own tools, and enrolling."""
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mpest import packages, shipped
+from mpest import mpy, packages, shipped
 from mpest.exits import Exit
 from mpest.runtimes import Program
 from mpest.server import ServerConfig, running_server
@@ -118,3 +119,30 @@ def test_romfs(built: Path, program: Find, tmp_path: Path) -> None:
         "    sys.exit(1)\n"
     )
     micropython(program("micropython"), tmp_path / "rom.py", code)
+
+
+def test_the_table_is_read_where_it_lies(program: Find, built: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from est import comb
+from est.ec import P256
+private = bytes(31) + b"\7"
+expected = P256.public(private)
+for width, parts in ((5, 2), (6, 4)):
+    path, offset = comb.find(P256, width, parts)[2:]
+    assert path.endswith(".mpy") and offset > 3
+    P256._fast = comb.Comb(P256, (width, parts, path, offset))
+    assert P256.public(private) == expected
+assert not [name for name in sys.modules if name.startswith("est.p256_comb")]
+"""
+    library = tmp_path / "lib"
+    shutil.copytree(built / "armv6m" / "lib", library)
+    large = mpy.compile_file(shipped.folder("firmware") / "est/p256_comb6x4.py", "armv6m")
+    (library / "est/p256_comb6x4.mpy").write_bytes(large)
+    (library / "est/p256_thumb.mpy").unlink()
+    runtime = program("micropython")
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    done = subprocess.run([*runtime.argv, script, library], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -152,48 +152,4 @@ def test_without_a_table():
 
 
 def test_the_small_table():
-<<<<<<< HEAD
-    _with(Comb(P256, p256_comb5x2))
-=======
     _with(Comb(P256, find(P256, 5, 2)))
-
-
-def test_wycheproof_ecdsa():
-    groups = json.loads(check.vector("wycheproof/ecdsa_secp256r1_sha256_test.json"))["testGroups"]
-    count = at = 0
-    for group in groups:
-        public = _spki_point(bytes.fromhex(group["publicKeyDer"]))
-        for test in group["tests"]:
-            at += 1
-            if at % check.SAMPLE:
-                continue
-            digest = hashlib.sha256(bytes.fromhex(test["msg"])).digest()
-            good = P256.verify(public, digest, bytes.fromhex(test["sig"]))
-            assert good == (test["result"] == "valid"), test
-            count += 1
-    print(count, "signatures")
-    assert count >= 400 // check.SAMPLE
-
-
-def test_wycheproof_ecdh():
-    groups = json.loads(check.vector("wycheproof/ecdh_secp256r1_test.json"))["testGroups"]
-    count = at = 0
-    for test in groups[0]["tests"]:
-        public = _spki_point(bytes.fromhex(test["public"]))
-        at += 1
-        if public is None or at % check.SAMPLE:
-            continue
-        private = _scalar(int(test["private"], 16))
-        if test["result"] == "invalid":
-            check.raises(PeerError, P256.ecdh, private, public)
-        else:
-            try:
-                shared = P256.ecdh(private, public)
-            except PeerError:
-                assert test["result"] == "acceptable", test
-                continue
-            assert shared == bytes.fromhex(test["shared"]), test
-        count += 1
-    print(count, "agreements")
-    assert count >= 300 // check.SAMPLE
->>>>>>> 794f898 (comb: Read the table where it lies instead of loading it; entropy: Draw in small parts.)
