@@ -66,6 +66,14 @@ _KINDS = {
         oldest=(1, 23),
         arch="armhf",
     ),
+    "micropython-i386": _Kind(
+        what="Debian 13's MicroPython for i386, which runs on amd64",
+        package="micropython",
+        probe=("-c", _VERSION),
+        shows=r"^micropython (\d+ \d+ \d+)$",
+        oldest=(1, 23),
+        arch="i386",
+    ),
     "micropython-picow-like": _Kind(
         what="MicroPython built with the memory of a Pico W",
         package="micropython",
@@ -138,11 +146,11 @@ def _from_cache(name: str, kind: _Kind, fetch: bool) -> Program:
     arch = kind.arch or native
     root = _root(kind.package, arch, fetch)
     env = {}
-    program = str(root / "usr/bin" / name.removesuffix("-armhf"))
+    program = str(root / "usr/bin" / name.removesuffix(f"-{kind.arch}"))
     argv: tuple[str, ...]
     if name == "qemu-arm":
         argv = (program,)  # linked statically
-    elif kind.arch:
+    elif kind.arch == "armhf":
         argv = (*find("qemu-arm", fetch=fetch).argv, "-L", str(root), program)
     elif name == "pki":
         # It looks for its plugins in /usr/lib/ipsec; under the emulator that is inside the root.
