@@ -1,4 +1,8 @@
-"""est.p256_machine for ARMv6-M and all later Cortex-M, as RP2040 and RP2350 have."""
+"""est.p256_machine for ARMv6-M and all later Cortex-M, as RP2040 and RP2350 have.
+
+From ARMv7-M on it multiplies words to double words. On a Cortex-M3 alone the time of that depends
+on the words, which are blinded.
+"""
 
 from est.p256_machine import Machine
 
@@ -12,6 +16,16 @@ def _run(r0, r1):
     mov(r7, r11)
     push({r4, r5, r6, r7})
     push({r0, r1, r2, r3})
+    # CPUID's architecture, 15 from ARMv7-M on.
+    mov(r2, 0xE0)
+    lsl(r2, r2, 24)
+    mov(r3, 0xED)
+    lsl(r3, r3, 8)
+    add(r2, r2, r3)
+    ldr(r2, [r2, 0])
+    lsl(r2, r2, 12)
+    lsr(r2, r2, 28)
+    data(2, 0x9203)  # str r2, [sp, 12]
     label(NEXT)
     data(2, 0x9C01)  # ldr r4, [sp, 4]
     ldrb(r2, [r4, 0])
@@ -181,6 +195,11 @@ def _run(r0, r1):
     data(2, 0x9F00)  # ldr r7, [sp, 0]
     mov(r4, 0)
     mov(r5, 0)
+    data(2, 0x9B03)  # ldr r3, [sp, 12]
+    cmp(r3, 15)
+    bne(NARROW)
+    b(WIDE)
+    label(NARROW)
     sub(r1, 30)
     mov(r2, pc)
     add(r2, 18)
@@ -306,6 +325,7 @@ def _run(r0, r1):
     mov(pc, r2)
     label(PRODUCT)
     strh(r4, [r7, 0])
+    label(MONTGOMERY)
     # Montgomery's reduction: with m the lowest word, adding m * p clears it, for p is -1 modulo
     # 2^96: m goes to words 3 and 6, -m to word 7, m to word 8. r7: the carry into word 9.
     data(2, 0x9800)  # ldr r0, [sp, 0]
@@ -343,6 +363,103 @@ def _run(r0, r1):
     bne(WORD)
     data(2, 0x9902)  # ldr r1, [sp, 8]
     b(REDUCE)
+    # The same with 32-bit digits. r4, r5, r7: sum; r12: digit of the result.
+    label(WIDE)
+    mov(r12, r7)
+    mov(r7, 0)
+    sub(r1, 28)
+    mov(r2, pc)
+    add(r2, 18)
+    mov(r10, r2)
+    mov(r3, r2)
+    add(r3, 112)
+    mov(r11, r3)
+    add(r3, 16)
+    mov(r9, r3)
+    add(r2, 98)
+    mov(r8, r2)
+    mov(pc, r2)
+    ldr(r2, [r0, 28])
+    ldr(r3, [r1, 0])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    ldr(r2, [r0, 24])
+    ldr(r3, [r1, 4])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    ldr(r2, [r0, 20])
+    ldr(r3, [r1, 8])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    ldr(r2, [r0, 16])
+    ldr(r3, [r1, 12])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    ldr(r2, [r0, 12])
+    ldr(r3, [r1, 16])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    ldr(r2, [r0, 8])
+    ldr(r3, [r1, 20])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    ldr(r2, [r0, 4])
+    ldr(r3, [r1, 24])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    ldr(r2, [r0, 0])
+    ldr(r3, [r1, 28])
+    data(2, 0xFBA2, 0x2303)  # umull r2, r3, r2, r3
+    add(r4, r4, r2)
+    adc(r5, r3)
+    adc(r7, r6)
+    mov(r2, r12)
+    str(r4, [r2, 0])
+    add(r2, 4)
+    mov(r12, r2)
+    mov(r4, r5)
+    mov(r5, r7)
+    mov(r7, 0)
+    mov(pc, r9)
+    add(r1, 4)
+    mov(r2, r8)
+    sub(r2, 14)
+    mov(r8, r2)
+    data(2, 0x4552)  # cmp r2, r10
+    bcc(WIDE_TURN)
+    mov(pc, r2)
+    label(WIDE_TURN)
+    sub(r1, 4)
+    mov(r2, r9)
+    add(r2, 26)
+    mov(r9, r2)
+    mov(r2, r10)
+    mov(r8, r2)
+    add(r0, 4)
+    mov(r2, r8)
+    add(r2, 14)
+    mov(r8, r2)
+    data(2, 0x455A)  # cmp r2, r11
+    bcs(WIDE_PRODUCT)
+    mov(pc, r2)
+    label(WIDE_PRODUCT)
+    mov(r2, r12)
+    str(r4, [r2, 0])
+    b(MONTGOMERY)
     label(EXIT)
     pop({r0, r1, r2, r3})
     pop({r4, r5, r6, r7})
