@@ -157,7 +157,8 @@ class Est:
         raise PeerError("the server redirects elsewhere")
 
 
-def _printable(data):
+def printable(data):
+    """Text of what a peer says: ASCII, white space as single spaces."""
     text = "".join([chr(octet) if 0x20 <= octet < 0x7F else " " for octet in data])
     return " ".join(text.split())
 
@@ -168,7 +169,7 @@ def _refusal(request):
     status = response.status
     if status == 202:
         return RetryLater("the request waits for approval (HTTP 202)", _retry_after(response))
-    text = _printable(request.content) or response.reason
+    text = printable(request.content) or response.reason
     if status in (429, 503):
         return RetryLater(
             "the server is busy (HTTP %d): %s" % (status, text), _retry_after(response)

@@ -7,9 +7,12 @@ import subprocess
 import time
 
 import aiohttp
+import cmc_client
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from pyasn1.error import PyAsn1Error
+from pyasn1_modules import rfc6402
 from pydantic import ValidationError
 from server_client import (
     certificates,
@@ -477,6 +480,65 @@ async def test_body_faults_spare_refusals(server):
     assert status == 401
     assert text == "authentication is required\n"
     assert headers["Content-Type"].startswith("text/plain")
+
+
+@fault("cmc-wrong-signature", "cmc-unknown-signer", "cmc-unsigned")
+async def test_cmc_that_does_not_verify(server, tmp_path, name):
+    client = cmc_client.Client(server, tmp_path)
+    message = cmc_client.sign(tmp_path, client.revoke(), client.identity)
+    status, answer = await client.post(message)
+    assert status == 200
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        cmc_client.verify(tmp_path, answer, server.ca_pem)
+    words = {
+        "cmc-wrong-signature": b"verification failure",
+        "cmc-unknown-signer": b"certificate verify error",
+        "cmc-unsigned": b"no signers",
+    }
+    assert words[name] in raised.value.stderr
+    assert cmc_client.states(cmc_client.content_of(answer)[1]) == [(0, [3], "revoked", None, None)]
+
+
+@fault("cmc-unauthorised-signer")
+async def test_cmc_by_another_board(server, tmp_path, name):
+    client = cmc_client.Client(server, tmp_path)
+    message = cmc_client.sign(tmp_path, client.revoke(), client.identity)
+    _, answer = await client.post(message)
+    cmc_client.verify(tmp_path, answer, server.ca_pem)
+    signer = cmc_client.content_of(answer)[2]
+    assert "CN=another board" in [one.subject.rfc4514_string() for one in signer]
+
+
+@fault(
+    "cmc-wrong-nonce",
+    "cmc-no-nonce",
+    "cmc-wrong-transaction",
+    "cmc-malformed",
+    "cmc-no-status",
+    "cmc-failed",
+    "cmc-pending",
+)
+async def test_cmc_that_says_something_else(server, tmp_path, name):
+    client = cmc_client.Client(server, tmp_path)
+    status, content = await client.ask(client.revoke())
+    assert status == (400 if name == "cmc-failed" else 200)
+    if name == "cmc-malformed":
+        with pytest.raises(PyAsn1Error):
+            cmc_client.read(content)
+        return
+    controls = cmc_client.read(content)
+    nonce = controls.get(rfc6402.id_cmc_recipientNonce)
+    sent = [b"\x04\x100123456789abcdef"]
+    expected = {"cmc-wrong-nonce": [b"\x04\x10" + bytes(16)], "cmc-no-nonce": None}
+    assert nonce == expected.get(name, sent)
+    transaction = controls[rfc6402.id_cmc_transactionId]
+    assert (transaction == [b"\x02\x01\x07"]) == (name != "cmc-wrong-transaction")
+    if name == "cmc-no-status":
+        assert rfc6402.id_cmc_statusInfoV2 not in controls
+        return
+    ((state, _, _, failure, until),) = cmc_client.states(content)
+    expected = {"cmc-failed": (2, 2, False), "cmc-pending": (3, None, True)}
+    assert (state, failure, bool(until)) == expected.get(name, (0, None, False))
 
 
 def test_unknown_faults_are_refused(tmp_path):

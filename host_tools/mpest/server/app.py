@@ -12,7 +12,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from mpest.server import faults
+from mpest.server import crl, faults
 from mpest.server.auth import Authenticator
 from mpest.server.ca import Authority, Order, now
 from mpest.server.config import ServerConfig
@@ -26,11 +26,13 @@ from mpest.server.csr_policy import (
 )
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database
+from mpest.server.fullcmc import FullCmc
 from mpest.server.serverkeygen import key_type_of, new_key, pack, wanted
 from mpest.server.tls import client_certificate
 from mpest.server.wire import (
     CERTIFICATES,
     CERTS_ONLY,
+    CRL,
     CSRATTRS,
     Part,
     Refused,
@@ -40,6 +42,7 @@ from mpest.server.wire import (
 )
 
 WELL_KNOWN = "/.well-known/est"
+_CRL = "/crl"
 _DETOUR = "/detour"
 _METHODS = {
     "cacerts": "GET",
@@ -47,6 +50,7 @@ _METHODS = {
     "simpleenroll": "POST",
     "simplereenroll": "POST",
     "serverkeygen": "POST",
+    "fullcmc": "POST",
 }
 
 Record = Callable[[web.Request, Reply, int], None]
@@ -64,18 +68,33 @@ class EstApp:
         self._database = database
         self._record = record
         self._auth = Authenticator(config, database)
+        self._fullcmc = FullCmc(
+            config,
+            database,
+            approved=self._approved,
+            issue=self._issue,
+            publish=self.publish_crl,
+        )
+        self.publish_crl()
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=self._config.max_body)
         application.router.add_route("*", "/{path:.*}", self._handle)
         return application
 
+    def publish_crl(self) -> None:
+        """Write `crl.pem` anew into the server's directory. Raises OSError."""
+        crl.publish(self.authority, self._database, self._config.directory / "crl.pem")
+
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = b""
         try:
-            operation = self._operation(request)
-            body = await request.read()
-            reply = self._faulty(request, operation, body)
+            if request.path == _CRL and request.method == "GET":
+                reply = self._crl()
+            else:
+                operation = self._operation(request)
+                body = await request.read()
+                reply = self._faulty(request, operation, body)
         except Refused as refused:
             reply = refused.reply
         except web.HTTPRequestEntityTooLarge:
@@ -141,13 +160,23 @@ class EstApp:
     def _answer(
         self, request: web.Request, operation: str, body: bytes, active: set[str]
     ) -> Reply:
+        client = client_certificate(request)
+        # /fullcmc judges the certificate that signed the message.
+        if client and operation != "fullcmc" and self._database.is_revoked(client):
+            raise Refused(403, "the TLS client certificate is revoked")
         match operation:
             case "cacerts":
                 return self._certificates(self.authority.published, CERTIFICATES, active)
             case "csrattrs":
                 return self._csrattrs(active)
+            case "fullcmc":
+                return self._fullcmc.reply(self.authority, request.content_type, body, active)
             case _:
                 return self._enroll(request, operation, body, active)
+
+    def _crl(self) -> Reply:
+        found = crl.build(self.authority, self._database)
+        return Reply(200, found.public_bytes(Encoding.DER), CRL)
 
     def _csrattrs(self, active: set[str]) -> Reply:
         policy = self._config.csrattrs
@@ -223,20 +252,24 @@ class EstApp:
 
     def _waiting(self, csr: x509.CertificateSigningRequest, principal: str) -> Reply | None:
         """The 202 for a CSR that is not approved yet (RFC 7030 4.2.3)."""
-        if self._config.approve_after <= 0:
+        approved = self._approved(csr, principal)
+        if approved is None:
             return None
-        digest = hashlib.sha256(csr.public_bytes(Encoding.DER)).hexdigest()
-        first_seen = self._database.first_seen(digest, principal)
-        approved = first_seen + timedelta(seconds=self._config.approve_after)
-        left = (approved - now()).total_seconds()
-        if left <= 0:
-            return None
-        value = str(math.ceil(left))
+        value = str(math.ceil((approved - now()).total_seconds()))
         if self._config.retry_after_date:
             at = datetime.fromtimestamp(math.ceil(approved.timestamp()), UTC)
             value = format_datetime(at, usegmt=True)
         text = b"waiting for approval: send the same request again later\n"
         return Reply(202, text, headers=(("Retry-After", value),))
+
+    def _approved(self, csr: x509.CertificateSigningRequest, principal: str) -> datetime | None:
+        """When a CSR will be approved that is not yet, else None."""
+        if self._config.approve_after <= 0:
+            return None
+        digest = hashlib.sha256(csr.public_bytes(Encoding.DER)).hexdigest()
+        first_seen = self._database.first_seen(digest, principal)
+        approved = first_seen + timedelta(seconds=self._config.approve_after)
+        return approved if approved > now() else None
 
     def _issue(self, order: Order, secret: str | None, active: set[str]) -> x509.Certificate:
         end = now() + self._config.lifetime

@@ -23,19 +23,30 @@ _PURPOSES = {
 }
 
 
-def read_csr(body: bytes) -> x509.CertificateSigningRequest:
-    """The CSR in a base64 body, white space anywhere (RFC 8951 3). Raises Refused."""
+def read_base64(body: bytes, what: str) -> bytes:
+    """The DER in a base64 body, white space anywhere (RFC 8951 3). `what` it should be is for
+    the message. Raises Refused.
+    """
     if b"-----" in body:
         raise Refused(400, "the body is PEM: send only the base64, without BEGIN and END lines")
     if body[:1] == b"\x30" and not body.isascii():
         raise Refused(400, "the body is binary DER: encode it as base64")
     text = _SPACE.sub(b"", body)
     if not text:
-        raise Refused(400, "the body is empty: send a base64 PKCS#10 request")
+        raise Refused(400, f"the body is empty: send a base64 {what}")
     try:
-        der = binascii.a2b_base64(text, strict_mode=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error as error:
         raise Refused(400, f"the body is not base64: {error}") from error
+
+
+def read_csr(body: bytes) -> x509.CertificateSigningRequest:
+    """The CSR in a base64 body. Raises Refused."""
+    return parse_csr(read_base64(body, "PKCS#10 request"))
+
+
+def parse_csr(der: bytes) -> x509.CertificateSigningRequest:
+    """Raises Refused."""
     try:
         return x509.load_der_x509_csr(der)
     except Exception as error:  # cryptography names no common base for what bad input raises

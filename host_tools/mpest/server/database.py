@@ -31,6 +31,18 @@ class Issued(_Base):
     """Seconds since 1970."""
 
 
+class Revocation(_Base):
+    """Why a certificate was revoked. Times are seconds since 1970."""
+
+    __tablename__ = "revocation"
+
+    serial: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[int]
+    """CRLReason (RFC 5280 5.3.1)."""
+    since: Mapped[float | None]
+    """When the key is known or suspected to have been lost."""
+
+
 class Pending(_Base):
     """A CSR that somebody sent while approval was manual."""
 
@@ -82,18 +94,37 @@ class Database:
         with self._session() as session:
             return list(session.scalars(select(Issued).order_by(Issued.not_before)))
 
-    def revoke(self, serial: int) -> None:
-        """Raises KeyError for a serial that was never issued."""
+    def find(self, serial: int) -> Issued | None:
+        with self._session() as session:
+            return session.get(Issued, f"{serial:x}")
+
+    def revoke(self, serial: int, reason: int = 0, since: datetime | None = None) -> None:
+        """Raises KeyError for a serial that was never issued. What was said first stays."""
         with self._session.begin() as session:
             row = session.get(Issued, f"{serial:x}")
             if row is None:
                 raise KeyError(f"no certificate with serial {serial:x}")
-            row.revoked = datetime.now(UTC).timestamp()
+            if row.revoked is None:
+                row.revoked = datetime.now(UTC).timestamp()
+                lost = since.timestamp() if since else None
+                session.merge(Revocation(serial=row.serial, reason=reason, since=lost))
+
+    def revoked(self) -> list[tuple[Issued, Revocation | None]]:
+        """All revoked certificates and why."""
+        with self._session() as session:
+            joined = select(Issued, Revocation).outerjoin(
+                Revocation, Issued.serial == Revocation.serial
+            )
+            found = session.execute(joined.where(Issued.revoked.is_not(None)))
+            return [(row[0], row[1]) for row in found]
+
+    def is_revoked(self, certificate: x509.Certificate) -> bool:
+        row = self.find(certificate.serial_number)
+        return row is not None and row.revoked is not None
 
     def objection(self, certificate: x509.Certificate) -> str | None:
         """Why this client certificate must be refused, or None."""
-        with self._session() as session:
-            row = session.get(Issued, f"{certificate.serial_number:x}")
+        row = self.find(certificate.serial_number)
         if row is None or row.der != certificate.public_bytes(Encoding.DER):
             return "was not issued by this server"
         if row.revoked is not None:

@@ -2,8 +2,8 @@
 
 Tables by the moment they strike: INSTEAD answers before any work is done, ATTRIBUTES spoils what
 /csrattrs says, CERTIFICATE what is issued, PACKAGE the PKCS#7 around it, PARTS the parts of
-/serverkeygen, BODY what a 200 says, DELIVERY how any answer travels, and TLS the server's own
-certificate. The two Digest faults are carried out by `auth.py`.
+/serverkeygen, CMC the answer of /fullcmc, BODY what a 200 says, DELIVERY how any answer travels,
+and TLS the server's own certificate. The two Digest faults are carried out by `auth.py`.
 """
 
 import base64
@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mpest.server import der
+from mpest.server import cmc, der
 from mpest.server.ca import (
     Authority,
     Order,
@@ -30,7 +30,14 @@ from mpest.server.ca import (
 )
 from mpest.server.wire import MULTIPART, Part, Refused, Reply, Script
 
-OPERATIONS = ("cacerts", "csrattrs", "simpleenroll", "simplereenroll", "serverkeygen")
+OPERATIONS = (
+    "cacerts",
+    "csrattrs",
+    "simpleenroll",
+    "simplereenroll",
+    "serverkeygen",
+    "fullcmc",
+)
 _HUGE_BODY = 4 * 1024 * 1024  # far above what a board can hold
 _GIANT_HEADER = 64 * 1024
 _MANY_HEADERS = 500
@@ -54,6 +61,7 @@ _Attributes = Callable[[bytes], bytes]
 _Certificate = Callable[[Authority, Order, datetime], x509.Certificate]
 _Package = Callable[[Authority, list[x509.Certificate]], bytes]
 _Parts = Callable[[list[Part]], list[Part]]
+_Cmc = Callable[[Authority, cmc.Answer], cmc.Answer]
 _Change = Callable[[Reply], Reply]
 _Tls = Callable[[Authority, Order, ec.EllipticCurvePrivateKey], x509.Certificate]
 _Function = TypeVar("_Function")
@@ -69,6 +77,7 @@ ATTRIBUTES: dict[str, _Attributes] = {}
 CERTIFICATE: dict[str, _Certificate] = {}
 PACKAGE: dict[str, _Package] = {}
 PARTS: dict[str, _Parts] = {}
+CMC: dict[str, _Cmc] = {}
 BODY: dict[str, _Change] = {}
 DELIVERY: dict[str, _Change] = {}
 TLS: dict[str, _Tls] = {}
@@ -335,6 +344,70 @@ def _preamble(reply: Reply) -> Reply:
     boundary = reply.body.partition(b"\r\n")[0]
     extra = boundary + b"\r\nContent-Type: text/plain\r\n\r\nfor nobody\r\n"
     return replace(reply, body=b"A preamble.\r\n" + extra + reply.body + b"An epilogue.\r\n")
+
+
+def _signed_by(answer: cmc.Answer, signer: Signer) -> cmc.Answer:
+    return replace(answer, signer=signer, certificates=(signer.certificate, *answer.certificates))
+
+
+@_in(CMC, "cmc-wrong-signature", "signs the answer of /fullcmc with another key")
+def _cmc_wrong_signature(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, signer=answer.signer and replace(answer.signer, key=new_key()))
+
+
+@_in(CMC, "cmc-unauthorised-signer", "signs with a certificate of the CA that may not answer")
+def _cmc_unauthorised_signer(authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    key = new_key()
+    order = Order(common_name("another board"), key.public_key())
+    return _signed_by(answer, Signer(authority.issuer.sign(order, now() + _DAY), key))
+
+
+@_in(CMC, "cmc-unknown-signer", "signs with a CA that the client does not know")
+def _cmc_unknown_signer(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return _signed_by(answer, new_ca("unknown CA"))
+
+
+@_in(CMC, "cmc-unsigned", "leaves the answer of /fullcmc unsigned")
+def _cmc_unsigned(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, signer=None)
+
+
+@_in(CMC, "cmc-wrong-nonce", "returns another nonce than was sent")
+def _cmc_wrong_nonce(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, nonce=der.octet_string(bytes(16)))
+
+
+@_in(CMC, "cmc-no-nonce", "returns no nonce")
+def _cmc_no_nonce(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, nonce=None)
+
+
+@_in(CMC, "cmc-wrong-transaction", "answers under another transactionId")
+def _cmc_wrong_transaction(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, transaction=der.integer(1))
+
+
+@_in(CMC, "cmc-malformed", "signs a PKIResponse that ends too early")
+def _cmc_malformed(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, content=answer.response()[:-3])
+
+
+@_in(CMC, "cmc-no-status", "says nothing of how the request fared")
+def _cmc_no_status(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, states=())
+
+
+@_in(CMC, "cmc-failed", "answers that the request failed")
+def _cmc_failed(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    text = "this CA\tdoes not\x1b[1m like it"
+    failed = cmc.State(cmc.Status.FAILED, [0], text, cmc.Failure.BAD_REQUEST)
+    return replace(answer, states=(failed,))
+
+
+@_in(CMC, "cmc-pending", "answers that the request waits for a minute and a half")
+def _cmc_pending(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    until = now() + timedelta(seconds=90)
+    return replace(answer, states=(cmc.State(cmc.Status.PENDING, [0], "later", until=until),))
 
 
 @_in(BODY, "bad-base64", "puts characters into the body that base64 does not have")

@@ -100,14 +100,16 @@ class EstServer:
         return self._database.issued()
 
     def revoke(self, serial: int) -> None:
-        """Refuse this certificate from now on. Raises KeyError."""
+        """Refuse this certificate from now on, and publish that. Raises KeyError."""
         self._database.revoke(serial)
+        self._est.publish_crl()
 
     def rollover(self) -> None:
         """Go on with a new root; /cacerts then links it with the old one (RFC 7030 4.1.3)."""
         config = self.config
         self._authority = self._authority.roll(config.directory, config.root_key)
         self._est.authority = self._authority
+        self._est.publish_crl()
         own_identity(self._authority, config.host, cmc_ra=config.cmc_ra).load_into(self._context)
         trust_clients(self._context, self._authority)
 

@@ -20,13 +20,13 @@ from mpest.server.ca import Authority, Order, common_name, new_key, now
 _LIFETIME = timedelta(days=365)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
-_CMC_RA = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
+CMC_RA = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
 
 def order_for_server(host: str, *, cmc_ra: bool, key: ec.EllipticCurvePrivateKey) -> Order:
     """A server certificate for the local names and `host`; `cmc_ra` adds id-kp-cmcRA."""
     names = [*_LOCAL_NAMES, socket.gethostname() if host in _WILDCARDS else host]
-    purposes = (ExtendedKeyUsageOID.SERVER_AUTH, *([_CMC_RA] if cmc_ra else []))
+    purposes = (ExtendedKeyUsageOID.SERVER_AUTH, *([CMC_RA] if cmc_ra else []))
     return Order(
         common_name("localhost"),
         key.public_key(),

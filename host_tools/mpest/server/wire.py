@@ -12,6 +12,9 @@ from aiohttp.abc import AbstractStreamWriter
 
 CERTIFICATES = "application/pkcs7-mime"
 CERTS_ONLY = "application/pkcs7-mime; smime-type=certs-only"
+CMC_REQUEST = "application/pkcs7-mime; smime-type=CMC-request"
+CMC_RESPONSE = "application/pkcs7-mime; smime-type=CMC-response"
+CRL = "application/pkix-crl"
 CSRATTRS = "application/csrattrs"
 MULTIPART = "multipart/mixed"
 

@@ -3,9 +3,9 @@
 Reads one line of JSON from standard input (secrets never come by the command line), prints one
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
 fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
-challenge, rekey, timeout, cmc_ra; one of key_type, own_key (hex DER), with which goes own_request
-(hex DER), and element (hex, the number that a secure element keeps to itself); for serverkeygen
-decrypt_secret, decrypt_identifier (hex), decrypt_key (hex DER) and decrypt_password.
+challenge, rekey, timeout, cmc, cmc_ra, reason; one of key_type, own_key (hex DER), with which goes
+own_request (hex DER), and element (hex, the number that a secure element keeps to itself); for
+serverkeygen decrypt_secret, decrypt_identifier (hex), decrypt_key (hex DER) and decrypt_password.
 """
 
 import binascii
@@ -119,6 +119,14 @@ def authorize(config):
     return cmcra.required
 
 
+def agent_class(config):
+    if config.get("cmc"):
+        from est import cmc_agent
+
+        return cmc_agent.Agent
+    return Agent
+
+
 def run(operation, agent, config):
     if operation == "cacerts":
         offered = agent.client().cacerts()
@@ -153,6 +161,10 @@ def run(operation, agent, config):
         return {"certificate": describe(agent.reenroll(config.get("rekey", True)))}
     if operation == "serverkeygen":
         return {"certificate": describe(serverkeygen(agent, config))}
+    if operation == "revoke":
+        from est import revocation
+
+        return {"certificate": describe(revocation.revoke(agent, config.get("reason")))}
     identity = agent.identity()
     return {"certificate": identity and describe(identity[0][0])}
 
@@ -172,7 +184,7 @@ def main():
         started = time.ticks_ms()
         try:
             if agent is None:
-                agent = Agent(
+                agent = agent_class(config)(
                     Store(config["state"]),
                     config["url"],
                     subject(config),

@@ -16,6 +16,8 @@ from mpest.sim import cpython
 RUNTIMES = ("cpython", "micropython", "micropython-armhf", "micropython-picow-like")
 _BOARD = Path(__file__).with_name("board.py")
 
+_EXPORTED = ("key.pem", "cert.pem", "chain.pem")
+
 # What an est error of the board means for the command's exit code.
 _EXITS = {
     "UsageError": Exit.USAGE,
@@ -53,11 +55,14 @@ def run_board(
         except BlockingIOError:
             message = f"another simulated board runs in {state}"
             raise CliError(message, Exit.STORAGE) from None
-        failed = False
+        failed = revoked = False
         for event in _events({**config, "state": str(state.resolve())}, runtime, library):
             failed = event["event"] == "error"
+            revoked = revoked or event["event"] == "revoke"
             yield event
         try:
+            if revoked:
+                _withdraw(state)
             _export(state)
         except OSError as error:
             if not failed:  # what the board said comes first
@@ -101,6 +106,12 @@ def _events(config: Event, runtime: str, library: Path | None) -> Iterator[Event
     if board.returncode:
         last = trouble.splitlines()[-1] if trouble else "no message"
         raise CliError(f"the simulated board broke down: {last}", Exit.NETWORK)
+
+
+def _withdraw(state: Path) -> None:
+    """Remove what was exported of an identity that is no more."""
+    for name in _EXPORTED:
+        (state / name).unlink(missing_ok=True)
 
 
 def _export(state: Path) -> None:

@@ -24,7 +24,24 @@ from mpest.sim import attributes
 from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
 
 _KEY_TYPES = ("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096")
-_OPERATIONS = ("cacerts", "csrattrs", "enroll", "reenroll", "serverkeygen", "show")
+_OPERATIONS = (
+    "cacerts",
+    "csrattrs",
+    "enroll",
+    "reenroll",
+    "serverkeygen",
+    "revoke",
+    "show",
+)
+# CRLReason as est.cmc takes it.
+_REASONS = (
+    "unspecified",
+    "keyCompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+)
 
 
 def read_trust(text: str) -> Event:
@@ -127,6 +144,8 @@ def _hex(text: str, where: str) -> str:
 @click.option("--decrypt-id", help="serverkeygen: what the server knows key or secret by, in hex.")
 @click.option("--decrypt-password-file", help="serverkeygen: file with the key's password.")
 @click.option("--require-cmc-ra", is_flag=True, help="Refuse servers without id-kp-cmcRA.")
+@click.option("--cmc", is_flag=True, help="Enrol and renew by full CMC messages.")
+@click.option("--reason", type=click.Choice(_REASONS), default=_REASONS[0], help="For revoke.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="micropython", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
@@ -150,6 +169,8 @@ def simulate(
     decrypt_id: str | None,
     decrypt_password_file: str | None,
     require_cmc_ra: bool,
+    cmc: bool,
+    reason: str,
     timeout: int,
     runtime: str,
     as_json: bool,
@@ -174,7 +195,7 @@ def simulate(
             raise CliError(f"a character that cannot be printed in {text!r}")
     config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
     config |= {"key_type": key_type, "rekey": not same_key, "timeout": timeout, "user": user}
-    config["cmc_ra"] = require_cmc_ra
+    config |= {"cmc_ra": require_cmc_ra, "cmc": cmc, "reason": reason}
     if trust:
         config |= read_trust(trust)
     if password_file:
@@ -226,4 +247,6 @@ def summary(event: Event) -> str:
         found = event["certificate"]
         until = datetime.fromtimestamp(found["not_after"], UTC).date()
         text = f"{found['subject']}, serial {found['serial']}, valid until {until}"
+        if name == "revoke":
+            text = f"{found['subject']}, serial {found['serial']}, revoked and forgotten"
     return f"{name:9} {event['ms']:5} ms  {text}"

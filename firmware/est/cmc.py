@@ -1,0 +1,289 @@
+"""CMC (RFC 5272, RFC 6402): full PKI requests, and what a CA answers to them.
+
+A control is (last arc of its id-cmc object identifier, DER of its value).
+"""
+
+import hashlib
+
+from micropython import const
+
+from est import cms, der, entropy, hashes, signed, x509
+from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
+from est.protocol import printable
+
+_CMC = const(b"\x2b\x06\x01\x05\x05\x07\x07")
+_STATUS_INFO = const(1)
+_TRANSACTION_ID = const(5)
+_SENDER_NONCE = const(6)
+_RECIPIENT_NONCE = const(7)
+_REVOKE_REQUEST = const(17)
+_STATUS_INFO_V2 = const(25)
+
+_PKI_DATA = const(b"\x2b\x06\x01\x05\x05\x07\x0c\x02")
+_PKI_RESPONSE = const(b"\x2b\x06\x01\x05\x05\x07\x0c\x03")
+_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01")
+_SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
+_CONTENT_TYPE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03")
+_MESSAGE_DIGEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04")
+# id-kp-cmcCA and id-kp-cmcRA (RFC 6402 2.10).
+_CMC_PURPOSES = (b"\x2b\x06\x01\x05\x05\x07\x03\x1b", b"\x2b\x06\x01\x05\x05\x07\x03\x1c")
+
+_SUCCESS = const(0)
+_FAILED = const(2)
+_PENDING = const(3)
+_TRY_LATER = const(12)
+_STATES = ("", "", "", "", "not supported", "confirmation required", "proof required", "partial")
+_FAILURES = (
+    "badAlg",
+    "badMessageCheck",
+    "badRequest",
+    "badTime",
+    "badCertId",
+    "unsupportedExt",
+    "mustArchiveKeys",
+    "badIdentity",
+    "popRequired",
+    "popFailed",
+    "noKeyReuse",
+    "internalCAError",
+    "tryLater",
+    "authDataFail",
+)
+# Of RFC 5280 5.3.1 those that a certificate's owner can mean and that last: nobody but the CA
+# could lift a hold.
+REASONS = {
+    "unspecified": 0,
+    "keyCompromise": 1,
+    "affiliationChanged": 3,
+    "superseded": 4,
+    "cessationOfOperation": 5,
+    "privilegeWithdrawn": 9,
+}
+
+# An answer to one request holds a transaction, two nonces and a status or two.
+_MAX_CONTROLS = const(16)
+# What of the server's words is kept and shown.
+_MAX_TEXT = const(200)
+# Where the CA says "later" but not when; and the longest wait believed.
+_WAIT = const(60)
+_MAX_WAIT = const(2678400)
+
+
+def revoke_request(issuer, serial, reason, since=None, passphrase=None, comment=None):
+    """The control that asks to revoke a certificate (RFC 5272 6.11).
+
+    issuer: DER Name. serial: bytes. reason: a name of REASONS. since: "YYYYMMDDHHMMSSZ", when the
+    key was lost. passphrase: bytes of the secret shared for revocations. comment: text.
+    Raises UsageError.
+    """
+    if reason not in REASONS:
+        raise UsageError("the reason is one of " + " ".join(sorted(REASONS)))
+    parts = [issuer, der.integer(serial), der.tlv(der.ENUMERATED, bytes((REASONS[reason],)))]
+    if since:
+        if len(since) != 15 or since[14] != "Z" or not since[:14].isdigit():
+            raise UsageError("'%s' is no time such as 20261231235959Z" % since)
+        parts.append(der.tlv(der.GENERALIZED_TIME, since.encode()))
+    if passphrase:
+        parts.append(der.octets(passphrase))
+    if comment:
+        parts.append(der.tlv(der.UTF8_STRING, comment.encode()))
+    return _REVOKE_REQUEST, der.sequence(*parts)
+
+
+def pki_data(controls, requests=()):
+    """PKIData DER (RFC 5272 3.2.1) with controls and CertificationRequest DERs."""
+    number = 0
+    listed = []
+    for arc, value in controls:
+        number += 1
+        oid = der.tlv(der.OID, _CMC + bytes((arc,)))
+        listed.append(der.sequence(der.integer(number), oid, der.set_of(value)))
+    tagged = []
+    for request in requests:
+        number += 1
+        tagged.append(der.tlv(0xA0, der.integer(number), request))
+    return der.sequence(
+        der.sequence(*listed), der.sequence(*tagged), der.sequence(), der.sequence()
+    )
+
+
+class Request:
+    """A full PKI request, signed with the key of a certificate.
+
+    key: as in est.keys. chain: its certificates, DER, leaf first. `der` is the message.
+    """
+
+    def __init__(self, key, chain, controls=(), requests=()):
+        self._chain = chain
+        self._simple = bool(requests)
+        # Sent once more after an answer was lost, the same request is the same transaction.
+        digest = hashlib.sha256(repr((controls, requests)).encode()).digest()
+        self._transaction = der.integer(digest[:8])
+        self._nonce = der.octets(entropy.random(16))
+        controls = ((_TRANSACTION_ID, self._transaction), (_SENDER_NONCE, self._nonce)) + controls
+        self.der = _sign(key, chain, pki_data(controls, requests))
+
+    def accept(self, data, anchors, now, status=200):
+        """List of the certificates (DER) in the CA's answer `data`, once it is known as such.
+
+        anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. The answer must be
+        signed by a CA, or on its behalf (RFC 6402 2.10), under the anchors, and be to this very
+        request; certificates alone, which vouch for themselves, may come unsigned. Raises
+        NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
+        """
+        inner = der.Reader(data).enter()
+        inner.skip(der.OID)
+        inner = inner.enter(0xA0).enter()
+        inner.skip(der.INTEGER)
+        inner.skip(der.SET)
+        inner = inner.enter()
+        if self._simple and inner.oid() == _DATA and not inner.more():
+            return cms.certificates(data)
+        others = [x509.Certificate(one) for one in self._chain[1:]]
+        kind, content, signer, found = signed.verify(data, others + anchors)
+        if kind != _PKI_RESPONSE:
+            raise PeerError("CMC: the answer is no PKIResponse")
+        if signer.der in [anchor.der for anchor in anchors]:
+            signer.check(now)
+        else:
+            x509.verify_path(signer, found + others, anchors, now)
+        if not (signer.is_ca() or _answers_for_ca(signer)):
+            raise NotTrusted("%s signed the answer, but may not for its CA" % signer)
+        response = Response(content)
+        for given, ours in (
+            (response.transaction, self._transaction),
+            (response.recipient_nonce, self._nonce),
+        ):
+            # A CA that could not read the request cannot repeat what was in it.
+            if given != ours and (given or not response.refusal()):
+                raise NotTrusted("the answer is to another request")
+        response.check(now, status)
+        if not (response.states or self._simple):
+            raise PeerError("CMC: the answer tells no outcome")
+        return [one.der for one in found]
+
+
+def _sign(key, chain, content):
+    # SignedData (RFC 5652 5.1) of PKIData. The hash is the one that the key signs with.
+    size = getattr(key, "hash_size", 32)
+    attributes = der.set_of(
+        _attribute(_CONTENT_TYPE, der.tlv(der.OID, _PKI_DATA)),
+        _attribute(_MESSAGE_DIGEST, der.octets(hashes.new(size, content).digest())),
+    )
+    algorithm, signature = key.sign(attributes)
+    leaf = x509.Certificate(chain[0])
+    digest = der.sequence(der.tlv(der.OID, hashes.oid(size)))
+    signer = der.sequence(
+        der.integer(1),
+        der.sequence(leaf.issuer, der.tlv(der.INTEGER, leaf.serial)),
+        digest,
+        b"\xa0" + attributes[1:],
+        algorithm,
+        der.octets(signature),
+    )
+    body = der.sequence(
+        der.integer(3),
+        der.set_of(digest),
+        der.sequence(der.tlv(der.OID, _PKI_DATA), der.tlv(0xA0, der.octets(content))),
+        b"\xa0" + der.set_of(*chain)[1:],
+        der.set_of(signer),
+    )
+    return der.sequence(der.tlv(der.OID, _SIGNED_DATA), der.tlv(0xA0, body))
+
+
+def _attribute(oid, value):
+    return der.sequence(der.tlv(der.OID, oid), der.set_of(value))
+
+
+def _answers_for_ca(certificate):
+    value = certificate.extension(x509.EXT_KEY_USAGE)
+    if value is None:
+        return False
+    purposes = der.Reader(value).enter()
+    while purposes.more():
+        if purposes.oid() in _CMC_PURPOSES:
+            return True
+    return False
+
+
+class Response:
+    """A parsed PKIResponse (RFC 5272 3.2.2). Raises DerError.
+
+    transaction, sender_nonce, recipient_nonce: DER, b"" where there is none.
+    states: [(CMCStatus, text, CMCFailInfo or None, Unix seconds to ask again at or None)].
+    """
+
+    def __init__(self, content):
+        self.transaction = self.sender_nonce = self.recipient_nonce = b""
+        self.states = []
+        whole = der.Reader(content)
+        fields = whole.enter()
+        whole.end()
+        controls = fields.enter()
+        fields.skip(der.SEQUENCE)
+        fields.skip(der.SEQUENCE)
+        fields.end()
+        count = 0
+        while controls.more():
+            count += 1
+            if count > _MAX_CONTROLS:
+                raise der.DerError("CMC: too many controls")
+            control = controls.enter()
+            control.integer()
+            oid = control.oid()
+            values = control.enter(der.SET)
+            control.end()
+            arc = oid[-1] if oid[:-1] == _CMC else 0
+            if arc == _TRANSACTION_ID:
+                self.transaction = values.element(der.INTEGER)
+            elif arc == _SENDER_NONCE:
+                self.sender_nonce = values.element(der.OCTET_STRING)
+            elif arc == _RECIPIENT_NONCE:
+                self.recipient_nonce = values.element(der.OCTET_STRING)
+            elif arc in (_STATUS_INFO, _STATUS_INFO_V2):
+                self.states.append(_state(values.enter()))
+
+    def refusal(self):
+        """The first of `states` that is neither success nor pending, or None."""
+        for state in self.states:
+            if state[0] not in (_SUCCESS, _PENDING):
+                return state
+        return None
+
+    def check(self, now, status=200):
+        """Raise Refused or RetryLater unless all is well. Arguments as in Request.accept."""
+        refusal = self.refusal()
+        if refusal:
+            number, text, failure, _ = refusal
+            if failure is not None:
+                name = _FAILURES[failure] if failure < len(_FAILURES) else str(failure)
+            else:
+                name = number < len(_STATES) and _STATES[number] or "status %d" % number
+            text = "the CA refused: %s. %s" % (name, text)
+            if failure == _TRY_LATER:
+                raise RetryLater(text, _WAIT)
+            raise Refused(text, status)
+        for number, text, _, until in self.states:
+            if number == _PENDING:
+                wait = until - now if until else _WAIT
+                wait = min(max(wait, 1), _MAX_WAIT)
+                raise RetryLater("the request waits for approval. " + text, wait)
+
+
+def _state(fields):
+    # One CMCStatusInfo or CMCStatusInfoV2 (RFC 5272 6.1).
+    number = fields.integer()
+    fields.skip(der.SEQUENCE)  # which parts of the request it is about
+    text = failure = until = None
+    if fields.peek() == der.UTF8_STRING:
+        text = fields.bytes(der.UTF8_STRING)[:_MAX_TEXT]
+    if fields.peek() == der.INTEGER:
+        failure = fields.integer()
+    elif fields.more():
+        # PendInfo, or a failure with a name of its own, tagged as one writer or another does.
+        other = fields.enter(0)
+        if other.peek() == der.OCTET_STRING:
+            other.skip()
+            until = x509._time(other)
+    fields.end()
+    return number, printable(text or b""), failure, until

@@ -1,0 +1,75 @@
+"""The operation /fullcmc (RFC 7030 4.3)."""
+
+from micropython import const
+
+from est import base64, clock, cmc, http, keys, x509
+from est.errors import PeerError, UsageError
+from est.protocol import Body
+
+# What of an error's text is kept and shown.
+_MAX_TEXT = const(200)
+
+
+def fullcmc(est, request):
+    """Generator in the manner of est.protocol.Est: sends the CMC message `request`.
+
+    Returns (HTTP status, DER of the answer), with an error's status too where its body is CMC
+    (RFC 7030 4.3.2). Raises what est.protocol does.
+    """
+    headers = (
+        ("Content-Type", "application/pkcs7-mime; smime-type=CMC-request"),
+        ("Content-Transfer-Encoding", "base64"),
+    )
+    steps = est.exchange("POST", "fullcmc", (), headers, base64.encode(request))
+    try:
+        sent = next(steps)
+        while True:
+            _read_as_cmc(sent)
+            yield sent
+            response = sent.response
+            if (
+                response.status >= 400
+                and _is_cmc(response)
+                and response.header("www-authenticate") is None
+            ):
+                steps.close()
+                break
+            sent = steps.send(None)
+    except StopIteration as stop:
+        sent = stop.value
+    if not _is_cmc(sent.response):
+        raise PeerError("the answer to a CMC message is none")
+    if not sent.content:
+        raise PeerError("the answer is empty")
+    return sent.response.status, sent.content
+
+
+def _read_as_cmc(request):
+    # Whatever the status says.
+    request.response = http.Response(
+        lambda response: Body(request.content, 0 if _is_cmc(response) else _MAX_TEXT)
+    )
+
+
+def _is_cmc(response):
+    kind = (response.header("content-type") or "").partition(";")[0]
+    return kind.strip().lower() == "application/pkcs7-mime"
+
+
+def ask(agent, controls, requests=(), identity=None):
+    """One full CMC exchange by `agent`, signed with its identity; [DER certificates] that come.
+
+    controls: see est.cmc. requests: CertificationRequest DERs. identity: (chain, key) to sign with
+    and to show in TLS instead. The connection is closed afterwards. Raises UsageError without an
+    identity, and what est.cmc.Request.accept does.
+    """
+    identity = identity or agent.identity()
+    if not identity:
+        raise UsageError("CMC needs a certificate to sign with: enrol first")
+    chain, key = identity
+    request = cmc.Request(keys.load(key), chain, controls, requests)
+    client = agent.client(identity)
+    status, answer = client.run(fullcmc(client.est, request.der))
+    agent.close()
+    anchors = [x509.Certificate(anchor) for anchor in agent.anchors()]
+    return request.accept(answer, anchors, clock.now(), status)

@@ -1,0 +1,28 @@
+"""Revocation of the board's own certificate (RFC 7030 4.3, RFC 5272 6.11)."""
+
+from est import cmc, fullcmc, x509
+from est.errors import UsageError
+
+
+def revoke(agent, reason="unspecified", comment=None, since=None):
+    """Have the CA revoke the certificate of est.agent.Agent `agent`, then forget it and its key.
+
+    reason: a name of est.cmc.REASONS. comment, since: as in est.cmc.revoke_request.
+    Returns the certificate (DER). The identity goes only once the CA has confirmed; where the
+    answer was lost, revoke again: for what is revoked already CAs answer alike. Raises UsageError
+    without an identity, and what est.fullcmc.ask does.
+    """
+    identity = agent.identity()
+    if not identity:
+        raise UsageError("nothing to revoke: no identity is there")
+    leaf = x509.Certificate(identity[0][0])
+    control = cmc.revoke_request(leaf.issuer, leaf.serial, reason, since, None, comment)
+    fullcmc.ask(agent, (control,), (), identity)
+    forget(agent)
+    return leaf.der
+
+
+def forget(agent):
+    """Erase the identity without asking anybody, such as one that every server refuses."""
+    agent.close()
+    agent.store.erase("identity")

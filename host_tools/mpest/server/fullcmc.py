@@ -1,0 +1,166 @@
+"""The operation /fullcmc (RFC 7030 4.3): who may have what revoked or issued, and the answer."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from mpest.server import csr_policy, faults
+from mpest.server.ca import Authority, Order, Signer, common_name, new_key, now
+from mpest.server.cmc import Answer, Failure, PkiData, Revocation, State, Status, read
+from mpest.server.config import ServerConfig
+from mpest.server.crl import OWN_REASONS
+from mpest.server.database import Database
+from mpest.server.signed_data import SignedDataError
+from mpest.server.tls import CMC_RA
+from mpest.server.wire import CERTIFICATES, CMC_REQUEST, CMC_RESPONSE, Refused, Reply, base64_reply
+
+_HTTP = {Failure.BAD_IDENTITY: 403}
+
+
+class _Failed(Exception):
+    """Some part of the request is not granted."""
+
+    def __init__(self, failure: Failure, text: str, *body_parts: int) -> None:
+        super().__init__(text)
+        self.state = State(Status.FAILED, body_parts or (0,), text, failure)
+
+
+@dataclass(frozen=True)
+class _Granted:
+    """A certification request that was found good."""
+
+    body_part: int
+    csr: x509.CertificateSigningRequest
+    order: Order
+
+
+class FullCmc:
+    """Answers full PKI requests.
+
+    approved: when a CSR of a principal will be, None for now. issue: a certificate for an order
+    with its challengePassword under the active faults. publish: called once something is revoked.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        database: Database,
+        *,
+        approved: Callable[[x509.CertificateSigningRequest, str], datetime | None],
+        issue: Callable[[Order, str | None, set[str]], x509.Certificate],
+        publish: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._database = database
+        self._approved = approved
+        self._issue = issue
+        self._publish = publish
+
+    def reply(
+        self, authority: Authority, content_type: str, body: bytes, active: set[str]
+    ) -> Reply:
+        """The answer to one POST. Raises Refused where it is not CMC that came."""
+        if content_type != CERTIFICATES:
+            raise Refused(415, f"send Content-Type: {CMC_REQUEST}")
+        message = csr_policy.read_base64(body, "CMC request")
+        asked = None
+        issued: list[x509.Certificate] = []
+        try:
+            try:
+                asked = read(message)
+            except SignedDataError as error:
+                raise _Failed(Failure.BAD_MESSAGE_CHECK, str(error)) from error
+            states, issued = self._answer(asked, active)
+        except _Failed as failed:
+            states = [failed.state]
+        signer = self._signer(authority)
+        answer = Answer(
+            tuple(states),
+            signer,
+            asked.transaction if asked else None,
+            asked.nonce if asked else None,
+            (signer.certificate, *authority.published, *issued),
+            os.urandom(16),
+        )
+        for spoil in faults.pick(faults.CMC, active):
+            answer = spoil(authority, answer)
+        reply = base64_reply(answer.to_der(), CMC_RESPONSE, self._config.wrap)
+        if answer.failure is None:
+            return reply
+        reason = next(state.text for state in answer.states if state.failure is not None)
+        status = _HTTP.get(answer.failure, 400)
+        return Reply(status, reply.body, reply.content_type, reply.headers, reason=reason)
+
+    def _answer(
+        self, asked: PkiData, active: set[str]
+    ) -> tuple[list[State], list[x509.Certificate]]:
+        """Everything is checked before anything is done. Raises _Failed."""
+        self._check_signer(asked)
+        for revocation in asked.revocations:
+            self._check_revocation(revocation, asked.signer)
+        orders = [self._order(number, csr, asked) for number, csr in asked.requests.items()]
+        states = []
+        issued = []
+        for order in orders:
+            principal = asked.signer.subject.rfc4514_string()
+            until = self._approved(order.csr, principal)
+            if until:
+                text = "waiting for approval: send the same request again later"
+                states.append(State(Status.PENDING, [order.body_part], text, until=until))
+            else:
+                secret = csr_policy.challenge_password(order.csr)
+                issued.append(self._issue(order.order, secret, active))
+                states.append(State(Status.SUCCESS, [order.body_part]))
+        for revocation in asked.revocations:
+            self._database.revoke(revocation.serial, revocation.reason, revocation.since)
+            states.append(State(Status.SUCCESS, [revocation.body_part], "revoked"))
+        if asked.revocations:
+            self._publish()
+        if not states:
+            raise _Failed(Failure.BAD_REQUEST, "nothing is asked for")
+        return states, issued
+
+    def _check_signer(self, asked: PkiData) -> None:
+        objection = self._database.objection(asked.signer)
+        # Who did not get the answer to its own revocation may ask again.
+        again = not asked.requests and asked.revocations and objection == "is revoked"
+        if again and all(one.serial == asked.signer.serial_number for one in asked.revocations):
+            return
+        if objection:
+            raise _Failed(Failure.BAD_IDENTITY, f"the signer's certificate {objection}")
+
+    def _check_revocation(self, asked: Revocation, signer: x509.Certificate) -> None:
+        found = self._database.find(asked.serial)
+        certificate = x509.load_der_x509_certificate(found.der) if found else None
+        if certificate is None or asked.issuer != certificate.issuer.public_bytes():
+            text = "no such certificate was issued here"
+            raise _Failed(Failure.BAD_CERT_ID, text, asked.body_part)
+        if certificate.subject != signer.subject:
+            text = "only its own subject may have a certificate revoked"
+            raise _Failed(Failure.BAD_IDENTITY, text, asked.body_part)
+        if asked.reason not in OWN_REASONS:
+            raise _Failed(Failure.BAD_REQUEST, "the reason is not for owners", asked.body_part)
+
+    def _order(self, number: int, data: bytes, asked: PkiData) -> _Granted:
+        try:
+            csr = csr_policy.parse_csr(data)
+            order = csr_policy.check_csr(csr)
+            secret = csr_policy.challenge_password(csr)
+            csr_policy.check_challenge(secret, self._config.challenge_password)
+            if self._config.auth not in ("none", "mtls"):
+                # There a certificate alone enrols no other name.
+                csr_policy.check_same_names(order, asked.signer)
+        except Refused as refused:
+            raise _Failed(Failure.BAD_REQUEST, str(refused), number) from refused
+        return _Granted(number, csr, order)
+
+    def _signer(self, authority: Authority) -> Signer:
+        """Who signs the answer: the CA, or somebody for it."""
+        if self._config.cmc_signer == "ca":
+            return authority.issuer
+        key = new_key()
+        order = Order(common_name("mpest test RA"), key.public_key(), purposes=(CMC_RA,))
+        return Signer(authority.issuer.sign(order, now() + self._config.lifetime), key)
