@@ -51,7 +51,6 @@ class Machine(Comb):
     def __init__(self, curve, table, run):
         super().__init__(curve, table)
         self._run = run
-        self._table = memoryview(table.TABLE)
         self._mixed = [_MIXED + sign + b"v=v*z " + _ADD for sign in _SIGNS]
         self._full = [_FULL + sign + _ADD for sign in _SIGNS]
 
