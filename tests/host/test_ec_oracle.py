@@ -14,7 +14,8 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import key_forms, keys, p256_comb5x2, p256_comb6x4  # noqa: E402
+from est import curves, key_forms, keys, p256_comb5x2, p256_comb6x4  # noqa: E402
+from est import hashes as est_hashes  # noqa: E402
 from est.ec import P256  # noqa: E402
 
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -72,6 +73,29 @@ def test_keys(scalar: int) -> None:
     assert isinstance(spki, ec.EllipticCurvePublicKey)
     with pytest.raises(InvalidSignature):
         spki.verify(signature, b"other", ALGORITHM)
+
+
+LARGER = {"P-384": (curves.P384, ec.SECP384R1(), 48), "P-521": (curves.P521, ec.SECP521R1(), 64)}
+HASHES = {48: hashes.SHA384(), 64: hashes.SHA512()}
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.sampled_from(sorted(LARGER)), st.integers(1, 1 << 383), st.binary(max_size=80))
+def test_larger_curves(name: str, scalar: int, message: bytes) -> None:
+    curve, theirs, size = LARGER[name]
+    key = ec.derive_private_key(scalar, theirs)
+    algorithm = ec.ECDSA(HASHES[size], deterministic_signing=True)
+    private = scalar.to_bytes(curve.size, "big")
+    digest = est_hashes.new(size, message).digest()
+    assert curve.public(private) == point(key)
+    signature = key.sign(message, algorithm)
+    assert curve.verify(point(key), digest, signature)
+    assert not curve.verify(point(key), est_hashes.new(size, b"x" + message).digest(), signature)
+    if name == "P-384":
+        assert curve.sign(private, digest, lambda count: b"") == signature
+        key.public_key().verify(curve.sign(private, digest), message, algorithm)
+    other = ec.generate_private_key(theirs)
+    assert curve.ecdh(private, point(other)) == key.exchange(ec.ECDH(), other.public_key())
 
 
 def test_tables_are_what_the_generator_writes() -> None:
