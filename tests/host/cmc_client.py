@@ -14,6 +14,9 @@ from server_client import connect
 TYPE = {"Content-Type": "application/pkcs7-mime; smime-type=CMC-request"}
 
 
+encode = encoder.encode
+
+
 def decode(data, spec):
     value, rest = decoder.decode(data, asn1Spec=spec)
     assert not rest
@@ -43,7 +46,7 @@ def pki_data(revocations=(), requests=(), nonce=b"0123456789abcdef", repeat=1):
         control = rfc6402.TaggedAttribute()
         control["bodyPartID"] = number
         control["attrType"] = oid
-        control["attrValues"].append(rfc6402.AttributeValue(encoder.encode(value)))
+        control["attrValues"].append(rfc6402.AttributeValue(encode(value)))
         data["controlSequence"].append(control)
     for request in requests:
         number += 1
@@ -53,7 +56,7 @@ def pki_data(revocations=(), requests=(), nonce=b"0123456789abcdef", repeat=1):
         data["reqSequence"].append(tagged)
     for name in ("controlSequence", "reqSequence", "cmsSequence", "otherMsgSequence"):
         data[name].clear() if not len(data[name]) else None
-    return encoder.encode(data)
+    return encode(data)
 
 
 def sign(folder: Path, content, identity, *options, kind="1.3.6.1.5.5.7.12.2"):
@@ -78,7 +81,7 @@ def content_of(message):
     info = decode(message, rfc5652.ContentInfo())
     signed = decode(info["content"], rfc5652.SignedData())
     inner = signed["encapContentInfo"]
-    bag = [encoder.encode(one["certificate"]) for one in signed["certificates"]]
+    bag = [encode(one["certificate"]) for one in signed["certificates"]]
     certificates = [x509.load_der_x509_certificate(one) for one in bag]
     return str(inner["eContentType"]), bytes(inner["eContent"]), certificates
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mpest.server import EstServer, ServerConfig, running_server
 from mpest.sim.board_process import run_board
@@ -200,6 +201,29 @@ def test_renew_by_cmc(bench: Bench) -> None:
     paths = [event["path"].rpartition("/")[2] for event in bench.server.events]
     assert paths.count("simpleenroll") == 1
     assert "simplereenroll" not in paths
+
+
+@pytest.mark.parametrize("signer", ["ca", "ra"])
+def test_revoke_after_a_rollover(bench: Bench, signer: str) -> None:
+    """The answer of the new root is believed by its link with the old one."""
+    bench.server.config.cmc_signer = signer
+    bench.run("enroll")
+    bench.server.rollover()
+    event = bench.run("revoke")
+    assert event["event"] == "revoke", event
+    assert len(bench.revoked()) == 1
+
+
+@pytest.mark.parametrize("kind", ["P-384", "RSA"])
+def test_other_keys_sign_too(bench: Bench, kind: str) -> None:
+    key = ec.generate_private_key(ec.SECP384R1())
+    if kind == "RSA":
+        key = rsa.generate_private_key(65537, 2048)
+    form = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    event = bench.run("enroll", own_key=form.hex())
+    assert event["event"] == "enroll", event
+    assert bench.run("reenroll", cmc=True, rekey=False)["event"] == "reenroll"
+    assert bench.run("revoke")["event"] == "revoke"
 
 
 def test_enrol_by_cmc_with_a_factory_certificate(bench: Bench) -> None:
