@@ -101,6 +101,41 @@ def test_enrol_at_a_label(tmp_path: Path) -> None:
     assert (state / "cert.pem").exists()
 
 
+def test_revoke(tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca", port=0)) as server:
+        state = tmp_path / "board"
+        board = ["--url", server.url, "--trust", server.ca_pem, "--subject", "CN=a"]
+        done = simulate(state, *board, "revoke")
+        assert done.returncode == Exit.USAGE
+        assert "nothing to revoke" in done.stderr
+        assert simulate(state, *board, "--reason", "boredom", "revoke").returncode == Exit.USAGE
+        assert simulate(state, *board, "enroll").returncode == Exit.DONE
+        for fault, code in (
+            ("cmc-wrong-signature", Exit.NOT_TRUSTED),
+            ("cmc-failed", Exit.REFUSED),
+            ("cmc-pending", Exit.LATER),
+            ("cmc-malformed", Exit.NETWORK),
+        ):
+            server.config.faults = {fault}
+            done = simulate(state, *board, "--json", "revoke")
+            assert done.returncode == code, fault
+            event = json.loads(done.stdout)
+            assert (event["event"], event["operation"]) == ("error", "revoke")
+            assert (state / "cert.pem").exists()
+        server.config.faults = set()
+        (serial,) = [row.serial for row in server.issued()]
+        done = simulate(state, *board, "--reason", "superseded", "--json", "revoke")
+        assert done.returncode == Exit.DONE
+        event = json.loads(done.stdout)
+        assert (event["event"], event["certificate"]["serial"].lstrip("0")) == ("revoke", serial)
+        assert not list(state.glob("*.pem"))
+        done = simulate(state, *board, "enroll", "revoke")
+        assert done.returncode == Exit.DONE
+        assert "CN=a" in done.stderr
+        assert "revoked and forgotten" in done.stderr
+        assert not list(state.glob("*.pem"))
+
+
 def test_storage_that_fails_after_the_board(tmp_path: Path) -> None:
     with running_server(ServerConfig(directory=tmp_path / "ca", port=0)) as server:
         state = tmp_path / "board"
