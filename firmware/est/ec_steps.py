@@ -1,0 +1,86 @@
+"""What an est.ec.Curve does, in steps for est.steps: for P-384 and P-521, seconds on a slow board.
+
+Other tasks run between the steps, and a watchdog is fed:
+`await steps.wait(ec_steps.verify(P384, public, digest, signature))`. P-256 with its table or in
+machine code is so fast that it needs none.
+"""
+
+from est.entropy import random
+
+
+def public(curve, private):
+    """As curve.public."""
+    return _steps(curve, curve.public, private)
+
+
+def sign(curve, private, digest, entropy=None):
+    """As curve.sign."""
+    extra = (entropy or random)(curve.size)
+    return _steps(curve, curve.sign, private, digest, lambda count: extra)
+
+
+def verify(curve, public, digest, signature):
+    """As curve.verify."""
+    return _steps(curve, curve.verify, public, digest, signature)
+
+
+def ecdh(curve, private, public):
+    """As curve.ecdh."""
+    return _steps(curve, curve.ecdh, private, public)
+
+
+class _Wanted(Exception):
+    pass
+
+
+class _Known:
+    # Multiplies for a curve by looking up what was multiplied before.
+    def __init__(self, curve):
+        self._curve = curve
+        self.products = {}
+
+    def base(self, k, entropy):
+        curve = self._curve
+        return curve.affine(*self.both(k, curve.blinded(curve._generator, entropy), 0))
+
+    def both(self, k, point, u):
+        if (k, u) not in self.products:
+            raise _Wanted(k, point, u)
+        return self.products[k, u]
+
+
+def _steps(curve, operation, *arguments):
+    # `operation` starts anew once the product it wants is known. All else that it does is short,
+    # and it comes to the same numbers again: sign's randomness is drawn before.
+    known = _Known(curve)
+    while True:
+        fast = curve._fast
+        curve._fast = known
+        try:
+            return operation(*arguments)
+        except _Wanted as wanted:
+            k, point, u = wanted.args
+        finally:
+            curve._fast = fast
+        x, y, z = yield from _windows(curve, k, point)
+        if u:
+            added = yield from _windows(curve, u, curve._generator + (1,))
+            x, y, z = curve.add(x, y, z, *added)
+        known.products[k, u] = x, y, z
+
+
+def _windows(curve, k, point):
+    # As Curve.windows, one digit in each step.
+    table = [point]
+    twice = curve.double(*point)
+    while len(table) < 8:
+        table.append(curve.add(*(table[-1] + twice)))
+    x = y = 1
+    z = 0
+    for index, negative in curve.digits(k):
+        yield
+        for _ in range(4):
+            x, y, z = curve.double(x, y, z)
+        x2, y2, z2 = table[index]
+        x, y, z = curve.add(x, y, z, x2, (y2, curve.p - y2)[negative], z2)
+    return x, y, z
