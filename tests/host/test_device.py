@@ -302,10 +302,12 @@ def test_csrattrs_win_over_the_configuration(bench: Bench) -> None:
         oids=["1.2.3.4"],
     )
     config = {**bench.config, "operations": ["enroll"]}
-    events = list(run_board(config, bench.runtime, bench.state))
-    assert [event["event"] for event in events] == ["note", "enroll"]
-    assert "1.2.3.4" in events[0]["text"]
-    assert "challengePassword" in events[0]["text"]
+    *notes, last = run_board(config, bench.runtime, bench.state)
+    assert last["event"] == "enroll", last
+    said = " ".join(note["text"] for note in notes)
+    assert "1.2.3.4" in said
+    # On CPython it is given: test_linking.py.
+    assert ("challengePassword" in said) == (bench.runtime != "cpython")
     for _ in range(2):
         certificate = x509.load_pem_x509_certificate((bench.state / "cert.pem").read_bytes())
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)

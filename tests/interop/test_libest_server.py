@@ -275,3 +275,17 @@ def test_waiting(libest: Site, runtime: str, tmp_path: Path, check_pair: Callabl
     hasten(state)
     check_kinds(events(libest.config("enroll", **USER), runtime, state), "enroll")
     check_pair(libest.ca, state / "cert.pem", state / "key.pem")
+
+
+@pytest.mark.parametrize(
+    "libest", [("-b", "-t"), ("-h", "-t")], ids=["basic", "digest"], indirect=True
+)
+def test_proof_of_possession(libest: Site, tmp_path: Path, check_pair: Callable) -> None:
+    """estserver -t checks tls-unique, which it asks for as challengePassword (RFC 7030 3.5)."""
+    state = tmp_path / "state"
+    for operation in ("enroll", "reenroll"):
+        found = events(libest.config(operation, **USER), "cpython", state)
+        check_kinds(found, operation)
+        check_pair(libest.ca, state / "cert.pem", state / "key.pem")
+    config = libest.config("enroll", challenge="not tls-unique", **USER)
+    check_kinds(events(config, "cpython", tmp_path / "other"), "error")

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 
 from mpest.server import crl, faults
 from mpest.server.auth import Authenticator
@@ -28,7 +28,7 @@ from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database
 from mpest.server.fullcmc import FullCmc
 from mpest.server.serverkeygen import key_type_of, new_key, pack, wanted
-from mpest.server.tls import client_certificate
+from mpest.server.tls import client_certificate, tls_unique
 from mpest.server.wire import (
     CERTIFICATES,
     CERTS_ONLY,
@@ -178,8 +178,16 @@ class EstApp:
         found = crl.build(self.authority, self._database)
         return Reply(200, found.public_bytes(Encoding.DER), CRL)
 
-    def _csrattrs(self, active: set[str]) -> Reply:
+    def _policy(self) -> CsrAttrsPolicy | None:
+        """What /csrattrs asks for, in which linking shows as challengePassword (RFC 7030 3.5)."""
         policy = self._config.csrattrs
+        if not self._config.require_pop:
+            return policy
+        policy = policy or CsrAttrsPolicy(key=None, digest=None)
+        return policy.model_copy(update={"challenge_password": True})
+
+    def _csrattrs(self, active: set[str]) -> Reply:
+        policy = self._policy()
         spoilers = faults.pick(faults.ATTRIBUTES, active)
         if policy is None and not spoilers:
             return Reply(204)
@@ -212,6 +220,8 @@ class EstApp:
             check_demands(csr, self._config.csrattrs)
         secret = challenge_password(csr)
         check_challenge(secret, self._config.challenge_password)
+        if self._config.require_pop and secret != tls_unique(request):
+            raise Refused(400, "the challengePassword is not tls-unique of this TLS session")
         if renewed is not None:
             check_same_names(order, renewed)
         waiting = self._waiting(csr, principal)
@@ -266,7 +276,11 @@ class EstApp:
         """When a CSR will be approved that is not yet, else None."""
         if self._config.approve_after <= 0:
             return None
-        digest = hashlib.sha256(csr.public_bytes(Encoding.DER)).hexdigest()
+        known = csr.public_bytes(Encoding.DER)
+        if self._config.require_pop:  # the rest is another in each TLS session
+            spki = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            known = csr.subject.public_bytes() + spki
+        digest = hashlib.sha256(known).hexdigest()
         first_seen = self._database.first_seen(digest, principal)
         approved = first_seen + timedelta(seconds=self._config.approve_after)
         return approved if approved > now() else None

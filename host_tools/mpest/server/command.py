@@ -84,6 +84,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     metavar="FILE|default",
     help="Policy for /csrattrs in TOML or JSON; without it the answer is 204.",
 )
+@click.option("--require-pop", is_flag=True, help="Demand tls-unique in each CSR (TLS 1.2).")
 @click.option("--enforce-csrattrs", is_flag=True, help="Refuse a CSR that lacks what it asks for.")
 @click.option(
     "--serverkeygen",

@@ -17,7 +17,8 @@ DigestAlgorithm = Literal["MD5", "SHA-256"]
 class ServerConfig(BaseModel):
     """Settings of one server. Assigning to a field of a running server takes effect at the next
     request, except for `directory`, `host`, `port`, `chain_length`, `root_key`, `rollover`,
-    `tls_max`, `cmc_ra`, `max_body` and `mtls_probe`, which are read once at the start.
+    `tls_max`, `require_pop`, `cmc_ra`, `max_body` and `mtls_probe`, which are read once at the
+    start.
 
     `users` maps names to passwords and lives in memory only: Digest needs the password or its
     equivalent, so nothing about users is written to disk.
@@ -42,6 +43,10 @@ class ServerConfig(BaseModel):
     """Seconds until a Digest nonce is answered with stale=true."""
     challenge_password: str | None = Field(default=None, repr=False)
     """When set, every CSR must carry it."""
+
+    require_pop: bool = False
+    """Every CSR must carry tls-unique as its challengePassword (RFC 7030 3.5), which /csrattrs
+    then asks for. Ends TLS 1.3, that has no tls-unique."""
 
     approve_after: float = 0
     """Seconds an operator takes to approve a new CSR; 0 issues at once."""
@@ -80,3 +85,7 @@ class ServerConfig(BaseModel):
     """Seconds that the fault http-503 asks for."""
     drip_interval: float = 0.5
     """Seconds between two bytes of the fault slow-drip, and of the pause of late."""
+
+    @property
+    def highest_tls(self) -> Literal["1.2", "1.3"]:
+        return "1.2" if self.require_pop else self.tls_max

@@ -161,12 +161,14 @@ class EstServer:
     async def _listen(self) -> None:
         config = self.config
         identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
-        self._context = server_context(identity, self._authority, config.tls_max)
+        self._context = server_context(identity, self._authority, config.highest_tls)
         self._context.sni_callback = self._on_handshake
         self._est = EstApp(config, self._authority, self._database, self._record)
         self.port = await self._serve(self._est.application(), self._context, config.port)
         if config.mtls_probe:
-            context = server_context(identity, self._authority, config.tls_max, demand_client=True)
+            context = server_context(
+                identity, self._authority, config.highest_tls, demand_client=True
+            )
             probe = probe_application(self._database)
             self.probe_port = await self._serve(probe, context, 0)
 
@@ -192,7 +194,7 @@ class EstServer:
             order = order_for_server(self.config.host, cmc_ra=self.config.cmc_ra, key=key)
             leaf = fault(self._authority, order, key)
             identity = TlsIdentity([leaf, *self._authority.sent], key)
-            tls.context = server_context(identity, self._authority, self.config.tls_max)
+            tls.context = server_context(identity, self._authority, self.config.highest_tls)
 
     def _record(self, request: web.Request, reply: Reply, bytes_in: int) -> None:
         event = describe(request, reply, bytes_in)

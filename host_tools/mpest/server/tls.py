@@ -1,5 +1,6 @@
 """The server's TLS side: contexts, its own certificate, and what it learns of the client."""
 
+import base64
 import contextlib
 import ipaddress
 import socket
@@ -95,3 +96,10 @@ def client_certificate(request: web.BaseRequest) -> x509.Certificate | None:
     tls = request.get_extra_info("ssl_object")
     der = tls.getpeercert(binary_form=True) if tls else None
     return x509.load_der_x509_certificate(der) if der else None
+
+
+def tls_unique(request: web.BaseRequest) -> str | None:
+    """base64 of the session's tls-unique (RFC 5929 3), as it goes into a challengePassword."""
+    tls = request.get_extra_info("ssl_object")
+    value = tls.get_channel_binding("tls-unique") if tls and tls.version() == "TLSv1.2" else None
+    return base64.b64encode(value).decode() if value else None

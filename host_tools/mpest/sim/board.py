@@ -16,8 +16,12 @@ import sys
 import time
 
 from est import der, errors, keys, x509
-from est.agent import Agent
 from est.store import Store
+
+try:
+    from est.linking import Agent
+except ImportError:
+    from est.agent import Agent  # the least install
 
 
 def emit(event, **fields):

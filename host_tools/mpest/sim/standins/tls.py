@@ -15,6 +15,9 @@ CERT_NONE = 0
 CERT_OPTIONAL = 1
 CERT_REQUIRED = 2
 PROTOCOL_TLS_CLIENT = 0
+# What MicroPython has not, under the names of CPython's ssl.
+CHANNEL_BINDING_TYPES = ["tls-unique"]
+TLSVersion = ssl.TLSVersion
 
 
 class SSLContext:
@@ -37,6 +40,14 @@ class SSLContext:
         # For a client, ssl takes OPTIONAL for REQUIRED; mbedTLS goes on whatever it finds.
         self._context.check_hostname = mode == CERT_REQUIRED
         self._context.verify_mode = ssl.CERT_REQUIRED if mode == CERT_REQUIRED else ssl.CERT_NONE
+
+    @property
+    def maximum_version(self):
+        return self._context.maximum_version
+
+    @maximum_version.setter
+    def maximum_version(self, version):
+        self._context.maximum_version = version
 
     def load_verify_locations(self, cadata):
         try:
@@ -123,6 +134,9 @@ class _Stream:
 
     def write(self, data):
         return self._try(self._stream.send, data)
+
+    def get_channel_binding(self, kind):
+        return self._stream.get_channel_binding(kind)
 
     def close(self):
         self._stream.close()
