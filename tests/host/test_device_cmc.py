@@ -146,6 +146,7 @@ FAULTS = {
     "cmc-unauthorised-signer": ("NotTrusted", "may not for its CA"),
     "cmc-unknown-signer": ("NotTrusted", "no trusted certificate"),
     "cmc-unsigned": ("NotTrusted", "is not signed"),
+    "cmc-simple": ("NotTrusted", "is not signed"),
     "cmc-wrong-nonce": ("NotTrusted", "another request"),
     "cmc-no-nonce": ("NotTrusted", "another request"),
     "cmc-wrong-transaction": ("NotTrusted", "another request"),
@@ -192,7 +193,8 @@ def test_renew_by_cmc(bench: Bench) -> None:
         bench.server.config.faults = {fault + "@fullcmc"}
         assert bench.run("reenroll", cmc=True)["event"] == "error"
         assert {name: (bench.state / name).read_bytes() for name in NAMES} == before
-    bench.server.config.faults = set()
+    # Certificates alone vouch for themselves (RFC 7030 4.3.2).
+    bench.server.config.faults = {"cmc-simple"}
     assert bench.run("reenroll", cmc=True)["event"] == "reenroll"
     renewed = (bench.state / "key.pem").read_bytes()
     assert renewed != before["key.pem"]
@@ -201,6 +203,16 @@ def test_renew_by_cmc(bench: Bench) -> None:
     paths = [event["path"].rpartition("/")[2] for event in bench.server.events]
     assert paths.count("simpleenroll") == 1
     assert "simplereenroll" not in paths
+
+
+@pytest.mark.parametrize("signer", ["ca", "ra"])
+def test_under_an_intermediate(tmp_path: Path, runtime: str, signer: str) -> None:
+    config = ServerConfig(directory=tmp_path / "ca", chain_length=2, cmc_signer=signer)
+    with running_server(config) as server:
+        bench = Bench(server, tmp_path / "board", runtime)
+        assert bench.run("enroll", "reenroll", cmc=False)["event"] == "reenroll"
+        assert bench.run("reenroll", cmc=True)["event"] == "reenroll"
+        assert bench.run("revoke")["event"] == "revoke"
 
 
 @pytest.mark.parametrize("signer", ["ca", "ra"])

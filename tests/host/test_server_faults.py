@@ -11,6 +11,7 @@ import cmc_client
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding
 from pyasn1.error import PyAsn1Error
 from pyasn1_modules import rfc6402
 from pydantic import ValidationError
@@ -497,6 +498,22 @@ async def test_cmc_that_does_not_verify(server, tmp_path, name):
     }
     assert words[name] in raised.value.stderr
     assert cmc_client.states(cmc_client.content_of(answer)[1]) == [(0, [3], "revoked", None, None)]
+
+
+@fault("cmc-simple")
+async def test_cmc_of_certificates_alone(server, tmp_path, name):
+    client = cmc_client.Client(server, tmp_path)
+    csr = make_csr("CN=board-1")
+    data = cmc_client.pki_data((), [csr.public_bytes(Encoding.DER)])
+    message = cmc_client.sign(tmp_path, data, client.identity)
+    async with (
+        connect(server) as session,
+        session.post("fullcmc", data=base64.b64encode(message), headers=cmc_client.TYPE) as answer,
+    ):
+        wanted = "application/pkcs7-mime; smime-type=certs-only"
+        assert (answer.status, answer.headers["Content-Type"]) == (200, wanted)
+        found = certificates(await answer.read())
+    assert csr.public_key() in [one.public_key() for one in found]
 
 
 @fault("cmc-unauthorised-signer")

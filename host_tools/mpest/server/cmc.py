@@ -158,6 +158,8 @@ class Answer:
     sender_nonce: bytes = field(default=b"", repr=False)
     content: bytes | None = None
     """Replaces the PKIResponse, where a fault says so."""
+    simple: bool = False
+    """Send the certificates alone, a Simple PKI Response (RFC 5272 4.1)."""
 
     @property
     def failure(self) -> Failure | None:
@@ -181,6 +183,8 @@ class Answer:
         return der.sequence(der.sequence(*listed), der.sequence(), der.sequence())
 
     def to_der(self) -> bytes:
-        """The signed message."""
+        """The message as it is sent."""
+        if self.simple:
+            return der.certs_only(self.certificates)
         content = self.response() if self.content is None else self.content
         return sign(PKI_RESPONSE, content, self.signer, self.certificates)

@@ -372,6 +372,11 @@ def _cmc_unsigned(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
     return replace(answer, signer=None)
 
 
+@_in(CMC, "cmc-simple", "answers /fullcmc with certificates alone, which nobody signs")
+def _cmc_simple(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
+    return replace(answer, simple=True)
+
+
 @_in(CMC, "cmc-wrong-nonce", "returns another nonce than was sent")
 def _cmc_wrong_nonce(_authority: Authority, answer: cmc.Answer) -> cmc.Answer:
     return replace(answer, nonce=der.octet_string(bytes(16)))

@@ -15,7 +15,15 @@ from mpest.server.crl import OWN_REASONS
 from mpest.server.database import Database
 from mpest.server.signed_data import SignedDataError
 from mpest.server.tls import CMC_RA
-from mpest.server.wire import CERTIFICATES, CMC_REQUEST, CMC_RESPONSE, Refused, Reply, base64_reply
+from mpest.server.wire import (
+    CERTIFICATES,
+    CERTS_ONLY,
+    CMC_REQUEST,
+    CMC_RESPONSE,
+    Refused,
+    Reply,
+    base64_reply,
+)
 
 _HTTP = {Failure.BAD_IDENTITY: 403}
 
@@ -87,7 +95,8 @@ class FullCmc:
         )
         for spoil in faults.pick(faults.CMC, active):
             answer = spoil(authority, answer)
-        reply = base64_reply(answer.to_der(), CMC_RESPONSE, self._config.wrap)
+        content_type = CERTS_ONLY if answer.simple else CMC_RESPONSE
+        reply = base64_reply(answer.to_der(), content_type, self._config.wrap)
         if answer.failure is None:
             return reply
         reason = next(state.text for state in answer.states if state.failure is not None)
