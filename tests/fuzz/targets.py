@@ -1,0 +1,195 @@
+"""What is fuzzed: every parser of what a peer sends, each with real messages to begin with.
+
+TARGETS: {name: (function of bytes, patterns of seeds among the vectors, further seeds)}.
+"""
+
+from contextlib import suppress
+
+from est import (
+    base64,
+    cms,
+    csrattrs,
+    der,
+    digest,
+    envelope,
+    httpdate,
+    key_forms,
+    multipart,
+    own_request,
+    pem,
+    refusal,
+    signed,
+    steps,
+    store,
+    url,
+    x509,
+)
+from est.errors import PeerError
+from est.protocol import Request
+
+_PRIVATE = bytes.fromhex(
+    "30310201010420" + "07" * 32 + "a00a06082a8648ce3d030107"  # SEC 1, P-256
+)
+_BOUNDARY = 'multipart/mixed; boundary="b"'
+_PARTS = b"--b\r\ncontent-type: application/pkcs8\r\n\r\nMAo=\r\n--b--"
+# Any time at all: whatever a certificate says is then reached.
+_NOW = 1_700_000_000
+
+
+def _der(data):
+    # Every element, as deep as it goes.
+    def walk(reader):
+        while reader.more():
+            tag = reader.peek()
+            if tag == der.INTEGER:
+                reader.integer()
+            elif tag == der.OID:
+                der.oid_text(reader.oid())
+            elif tag == der.BOOLEAN:
+                reader.boolean()
+            elif tag & 0x20:
+                walk(reader.enter(tag))
+            else:
+                reader.bytes(tag)
+
+    walk(der.Reader(data))
+
+
+def _base64(data):
+    out = bytearray()
+    decoder = base64.Decoder(out)
+    # In two pieces, as they may come from a socket.
+    decoder.feed(data[:7])
+    decoder.feed(data[7:])
+    decoder.end()
+
+
+def _pem(data):
+    pem.decode(data.decode("latin-1"), "CERTIFICATE")
+
+
+def _x509(data):
+    certificate = x509.Certificate(data)
+    str(certificate)
+    certificate.is_ca()
+    x509.verify_path(certificate, [certificate], [certificate], _NOW)
+
+
+def _cms(data):
+    for certificate in cms.certificates(data):
+        x509.Certificate(certificate)
+
+
+def _csrattrs(data):
+    attributes = csrattrs.parse(data)
+    attributes.apply("CN=device", [], [], [], lambda text: None)
+
+
+def _exchange(data, piece):
+    request = Request("GET", "/", [], None)
+    response = request.response
+    for at in range(0, len(data), piece):
+        response.feed(data[at : at + piece])
+    if not response.done:
+        response.eof()
+    return request
+
+
+def _http(data):
+    # What comes out does not depend on how it was cut.
+    found = []
+    for piece in (len(data) or 1, 1 + len(data) // 3):
+        try:
+            request = _exchange(data, piece)
+            response = request.response
+            found.append((response.status, response.headers, bytes(request.content)))
+        except PeerError:
+            found.append(None)
+    if found[0] != found[1]:
+        raise AssertionError(f"the answer depends on how it is cut: {found}")
+
+
+def _multipart(data):
+    found = []
+    for piece in (len(data) or 1, 1 + len(data) // 3):
+        parts = multipart.Parts(_BOUNDARY, ("application/pkcs8", "application/pkcs7-mime"))
+        try:
+            for at in range(0, len(data), piece):
+                parts.feed(data[at : at + piece])
+            parts.end()
+            found.append(parts.parts)
+        except PeerError:
+            found.append(None)
+    if found[0] != found[1]:
+        raise AssertionError(f"the parts depend on how they are cut: {found}")
+
+
+def _content_type(data):
+    multipart.Parts(data.decode("latin-1"), ())
+
+
+def _digest(data):
+    answer = digest.Digest("user", "password")
+    if answer.answer(data.decode("latin-1").split("\n")):
+        answer.header("GET", "/.well-known/est/cacerts")
+
+
+def _key(data):
+    key_forms.load(data).spki()
+
+
+def _request(data):
+    own_request.check(data, _PRIVATE)
+
+
+def _record(data):
+    # What a power cut or bad flash left behind.
+    store.unpack(data)
+
+
+def _refusal(data):
+    refusal.reason(data, "host.example", _NOW)
+
+
+def _httpdate(data):
+    with suppress(ValueError):  # what it promises
+        httpdate.unix_time(data.decode("latin-1"))
+
+
+def _envelope(data):
+    for given in (
+        {"secret": bytes(16)},
+        {"private": _PRIVATE},
+        {"password": b"password"},
+    ):
+        steps.run(envelope.decrypt(data, **given))
+
+
+def _url(data):
+    url.parse(data.decode("latin-1"))
+
+
+TARGETS = {
+    "base64": (_base64, ("*/*.b64",), ()),
+    "cms": (_cms, ("rfc7030/*resp*.der", "cmc/*.der"), ()),
+    "content_type": (_content_type, (), (_BOUNDARY.encode(),)),
+    "csrattrs": (_csrattrs, ("*/*csrattrs*.der",), ()),
+    "der": (_der, ("*/*.der",), ()),
+    "digest": (_digest, (), (b'Digest realm="r, s", qop="auth,auth-int", nonce="n", stale=true',)),
+    "envelope": (_envelope, ("rfc7030/*key*.der",), ()),
+    "http": (_http, ("libest/*.http",), (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n",)),
+    "httpdate": (_httpdate, (), (b"Sun, 06 Nov 1994 08:49:37 GMT",)),
+    "key": (_key, ("rfc7030/*key*.der",), (_PRIVATE,)),
+    "multipart": (
+        _multipart,
+        (),
+        (b"--b\r\ncontent-type: application/pkcs8\r\n\r\nMAo=\r\n--b--",),
+    ),
+    "pem": (_pem, ("libest/*.pem",), ()),
+    "record": (_record, (), (store.pack(b"one", b"two"),)),
+    "refusal": (_refusal, ("cmc/signer-cert.der",), ()),
+    "request": (_request, ("rfc7030/*req.der", "libest/*.der"), ()),
+    "signed": (signed.verify, ("cmc/*signed.der", "rfc7030/*resp*.der"), ()),
+    "url": (_url, (), (b"https://user@[::1]:8443/.well-known/est/label",)),
+    "x509": (_x509, ("cmc/signer-cert.der",), ()),
+}
