@@ -55,8 +55,8 @@ heap: $(READY) ## Find the smallest heap that enrols, some minutes (QUICK=1: che
 emulated: $(READY) ## Run real firmware on emulated boards
 	$(BIN)/pytest tests/emulated
 
-fuzz: ## Fuzz the parsers
-	@echo "make fuzz isn't there yet." >&2; exit 2
+fuzz: $(READY) ## Fuzz the parsers, SECONDS each (60)
+	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60)
 
 factory-demo: ## Provision a batch of simulated boards
 	@echo "make factory-demo isn't there yet." >&2; exit 2

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from est import (
     base64,
+    cmc,
     cms,
     csrattrs,
     der,
@@ -32,6 +33,27 @@ _PRIVATE = bytes.fromhex(
 )
 _BOUNDARY = 'multipart/mixed; boundary="b"'
 _PARTS = b"--b\r\ncontent-type: application/pkcs8\r\n\r\nMAo=\r\n--b--"
+# It waits, with a text and a time to ask again.
+_PKI_RESPONSE = der.sequence(
+    der.sequence(
+        der.sequence(
+            der.integer(1),
+            der.tlv(der.OID, bytes.fromhex("2b06010505070719")),
+            der.set_of(
+                der.sequence(
+                    der.integer(3),
+                    der.sequence(der.integer(1)),
+                    der.tlv(der.UTF8_STRING, b"wait"),
+                    der.sequence(
+                        der.octets(b"token"), der.tlv(der.GENERALIZED_TIME, b"20300101000000Z")
+                    ),
+                )
+            ),
+        )
+    ),
+    der.sequence(),
+    der.sequence(),
+)
 # Any time at all: whatever a certificate says is then reached.
 _NOW = 1_700_000_000
 
@@ -78,6 +100,10 @@ def _x509(data):
 def _cms(data):
     for certificate in cms.certificates(data):
         x509.Certificate(certificate)
+
+
+def _cmc(data):
+    cmc.Response(data).check(_NOW)
 
 
 def _csrattrs(data):
@@ -171,6 +197,7 @@ def _url(data):
 
 TARGETS = {
     "base64": (_base64, ("*/*.b64",), ()),
+    "cmc": (_cmc, ("cmc/*.pkidata.der",), (_PKI_RESPONSE,)),
     "cms": (_cms, ("rfc7030/*resp*.der", "cmc/*.der"), ()),
     "content_type": (_content_type, (), (_BOUNDARY.encode(),)),
     "csrattrs": (_csrattrs, ("*/*csrattrs*.der",), ()),
