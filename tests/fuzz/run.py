@@ -78,7 +78,7 @@ def main(names: tuple[str, ...], seconds: int) -> None:
         for name, words, failed in jobs:
             if failed:
                 wrong += 1
-                console.print(words[words.find(" === ") :][:3000], markup=False, highlight=False)
+                console.print(words[words.rfind("INFO: ") :][:3000], markup=False, highlight=False)
                 console.print(
                     f"{name}: failed; `{sys.executable} {HERE / 'one.py'} {name} {failed}` "
                     "repeats it",
