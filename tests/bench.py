@@ -70,8 +70,9 @@ if not peer.verify(public, 5**100, *peer.sign(private, 5**100)):
 
 # As if it were frozen; otherwise the table is read from a file.
 LOADED = """
-from est import comb, p256_comb6x4
-P256._fast = comb.Comb(P256, (6, 4, p256_comb6x4.TABLE, 0))
+from est import comb, p256_comb{0}x{1} as loaded
+comb.find = lambda *_: ({0}, {1}, loaded.TABLE, 0)
+P256._fast = comb.load(P256)
 """
 # {path: (modules beside those of every path, what is done first)}; machine code has one for the
 # board's processor too.
@@ -79,9 +80,10 @@ PATHS = {
     "no table": ((), ""),
     "2 KB table": (("comb", "p256_comb5x2"), ""),
     "8 KB table": (("comb", "p256_comb6x4"), ""),
-    "8 KB table in memory": (("comb", "p256_comb6x4"), LOADED),
+    "8 KB table in memory": (("comb", "p256_comb6x4"), LOADED.format(6, 4)),
     "machine code, 2 KB table": (("comb", "p256_comb5x2"), ""),
     "machine code, 8 KB table": (("comb", "p256_comb6x4"), ""),
+    "machine code, 2 KB table in memory": (("comb", "p256_comb5x2"), LOADED.format(5, 2)),
 }
 # Reading the random source is not counted, conditioning its bytes is.
 BOARD = """
