@@ -12,24 +12,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID, NameOID
 from test_device import Bench
+from test_server_csrattrs import RFC_9908_3_4, policy
 from test_simulate_command import simulate
 
 from mpest.server import CsrAttrsPolicy, ServerConfig, der, running_server
 from mpest.sim.board_process import Event, run_board
 
-RFC_9908_3_4 = """
-style = "template"
-subject = ["CN", "OU=myDept", "OU=myGroup"]
-[[extension_request]]
-oid = "subjectAltName"
-values = ["DNS:www.myServer.com", "IP:"]
-[[extension_request]]
-oid = "keyUsage"
-critical = true
-values = ["digitalSignature", "keyAgreement"]
-[[extension_request]]
-oid = "extKeyUsage"
-"""
 SAN = ["IP:192.0.2.7", "DNS:board-1.example"]
 
 
@@ -62,7 +50,7 @@ def names(certificate: x509.Certificate) -> list[str]:
 
 
 def test_demands(bench: Bench) -> None:
-    bench.server.config.csrattrs = CsrAttrsPolicy.read(
+    bench.server.config.csrattrs = policy(
         'style = "both"\nextension_request = ["keyUsage", "extKeyUsage", "subjectAltName"]'
     )
     assert [event["event"] for event in events(bench, "enroll")] == ["enroll"]
@@ -77,7 +65,7 @@ def test_demands(bench: Bench) -> None:
 
 
 def test_values_are_copied(bench: Bench) -> None:
-    bench.server.config.csrattrs = CsrAttrsPolicy.read("""
+    bench.server.config.csrattrs = policy("""
         [[extension_request]]
         oid = "keyUsage"
         critical = true
@@ -95,7 +83,7 @@ def test_values_are_copied(bench: Bench) -> None:
 
 
 def test_template(bench: Bench) -> None:
-    bench.server.config.csrattrs = CsrAttrsPolicy.read(RFC_9908_3_4)
+    bench.server.config.csrattrs = policy(RFC_9908_3_4)
     found = events(bench, "enroll", subject="CN=board-1,O=Example")
     assert [event["event"] for event in found] == ["note", "enroll"]
     assert "O=Example" in found[0]["text"]
@@ -139,11 +127,11 @@ def test_what_a_board_cannot_do_is_said_before_anything_is_sent(
     bench: Bench, vector: Callable[[str], bytes]
 ) -> None:
     p521 = base64.b64encode(vector("rfc9908/5.6-p521-attrs.csrattrs.der"))
-    for policy, words in (
+    for asked, words in (
         (CsrAttrsPolicy(raw_der_base64=p521), "P-521"),
-        (CsrAttrsPolicy.read(RFC_9908_3_4), "IP address"),
+        (policy(RFC_9908_3_4), "IP address"),
     ):
-        bench.server.config.csrattrs = policy
+        bench.server.config.csrattrs = asked
         event = events(bench, "enroll", san=["DNS:board-1.example"])[-1]
         assert event["type"] == "UsageError"
         assert words in event["message"]
@@ -185,7 +173,7 @@ def test_the_answer_in_words(tmp_path: Path) -> None:
             return simulate(tmp_path / "state", *ask, *more, "csrattrs").stderr
 
         assert "the server asks for nothing" in words()
-        server.config.csrattrs = CsrAttrsPolicy.read(RFC_9908_3_4)
+        server.config.csrattrs = policy(RFC_9908_3_4)
         assert words().partition("  ")[2].split("\n    ")[1:] == [
             "subject: commonName the board's own, organizationalUnitName=myDept, "
             "organizationalUnitName=myGroup",
