@@ -13,19 +13,21 @@ _MAX_PARTS = const(8)
 _MAX_LINE = const(1024)
 _MAX_HEADERS = const(16)
 
-_SKIP, _BOUNDARY, _HEADERS, _CONTENT, _EPILOGUE = range(5)
+_SKIP, _BOUNDARY, _HEADERS, _CONTENT = range(4)
 
 
 class Parts:
     """Sink of an HTTP body. `parts` becomes [(lower-case content type, content as bytearray)].
 
     content_type: that of the whole, which tells the boundary.
+    whole: the boundary that ends the last part was read.
     wanted: the types of the parts to keep, which hold base64 or DER. Others are passed over.
     Lines end in CRLF or LF. Raises PeerError for what is not multipart/mixed, or not whole.
     """
 
     def __init__(self, content_type, wanted):
         self.parts = []
+        self.whole = False
         self._wanted = wanted
         # At the very start a boundary needs no line end before it.
         self._data = b"\n"
@@ -41,16 +43,16 @@ class Parts:
         self._sink = None
 
     def feed(self, data):
-        if self._state == _EPILOGUE:
-            return
         self._data += data
-        while self._step():
+        while not self.whole and self._step():
             pass
+        if self.whole:
+            self._data = b""
 
     def end(self):
         if self._state == _SKIP:
             raise PeerError("multipart: no part begins with the boundary that was announced")
-        if self._state != _EPILOGUE:
+        if not self.whole:
             raise PeerError("multipart: cut off before its end")
 
     def _step(self):
@@ -69,8 +71,7 @@ class Parts:
             self._state = _BOUNDARY
             return True
         if self._state == _BOUNDARY and data[:2] == b"--":
-            self._state = _EPILOGUE
-            self._data = b""
+            self.whole = True
             return False
         at = data.find(b"\n")
         if (len(data) if at < 0 else at) > _MAX_LINE:

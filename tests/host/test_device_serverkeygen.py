@@ -22,7 +22,7 @@ from mpest.sim.board_process import run_board
 
 cpython.install()
 
-from est import agent, errors, keys, serverkeygen, store  # noqa: E402
+from est import agent, keys, serverkeygen, store  # noqa: E402
 
 SECRET = "000102030405060708090a0b0c0d0e0f"
 SECRETS = {"6964": SECRET, "6c6f6e67": SECRET * 2}
@@ -207,6 +207,8 @@ FAULTS = {
 }
 
 
+# Many runs each, of which the emulated boards would take minutes.
+@pytest.mark.parametrize("runtime", ["cpython", "micropython"], indirect=True)
 def test_faults(bench: Bench) -> None:
     public, private = own(ec.generate_private_key(ec.SECP256R1()))
     bench.policy(public_keys=public)
@@ -224,6 +226,7 @@ def test_faults(bench: Bench) -> None:
     assert bench.run()["event"] == "serverkeygen"
 
 
+@pytest.mark.parametrize("runtime", ["cpython", "micropython"], indirect=True)
 def test_unusual_answers_are_understood(bench: Bench) -> None:
     faults = ("certificate-first", "preamble", "raw-der", "chunked", "http10", "extra-certs")
     for fault in (*faults, "no-content-length", "http-201", "reverse-order"):
@@ -330,7 +333,5 @@ def test_power_cuts(bench: Bench, done: bool) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["cpython"], indirect=True)
-def test_nothing_but_typed_errors(bench: Bench) -> None:
-    with pytest.raises(errors.UsageError):
-        serverkeygen.Decryption(secret=b"short")
+def test_no_subject(bench: Bench) -> None:
     assert bench.run(subject=None)["type"] == "UsageError"

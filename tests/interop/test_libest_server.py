@@ -252,6 +252,18 @@ def test_reenroll(libest: Site, runtime: str, tmp_path: Path, check_pair: Callab
     check_pair(libest.ca, state / "cert.pem", state / "key.pem")
 
 
+def test_serverkeygen(libest: Site, runtime: str, tmp_path: Path, check_pair: Callable) -> None:
+    state = tmp_path / "state"
+    # libest makes RSA-4096 keys and sends them as PKCS #1; the second time TLS shows the first.
+    before = ""
+    for _ in range(2):
+        found = events(libest.config("serverkeygen", **USER), runtime, state)
+        check_kinds(found, "serverkeygen")
+        assert found[0]["certificate"]["subject"] == "CN=board-1"
+        check_pair(libest.ca, state / "cert.pem", state / "key.pem")
+        assert before != (before := (state / "key.pem").read_text())
+
+
 def hasten(state: Path) -> None:
     """Make the board believe that the time it was asked to wait has passed."""
     cpython.install()

@@ -1,5 +1,5 @@
 import check
-from est import cbc, cms, der, kdf, keys, keywrap, protocol, serverkeygen, steps, x509
+from est import cbc, cms, der, kdf, keys, keywrap, multipart, protocol, serverkeygen, steps, x509
 from est.errors import EstError, NotTrusted, PeerError, RetryLater, UsageError
 from test_rsa_private import KEY as RSA_KEY
 
@@ -29,6 +29,7 @@ _SIGNED = bytes.fromhex(
     "925a3563728ab7dca9ebeb23"
 )
 _NOW = 1800000000
+_WANTED = ("application/pkcs8",)
 _NOTHING = (None, None, None, None)
 
 
@@ -252,3 +253,33 @@ def test_no_secret_shows():
     # And two of them are told apart where they ask for different things.
     kinds = [serverkeygen.Decryption(secret, name) for name in (b"a", b"b", None)]
     assert len({repr(one) for one in kinds}) == 3
+
+
+def test_length_too_small():
+    # As libest's Debian build answers: without what stands around the parts, and then it closes.
+    whole = _body((b"application/pkcs8", _KEY.der())) + b"\r\nepilogue"
+    for protocol_version, short, good in (("1.0", 20, True), ("1.1", 20, False), ("1.0", 0, True)):
+        parsed = []
+        response = serverkeygen._Response(
+            lambda head: (
+                parsed.append(multipart.Parts("multipart/mixed; boundary=b", _WANTED))
+                or parsed[-1]
+            )
+        )
+        head = "HTTP/%s 200 OK\r\nContent-Length: %d\r\n\r\n"
+        response.feed((head % (protocol_version, len(whole) - 9 - short)).encode())
+        try:
+            for octet in whole:
+                if response.done:
+                    break
+                response.feed(bytes((octet,)))
+            assert response.done and good
+            assert parsed[0].parts == [("application/pkcs8", bytearray(_KEY.der()))]
+        except PeerError:
+            assert not good
+    # Cut off all the same.
+    response = serverkeygen._Response(
+        lambda head: multipart.Parts("multipart/mixed; boundary=b", _WANTED)
+    )
+    response.feed(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n" + whole[:30])
+    check.raises(PeerError, response.eof)
