@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pyasn1.codec.der import encoder
 from pyasn1.type import univ
 from pyasn1_modules import rfc6402
-from server_client import connect, enroll, make_csr, names, new_key
+from pydantic import ValidationError
+from server_client import certificates, connect, enroll, make_csr, names, new_key
 
 from mpest.server import EstServer, ServerConfig
 from mpest.server.ca import now
@@ -110,6 +111,20 @@ async def test_crl_by_http_and_openssl(client, tmp_path):
         server.revoke(1)
 
 
+async def test_certificates_say_where_the_crl_is(client):
+    for url in (None, "http://ca.example/crl"):
+        client.server.config.crl_url = url
+        async with connect(client.server) as session:
+            _, text, _ = await enroll(session, make_csr())
+        kinds = [type(one.value) for one in certificates(text)[0].extensions]
+        assert (x509.CRLDistributionPoints in kinds) == bool(url)
+    points = certificates(text)[0].extensions.get_extension_for_class(x509.CRLDistributionPoints)
+    ((name,),) = [one.full_name for one in points.value]
+    assert name.value == url
+    with pytest.raises(ValidationError):
+        client.server.config.crl_url = "ldap://ca.example"
+
+
 async def test_crl_of_an_intermediate(tmp_path):
     config = ServerConfig(directory=tmp_path / "ca", chain_length=2)
     async with EstServer(config) as server:
@@ -154,8 +169,8 @@ async def test_certification_request(client, auth):
     assert status == 200
     content = cmc_client.verify(client.folder, answer, client.server.ca_pem)
     assert cmc_client.states(content) == [(0, [3], "", None, None)]
-    certificates = cmc_client.content_of(answer)[2]
-    (issued,) = [one for one in certificates if one.public_key() == key.public_key()]
+    found = cmc_client.content_of(answer)[2]
+    (issued,) = [one for one in found if one.public_key() == key.public_key()]
     assert issued.subject == client.certificate.subject
     assert len(client.server.issued()) == 2
     # Where a certificate alone enrols nobody, it enrols no other name.

@@ -287,6 +287,7 @@ class EstApp:
 
     def _issue(self, order: Order, secret: str | None, active: set[str]) -> x509.Certificate:
         end = now() + self._config.lifetime
+        order = replace(order, crl_url=self._config.crl_url)
         for issue in faults.pick(faults.CERTIFICATE, active):
             return issue(self.authority, order, end)
         certificate = self.authority.issuer.sign(order, end)

@@ -61,6 +61,8 @@ class Order:
         ExtendedKeyUsageOID.CLIENT_AUTH,
         ExtendedKeyUsageOID.SERVER_AUTH,
     )
+    crl_url: str | None = None
+    """Where the certificate says that the list of revoked ones is (RFC 5280 4.2.1.13)."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,10 @@ def _end_entity(builder: x509.CertificateBuilder, order: Order) -> x509.Certific
         .add_extension(order.usage, critical=True)
         .add_extension(x509.ExtendedKeyUsage(order.purposes), critical=False)
     )
+    if order.crl_url:
+        names = [x509.UniformResourceIdentifier(order.crl_url)]
+        points = x509.CRLDistributionPoints([x509.DistributionPoint(names, None, None, None)])
+        builder = builder.add_extension(points, critical=False)
     return builder.add_extension(order.san, critical=False) if order.san else builder
 
 

@@ -103,6 +103,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 @click.option("--rollover", is_flag=True, help="Start with a new root, linked with the old one.")
 @click.option("--cmc-ra", is_flag=True, help="Serve as id-kp-cmcRA (RFC 7030 3.6.1).")
 @click.option("--tls-max", type=click.Choice(["1.2", "1.3"]), default="1.3", show_default=True)
+@click.option("--crl-url", metavar="URL", help="Put this CRL address into certificates.")
 @click.option(
     "--cmc-signer",
     type=click.Choice(["ca", "ra"]),

@@ -72,6 +72,8 @@ class ServerConfig(BaseModel):
     tls_max: Literal["1.2", "1.3"] = "1.3"
     cmc_ra: bool = False
     """Adds id-kp-cmcRA to the server's own certificate (RFC 7030 3.6.1)."""
+    crl_url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")] | None = None
+    """Where issued certificates say that the list of revoked ones is."""
     cmc_signer: Literal["ca", "ra"] = "ca"
     """Who signs the answers of /fullcmc: the CA that issues, or a certificate with id-kp-cmcRA."""
     mtls_probe: bool = False
