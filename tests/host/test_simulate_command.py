@@ -108,8 +108,10 @@ def test_revoke(tmp_path: Path) -> None:
         done = simulate(state, *board, "revoke")
         assert done.returncode == Exit.USAGE
         assert "nothing to revoke" in done.stderr
-        assert simulate(state, *board, "--reason", "boredom", "revoke").returncode == Exit.USAGE
         assert simulate(state, *board, "enroll").returncode == Exit.DONE
+        done = simulate(state, *board, "--reason", "boredom", "revoke")
+        assert done.returncode == Exit.USAGE
+        assert "keyCompromise" in done.stderr
         for fault, code in (
             ("cmc-wrong-signature", Exit.NOT_TRUSTED),
             ("cmc-failed", Exit.REFUSED),

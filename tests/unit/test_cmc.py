@@ -90,7 +90,10 @@ def test_signed_request():
 
 
 def test_response_of_bouncy_castle():
-    found = cmc.Response(signed.verify(check.vector("cmc/response-success.signed.der"))[1])
+    content = signed.verify(check.vector("cmc/response-success.signed.der"))[1]
+    check.truncated(cmc.Response, content)
+    check.mutated(cmc.Response, content)
+    found = cmc.Response(content)
     assert found.states == [(0, "revoked", None, None)]
     assert found.transaction == der.integer(0x1267)
     assert found.sender_nonce == b""

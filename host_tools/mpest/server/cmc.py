@@ -1,7 +1,7 @@
 """CMC messages (RFC 5272, RFC 6402): what a full PKI request asks for, and the answer to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -155,7 +155,7 @@ class Answer:
     """The request's own, returned as recipientNonce."""
     certificates: tuple[x509.Certificate, ...] = ()
     """The signer's and those issued."""
-    sender_nonce: bytes = field(default=b"", repr=False)
+    sender_nonce: bytes = b""
     content: bytes | None = None
     """Replaces the PKIResponse, where a fault says so."""
     simple: bool = False

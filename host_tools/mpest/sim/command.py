@@ -33,15 +33,6 @@ _OPERATIONS = (
     "revoke",
     "show",
 )
-# CRLReason as est.cmc takes it.
-_REASONS = (
-    "unspecified",
-    "keyCompromise",
-    "affiliationChanged",
-    "superseded",
-    "cessationOfOperation",
-    "privilegeWithdrawn",
-)
 
 
 def read_trust(text: str) -> Event:
@@ -145,7 +136,7 @@ def _hex(text: str, where: str) -> str:
 @click.option("--decrypt-password-file", help="serverkeygen: file with the key's password.")
 @click.option("--require-cmc-ra", is_flag=True, help="Refuse servers without id-kp-cmcRA.")
 @click.option("--cmc", is_flag=True, help="Enrol and renew by full CMC messages.")
-@click.option("--reason", type=click.Choice(_REASONS), default=_REASONS[0], help="For revoke.")
+@click.option("--reason", default="unspecified", help="revoke: such as keyCompromise, superseded.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="micropython", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
