@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mpest.server import CsrAttrsPolicy
 from mpest.sim import cpython
@@ -262,6 +264,35 @@ def test_serverkeygen(libest: Site, runtime: str, tmp_path: Path, check_pair: Ca
         assert found[0]["certificate"]["subject"] == "CN=board-1"
         check_pair(libest.ca, state / "cert.pem", state / "key.pem")
         assert before != (before := (state / "key.pem").read_text())
+
+
+# The emulated boards would show nothing else.
+NATIVE = pytest.mark.parametrize("runtime", ["cpython", "micropython"], indirect=True)
+
+
+@NATIVE
+def test_rsa_keys(libest: Site, runtime: str, tmp_path: Path, check_pair: Callable) -> None:
+    state = tmp_path / "state"
+    key_type = {"key_type": "RSA-2048"}
+    for operation in ("enroll", "reenroll"):
+        found = events(libest.config(operation, **USER, **key_type), runtime, state)
+        check_kinds(found, operation)
+        check_pair(libest.ca, state / "cert.pem", state / "key.pem")
+        certificate = x509.load_pem_x509_certificate((state / "cert.pem").read_bytes())
+        assert isinstance(certificate.public_key(), rsa.RSAPublicKey)
+
+
+@NATIVE
+def test_p384_keys(libest: Site, runtime: str, tmp_path: Path, check_pair: Callable) -> None:
+    state = tmp_path / "state"
+    config = libest.config("enroll", **USER, key_type="P-384")
+    check_kinds(events(config, runtime, state), "enroll")
+    check_pair(libest.ca, state / "cert.pem", state / "key.pem")
+    # libest's TLS knows no curve but P-256, in client certificates too.
+    found = events(libest.config("reenroll", **USER), runtime, state)
+    check_kinds(found, "error")
+    assert "alert" in found[0]["message"], found
+    check_pair(libest.ca, state / "cert.pem", state / "key.pem")
 
 
 def hasten(state: Path) -> None:
