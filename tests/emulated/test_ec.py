@@ -19,6 +19,7 @@ from mpest.boards import Board
 
 PowerOn = Callable[..., AbstractContextManager[emulator.Machine]]
 
+P = 2**256 - 2**224 + 2**192 + 2**96 - 1
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 VECTORS = Path(os.environ.get("MPEST_VECTORS") or Path(__file__).parents[3] / "shared/vectors")
@@ -93,6 +94,25 @@ for scalar in {scalars!r}:
     digest = bytes([scalar >> 100 & 255]) * 32
     print(sequence(P256.public, private), sequence(P256.sign, private, digest),
           sequence(P256.ecdh, private, peer))
+"""
+# Places of 32 bytes have letters. Both factors are overwritten, too.
+FIELD = """
+run = P256._multiplier()._run
+p = P256.p
+memory = bytearray(27 * 32)
+def value(letter):
+    at = (ord(letter) & 31) * 32
+    return int.from_bytes(memory[at : at + 32], "little")
+values = {values!r}
+for x in values:
+    for y in values:
+        memory[24 * 32 : 26 * 32] = x.to_bytes(32, "little") + y.to_bytes(32, "little")
+        run(memory, b"d=x*y b=x+y c=x-y y=x*y x=x*x .")
+        product = x * y * {inverse} % p
+        found = [value(letter) for letter in "dbcyx"]
+        if found != [product, (x + y) % p, (x - y) % p, product, x * x * {inverse} % p]:
+            print(x, y)
+print("done")
 """
 
 
@@ -170,6 +190,16 @@ def test_wycheproof(board: Board, power_on: PowerOn, wycheproof: Callable) -> No
     print(
         board.name, len(signatures[::EVERY]), "signatures,", len(agreements[::EVERY]), "agreements"
     )
+
+
+@pytest.mark.timeout(300)
+def test_field_operations(board: Board, power_on: PowerOn) -> None:
+    """The machine code computes what integers do, where carries run far and elsewhere."""
+    values = [0, 1, P - 1, P - 2, P >> 1, 1 << 255, 1 << 224, 1 << 192, 1 << 96, (1 << 96) - 1]
+    values += [P - (1 << 32), P - (1 << 224), (1 << 128) - 1 << 96, 7**80 % P, 7**81 % P]
+    program = FIELD.format(values=values, inverse=pow(1 << 256, -1, P))
+    with power_on(board) as machine:
+        assert machine.run(SETUP + program, 300).split() == ["done"]
 
 
 @pytest.mark.timeout(300)
