@@ -343,3 +343,16 @@ def test_own_request_of_other_versions():
             assert own_request.check(request, STORED)[1] == request
         else:
             check.raises(UsageError, own_request.check, request, STORED)
+
+
+def test_keys_with_a_changed_bit():
+    """A key damaged in storage is refused; of PKCS #8's version two numbers are as good."""
+    for one, every in ((keys.SoftwareKey(), 7), (ec_key.EcKey(P384_OID), 41)):
+        for data in (one.der(), key_forms.pkcs8(one)):
+            for at in range(0, 8 * len(data), every * check.SAMPLE):
+                changed = bytearray(data)
+                changed[at >> 3] ^= 1 << (at & 7)
+                try:
+                    assert key_forms.load(bytes(changed)).der() == one.der(), at
+                except UsageError:
+                    pass
