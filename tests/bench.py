@@ -84,6 +84,7 @@ PATHS = {
     "machine code, 2 KB table": (("comb", "p256_comb5x2"), ""),
     "machine code, 8 KB table": (("comb", "p256_comb6x4"), ""),
     "machine code, 2 KB table in memory": (("comb", "p256_comb5x2"), LOADED.format(5, 2)),
+    "machine code, 8 KB table in memory": (("comb", "p256_comb6x4"), LOADED.format(6, 4)),
 }
 # Reading the random source is not counted, conditioning its bytes is.
 BOARD = """

@@ -6,7 +6,6 @@ machine code where the board's processor has it.
 """
 
 import sys
-from io import BytesIO
 
 from micropython import const
 
@@ -132,7 +131,8 @@ class Comb:
             table[at] = x * a % p, 2 * y * a % p * c % p
         # k in non-adjacent form of width 4, the lowest digit first, each modulo 256.
         digits = bytearray()
-        while k or len(digits) < self._steps:
+        steps = self._steps
+        while k or len(digits) < steps:
             if k & 1:
                 digit = k & 15
                 if digit > 8:
@@ -154,8 +154,10 @@ class Comb:
                 a = 3 * (x - a) * (x + a) % p
                 x = (a * a - c - c) % p
                 y = ((a + a) * (c - x) - b * b) % p
-            added = [(u, v + v) for u, v in next(points)] if at < self._steps else []
             digit = digits[at]
+            if not digit and at >= steps:
+                continue
+            added = [(u, v + v) for u, v in next(points)] if at < steps else []
             if digit > 8:
                 u, v = table[(256 - digit) >> 1]
                 added.append((u, p - v))
@@ -189,7 +191,7 @@ class Comb:
         # the table, whether to negate. k is rows of columns, every digit +1 or -1; the sign of a
         # column is its top row's. Column c is of the part c // steps of the table.
         table = self._table
-        file = open(table, "rb") if isinstance(table, str) else BytesIO(table)
+        file = open(table, "rb") if isinstance(table, str) else None
         steps = self._steps
         columns = self._columns
         width = self._width
@@ -208,11 +210,17 @@ class Comb:
             for column in range(step, columns, steps):
                 index = (k >> column & mask) % gather
                 flip = index < half
-                file.seek(size * (((index ^ -flip) & half - 1) + part) + self._offset)
-                found.append((file.read(size), flip ^ odd ^ 1))
+                at = size * (((index ^ -flip) & half - 1) + part) + self._offset
+                if file:
+                    file.seek(at)
+                    entry = file.read(size)
+                else:
+                    entry = table[at : at + size]
+                found.append((entry, flip ^ odd ^ 1))
                 part += half
             yield found
-        file.close()
+        if file:
+            file.close()
 
     def _points(self, k):
         # The same as pairs (x, y).
