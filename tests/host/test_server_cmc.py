@@ -86,6 +86,18 @@ async def test_revoked_is_refused_everywhere(client):
     assert len(client.server.issued()) == 1
 
 
+async def test_revoked_in_tls_cannot_speak_for_another(client, tmp_path):
+    other = cmc_client.Client(client.server, tmp_path)
+    client.server.revoke(other.certificate.serial_number)
+    message = cmc_client.sign(tmp_path, client.revoke(), client.identity)
+    status, answer = await client.post(message, other.identity)
+    content = cmc_client.verify(tmp_path, answer, client.server.ca_pem)
+    ((state, _, text, failure, _),) = cmc_client.states(content)
+    assert (status, state, failure) == (403, FAILED, BAD_IDENTITY)
+    assert text == "the TLS client certificate is revoked"
+    assert (await client.post(message, client.identity))[0] == 200
+
+
 async def test_crl_by_http_and_openssl(client, tmp_path):
     server = client.server
     assert list(crl(server)) == []

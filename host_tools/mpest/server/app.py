@@ -170,7 +170,9 @@ class EstApp:
             case "csrattrs":
                 return self._csrattrs(active)
             case "fullcmc":
-                return self._fullcmc.reply(self.authority, request.content_type, body, active)
+                return self._fullcmc.reply(
+                    self.authority, client, request.content_type, body, active
+                )
             case _:
                 return self._enroll(request, operation, body, active)
 

@@ -68,9 +68,16 @@ class FullCmc:
         self._publish = publish
 
     def reply(
-        self, authority: Authority, content_type: str, body: bytes, active: set[str]
+        self,
+        authority: Authority,
+        client: x509.Certificate | None,
+        content_type: str,
+        body: bytes,
+        active: set[str],
     ) -> Reply:
-        """The answer to one POST. Raises Refused where it is not CMC that came."""
+        """The answer to one POST, `client` being the TLS certificate shown. Raises Refused where
+        it is not CMC that came.
+        """
         if content_type != CERTIFICATES:
             raise Refused(415, f"send Content-Type: {CMC_REQUEST}")
         message = csr_policy.read_base64(body, "CMC request")
@@ -81,6 +88,8 @@ class FullCmc:
                 asked = read(message)
             except SignedDataError as error:
                 raise _Failed(Failure.BAD_MESSAGE_CHECK, str(error)) from error
+            if client and client != asked.signer and self._database.is_revoked(client):
+                raise _Failed(Failure.BAD_IDENTITY, "the TLS client certificate is revoked")
             states, issued = self._answer(asked, active)
         except _Failed as failed:
             states = [failed.state]
