@@ -229,7 +229,7 @@ def test_faults(bench: Bench) -> None:
 @pytest.mark.parametrize("runtime", ["cpython", "micropython"], indirect=True)
 def test_unusual_answers_are_understood(bench: Bench) -> None:
     faults = ("certificate-first", "preamble", "raw-der", "chunked", "http10", "extra-certs")
-    for fault in (*faults, "no-content-length", "http-201", "reverse-order"):
+    for fault in (*faults, "no-content-length", "http-201", "reverse-order", "short-length"):
         bench.server.config.faults = {f"{fault}@serverkeygen"}
         assert bench.run()["event"] == "serverkeygen", fault
     bench.server.config.wrap = 0

@@ -1,12 +1,17 @@
 """Clients of others enrol at the test server."""
 
+import subprocess
 from collections.abc import Callable, Iterator
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
 from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server.serverkeygen import ServerKeygenPolicy
 
+# What /serverkeygen answers with, and how openssl reads it.
+FORMS = (("pkcs8", "pkey"), ("pkcs7-mime", "pkcs7", "-print_certs"))
 USER, PASSWORD = "board", "a password"
 
 
@@ -67,6 +72,53 @@ def test_estclient_enrolls(
     out = tmp_path / "out"
     check_pair(server.ca_pem, only_file(out, "cert-*.pem"), only_file(out, "key-*.pem"))
     assert [one.subject for one in server.issued()] == ["CN=board-1"]
+
+
+def test_estclient_has_a_key_made(
+    server: EstServer,
+    estclient: Callable,
+    request_der: Path,
+    tmp_path: Path,
+    openssl: Callable,
+    check_pair: Callable,
+) -> None:
+    # Shorter ones, as elliptic keys are, it takes for malformed.
+    server.config.serverkeygen = ServerKeygenPolicy(key_type="RSA-2048")
+    own = tmp_path / "key.pem"
+    login = ("-u", USER, "-h", PASSWORD)
+    estclient("-q", *login, "-x", own, "--common-name", "board-1", "--pem-output")
+    out = tmp_path / "out"
+    key, pem = only_file(out, "key-*.key"), tmp_path / "made.pem"
+    openssl("base64", "-d", "-in", key, "-out", tmp_path / "made.der")
+    openssl("pkey", "-inform", "DER", "-in", tmp_path / "made.der", "-out", pem)
+    check_pair(server.ca_pem, only_file(out, "cert-*.pem"), pem)
+    assert [one.subject for one in server.issued()] == ["CN=board-1"]
+
+
+def test_curl_has_a_key_made(
+    server: EstServer, request_der: Path, tmp_path: Path, openssl: Callable, check_pair: Callable
+) -> None:
+    body, answer = tmp_path / "request.b64", tmp_path / "answer"
+    openssl("base64", "-in", request_der, "-out", body)
+    subprocess.run(
+        [
+            *("curl", "--silent", "--fail", "--cacert", server.ca_pem, "--include"),
+            *("--user", f"{USER}:{PASSWORD}", "--data-binary", f"@{body}", "--output", answer),
+            *("--header", "Content-Type: application/pkcs10", f"{server.url}/serverkeygen"),
+        ],
+        check=True,
+        timeout=60,
+    )
+    # Python's own parser takes the parts apart.
+    head, _, rest = answer.read_bytes().partition(b"\r\n")
+    assert head == b"HTTP/1.1 200 OK"
+    for part, form, name in zip(
+        message_from_bytes(rest).get_payload(), FORMS, ("made.pem", "cert.pem"), strict=True
+    ):
+        assert part.get_content_type() == f"application/{form[0]}"
+        (tmp_path / "part.der").write_bytes(part.get_payload(decode=True))
+        openssl(*form[1:], "-inform", "DER", "-in", tmp_path / "part.der", "-out", tmp_path / name)
+    check_pair(server.ca_pem, tmp_path / "cert.pem", tmp_path / "made.pem")
 
 
 def test_estclient_with_wrong_password(

@@ -493,6 +493,18 @@ def _no_content_length(reply: Reply) -> Reply:
     return replace(reply, script=Script([reply.head(length=False), reply.body]))
 
 
+@_in(DELIVERY, "short-length", "serverkeygen: counts only what the parts hold, as libest does")
+def _short_length(reply: Reply) -> Reply:
+    if not reply.content_type.startswith(MULTIPART):
+        return reply
+    boundary = reply.body.partition(b"\r\n")[0]
+    pieces = reply.body.split(b"\r\n" + boundary)
+    contents = [piece.partition(b"\r\n\r\n")[2] for piece in pieces]
+    length = sum(map(len, contents))
+    head = replace(reply, body=reply.body[:length]).head("HTTP/1.0")
+    return replace(reply, script=Script([head, reply.body]))
+
+
 @_in(DELIVERY, "truncated-body", "closes the connection in the middle of the body")
 def _truncated_body(reply: Reply) -> Reply:
     half = reply.body[: len(reply.body) // 2]
