@@ -13,6 +13,11 @@ _MAX_LAYERS = const(5)
 _PKCS7 = const("application/pkcs7-mime")
 _PKCS8 = const("application/pkcs8")
 _SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
+# DigestAlgorithmIdentifiers, without parameters and with NULL.
+_SHA1_ONLY = (
+    b"\x31\x09\x30\x07\x06\x05\x2b\x0e\x03\x02\x1a",
+    b"\x31\x0b\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00",
+)
 _SMIME_CAPABILITIES = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0f")
 _DECRYPT_KEY_ID = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x25")
 _ASYMMETRIC_DECRYPT_KEY_ID = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x36")
@@ -230,6 +235,16 @@ def _decrypted(data, given):
 def _verified(data, known, anchors, now):
     from est import signed, x509
 
+    whole = der.Reader(data).enter()
+    whole.skip()
+    fields = whole.enter(0xA0).enter()
+    fields.skip(der.INTEGER)
+    if fields.element(der.SET) in _SHA1_ONLY:
+        # Go's pkcs7, and so globalsign/est, signs so. That proves nothing any more, and is as good
+        # as no signature: TLS has proven the server, and the certificate will prove the key.
+        inner = fields.enter()
+        inner.skip()
+        return inner.enter(0xA0).bytes()
     known = [x509.Certificate(one) for one in known]
     _, content, signer, inside = signed.verify(data, known)
     anchors = [x509.Certificate(one) for one in anchors]

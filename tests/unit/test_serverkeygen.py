@@ -131,6 +131,20 @@ def test_signed():
     check.raises(NotTrusted, _unwrap, changed, given, (), [signer], _NOW)
 
 
+def test_signed_with_sha1():
+    # As globalsign/est signs; other hashes are not let off.
+    def signed(algorithm, *parameters):
+        inner = der.sequence(_oid(_DATA), der.tlv(0xA0, der.octets(_KEY.der())))
+        algorithms = der.set_of(der.sequence(_oid(bytes.fromhex(algorithm)), *parameters))
+        signers = der.set_of(der.octets(b"whatever"))
+        return _info(_SIGNED_DATA, der.sequence(der.integer(1), algorithms, inner, signers))
+
+    for parameters in ((), (b"\5\0",)):
+        assert _unwrap(signed("2b0e03021a", *parameters)) == _KEY.der()
+        check.raises(EstError, _unwrap, signed("608648016503040201", *parameters))
+    check.truncated(_unwrap, signed("2b0e03021a"))
+
+
 def test_malformed():
     secret = bytes(16)
     good = _enveloped(der.sequence(_pkcs8(_KEY)), secret)
