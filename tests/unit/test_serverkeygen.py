@@ -1,3 +1,5 @@
+import binascii
+
 import check
 from est import cbc, cms, der, kdf, keys, keywrap, multipart, protocol, serverkeygen, steps, x509
 from est.errors import EstError, NotTrusted, PeerError, RetryLater, UsageError
@@ -27,6 +29,40 @@ _SIGNED = bytes.fromhex(
     "dcbed75014851a69d5ee43eb144649f120300a06082a8648ce3d0403020447304502205d0f0272add3ac98ac83"
     "979a97e19b76cac6c9162e423522a61fac73748020a3022100a029363c2cfd7f3a2f5e0b27a37dbac2d12ccbbf"
     "925a3563728ab7dca9ebeb23"
+)
+# What globalsign/est 1.0.6 sent for /pkcs7/serverkeygen: EncryptedData with its own kind of
+# parameters, in it SignedData, in that an RSA key.
+_GLOBALSIGN = binascii.a2b_base64(
+    "MIIH1QYJKoZIhvcNAQcGoIIHxjCCB8ICAQAwgge7BgkqhkiG9w0BBwEwIAYJYIZIAWUDBAEGEBMwEYQMy1V/J80e12Kv"
+    "V3tJAgEQoIIHigSCB4b9qXRdqun5HOtrTiiXuTBxYqp8NnKHyy3Ld7NegQIcUk8yVeSQGeZezbQ9EUlL/Af2iu4gDDBh"
+    "PYeBd5IyZMjRtrwxkweQs2DieAOfcbkJc2qoxsD7P4t7rVvpdkZ47h/6+eP3ZpUnOw8QET8iMFQa2mNknuoE1h+vKxeC"
+    "eMrM2h11hKjfxPUS1OGHRKuK/1McbWRep2q0RwNwcsox+rMczC9/KsEXJY9PGBULzy7hfGzqQV2K/bLABWC+2rkaYTY9"
+    "/efXRF+B+6SaZw/rx45HvIuRRdX/NqtrZTAhkc4QI+8v0CjAjjbnLzw9FgDjaCsb6fp7B2WlxlyJ4f+mTT9Ocv/aNrwr"
+    "0p8DaTyVughyji4cjTZrBYiPrpl6xdpS/1ZA0mSvBEYog6XXi/OmD4GNfXSMz6+0/O35s4TTuwLVO1FTHazL/q0YMQ8x"
+    "MtpEUlLSNNEEjQyJK37PUX6khe90zxsCov5e1zrlponyl3OVRn44IIWv6yMF2B+/SFm6cDqYAhij/LEqaqWQBMxE5mR3"
+    "ypP1yireimultQmGLxa/1p3TXLexa1s2H7+w2K+KLx6CTyVR/uFqb1J5bbGzEQkm8Xx9c1GV5rnqBlS359N+mPVh25/I"
+    "sAqfz5q0gI8/G2Yv579ql2I4Qi4FdAPDhYbd/22BaPQIDGOWNPl6gIBmSdBd49Whd/szARy8lufIpFdg3AngUZmc0/J9"
+    "7HNZrAepGbyiofTerynVVmJNF6SJPYxeyRvFnht3/9RyNec03PoLKTsh0q0gCpxjwItL9TrVUuof6TaJNsTWVFuGHbHy"
+    "U2Ezx8tITpBMlqlRTUpGG1F9V5fkBpoaQWUAErLEwKzMYvFyX6D2cUDkfZ3BVlLfrTaQJI3p1HajYflE1YDOF6ek2xY+"
+    "GcZFyYb3u2xDzgwVnMtUNm1d/K/1MDSb3e1vEIdSYGTa6wyk2alXMMuiH9vne9eN4qO/hEGoE79xK1NelC3gnwozL4Rx"
+    "pXokI9aw4VEAuSli/qZrqahi7KJ0c33teZXOGMza/00KHMR1F0QohTW7DLOK266EvMdaprciGb5jFjp021sV9XK78kvl"
+    "7f4h5S1+IqAfewepe4dliZ7w4MKQhbQumszPl0E9n/NPm3DjBmXz8aL5RIOmYnaQsXdrW0sF7UvxHiFMDD9GFV9+vtGQ"
+    "KyCllt3cecpLT66yQM2PoWbUL6pJ0wkwbWVQgTYGmqyELTwUaffrHZMxqrbZOkH9BhS1VKdHpt8T/qmieUoLUCbeisu5"
+    "11/JC+NRJNvBl63a0KOW8Pm1En/dunarXU4Wo2epSpF4JBfpXjr/eJO64GFTl8rCl5ZaTCCbBDbjtS7pB9NbJwTqNLCv"
+    "xdZj2z/vQ0US+abgjlen8CZcaGIWQS81A/B22A7SxeAEQZkfwow3LKKnG0hoXq08EOuKjYmGu5ihSNC7kwp35g0TIKqK"
+    "0vhP1DOMSWuLEMuCA4Ga2BMqVd6+zsktalS8GBsNOo3AdkVFubEHN3PbyyaMPwmhtTUcs6Mv8TlD+p66F0Rhv4mWvYYj"
+    "gAyFaki/Ds+IX9yzZvQ44EBDOH0zQpLysxwfUMRQfXDjAtin4YoCO7oR6Vp14n2bO5HPPf8+pcJTBUqfI2sf4MauP8UH"
+    "0ojJX3Zqi02I3m9aVUbt87JvwusYvupwUXLTmbA3k2u6hopnDy7a5rPGEjpgaiiP48vKh1qNAcZM46DSPAuZklYmlOZY"
+    "ThdTvQxzmum7Mx6X0RbivCM+rIt/r+FFw9OyrcRleP1M61/j27vPD5cUWJmC0Z1AiWXfEnn64pfom4eWKS+6SqzmaxTG"
+    "Qeb3ZG0C5up/HgI7frLknZTFxZhI2hbPVLSvU3Zdm8oo465psS4BJX1dzC1mznnyz52GsYdeYE/qGCzDhh0JoBYh6wmt"
+    "MjLNlUK9j/XbYpPmvLU6vH1w2P/NGKw0J24SZLDn1mt6aZ4UH0K13OkLRQc9Ka+7Hia/RtvE8AKznmBYMHlsUhW2ze2u"
+    "hxVHatahOMnK5RAHRfUmz5fej6x9qT7WdE7YjtvtQxJlJhCSyN5m9WJvPWE4rLp12r+8P/SCF3UemYHQFwDZWXykgrVp"
+    "9z6KIV3JsHIIYrzdjQ7fc3rw0V1fUlfFjrJwhwlxJtSmCfEcEijII/5dCT8+bsKdk1YGk5XpeMheLIiCoscjlsDpgAV3"
+    "MjI10hIXc/B2k2+evOmNtM+6xtNNggls8cWupYzpEaYUsE1/GuquGmaPpqsqNaT23UPPqvVxsCElUo07F18hny+x3GrH"
+    "9JcnH8/WZXrzPUHEfcUxuqtB119z7hht6j4utwa/Dnk3INhzawyzIVRmu5eH/q83E+/doD/tAWAd+a+6Ta8O/4jfgMO6"
+    "dq4kuE8KiqyUoqd/kB1Dpgy7aViRimL+NoJjlRG2WWHKk/q79zXLo8L3wOtL/RDJGNkvOxTs625QfDwhOdrfx4CdFUAe"
+    "YND63+C6OcFlpgWVLgrs4BYdwjCiODEEWCs2cV35c9e1acMIbo+47mt+SMPDjLUc33HNJdqYYE8151aTuFU+1eWagmxU"
+    "IfAvfazddA0="
 )
 _NOW = 1800000000
 _WANTED = ("application/pkcs8",)
@@ -143,6 +179,12 @@ def test_signed_with_sha1():
         assert _unwrap(signed("2b0e03021a", *parameters)) == _KEY.der()
         check.raises(EstError, _unwrap, signed("608648016503040201", *parameters))
     check.truncated(_unwrap, signed("2b0e03021a"))
+
+
+def test_globalsign():
+    key = keys.load(_unwrap(_GLOBALSIGN, (b"pseudohistorical", None, None, None)))
+    assert len(key.spki()) == 294
+    check.raises(PeerError, _unwrap, _GLOBALSIGN, (bytes(16), None, None, None))
 
 
 def test_malformed():
