@@ -1,25 +1,30 @@
 """Clients of others enrol at the test server."""
 
-import subprocess
+import base64
 from collections.abc import Callable, Iterator
-from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig, running_server
 from mpest.server.serverkeygen import ServerKeygenPolicy
 
-# What /serverkeygen answers with, and how openssl reads it.
-FORMS = (("pkcs8", "pkey"), ("pkcs7-mime", "pkcs7", "-print_certs"))
 USER, PASSWORD = "board", "a password"
+TOKEN = base64.b64encode(b"a token").decode()  # as libest sends what --auth-token says
+LOGIN = ("-u", USER, "-h", PASSWORD)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EstServer]:
-    config = ServerConfig(
-        directory=tmp_path / "server", port=0, auth="basic", users={USER: PASSWORD}
-    )
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EstServer]:
+    """A server; the parameter is settings of it."""
+    settings = {
+        "auth": "basic",
+        "users": {USER: PASSWORD},
+        "tokens": {TOKEN},
+        **getattr(request, "param", {}),
+    }
+    config = ServerConfig(directory=tmp_path / "server", port=0, **settings)
     with running_server(config) as server:
         yield server
 
@@ -64,14 +69,62 @@ def test_estclient_gets_ca_certificates(
     assert server.ca_pem.read_text().strip() in certificates
 
 
+@pytest.mark.parametrize(
+    ("server", "login"),
+    [
+        ({}, LOGIN),
+        # libest knows but one challenge, and no other algorithm.
+        ({"auth": "digest", "digest_algorithms": ["MD5"]}, LOGIN),
+        ({"auth": "token"}, ("--auth-token", "a token")),
+        ({"require_pop": True}, ("-z", *LOGIN)),
+    ],
+    ids=["basic", "digest", "token", "pop"],
+    indirect=["server"],
+)
 def test_estclient_enrolls(
-    server: EstServer, estclient: Callable, tmp_path: Path, check_pair: Callable
+    server: EstServer,
+    estclient: Callable,
+    tmp_path: Path,
+    check_pair: Callable,
+    login: tuple[str, ...],
 ) -> None:
-    login = ("-u", USER, "-h", PASSWORD)
     estclient("-e", *login, "--common-name", "board-1", "--pem-output")
     out = tmp_path / "out"
     check_pair(server.ca_pem, only_file(out, "cert-*.pem"), only_file(out, "key-*.pem"))
     assert [one.subject for one in server.issued()] == ["CN=board-1"]
+
+
+def test_estclient_with_wrong_password(
+    server: EstServer, estclient: Callable, tmp_path: Path
+) -> None:
+    estclient("-e", "-u", USER, "-h", "wrong", "--pem-output")
+    assert not list((tmp_path / "out").glob("cert-*"))
+    assert not server.issued()
+
+
+def test_estclient_reenrolls(
+    server: EstServer, estclient: Callable, tmp_path: Path, check_pair: Callable
+) -> None:
+    identity(server, tmp_path)
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    estclient("-r", "-c", certificate, "-k", key, "--pem-output")
+    renewed = only_file(tmp_path / "out", "cert-*.pem")
+    check_pair(server.ca_pem, renewed, key)
+    assert renewed.read_text() != certificate.read_text()
+    assert [one.subject for one in server.issued()] == ["CN=board-1"] * 2
+
+
+def test_estclient_gets_csrattrs(
+    server: EstServer, estclient: Callable, tmp_path: Path, openssl: Callable[..., str]
+) -> None:
+    server.config.csrattrs = CsrAttrsPolicy(key="P-384", challenge_password=True)
+    estclient("-a", *LOGIN)
+    found = only_file(tmp_path / "out", "csr-*")
+    der = tmp_path / "attributes.der"
+    der.write_bytes(base64.b64decode(found.read_bytes()))
+    shown = openssl("asn1parse", "-inform", "DER", "-in", der)
+    for name in ("id-ecPublicKey", "secp384r1", "challengePassword"):
+        assert name in shown
 
 
 def test_estclient_has_a_key_made(
@@ -85,8 +138,7 @@ def test_estclient_has_a_key_made(
     # Shorter ones, as elliptic keys are, it takes for malformed.
     server.config.serverkeygen = ServerKeygenPolicy(key_type="RSA-2048")
     own = tmp_path / "key.pem"
-    login = ("-u", USER, "-h", PASSWORD)
-    estclient("-q", *login, "-x", own, "--common-name", "board-1", "--pem-output")
+    estclient("-q", *LOGIN, "-x", own, "--common-name", "board-1", "--pem-output")
     out = tmp_path / "out"
     key, pem = only_file(out, "key-*.key"), tmp_path / "made.pem"
     openssl("base64", "-d", "-in", key, "-out", tmp_path / "made.der")
@@ -95,53 +147,76 @@ def test_estclient_has_a_key_made(
     assert [one.subject for one in server.issued()] == ["CN=board-1"]
 
 
-def test_curl_has_a_key_made(
-    server: EstServer, request_der: Path, tmp_path: Path, openssl: Callable, check_pair: Callable
+def identity(server: EstServer, folder: Path) -> None:
+    """cert.pem and key.pem of CN=board-1."""
+    for name, pem in zip(("cert.pem", "key.pem"), server.new_identity("board-1"), strict=True):
+        (folder / name).write_bytes(pem)
+
+
+@pytest.fixture
+def pki(server: EstServer, tmp_path: Path, run_program: Callable) -> Callable[..., Path]:
+    """Runs strongSwan's client, and gives the certificate that it got."""
+
+    def pki(*arguments: object) -> Path:
+        output: str = run_program(
+            *("pki", "--est", "--url", server.origin, "--cacert", server.ca_pem),
+            *("--outform", "pem", *arguments),
+        )
+        begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n"
+        certificate = tmp_path / "received.pem"
+        certificate.write_text(begin + output.partition(begin)[2].partition(end)[0] + end)
+        return certificate
+
+    return pki
+
+
+@pytest.mark.parametrize("server", [{}, {"wrap": 0}], ids=["wrapped", "unwrapped"], indirect=True)
+def test_pki_gets_ca_certificates(
+    server: EstServer, tmp_path: Path, run_program: Callable
 ) -> None:
-    body, answer = tmp_path / "request.b64", tmp_path / "answer"
-    openssl("base64", "-in", request_der, "-out", body)
-    subprocess.run(
-        [
-            *("curl", "--silent", "--fail", "--cacert", server.ca_pem, "--include"),
-            *("--user", f"{USER}:{PASSWORD}", "--data-binary", f"@{body}", "--output", answer),
-            *("--header", "Content-Type: application/pkcs10", f"{server.url}/serverkeygen"),
-        ],
-        check=True,
-        timeout=60,
+    run_program(
+        *("pki", "--estca", "--url", server.origin, "--cacert", server.ca_pem),
+        *("--caout", tmp_path / "received.pem", "--outform", "pem"),
     )
-    # Python's own parser takes the parts apart.
-    head, _, rest = answer.read_bytes().partition(b"\r\n")
-    assert head == b"HTTP/1.1 200 OK"
-    for part, form, name in zip(
-        message_from_bytes(rest).get_payload(), FORMS, ("made.pem", "cert.pem"), strict=True
-    ):
-        assert part.get_content_type() == f"application/{form[0]}"
-        (tmp_path / "part.der").write_bytes(part.get_payload(decode=True))
-        openssl(*form[1:], "-inform", "DER", "-in", tmp_path / "part.der", "-out", tmp_path / name)
-    check_pair(server.ca_pem, tmp_path / "cert.pem", tmp_path / "made.pem")
+    found = x509.load_pem_x509_certificates((tmp_path / "received.pem").read_bytes())
+    assert found == server.ca_certificates
 
 
-def test_estclient_with_wrong_password(
-    server: EstServer, estclient: Callable, tmp_path: Path
-) -> None:
-    estclient("-e", "-u", USER, "-h", "wrong", "--pem-output")
-    assert not list((tmp_path / "out").glob("cert-*"))
-    assert not server.issued()
-
-
+@pytest.mark.parametrize(
+    ("server", "more"),
+    [
+        ({}, ()),
+        ({"wrap": 0}, ()),
+        ({"label": "sensors"}, ("--label", "sensors")),
+        ({"approve_after": 1}, ("--interval", 1)),
+    ],
+    ids=["basic", "unwrapped", "label", "waiting"],
+    indirect=["server"],
+)
 def test_pki_enrolls(
     server: EstServer,
     request_der: Path,
     tmp_path: Path,
-    run_program: Callable,
+    pki: Callable,
     check_pair: Callable,
+    more: tuple[object, ...],
 ) -> None:
-    output = run_program(
-        *("pki", "--est", "--url", server.origin, "--in", request_der, "--outform", "pem"),
-        *("--cacert", server.ca_pem, "--userpass", f"{USER}:{PASSWORD}"),
-    )
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----\n"
-    certificate = tmp_path / "cert.pem"
-    certificate.write_text(begin + output.partition(begin)[2].partition(end)[0] + end)
+    certificate = pki("--in", request_der, "--userpass", f"{USER}:{PASSWORD}", *more)
     check_pair(server.ca_pem, certificate, tmp_path / "key.pem")
     assert [one.subject for one in server.issued()] == ["CN=board-2"]
+
+
+def test_pki_renews(
+    server: EstServer, tmp_path: Path, pki: Callable, openssl: Callable, check_pair: Callable
+) -> None:
+    """With the certificate, without a password, for a new key."""
+    identity(server, tmp_path)
+    request, key = tmp_path / "renewed.der", tmp_path / "renewed.key"
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    openssl("req", "-new", "-key", key, "-subj", "/CN=board-1", "-outform", "DER", "-out", request)
+    certificate = pki(
+        *("--in", request, "--cert", tmp_path / "cert.pem", "--key", tmp_path / "key.pem")
+    )
+    check_pair(server.ca_pem, certificate, key)
+    assert [event["path"].rpartition("/")[2] for event in server.events] == ["simplereenroll"]
+    assert [one.subject for one in server.issued()] == ["CN=board-1"] * 2
