@@ -116,6 +116,8 @@ def test_port_taken(tmp_path):
         (["--users", "bad-users"], 2, "bad-users: entry 2 is not name:password"),
         (["--csrattrs", "bad-policy"], 2, "bad-policy: key: Input should be"),
         (["--csrattrs", "bad-users"], 2, "bad-users is neither TOML nor JSON"),
+        (["--serverkeygen", "bad-policy"], 2, "bad-policy: key: Extra inputs"),
+        (["--serverkeygen", "bad-key"], 2, "bad-key: an AES key has 16 or 32 bytes"),
         (["--enforce-csrattrs"], 2, "--enforce-csrattrs needs --csrattrs FILE"),
         (["--label", "a/b"], 2, "label: "),
         (["--dir", "bad-users/ca"], 7, "can't use bad-users/ca: Not a directory"),
@@ -126,6 +128,7 @@ def test_wrong_use_is_one_line_and_a_code(tmp_path, monkeypatch, arguments, code
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "bad-users", "ann:secret\nsecret2\n")
     write(tmp_path / "bad-policy", '{"key": "P-1"}')
+    write(tmp_path / "bad-key", 'secrets = { 00 = "secret" }')
     (tmp_path / "bad-ca").mkdir()
     write(tmp_path / "bad-ca" / "ca.key", "junk")
     done = CliRunner().invoke(main, ["serve", "--dir", "ca", "--port", "0", *arguments])

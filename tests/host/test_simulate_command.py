@@ -13,6 +13,7 @@ import pytest
 
 from mpest.exits import Exit
 from mpest.server import ServerConfig, running_server
+from mpest.server.serverkeygen import ServerKeygenPolicy
 
 COMMAND = [sys.executable, "-c", "from mpest.cli import main; main()"]
 
@@ -50,6 +51,12 @@ def simulate(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         (["--url", "https://127.0.0.1:1", "--trust", "sha256:12", "cacerts"], 2, "64"),
         (["--url", "https://127.0.0.1:1", "--user", "u", "show"], 2, "--password-file"),
         (["--url", "https://127.0.0.1:1", "--token-file", "none", "show"], 2, "none"),
+        (["--url", "https://127.0.0.1:1", "--decrypt-key", __file__, "show"], 2, "private key"),
+        (
+            ["--url", "https://127.0.0.1:1", "--decrypt-secret-file", __file__, "serverkeygen"],
+            Exit.USAGE,
+            "hexadecimal",
+        ),
         (
             ["--url", "https://127.0.0.1:1", "--trust", "sha256:" + 64 * "0", "cacerts"],
             Exit.NETWORK,
@@ -99,6 +106,60 @@ def test_enrol_at_a_label(tmp_path: Path) -> None:
         done = simulate(state, "--url", server.url, "cacerts")
         assert done.returncode == Exit.NOT_TRUSTED
     assert (state / "cert.pem").exists()
+
+
+def test_serverkeygen(tmp_path: Path) -> None:
+    secret, key = tmp_path / "secret", tmp_path / "own.pem"
+    secret.write_text("00112233445566778899aabbccddeeff\n")
+    password = tmp_path / "password"
+    password.write_text("geheim!\n")
+    subprocess.run(
+        [
+            *("openssl", "genpkey", "-algorithm", "EC", "-out", key),
+            *("-pkeyopt", "ec_paramgen_curve:P-256"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    public = subprocess.run(
+        ["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True, text=True
+    )
+    policy = {
+        "secrets": {"6964": secret.read_text().strip()},
+        "public_keys": {"6b6579": public.stdout},
+        "password": "geheim!",
+    }
+    config = ServerConfig(
+        directory=tmp_path / "ca", serverkeygen=ServerKeygenPolicy.model_validate(policy)
+    )
+    with running_server(config) as server:
+        state = tmp_path / "board"
+        board = ["--url", server.url, "--trust", server.ca_pem, "--subject", "CN=a"]
+        done = simulate(state, *board, "serverkeygen")
+        assert done.returncode == Exit.USAGE
+        assert "give the password" in done.stderr
+        seen = set()
+        for given in (
+            ("--decrypt-secret-file", secret, "--decrypt-id", "69:64"),
+            ("--decrypt-key", key, "--decrypt-id", "6b6579"),
+            ("--decrypt-password-file", password),
+        ):
+            done = simulate(state, *board, *given, "--json", "serverkeygen")
+            assert done.returncode == Exit.DONE, done.stderr
+            assert json.loads(done.stdout)["certificate"]["subject"] == "CN=a"
+            assert "geheim" not in done.stdout + done.stderr
+            assert secret.read_text().strip() not in done.stdout + done.stderr
+            seen.add((state / "key.pem").read_text())
+        assert len(seen) == 3
+        assert (state / "key.pem").stat().st_mode & 0o777 == 0o600
+        done = simulate(state, *board, "--decrypt-id", "zz", "--decrypt-key", key, "serverkeygen")
+        assert done.returncode == Exit.USAGE
+        done = simulate(
+            state, *board, "--decrypt-key", key, "--decrypt-secret-file", secret, "serverkeygen"
+        )
+        assert "exclude each other" in done.stderr
+        done = simulate(state, *board, "--decrypt-id", "00", "serverkeygen")
+        assert "--decrypt-id goes with" in done.stderr
 
 
 def test_revoke(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def _check_secret(text: str) -> str:
     except ValueError:
         size = 0
     if size not in _KEY_SIZES:
-        raise ValueError("a secret has 16 or 32 bytes, in hexadecimal")
+        raise ValueError("an AES key has 16 or 32 bytes, in hexadecimal")
     return text
 
 
