@@ -4,28 +4,20 @@ From ARMv7-M on it multiplies words to double words. On a Cortex-M3 alone the ti
 on the words, which are blinded.
 """
 
+import sys
+
 from est.p256_machine import Machine
 
 
 @micropython.asm_thumb
-def _run(r0, r1):
-    # r0: memory, r1: program.
+def _run(r0, r1, r2, r3):
+    # r0: memory, r1: program, r3: 1 for words multiplied to double words.
     mov(r4, r8)
     mov(r5, r9)
     mov(r6, r10)
     mov(r7, r11)
     push({r4, r5, r6, r7})
     push({r0, r1, r2, r3})
-    # CPUID's architecture, 15 from ARMv7-M on.
-    mov(r2, 0xE0)
-    lsl(r2, r2, 24)
-    mov(r3, 0xED)
-    lsl(r3, r3, 8)
-    add(r2, r2, r3)
-    ldr(r2, [r2, 0])
-    lsl(r2, r2, 12)
-    lsr(r2, r2, 28)
-    data(2, 0x9203)  # str r2, [sp, 12]
     label(NEXT)
     data(2, 0x9C01)  # ldr r4, [sp, 4]
     ldrb(r2, [r4, 0])
@@ -196,7 +188,7 @@ def _run(r0, r1):
     mov(r4, 0)
     mov(r5, 0)
     data(2, 0x9B03)  # ldr r3, [sp, 12]
-    cmp(r3, 15)
+    cmp(r3, 1)
     bne(NARROW)
     b(WIDE)
     label(NARROW)
@@ -472,4 +464,7 @@ def _run(r0, r1):
 
 def load(curve, table):
     """What est.comb chooses: a Comb with `table` for P-256."""
-    return Machine(curve, table, _run)
+    # The firmware's architecture, 4 for ARMv6-M. CPUID would tell too, but not to a process of an
+    # operating system.
+    wide = int(sys.implementation._mpy >> 10 & 15 > 4)
+    return Machine(curve, table, lambda memory, program: _run(memory, program, 0, wide))
