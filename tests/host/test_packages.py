@@ -146,3 +146,20 @@ assert not [name for name in sys.modules if name.startswith("est.p256_comb")]
     script.write_text(code)
     done = subprocess.run([*runtime.argv, script, library], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_machine_code_runs_under_an_operating_system(program: Find, built: Path) -> None:
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from est.ec import P256
+private = P256.generate()
+assert P256.verify(P256.public(private), bytes(32), P256.sign(private, bytes(32)))
+assert "est.p256_thumb" in sys.modules
+"""
+    runtime = program("micropython-picow-like")
+    script = built.parent / "script.py"
+    script.write_text(code)
+    library = built / "armv6m/lib"
+    done = subprocess.run([*runtime.argv, script, library], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
