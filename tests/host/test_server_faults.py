@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import email
 import ssl
 import subprocess
 import time
@@ -11,11 +12,16 @@ import cmc_client
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    load_der_private_key,
+    pkcs7,
+)
 from pyasn1.error import PyAsn1Error
 from pyasn1_modules import rfc6402
 from pydantic import ValidationError
 from server_client import (
+    body_of,
     certificates,
     connect,
     digest_answer,
@@ -556,6 +562,93 @@ async def test_cmc_that_says_something_else(server, tmp_path, name):
     ((state, _, _, failure, until),) = cmc_client.states(content)
     expected = {"cmc-failed": (2, 2, False), "cmc-pending": (3, None, True)}
     assert (state, failure, bool(until)) == expected.get(name, (0, None, False))
+
+
+async def generated(server):
+    """(headers, body) of an answer of /serverkeygen."""
+    body = body_of(make_csr())
+    head = (
+        "POST /.well-known/est/serverkeygen HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Content-Type: application/pkcs10\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    answer = await exchange(server, head.encode() + body)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b" 200 " in head.partition(b"\r\n")[0]
+    return email.message_from_bytes(head.partition(b"\r\n")[2] + b"\r\n\r\n"), body
+
+
+def parts_of(headers, body):
+    """As Python's own parser reads them: [(type, what it holds or None)]."""
+    parts = email.message_from_bytes(headers.as_bytes() + body).get_payload()
+    assert isinstance(parts, list)
+    found = []
+    for part in parts:
+        kind, content = part.get_content_type(), part.get_payload(decode=True)
+        try:
+            load = {"application/pkcs8": load_private, "application/pkcs7-mime": load_certificates}
+            found.append((kind, load[kind](content)))
+        except (KeyError, ValueError):
+            found.append((kind, None))
+    return found
+
+
+def load_private(der):
+    return load_der_private_key(der, None).public_key().public_numbers()
+
+
+def load_certificates(der):
+    return pkcs7.load_der_pkcs7_certificates(der)[0].public_key().public_numbers()
+
+
+KEY, CERTS, TEXT = "application/pkcs8", "application/pkcs7-mime", "text/plain"
+
+
+@fault(
+    "no-key",
+    "no-certificate",
+    "two-keys",
+    "certificate-first",
+    "broken-key",
+    "key-as-text",
+    "preamble",
+)
+async def test_parts(server, name):
+    found = parts_of(*await generated(server))
+    expected = {
+        "no-key": [CERTS],
+        "no-certificate": [KEY],
+        "two-keys": [KEY, KEY, CERTS],
+        "certificate-first": [CERTS, KEY],
+        "key-as-text": [TEXT, CERTS],
+        "preamble": [TEXT, KEY, CERTS],
+    }
+    assert [kind for kind, _ in found] == expected.get(name, [KEY, CERTS])
+    assert len({public for _, public in found if public}) == 1
+    broken = [kind for kind, public in found if public is None]
+    assert broken == {"broken-key": [KEY], "key-as-text": [TEXT], "preamble": [TEXT]}.get(name, [])
+
+
+@fault("wrong-boundary", "truncated-parts", "short-length")
+async def test_parts_that_do_not_end(server, name):
+    headers, body = await generated(server)
+    boundary = headers.get_param("boundary")
+    assert body.startswith(b"--" + boundary.encode()) == (name != "wrong-boundary")
+    assert body.endswith(b"--\r\n") == (name != "truncated-parts")
+    length = int(headers["Content-Length"])
+    assert (length < len(body)) == (name == "short-length")
+    if name == "short-length":
+        ends = body.count(b"\r\n--" + boundary.encode())
+        assert ends == 2
+        assert len(parts_of(headers, body)) == 2
+        assert len(parts_of(headers, body[:length])) == 2
+        assert not body[:length].endswith(b"--\r\n")
+
+
+async def test_part_faults_spare_other_operations(server):
+    for name in ("wrong-boundary", "truncated-parts", "preamble", "short-length"):
+        server.config.faults = {name}
+        _, body = await raw(server)
+        assert certificates(body)
 
 
 def test_unknown_faults_are_refused(tmp_path):
