@@ -103,7 +103,7 @@ class Est:
             ("Content-Type", "application/pkcs10"),
             ("Content-Transfer-Encoding", "base64"),
         )
-        return self.exchange("POST", operation, (), headers, base64.encode(csr))
+        return self.exchange("POST", operation, (201,), headers, base64.encode(csr))
 
     def _certificates(self, request):
         self._check_type(request, "application/pkcs7-mime")
@@ -119,7 +119,7 @@ class Est:
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
         """The Request of one operation, through challenges and redirects, once it is answered with
-        200, 201 or one of the `accepted` statuses."""
+        200 or one of the `accepted` statuses."""
         if self._bootstrap and operation != "cacerts":
             raise UsageError("only cacerts is allowed before the server is verified")
         path = self._base + operation
@@ -132,7 +132,7 @@ class Est:
             yield request
             response = request.response
             status = response.status
-            if status in (200, 201) or status in accepted:
+            if status == 200 or status in accepted:
                 return request
             if status in (301, 302, 307, 308):
                 redirects += 1

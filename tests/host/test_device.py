@@ -1,8 +1,6 @@
 """The device, on each runtime, against the test server."""
 
 import base64
-import hashlib
-import ssl
 import subprocess
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig, running_server
+from mpest.server import CsrAttrsPolicy, ServerConfig, running_server
 from mpest.sim import cpython
 from mpest.sim.board_process import run_board
 
@@ -65,68 +63,6 @@ def test_wrong_password_is_refused_once(bench: Bench) -> None:
     assert event["type"] == "Refused"
     assert "password" in event["message"]
     assert bench.server.credentials_seen == 1
-
-
-def test_fingerprint_bootstrap(bench: Bench) -> None:
-    trust = {"anchors": None, "fingerprint": bench.server.fingerprint}
-    assert bench.run("enroll", **trust)["event"] == "enroll"
-    assert bench.server.handshakes == 2
-    requests = [event for event in bench.server.events if event["event"] == "request"]
-    assert not requests[0]["authorization"]
-    assert bench.run("cacerts", anchors=None)["event"] == "cacerts"
-
-
-def test_wrong_fingerprint(bench: Bench) -> None:
-    event = bench.run("enroll", anchors=None, fingerprint="00" * 32)
-    assert event["type"] == "NotTrusted"
-    assert bench.server.credentials_seen == 0
-    assert bench.run("enroll", anchors=None)["type"] == "UsageError"
-
-
-def server_fingerprint(server: EstServer) -> str:
-    """SHA-256 of the certificate that the server shows in TLS."""
-    pem = ssl.get_server_certificate(("127.0.0.1", server.port))
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
-
-
-def test_bootstrap_by_the_fingerprint_of_the_server(bench: Bench) -> None:
-    fingerprint = server_fingerprint(bench.server)
-    assert fingerprint != bench.server.fingerprint
-    trust = {"anchors": None, "fingerprint": fingerprint}
-    assert bench.run("enroll", **trust)["event"] == "enroll"
-    handshakes = bench.server.handshakes
-    assert bench.run("cacerts", **trust)["event"] == "cacerts"
-    assert bench.server.handshakes == handshakes + 1
-    bench.server.config.faults = {"tls-wrong-ca"}
-    assert bench.run("cacerts", **trust)["type"] == "NotTrusted"
-
-
-def test_a_pinned_server_must_vouch_for_itself(bench: Bench) -> None:
-    """What it offers as CA certificates has not signed what it shows."""
-    bench.server.config.faults = {"tls-wrong-ca"}
-    trust = {"anchors": None, "fingerprint": server_fingerprint(bench.server)}
-    assert bench.run("enroll", **trust)["type"] == "NotTrusted"
-    assert bench.server.credentials_seen == 0
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("tls-wrong-ca", "no trust anchor vouches"),
-        ("tls-wrong-name", "is for elsewhere.example"),
-        ("tls-expired", "has expired"),
-        ("tls-not-yet-valid", "not valid yet"),
-        ("tls-self-signed", "no trust anchor vouches"),
-        ("tls-client-only", "may not be used by a server"),
-    ],
-)
-def test_untrusted_server_sees_no_credential(bench: Bench, fault: str, reason: str) -> None:
-    bench.server.config.faults = {fault}
-    event = bench.run("enroll")
-    assert (event["event"], event["type"]) == ("error", "NotTrusted"), event
-    assert reason in event["message"]
-    assert bench.server.credentials_seen == 0
-    assert not bench.server.issued()
 
 
 @pytest.mark.parametrize(
@@ -194,15 +130,6 @@ def test_slow_drip_ends(bench: Bench) -> None:
     event = bench.run("cacerts", timeout=1)
     assert event["type"] == "PeerError"
     assert "longer than 1 s" in event["message"]
-
-
-def test_waiting_sends_the_same_request_after_a_restart(bench: Bench) -> None:
-    bench.server.config.approve_after = 1
-    event = bench.run("enroll")
-    assert (event["type"], event["seconds"]) == ("RetryLater", 1)
-    while (event := bench.run("enroll"))["event"] == "error":
-        assert event["type"] == "RetryLater"
-    assert event["event"] == "enroll"
 
 
 def test_a_changed_request_replaces_the_waiting_one(bench: Bench) -> None:

@@ -43,7 +43,7 @@ def passwords(server: EstServer) -> list[str | None]:
     return [row.challenge_password for row in server.issued()]
 
 
-def test_requests_are_linked(server: EstServer, run: Run) -> None:
+def test_rfc7030_3_5_requests_are_linked(server: EstServer, run: Run) -> None:
     for operation in ("enroll", "reenroll"):
         event, said = run(operation)
         assert event["event"] == operation, event
@@ -55,7 +55,9 @@ def test_requests_are_linked(server: EstServer, run: Run) -> None:
 
 
 @pytest.mark.parametrize("fault", ["close", "http10", "redirect-same-origin"])
-def test_each_session_gets_its_own_request(server: EstServer, run: Run, fault: str) -> None:
+def test_rfc7030_3_5_each_session_gets_its_own_request(
+    server: EstServer, run: Run, fault: str
+) -> None:
     """With the 401 there are two sessions or more that the request goes over."""
     server.config.faults = {fault}
     event, _ = run("enroll")
@@ -63,7 +65,7 @@ def test_each_session_gets_its_own_request(server: EstServer, run: Run, fault: s
     assert server.credentials_seen >= 1
 
 
-def test_waiting_links_anew(server: EstServer, run: Run) -> None:
+def test_rfc7030_3_5_waiting_links_anew(server: EstServer, run: Run) -> None:
     server.config.approve_after = 1
     event, _ = run("enroll")
     assert event["type"] == "RetryLater", event
@@ -85,7 +87,9 @@ def test_an_own_challenge_password_goes_first(server: EstServer, run: Run) -> No
     assert "not tls-unique" in event["message"]
 
 
-def test_where_tls_has_none(server: EstServer, run: Run, program: Callable[[str], Any]) -> None:
+def test_rfc7030_3_5_where_tls_has_none(
+    server: EstServer, run: Run, program: Callable[[str], Any]
+) -> None:
     program("micropython")
     event, said = run("enroll", "micropython")
     assert "no tls-unique here" in said

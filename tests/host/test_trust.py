@@ -35,7 +35,7 @@ def fingerprints(*certificates: x509.Certificate) -> set[str]:
     return {sha256(one.public_bytes(Encoding.DER)).hexdigest() for one in certificates}
 
 
-def test_rollover(bench: Bench) -> None:
+def test_rfc7030_4_1_3_rollover(bench: Bench) -> None:
     """The board follows the root, and at last forgets the old one."""
     server = bench.server
     trust = {"anchors": None, "fingerprint": server.fingerprint}
@@ -62,7 +62,7 @@ def test_rollover(bench: Bench) -> None:
     assert fresh["type"] == "NotTrusted"
 
 
-def test_first_contact_during_a_rollover(bench: Bench) -> None:
+def test_rfc7030_4_1_3_first_contact_during_a_rollover(bench: Bench) -> None:
     """A board whose factory gave it the old root."""
     old = bench.server.ca_certificates[-1]
     bench.server.rollover()
@@ -72,7 +72,7 @@ def test_first_contact_during_a_rollover(bench: Bench) -> None:
     assert bench.run("reenroll", anchors=None)["event"] == "reenroll"
 
 
-def test_rollovers_that_prove_nothing(bench: Bench) -> None:
+def test_rfc7030_4_1_3_rollovers_that_prove_nothing(bench: Bench) -> None:
     assert bench.run("enroll")["event"] == "enroll"
     anchors = fingerprints(bench.server.ca_certificates[-1])
     for fault, word in (
@@ -96,7 +96,7 @@ def test_rollovers_that_prove_nothing(bench: Bench) -> None:
     assert "left out: CN=mpest test root has expired" in said
 
 
-def test_anchors_from_elsewhere_end(tmp_path: Path, runtime: str) -> None:
+def test_rfc7030_3_3_1_anchors_from_elsewhere_end(tmp_path: Path, runtime: str) -> None:
     """An anchor of the application that verified the server makes room for the server's root."""
     config = ServerConfig(directory=tmp_path / "ca", auth="none", chain_length=2)
     with running_server(config) as server:
@@ -110,7 +110,7 @@ def test_anchors_from_elsewhere_end(tmp_path: Path, runtime: str) -> None:
         assert "is not trusted: nothing links it" in said
 
 
-def test_server_of_another_ca(tmp_path: Path, runtime: str) -> None:
+def test_rfc7030_3_3_1_server_of_another_ca(tmp_path: Path, runtime: str) -> None:
     """A server whose own certificate comes from a CA that the board was made with, such as the
     Web's: its answer says which root issues, and TLS goes on with the anchor that was given.
     """
@@ -128,7 +128,7 @@ def test_server_of_another_ca(tmp_path: Path, runtime: str) -> None:
         assert run(bench, "reenroll", anchors=None)[0]["type"] == "NotTrusted"
 
 
-def test_new_trust_replaces_the_old_only_after_it_verified_a_server(
+def test_rfc7030_3_3_1_new_trust_replaces_the_old_only_after_it_verified_a_server(
     bench: Bench, tmp_path: Path
 ) -> None:
     assert bench.run("enroll")["event"] == "enroll"
@@ -144,7 +144,7 @@ def test_new_trust_replaces_the_old_only_after_it_verified_a_server(
 
 
 @pytest.mark.parametrize("first", ["known", "fingerprint"])
-def test_demand_of_cmc_ra(tmp_path: Path, runtime: str, first: str) -> None:
+def test_rfc7030_3_6_1_demand_of_cmc_ra(tmp_path: Path, runtime: str, first: str) -> None:
     for cmc_ra in (False, True):
         config = ServerConfig(
             directory=tmp_path / "ca", auth="basic", users={"u": "p"}, cmc_ra=cmc_ra
