@@ -1,8 +1,8 @@
 """Keys in a secure element, whose private half is never seen here.
 
-In TLS the element signs through `SSLContext.ecdsa_sign_callback`, which MicroPython has where it was
-built with MICROPY_PY_SSL_ECDSA_SIGN_ALT (extmod/modtls_mbedtls.c of 1.25). Without it such a key can
-be enrolled, but not shown to a server.
+In TLS the element signs through `SSLContext.ecdsa_sign_callback`, which MicroPython has where it
+was built with MICROPY_PY_SSL_ECDSA_SIGN_ALT (extmod/modtls_mbedtls.c of 1.25). Without it such a
+key can be enrolled, but not shown to a server.
 """
 
 from est import der, x509
