@@ -55,12 +55,15 @@ def test_demands(bench: Bench) -> None:
     )
     assert [event["event"] for event in events(bench, "enroll")] == ["enroll"]
     bench.server.config.csrattrs = CsrAttrsPolicy(challenge_password=True)
-    note, error = events(bench, "enroll")
-    assert "challengePassword" in note["text"]
-    # The server's words reach the user.
-    assert "lacks what /csrattrs asks for: the attribute challengePassword" in error["message"]
-    assert error["type"] == "Refused"
-    assert [event["event"] for event in events(bench, "enroll", challenge="code")] == ["enroll"]
+    *notes, last = events(bench, "enroll")
+    if bench.runtime == "cpython":
+        assert last["event"] == "enroll"  # its TLS 1.2 has tls-unique for it
+    else:
+        assert "challengePassword" in notes[-1]["text"]
+        # The server's words reach the user.
+        assert "lacks what /csrattrs asks for: the attribute challenge" in last["message"]
+        assert last["type"] == "Refused"
+    assert events(bench, "enroll", challenge="code")[-1]["event"] == "enroll"
     assert bench.server.issued()[-1].challenge_password == "code"
 
 
