@@ -257,3 +257,17 @@ def test_demo() -> None:
     done = mpest("demo")
     assert done.returncode == 0, done.stderr
     assert "All of it worked" in done.stderr
+
+
+def test_key_type(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with running_server(ServerConfig(directory=tmp_path / "ca", port=0)) as server:
+        common = ("--url", server.url, "--trust", server.ca_pem, "--subject", "CN=board-1")
+        assert simulate(state, *common, "--key-type", "P-384", "enroll").returncode == Exit.DONE
+        assert simulate(state, *common, "reenroll").returncode == Exit.DONE
+        shown = ["openssl", "pkey", "-in", state / "key.pem", "-noout", "-text"]
+        found = subprocess.run(shown, capture_output=True, text=True, check=True)
+        assert "384 bit" in found.stdout
+    done = simulate(state, *common, "--key-type", "P-521", "show")
+    assert done.returncode == Exit.USAGE
+    assert "RSA-4096" in done.stderr
