@@ -179,6 +179,8 @@ class Agent:
             pending = None
         if not pending:
             try:
+                # Before TLS has its share of the heap.
+                __import__("est.csrattrs")
                 attributes = self.client(identity).csrattrs()
             except ImportError:
                 attributes = None  # an optional part
