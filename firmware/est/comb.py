@@ -108,7 +108,8 @@ class Comb:
     def both(self, k, point, u):
         """k * point + u * G, where 0 < k < n, 0 <= u < n and all points are Jacobian.
 
-        With u it takes a time that depends on both: for what everybody may know.
+        With u it takes a time that depends on both: for what everybody may know. Then y is twice
+        what it should be, and is not needed.
         """
         curve = self._curve
         if not u:
@@ -218,9 +219,9 @@ class Comb:
                     entry = table[at : at + size]
                 found.append((entry, flip ^ odd ^ 1))
                 part += half
+            if file and not step:
+                file.close()
             yield found
-        if file:
-            file.close()
 
     def _points(self, k):
         # The same as pairs (x, y).

@@ -134,13 +134,14 @@ class Curve:
         if not z:
             return False
         # x/z^2 = r mod n without inverting: x/z^2 is r, or r + n where that is below p.
-        zz = z * z % self.p
-        return (r * zz - x) % self.p == 0 or (r + n < self.p and ((r + n) * zz - x) % self.p == 0)
+        p = self.p
+        z = z * z % p
+        return not (r * z - x) % p or r + n < p and not ((r + n) * z - x) % p
 
     def ecdh(self, private, public):
         """Shared secret: the x coordinate as big-endian bytes. PeerError for an invalid point."""
         point = self.blinded(self._decode(public), None)
-        x, _ = self.affine(*self._multiplier().both(self._scalar(private), point, 0))
+        x = self.affine(*self._multiplier().both(self._scalar(private), point, 0))[0]
         return x.to_bytes(self.size, "big")
 
     def _scalar(self, private):
@@ -230,10 +231,8 @@ class Curve:
         return self.affine(*self.windows(k, self.blinded(self._generator, entropy)))
 
     def both(self, k, point, u):
-        x, y, z = self.windows(k, point)
-        if u:
-            x, y, z = self.add(x, y, z, *self.windows(u, self._generator + (1,)))
-        return x, y, z
+        point = self.windows(k, point)
+        return self.add(*(point + self.windows(u, self._generator + (1,)))) if u else point
 
     def digits(self, k):
         # Odd digits of k, the top one first, as |digit| >> 1 and whether it is negative.
@@ -245,6 +244,12 @@ class Curve:
 
     def windows(self, k, point):
         # k * point, k not 0.
+        for point in self.steps(k, point):
+            pass
+        return point
+
+    def steps(self, k, point):
+        # The same, the last point of those after each digit.
         table = [point]
         twice = self.double(*point)
         for _ in range((1 << (_WINDOW - 1)) - 1):
@@ -256,7 +261,7 @@ class Curve:
                 x, y, z = self.double(x, y, z)
             x2, y2, z2 = table[index]
             x, y, z = self.add(x, y, z, x2, (y2, self.p - y2)[negative], z2)
-        return x, y, z
+            yield x, y, z
 
 
 P256 = Curve(

@@ -62,25 +62,14 @@ def _steps(curve, operation, *arguments):
             k, point, u = wanted.args
         finally:
             curve._fast = fast
-        x, y, z = yield from _windows(curve, k, point)
+        point = yield from _last(curve.steps(k, point))
         if u:
-            added = yield from _windows(curve, u, curve._generator + (1,))
-            x, y, z = curve.add(x, y, z, *added)
-        known.products[k, u] = x, y, z
+            added = yield from _last(curve.steps(u, curve._generator + (1,)))
+            point = curve.add(*(point + added))
+        known.products[k, u] = point
 
 
-def _windows(curve, k, point):
-    # As Curve.windows, one digit in each step.
-    table = [point]
-    twice = curve.double(*point)
-    while len(table) < 8:
-        table.append(curve.add(*(table[-1] + twice)))
-    x = y = 1
-    z = 0
-    for index, negative in curve.digits(k):
+def _last(points):
+    for point in points:
         yield
-        for _ in range(4):
-            x, y, z = curve.double(x, y, z)
-        x2, y2, z2 = table[index]
-        x, y, z = curve.add(x, y, z, x2, (y2, curve.p - y2)[negative], z2)
-    return x, y, z
+    return point

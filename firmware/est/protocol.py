@@ -149,9 +149,9 @@ class Est:
 
     def _same_origin(self, location):
         # RFC 7030 3.2.1: anywhere else the user would have to be asked.
-        origin = "https://" + self._authority
-        if location[: len(origin) + 1].lower() == (origin + "/").lower():
-            return location[len(origin) :]
+        origin = ("https://%s/" % self._authority).lower()
+        if location[: len(origin)].lower() == origin:
+            return location[len(origin) - 1 :]
         if location[:1] == "/" and location[:2] != "//":
             return location
         raise PeerError("the server redirects elsewhere")
