@@ -102,7 +102,7 @@ class Curve:
                 x, y = self._multiplier().base(nonce, lambda _: blind)
                 # A fault while multiplying would give the key away.
                 if (y * y - (x * x - 3) * x - self._b) % self.p:
-                    raise UsageError("ECDSA: computation fault")
+                    break
                 r = x % n
                 blind = int.from_bytes(blind, "big") % (n - 1) + 1
                 s = inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
@@ -111,7 +111,7 @@ class Curve:
                     return der.sequence(r, der.integer(s.to_bytes(size, "big")))
             k = hmac(k, v, b"\0")
             v = hmac(k, v)
-        raise UsageError("ECDSA: no usable nonce")
+        raise UsageError("ECDSA: computation fault")
 
     def verify(self, public, digest, signature):
         """True when `signature` (DER) by `public` is good for `digest`; False for any other."""
