@@ -131,12 +131,7 @@ class Request:
         request; certificates alone, which vouch for themselves, may come unsigned. Raises
         NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
         """
-        inner = der.Reader(data).enter()
-        inner.skip(der.OID)
-        inner = inner.enter(0xA0).enter()
-        inner.skip(der.INTEGER)
-        inner.skip(der.SET)
-        inner = inner.enter()
+        inner, _ = signed.encapsulated(data)
         if self._simple and inner.oid() == _DATA and not inner.more():
             return cms.certificates(data)
         others = [x509.Certificate(one) for one in self._chain[1:]]

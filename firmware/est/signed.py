@@ -23,12 +23,7 @@ def verify(data, known=()):
     malformed, or has two signers or no content.
     """
     found = [x509.Certificate(one) for one in cms.certificates(data)]
-    whole = der.Reader(data).enter()
-    whole.skip(der.OID)
-    fields = whole.enter(0xA0).enter()
-    fields.skip(der.INTEGER)
-    fields.skip(der.SET)
-    inner = fields.enter()
+    inner, fields = encapsulated(data)
     kind = inner.oid()
     content = None
     if inner.more():
@@ -67,6 +62,16 @@ def verify(data, known=()):
     ):
         raise NotTrusted("the signature of %s is wrong" % certificate)
     return kind, content, certificate, found
+
+
+def encapsulated(data):
+    """Readers of SignedData DER `data`: over its EncapsulatedContentInfo, and over what follows."""
+    info = der.Reader(data).enter()
+    info.skip(der.OID)
+    fields = info.enter(0xA0).enter()
+    fields.skip(der.INTEGER)
+    fields.skip(der.SET)
+    return fields.enter(), fields
 
 
 def _find(signer, certificates):
