@@ -65,7 +65,7 @@ def verify(data, known=()):
 
 
 def encapsulated(data):
-    """Readers of SignedData DER `data`: over its EncapsulatedContentInfo, and over what follows."""
+    """Readers of SignedData DER `data`: over EncapsulatedContentInfo, and over what follows."""
     info = der.Reader(data).enter()
     info.skip(der.OID)
     fields = info.enter(0xA0).enter()
