@@ -7,13 +7,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.server import EstServer
-from mpest.sim.board_process import run_board
+from mpest.sim.board_process import Event, run_board
 
 
 class Bench:
-    """A server, and a board that knows its CA and a password."""
+    """A server, and a board that knows its CA and a password, with other `settings` of its own."""
 
-    def __init__(self, server: EstServer, state: Path, runtime: str) -> None:
+    def __init__(self, server: EstServer, state: Path, runtime: str, **settings: Any) -> None:
         self.server = server
         self.state = state
         self.runtime = runtime
@@ -25,12 +25,16 @@ class Bench:
             "san": ["DNS:board-1.example"],
             "user": "board",
             "password": "correct horse",
+            **settings,
         }
 
-    def run(self, *operations: str, **changes: Any) -> dict[str, Any]:
-        """Last event of the board."""
+    def events(self, *operations: str, **changes: Any) -> list[Event]:
         config = {**self.config, **changes, "operations": operations}
-        return list(run_board(config, self.runtime, self.state))[-1]
+        return list(run_board(config, self.runtime, self.state))
+
+    def run(self, *operations: str, **changes: Any) -> Event:
+        """Last event of the board."""
+        return self.events(*operations, **changes)[-1]
 
     def files(self) -> dict[str, bytes]:
         return {name: (self.state / name).read_bytes() for name in ("cert.pem", "key.pem")}

@@ -3,39 +3,20 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import board_bench
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mpest.server import EstServer, ServerConfig, running_server
-from mpest.sim.board_process import run_board
+from mpest.server import ServerConfig, running_server
 
 NAMES = ("cert.pem", "chain.pem", "key.pem")
 
 
-class Bench:
+class Bench(board_bench.Bench):
     """A server, and a board that knows its CA."""
-
-    def __init__(self, server: EstServer, state: Path, runtime: str) -> None:
-        self.server = server
-        self.state = state
-        self.runtime = runtime
-        root = x509.load_pem_x509_certificate(server.ca_pem.read_bytes())
-        self.config: dict[str, Any] = {
-            "url": server.url,
-            "anchors": [root.public_bytes(Encoding.DER).hex()],
-            "subject": "CN=board-1,O=Example",
-            "san": ["DNS:board-1.example"],
-            "reason": "keyCompromise",
-        }
-
-    def run(self, *operations: str, **changes: Any) -> dict[str, Any]:
-        """Last event of the board."""
-        config = {**self.config, **changes, "operations": operations}
-        return list(run_board(config, self.runtime, self.state))[-1]
 
     def has_identity(self) -> bool:
         found = [(self.state / name).exists() for name in NAMES]
@@ -75,7 +56,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, runtime: str) -> Iterator[Bench]:
     with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
-        yield Bench(server, tmp_path / "board", runtime)
+        yield Bench(server, tmp_path / "board", runtime, reason="keyCompromise")
 
 
 def crl_check(bench: Bench, certificate: Path) -> subprocess.CompletedProcess[str]:
@@ -210,7 +191,7 @@ def test_renew_by_cmc(bench: Bench) -> None:
 def test_under_an_intermediate(tmp_path: Path, runtime: str, signer: str) -> None:
     config = ServerConfig(directory=tmp_path / "ca", chain_length=2, cmc_signer=signer)
     with running_server(config) as server:
-        bench = Bench(server, tmp_path / "board", runtime)
+        bench = Bench(server, tmp_path / "board", runtime, reason="keyCompromise")
         assert bench.run("enroll", "reenroll", cmc=False)["event"] == "reenroll"
         assert bench.run("reenroll", cmc=True)["event"] == "reenroll"
         assert bench.run("revoke")["event"] == "revoke"

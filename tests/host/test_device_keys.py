@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import board_bench
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -12,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig, running_server
-from mpest.sim.board_process import Event, run_board
 
 # Where emulation would take long and show nothing else.
 NATIVE = pytest.mark.parametrize("runtime", ["cpython", "micropython"], indirect=True)
@@ -20,28 +20,11 @@ NATIVE = pytest.mark.parametrize("runtime", ["cpython", "micropython"], indirect
 SECRET = "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"
 
 
-class Bench:
+SETTINGS = {"subject": "CN=board-1", "san": [], "timeout": 60}
+
+
+class Bench(board_bench.Bench):
     """A server that takes anyone, and a board that trusts it."""
-
-    def __init__(self, server: EstServer, state: Path, runtime: str) -> None:
-        self.server = server
-        self.state = state
-        self.runtime = runtime
-        root = x509.load_pem_x509_certificates(server.ca_pem.read_bytes())
-        self.config: dict[str, Any] = {
-            "url": server.url,
-            "anchors": [one.public_bytes(Encoding.DER).hex() for one in root],
-            "subject": "CN=board-1",
-            "timeout": 60,
-        }
-
-    def events(self, *operations: str, **changes: Any) -> list[Event]:
-        config = {**self.config, **changes, "operations": operations}
-        return list(run_board(config, self.runtime, self.state))
-
-    def run(self, *operations: str, **changes: Any) -> Event:
-        """Last event of the board."""
-        return self.events(*operations, **changes)[-1]
 
     def certificate(self) -> x509.Certificate:
         return x509.load_pem_x509_certificate((self.state / "cert.pem").read_bytes())
@@ -75,12 +58,12 @@ def server(tmp_path: Path) -> Iterator[EstServer]:
 
 @pytest.fixture
 def bench(server: EstServer, tmp_path: Path, runtime: str) -> Bench:
-    return Bench(server, tmp_path / "board", runtime)
+    return Bench(server, tmp_path / "board", runtime, **SETTINGS)
 
 
 @pytest.fixture
 def cpython(server: EstServer, tmp_path: Path) -> Bench:
-    return Bench(server, tmp_path / "board", "cpython")
+    return Bench(server, tmp_path / "board", "cpython", **SETTINGS)
 
 
 def size_of(key: Any) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import board_bench
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -15,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server import ServerConfig, running_server
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.sim import cpython
-from mpest.sim.board_process import run_board
+from mpest.sim.board_process import Event
 
 cpython.install()
 
@@ -29,26 +30,11 @@ SECRETS = {"6964": SECRET, "6c6f6e67": SECRET * 2}
 PASSWORD = "correct horse"
 
 
-class Bench:
-    """A server, and a board that knows its CA."""
+class Bench(board_bench.Bench):
+    """A server, and a board that has it make keys."""
 
-    def __init__(self, server: EstServer, state: Path, runtime: str) -> None:
-        self.server = server
-        self.state = state
-        self.runtime = runtime
-        root = x509.load_pem_x509_certificate(server.ca_pem.read_bytes())
-        self.anchor = root.public_bytes(Encoding.DER)
-        self.config: dict[str, Any] = {
-            "url": server.url,
-            "anchors": [self.anchor.hex()],
-            "subject": "CN=board-1",
-            "san": ["DNS:board-1.example"],
-        }
-
-    def run(self, *operations: str, **changes: Any) -> dict[str, Any]:
-        """Last event of the board."""
-        config = {**self.config, **changes, "operations": operations or ["serverkeygen"]}
-        return list(run_board(config, self.runtime, self.state))[-1]
+    def run(self, *operations: str, **changes: Any) -> Event:
+        return super().run(*(operations or ["serverkeygen"]), **changes)
 
     def policy(self, **settings: Any) -> None:
         self.server.config.serverkeygen = ServerKeygenPolicy(**settings)
@@ -72,7 +58,7 @@ def openssl(*arguments: str | Path) -> str:
 @pytest.fixture
 def bench(tmp_path: Path, runtime: str) -> Iterator[Bench]:
     with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
-        yield Bench(server, tmp_path / "board", runtime)
+        yield Bench(server, tmp_path / "board", runtime, subject="CN=board-1")
 
 
 def own(key: Any) -> tuple[dict[str, str], str]:
@@ -296,8 +282,15 @@ class Cut(store.Store):
 def test_power_cuts(bench: Bench, done: bool) -> None:
     bench.policy(secrets=SECRETS)
 
+    anchors = [bytes.fromhex(one) for one in bench.config["anchors"]]
+
     def enrol(records: store.Store) -> bytes:
-        one = agent.Agent(records, bench.server.url, "CN=board-1", trust=[bench.anchor])
+        one = agent.Agent(
+            records,
+            bench.server.url,
+            "CN=board-1",
+            trust=[bytes.fromhex(bench.config["anchors"][0])],
+        )
         given = serverkeygen.Decryption(bytes.fromhex(SECRET), b"id")
         try:
             found: bytes = serverkeygen.enroll(one, given)
