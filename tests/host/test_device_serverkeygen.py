@@ -281,16 +281,10 @@ class Cut(store.Store):
 @pytest.mark.parametrize("done", [False, True])
 def test_power_cuts(bench: Bench, done: bool) -> None:
     bench.policy(secrets=SECRETS)
-
     anchors = [bytes.fromhex(one) for one in bench.config["anchors"]]
 
     def enrol(records: store.Store) -> bytes:
-        one = agent.Agent(
-            records,
-            bench.server.url,
-            "CN=board-1",
-            trust=[bytes.fromhex(bench.config["anchors"][0])],
-        )
+        one = agent.Agent(records, bench.server.url, "CN=board-1", trust=anchors)
         given = serverkeygen.Decryption(bytes.fromhex(SECRET), b"id")
         try:
             found: bytes = serverkeygen.enroll(one, given)
