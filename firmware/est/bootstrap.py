@@ -4,7 +4,7 @@ import hashlib
 
 from est import clock, store
 from est.client import Client
-from est.errors import NotTrusted
+from est.errors import NotTrusted, UsageError
 
 
 def anchors(agent):
@@ -12,9 +12,11 @@ def anchors(agent):
 
     It is of a CA certificate in /cacerts, the only thing asked for, or of the certificate that the
     server shows in TLS. Raises NotTrusted where neither matches, or where what the server of that
-    certificate offers does not vouch for it.
+    certificate offers does not vouch for it; UsageError where it is no SHA-256.
     """
     fingerprint = agent.trust
+    if len(fingerprint) != 32:
+        raise UsageError("a fingerprint is a SHA-256: 32 bytes, 64 hexadecimal digits")
     offered, server = _cacerts(agent, (), True)
     # The server that TLS proved to be the one pinned speaks for all its roots.
     pinned = server and hashlib.sha256(server).digest() == fingerprint

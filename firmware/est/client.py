@@ -73,8 +73,9 @@ class Client:
                 self._send(request)
             except PeerError:
                 # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
-                if not kept or response.started or self._left() <= 0:
+                if not kept or response.started:
                     raise
+                self._left()
                 self.close()
                 self._send(request)
         finally:
@@ -89,6 +90,7 @@ class Client:
             self._write(request.encode(self._authority))
             response = request.response
             while not response.done:
+                self._left()
                 # MicroPython forgets TLS's end of data when one read meets both it and data, so
                 # no read may reach for more than is sure to come.
                 wanted = response.wanted()
@@ -138,12 +140,13 @@ class Client:
         self._stream = self.context.wrap(self._sock, self._host)
 
     def _left(self):
-        return time.ticks_diff(self._deadline, time.ticks_ms())
-
-    def _wait(self):
-        left = self._left()
+        # Milliseconds until the deadline, of which there must be some.
+        left = time.ticks_diff(self._deadline, time.ticks_ms())
         if left <= 0:
             raise PeerError("the server took longer than %d s" % self._timeout)
+        return left
+
+    def _wait(self):
         # Nearly always it is input that lacks, for a write too while TLS shakes hands. Where it
         # is room for output, the short wait does.
-        self._poll.poll(min(left, _POLL_MS))
+        self._poll.poll(min(self._left(), _POLL_MS))

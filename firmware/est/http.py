@@ -118,7 +118,8 @@ class Response:
         if self._state == _STATUS:
             version, _, rest = line.partition(" ")
             code, _, self.reason = rest.partition(" ")
-            if version not in ("HTTP/1.0", "HTTP/1.1") or len(code) != 3 or not code.isdigit():
+            # As bytes, of which only ASCII's are digits.
+            if version[:-1] != "HTTP/1." or len(code) != 3 or not code.encode().isdigit():
                 raise PeerError("HTTP: malformed status line")
             self.status = int(code)
             self.keep = version == "HTTP/1.1"
@@ -145,7 +146,7 @@ class Response:
             self._state = _CHUNK if self._left else _TRAILER
 
     def _head(self):
-        if self.status < 200:  # 100 Continue and the like: the real answer follows
+        if self.status // 100 == 1:  # 100 Continue and the like: the real answer follows
             self._state = _STATUS
             return
         connection = (self.header("connection") or "").lower()

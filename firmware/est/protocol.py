@@ -115,7 +115,8 @@ class Est:
     def _check_type(self, request, expected):
         given = request.response.header("content-type") or "none"
         if given.partition(";")[0].strip().lower() != expected:
-            raise PeerError("content type %s where %s is expected" % (given[:60], expected))
+            given = printable(given.encode())[:60]
+            raise PeerError("content type %s where %s is expected" % (given, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
         """The Request of one operation, through challenges and redirects, once it is answered with
@@ -167,29 +168,33 @@ def _refusal(request):
     # The error for a status that is not the operation's success.
     response = request.response
     status = response.status
-    if status == 202:
-        return RetryLater("the request waits for approval (HTTP 202)", _retry_after(response))
-    text = printable(request.content) or response.reason
-    if status in (429, 503):
-        return RetryLater(
-            "the server is busy (HTTP %d): %s" % (status, text), _retry_after(response)
-        )
-    if status == 401:
-        text = "wrong or no user, password or token. " + text
-    return Refused("refused with HTTP %d: %s" % (status, text), status)
+    text = printable(request.content or response.reason.encode())[:_MAX_TEXT]
+    text = "HTTP %d: %s" % (status, text)
+    # The request waits for approval (202), or what a client may repeat as it is.
+    if status in (202, 408, 429, 502, 503, 504):
+        return RetryLater("not now, " + text, _retry_after(response))
+    if status < 400:
+        return PeerError("unexpected " + text)
+    try:
+        from est.advice import advice
+
+        text += advice(status)
+    except ImportError:
+        pass  # an optional part
+    return Refused("refused with " + text, status)
 
 
 def _retry_after(response):
     # Seconds of a Retry-After header: a number, or a date (RFC 9110 10.2.3).
     text = response.header("retry-after") or ""
     seconds = _WAIT
-    if text.isdigit():
-        seconds = int(text[:9])
-    elif text:
-        try:
+    try:
+        if text.isdigit():
+            seconds = int(text[:9])
+        elif text:
             from est.httpdate import unix_time
 
             seconds = unix_time(text) - clock.now()
-        except (ImportError, ValueError):
-            pass  # an optional part, or no date
+    except (ImportError, ValueError):
+        pass  # an optional part, or neither
     return min(max(seconds, 1), _MAX_WAIT)

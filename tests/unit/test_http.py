@@ -4,6 +4,7 @@ import hashlib
 
 import check
 from est import auth, http, protocol
+from est.advice import advice
 from est.errors import PeerError, Refused, RetryLater, UsageError
 
 
@@ -141,8 +142,75 @@ def drive(operation, *answers):
     raise AssertionError("one more request than answers")
 
 
+def answer(status, body=b"", headers="", reason=b"Reason"):
+    head = "\r\nContent-Length: %d\r\n%s\r\n" % (len(body), headers)
+    return b"HTTP/1.1 " + status.encode() + b" " + reason + head.encode() + body
+
+
+def refusal(*answered):
+    return drive(protocol.Est("h").simpleenroll(b"0"), answer(*answered))[1]
+
+
+def test_statuses():
+    later = (202, 408, 429, 502, 503, 504)
+    for status in range(200, 1000):
+        if status in (200, 201, 204, 304):
+            continue
+        error = refusal(str(status), b"its words")
+        if status in later:
+            assert isinstance(error, RetryLater) and error.seconds == 60, status
+        elif status < 400:
+            assert isinstance(error, PeerError), status
+        else:
+            assert isinstance(error, Refused) and error.status == status
+        if status not in (301, 302, 307, 308):
+            assert "HTTP %d: its words" % status in str(error), error
+    for status in ("000", "099", "204", "304"):
+        assert "HTTP %d: Reason" % int(status) in str(refusal(status)), status
+        assert isinstance(refusal(status), PeerError), status
+    for bad in ("1", "20", "2000", "2x0", "-20", " 20", "", "\xb2\xb3\xb9"):
+        assert "malformed status line" in str(refusal(bad)), bad
+
+
+def test_next_steps():
+    for status, step in (
+        (400, "change subject"),
+        (401, "password"),
+        (403, "must allow this board"),
+        (404, "URL and label"),
+        (413, "fewer names"),
+        (418, "check the request"),
+        (500, "the server's log"),
+        (999, "the server's log"),
+    ):
+        assert step in str(refusal(str(status))), status
+
+
+def test_what_a_server_says_is_shortened_and_printable():
+    for words, shown in (
+        (b"<html>\r\n<b>No</b>\r\n</html>", "<html> <b>No</b> </html>"),
+        (b"a\x00b\x1b[31mc\x7fd\te", "a b [31mc d e"),
+        (b"\xff\xfe f\xc3\xbcr", "f r"),
+        (b"x" * 5000, "x" * 200),
+    ):
+        assert str(refusal("400", words)) == "refused with HTTP 400: %s%s" % (shown, advice(400))
+    # So is the reason, which stands in for a body.
+    error = refusal("400", b"", "", b"No \x1b[2J\xc3\xbc " + b"x" * 900)
+    assert str(error) == "refused with HTTP 400: No [2J " + "x" * 193 + advice(400), error
+    assert isinstance(refusal("400", b"", "", b"\xff"), PeerError)
+    error = refusal("200", b"x", "Content-Type: text/\x1b[2J" + "x" * 900 + "\r\n")
+    assert isinstance(error, PeerError) and len(str(error)) < 150
+    assert min(str(error)) >= " ", error
+
+
 def test_retry_after():
-    for value, seconds in (("17", 17), ("0", 1), ("x", 60), ("Sun, 06 Nov 1994 08:49:37 GMT", 1)):
+    for value, seconds in (
+        ("17", 17),
+        ("0", 1),
+        ("x", 60),
+        ("\xb2", 60),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 1),
+    ):
         answer = "HTTP/1.1 202 Wait\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % value
         _, error = drive(protocol.Est("h").simpleenroll(b"0"), answer.encode())
         assert isinstance(error, RetryLater) and error.seconds == seconds

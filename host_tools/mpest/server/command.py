@@ -204,6 +204,8 @@ def _welcome(server: EstServer) -> str:
 
 
 def _line(event: Event) -> str:
+    if event["event"] == "handshake":
+        return f"TLS handshake failed: {event['reason']}"
     who = f" as {event['client']}" if event["client"] else ""
     why = f": {event['reason']}" if event["reason"] else ""
     return f"{event['method']} {event['path']} {event['status']} {event['tls']}{who}{why}"

@@ -29,6 +29,7 @@ from mpest.server.tls import (
     client_certificate,
     order_for_server,
     own_identity,
+    report_failures,
     server_context,
     trust_clients,
 )
@@ -63,6 +64,8 @@ class EstServer:
         """Requests that came with an Authorization header or a client certificate."""
         self.handshakes = 0
         """TLS handshakes that clients began."""
+        self.failed_handshakes: list[str] = []
+        """Why the failed ones of these did, oldest first."""
         self.probe_port = 0
         self._on_event = on_event
         self._runners: list[web.AppRunner] = []
@@ -163,6 +166,7 @@ class EstServer:
         identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
         self._context = server_context(identity, self._authority, config.highest_tls)
         self._context.sni_callback = self._on_handshake
+        report_failures(self._context, self._on_failed_handshake)
         self._est = EstApp(config, self._authority, self._database, self._record)
         self.port = await self._serve(self._est.application(), self._context, config.port)
         if config.mtls_probe:
@@ -195,6 +199,12 @@ class EstServer:
             leaf = fault(self._authority, order, key)
             identity = TlsIdentity([leaf, *self._authority.sent], key)
             tls.context = server_context(identity, self._authority, self.config.highest_tls)
+
+    def _on_failed_handshake(self, reason: str) -> None:
+        self.failed_handshakes.append(reason)
+        del self.failed_handshakes[:-_MAX_EVENTS]
+        if self._on_event:
+            self._on_event({"event": "handshake", "reason": reason})
 
     def _record(self, request: web.Request, reply: Reply, bytes_in: int) -> None:
         event = describe(request, reply, bytes_in)

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import ssl
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -83,6 +84,30 @@ def server_context(
     context.verify_mode = ssl.CERT_REQUIRED if demand_client else ssl.CERT_OPTIONAL
     identity.load_into(context)
     return context
+
+
+def report_failures(context: ssl.SSLContext, report: Callable[[str], None]) -> None:
+    """Have `report` told why, when a handshake in `context` fails: asyncio keeps it to itself."""
+
+    class Handshake(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as error:
+                report(_why(error))
+                raise
+
+    context.sslobject_class = Handshake
+
+
+def _why(error: ssl.SSLError) -> str:
+    # OpenSSL's words, such as "certificate verify failed: certificate has expired".
+    words = [(error.reason or "no reason").lower().replace("_", " ")]
+    if isinstance(error, ssl.SSLCertVerificationError):
+        words.append(error.verify_message)
+    return ": ".join(words)
 
 
 def trust_clients(context: ssl.SSLContext, authority: Authority) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import contextlib
 import secrets
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,6 +19,7 @@ CMC_RESPONSE = "application/pkcs7-mime; smime-type=CMC-response"
 CRL = "application/pkix-crl"
 CSRATTRS = "application/csrattrs"
 MULTIPART = "multipart/mixed"
+_LINGER_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,16 @@ class _ScriptedResponse(web.StreamResponse):
         if self._script.cut:
             transport.abort()
         else:
+            connection = transport.get_extra_info("socket")
             transport.close()
+            # asyncio waits for the client to end TLS too; other servers don't.
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, _end, connection)
         return None
 
     async def write_eof(self, _data: bytes = b"") -> None:
         self._eof_sent = True
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the client was faster
+        connection.shutdown(socket.SHUT_WR)
