@@ -99,21 +99,21 @@ def make_ca(folder: Path, openssl: Callable[..., str]) -> None:
     (folder / "serial").write_text("1000\n")
     config = folder / "ca.cnf"
     config.write_text(CA_CONFIG.format(folder=folder))
-    for name, subject, extensions, issuer in (
-        ("ca", "/CN=libest CA", "ca_cert", ()),
-        ("server", "/CN=127.0.0.1", "server_cert", ("ca",)),
+    for name, subject, extensions, serial in (
+        ("ca", "/CN=libest CA", "ca_cert", 0),
+        ("server", "/CN=127.0.0.1", "server_cert", 2),
+        ("factory", "/CN=made in a factory", "usr_cert", 3),
     ):
         key = folder / f"{name}.key"
         openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
         request = folder / f"{name}.csr"
         subject_of = ("-new", "-key", key, "-subj", subject, "-sha256", "-config", config)
         openssl("req", *subject_of, "-out", request)
-        by = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key") if issuer else ()
+        by = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-set_serial", serial)
         openssl(
             *("x509", "-req", "-in", request, "-sha256", "-days", "30"),
             *("-extfile", config, "-extensions", extensions, "-out", folder / f"{name}.pem"),
-            *(by or ("-signkey", key)),
-            *(("-set_serial", "2") if by else ()),
+            *(by if serial else ("-signkey", key)),
         )
     openssl("x509", "-in", folder / "ca.pem", "-outform", "DER", "-out", folder / "ca.der")
 
@@ -240,6 +240,40 @@ def test_wrong_password(libest: Site, runtime: str, tmp_path: Path) -> None:
     check_kinds(found, "error")
     assert found[0]["type"] == "Refused", found
     assert not (tmp_path / "state/cert.pem").exists()
+
+
+# libest's server takes the base64 of its token, as its client sends it.
+TOKEN = base64.b64encode(b"sesame").decode()
+
+
+@pytest.mark.parametrize("libest", [("--token", "sesame")], ids=["token"], indirect=True)
+def test_token(libest: Site, runtime: str, tmp_path: Path, check_pair: Callable) -> None:
+    state = tmp_path / "state"
+    found = events(libest.config("enroll", token="wrong"), runtime, tmp_path / "other")
+    check_kinds(found, "error")
+    assert found[0]["type"] == "Refused", found
+    check_kinds(events(libest.config("enroll", token=TOKEN), runtime, state), "enroll")
+    check_pair(libest.ca, state / "cert.pem", state / "key.pem")
+
+
+@pytest.mark.parametrize("libest", [("-n",)], ids=["certificate"], indirect=True)
+def test_factory_certificate(
+    libest: Site, runtime: str, tmp_path: Path, openssl: Callable[..., str], check_pair: Callable
+) -> None:
+    """No password at all, but a certificate of the server's CA; then the one issued."""
+    state = tmp_path / "state"
+    found = events(libest.config("enroll"), runtime, tmp_path / "other")
+    check_kinds(found, "error")
+    factory = {}
+    for field, kind in (("factory_chain", "x509"), ("factory_key", "pkey")):
+        pem = libest.folder / ("factory.pem" if kind == "x509" else "factory.key")
+        der = tmp_path / field
+        openssl(kind, "-in", pem, "-outform", "DER", "-out", der)
+        factory[field] = der.read_bytes().hex()
+    factory["factory_chain"] = [factory["factory_chain"]]
+    check_kinds(events(libest.config("enroll", **factory), runtime, state), "enroll")
+    check_kinds(events(libest.config("reenroll"), runtime, state), "reenroll")
+    check_pair(libest.ca, state / "cert.pem", state / "key.pem")
 
 
 def test_reenroll(libest: Site, runtime: str, tmp_path: Path, check_pair: Callable) -> None:

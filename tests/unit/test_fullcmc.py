@@ -59,7 +59,7 @@ def test_errors_in_cmc():
 def test_errors_in_words():
     error = check.raises(Refused, run, answer(400, b"no such thing", "text/plain"))
     assert error.status == 400 and "no such thing" in str(error)
-    assert len(str(check.raises(Refused, run, answer(500, b"x" * 999, None)))) < 250
+    assert len(str(check.raises(Refused, run, answer(500, b"x" * 999, None)))) < 300
     assert check.raises(RetryLater, run, answer(503, b"busy", "text/plain")).seconds == 60
     for bad in (
         answer(200, b"words", "text/plain"),
