@@ -227,7 +227,7 @@ def test_rfc7030_3_2_3_no_password_before_a_challenge(bench: Bench) -> None:
 def test_rfc7030_4_1_3_only_200_brings_ca_certificates(bench: Bench) -> None:
     bench.server.config.faults = {"http-201@cacerts"}
     event = bench.run("enroll")
-    assert (event["event"], event.get("type")) == ("error", "Refused"), event
+    assert (event["event"], event.get("type")) == ("error", "PeerError"), event
     assert bench.server.credentials_seen == 0
     assert not bench.server.issued()
 
