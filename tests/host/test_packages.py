@@ -163,3 +163,8 @@ assert "est.p256_thumb" in sys.modules
     library = built / "armv6m/lib"
     done = subprocess.run([*runtime.argv, script, library], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_part_is_described() -> None:
+    described = (Path(__file__).parents[2] / "docs/parts.md").read_text()
+    assert [name for name in packages.packages() if f"`{name}`" not in described] == []
