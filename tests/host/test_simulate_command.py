@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from mpest.exits import Exit
 from mpest.server import ServerConfig, running_server
 from mpest.server.serverkeygen import ServerKeygenPolicy
+from mpest.sim.command import in_words
 
 COMMAND = [sys.executable, "-c", "from mpest.cli import main; main()"]
 
@@ -211,6 +213,33 @@ def test_storage_that_fails_after_the_board(tmp_path: Path) -> None:
         assert simulate(state, *board, "show").returncode == Exit.DONE
     assert (state / "key.pem").exists()
     assert not list(state.glob("*.part"))
+
+
+@pytest.mark.parametrize("runtime", ["cpython", "micropython"])
+def test_a_server_that_is_not_there(tmp_path: Path, runtime: str, program: Callable) -> None:
+    if runtime != "cpython":
+        program(runtime)
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        known = ("--url", server.url, "--trust", server.ca_pem)
+    done = simulate(tmp_path / "board", *known, "--runtime", runtime, "cacerts")
+    assert done.returncode == Exit.NETWORK
+    assert "are server and network up?" in done.stderr
+    assert "Connection refused)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "shown"),
+    [
+        ("StorageError", "cannot write a.0: 28", "cannot write a.0: No space left on device"),
+        ("StorageError", "cannot read a.0: [Errno 5] EIO", "cannot read a.0: Input/output error"),
+        ("PeerError", "TLS: [Errno 104] ECONNRESET", "TLS: Connection reset by peer"),
+        ("PeerError", "unexpected HTTP 204: 28", "unexpected HTTP 204: 28"),
+        ("Refused", "refused with HTTP 400: 28", "refused with HTTP 400: 28"),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="the numbers are Linux's")
+def test_errors_of_the_system_in_words(kind: str, message: str, shown: str) -> None:
+    assert in_words({"type": kind, "message": message}) == shown
 
 
 def test_one_board_at_a_time(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`mpest simulate`: a board as a process, against any EST server."""
 
 import json
+import os
 import re
 import sys
 from datetime import UTC, datetime
@@ -215,8 +216,20 @@ def simulate(
             failed = event
     if failed:
         later = f" (try again in {failed['seconds']} s)" if failed["seconds"] else ""
-        click.echo(f"Error: {failed['operation']}: {failed['message']}{later}", err=True)
+        text = in_words(failed)
+        click.echo(f"Error: {failed['operation']}: {text}{later}", err=True)
         sys.exit(exit_code(failed))
+
+
+# MicroPython has the numbers of all errors of the operating system, and the names of some.
+_ERRNO = re.compile(r"\[Errno (\d+)\] E[A-Z0-9]+\b|(?<=: )(\d+)$")
+
+
+def in_words(failed: Event) -> str:
+    """The message of the `error` event, with the operating system's words for its errors."""
+    if failed["type"] not in ("PeerError", "StorageError") or "HTTP" in failed["message"]:
+        return str(failed["message"])
+    return _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
 
 
 def summary(event: Event) -> str:
