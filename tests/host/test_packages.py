@@ -66,7 +66,13 @@ def enrol(library: Path, runtime: str, state: Path) -> None:
             "operations": ["enroll", "reenroll"],
         } | login
         events = list(run_board(board, runtime, state / "board", library))
-    assert [event["event"] for event in events] == ["enroll", "reenroll"], events
+        assert [event["event"] for event in events] == ["enroll", "reenroll"], events
+        server.config.faults = {"http-404@simplereenroll"}
+        board["operations"] = ["reenroll"]
+        (refused,) = run_board(board, runtime, state / "board", library)
+    next_step = " (check URL and label)" if list(library.rglob("advice.*")) else ""
+    assert refused["type"] == "Refused"
+    assert refused["message"] == f"refused with HTTP 404: not here{next_step}"
 
 
 def test_every_module_is_in_a_package() -> None:
