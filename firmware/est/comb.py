@@ -144,6 +144,7 @@ class Comb:
                 digits.append(0)
                 k >>= 1
         points = self._points(u)
+        twice = products = None  # room in a small heap
         z = 0
         for at in range(len(digits) - 1, -1, -1):
             # y is twice what it is elsewhere, which spares doubling other numbers.

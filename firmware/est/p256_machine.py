@@ -43,6 +43,7 @@ _INVERSE = (
     b"bz\x01zcb\x02bdc\x04ced\x08dfe\x10etf\x20ztt\x80ftt\x20ftt\x10ett\x08dtt\x04ctt\x02btt\x02z"
 )
 _AFFINE = b"u=t*t x=x*u u=u*t y=y*u ."
+_SQUARES = const(16)  # of one program
 
 
 class Machine(Comb):
@@ -69,7 +70,12 @@ class Machine(Comb):
         product = b"%c=%c*%c "
         for at in range(0, len(_INVERSE), 4):
             to, square, times, factor = _INVERSE[at : at + 4]
-            program = product % (to, square, square) + product % (to, to, to) * (times - 1)
+            program = product % (to, square, square)
+            while times > 1:
+                # In short programs, which fit anywhere in the heap.
+                self._run(memory, program + b".")
+                program = product % (to, to, to) * min(times - 1, _SQUARES)
+                times -= _SQUARES
             self._run(memory, program + product % (to, to, factor) + b".")
         self._run(memory, _AFFINE)
         point = self._leave(memory)
