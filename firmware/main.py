@@ -45,7 +45,8 @@ def enrol_or_renew(board, config):
             print(error)  # damaged beyond use: what helps is to enrol as for the first time
             due = known = 0
         if due <= 0:
-            if known:
+            # With a certificate that has expired TLS lets nobody in, but the password may.
+            if known and not (login and agent.due(True) <= 0):
                 agent.reenroll()
             else:
                 agent.enroll()

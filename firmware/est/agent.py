@@ -78,22 +78,27 @@ class Agent:
         self._key = key
         self._authorize = authorize
         self.log = log or (lambda text: None)
-        self._open = self._shown = None
+        self._open = None
 
     def identity(self):
         """(chain of DER certificates, leaf first; DER key), or None before enrolling."""
         items = self._load("identity")
         return (items[1:], items[0]) if len(items) > 1 else None
 
-    def due(self):
-        """Seconds until the certificate should be renewed; 0 or less: now, or none is there."""
+    def due(self, expiry=False):
+        """Seconds until the certificate should be renewed, or with `expiry` until it ends.
+
+        0 or less: now, or none is there.
+        """
         identity = self.identity()
-        return _apart("est.request", "due", identity[0][0]) - clock.now() if identity else 0
+        return (
+            _apart("est.request", "due", identity[0][0], expiry) - clock.now() if identity else 0
+        )
 
     def _load(self, name):
         items = store.unpack(self.store.load(name))
         if name in self.store.damaged:
-            self.log("a damaged copy of %s was passed over" % name)
+            self.log("a damaged copy of %s is passed over" % name)
         return items
 
     def load(self, name):
@@ -175,7 +180,7 @@ class Agent:
                 raise RetryLater("the server said to wait", wait)
         else:
             if until:
-                self.log("a waiting request with other settings is given up")
+                self.log("a waiting request for other settings is given up")
             pending = None
         if not pending:
             try:

@@ -16,6 +16,8 @@ def load(data, password=None):
 
     password: bytes, for an encrypted PKCS #8. Raises UsageError.
     """
+    if data[:5] == b"-----":
+        raise UsageError("private key: this is PEM, of which est.pem.decode makes DER")
     try:
         return _load(data, password)
     except ImportError as error:

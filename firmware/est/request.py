@@ -65,12 +65,12 @@ def accept(issued, others, key, anchors, now):
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
 
-def due(leaf):
-    """When to renew DER certificate `leaf`, in Unix seconds.
+def due(leaf, expiry):
+    """When to renew DER certificate `leaf`, or with `expiry` when it ends, in Unix seconds.
 
     After 2/3 of its lifetime, or up to 1/24 of it earlier, so that a fleet enrolled together does
     not renew together.
     """
     leaf = x509.Certificate(leaf)
-    share = 16384 - leaf.serial[-1] * 4
+    share = 24576 if expiry else 16384 - leaf.serial[-1] * 4
     return leaf.not_before + (leaf.not_after - leaf.not_before) * share // 24576

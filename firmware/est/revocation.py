@@ -1,7 +1,7 @@
 """Revocation of the board's own certificate (RFC 7030 4.3, RFC 5272 6.11)."""
 
 from est import cmc, fullcmc, x509
-from est.errors import UsageError
+from est.errors import NotTrusted, PeerError, UsageError
 
 
 def revoke(agent, reason="unspecified", comment=None, since=None):
@@ -17,7 +17,10 @@ def revoke(agent, reason="unspecified", comment=None, since=None):
         raise UsageError("nothing to revoke: no identity is there")
     leaf = x509.Certificate(identity[0][0])
     control = cmc.revoke_request(leaf.issuer, leaf.serial, reason, since, None, comment)
-    fullcmc.ask(agent, (control,), (), identity)
+    try:
+        fullcmc.ask(agent, (control,), (), identity)
+    except (PeerError, NotTrusted) as error:
+        raise type(error)("%s. It may be revoked all the same: revoke again" % error)
     forget(agent)
     return leaf.der
 

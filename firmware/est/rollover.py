@@ -1,8 +1,13 @@
 """Which of the server's CA certificates become trust anchors (RFC 7030 4.1.3, RFC 4210 4.4)."""
 
+from micropython import const
+
 from est import clock, store
 from est.client import Client
 from est.errors import EstError, NotTrusted, PeerError
+
+# A root, its successor and what a bridge of CAs may add; a server cannot fill the flash with them.
+_MAX_ANCHORS = const(8)
 
 
 def adopt(agent, known, offered):
@@ -79,7 +84,8 @@ def _chosen(agent, known, offered, first, stored):
         if foreign:
             log("the server is not verified by its own CA: the anchors given are still needed")
             return found, False
-        found += [one.der for one in gone if one.not_after >= now]
+        room = max(_MAX_ANCHORS - len(found), 0)
+        found += [one.der for one in gone if one.not_after >= now][:room]
         gone = []
     for one in gone:
         log("%s is no longer trusted" % one)
@@ -106,6 +112,10 @@ def _objection(new, anchors, links, now):
 
     reason = "nothing links it with what is trusted"
     for old in anchors:
+        if new.not_after < old.not_after:
+            # Whoever trusts the new root alone has his reasons.
+            reason = "it is older than what is trusted"
+            continue
         new_with_old = [one for one in links if one.spki == new.spki]
         old_with_new = [one for one in links if one.spki == old.spki]
         if new_with_old and not old_with_new:

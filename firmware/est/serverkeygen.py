@@ -176,6 +176,10 @@ def accept(issued, others, key, anchors, now):
     from est import keys, request, steps
 
     certificates, data = issued
+    if key.attributes():
+        outer = der.Reader(data).enter()
+        if outer.peek() != der.OID or outer.oid() == _SIGNED_DATA:
+            raise PeerError("the key came unencrypted, though encryption was asked for")
     data = steps.run(unwrap(data, key.given, certificates + others, anchors, now))
     try:
         key = keys.load(data).der()

@@ -69,3 +69,43 @@ def test_enrols_and_renews(board: Path, program: Callable[[str], Program], tmp_p
     assert "secret" not in output
     assert requests.count("simpleenroll") == 2  # one is challenged for the password
     assert "simplereenroll" in requests
+
+
+def test_enrols_anew_once_the_certificate_has_expired(
+    board: Path, program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    micropython = program("micropython")
+    config = ServerConfig(
+        directory=tmp_path / "ca",
+        port=0,
+        auth="basic",
+        users={"board": "secret"},
+        lifetime=timedelta(seconds=1),
+    )
+    code = """
+import json
+import main
+with open("config.json") as file:
+    config = json.load(file)
+board = main.Board()
+main.enrol_or_renew(board, config)
+main.time.sleep(2.5)
+main.enrol_or_renew(board, config)
+"""
+    with running_server(config) as server:
+        settings = {"url": server.url, "sha256": server.fingerprint, "subject": "CN=board"}
+        settings |= {"user": "board", "secret": "secret"}
+        (board / "config.json").write_text(json.dumps(settings))
+        (board / "twice.py").write_text(code)
+        done = subprocess.run(
+            [*micropython.argv, "twice.py"],
+            cwd=board,
+            env={**os.environ, **micropython.env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(server.issued()) == 2
+        paths = [event["path"].rpartition("/")[2] for event in server.events if "path" in event]
+    assert "simplereenroll" not in paths

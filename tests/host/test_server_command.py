@@ -113,11 +113,13 @@ def test_port_taken(tmp_path):
         (["--auth", "basic"], 2, "--auth basic needs --users FILE"),
         (["--auth", "token"], 2, "--auth token needs --token-file FILE"),
         (["--auth", "basic", "--users", "missing"], 2, "can't read missing: No such file"),
-        (["--users", "bad-users"], 2, "bad-users: entry 2 is not name:password"),
+        (["--auth", "basic", "--users", "bad-users"], 2, "entry 2 is not name:password"),
         (["--csrattrs", "bad-policy"], 2, "bad-policy: key: Input should be"),
         (["--csrattrs", "bad-users"], 2, "bad-users is neither TOML nor JSON"),
         (["--serverkeygen", "bad-policy"], 2, "bad-policy: key: Extra inputs"),
         (["--serverkeygen", "bad-key"], 2, "bad-key: an AES key has 16 or 32 bytes"),
+        (["--users", "good-users"], 2, "--users needs --auth basic or digest"),
+        (["--token-file", "bad-users"], 2, "--token-file needs --auth token"),
         (["--enforce-csrattrs"], 2, "--enforce-csrattrs needs --csrattrs FILE"),
         (["--label", "a/b"], 2, "label: "),
         (["--dir", "bad-users/ca"], 7, "can't use bad-users/ca: Not a directory"),
@@ -127,6 +129,7 @@ def test_port_taken(tmp_path):
 def test_wrong_use_is_one_line_and_a_code(tmp_path, monkeypatch, arguments, code, line):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "bad-users", "ann:secret\nsecret2\n")
+    write(tmp_path / "good-users", "ann:secret\n")
     write(tmp_path / "bad-policy", '{"key": "P-1"}')
     write(tmp_path / "bad-key", 'secrets = { 00 = "secret" }')
     (tmp_path / "bad-ca").mkdir()

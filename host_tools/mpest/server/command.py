@@ -131,6 +131,10 @@ def serve(
     needed = _NEEDS.get(str(settings["auth"]))
     if (needed == "--users" and not users) or (needed == "--token-file" and not token_file):
         raise CliError(f"--auth {settings['auth']} needs {needed} FILE")
+    if users and needed != "--users":
+        raise CliError("--users needs --auth basic or digest")
+    if token_file and needed != "--token-file":
+        raise CliError("--token-file needs --auth token")
     if settings["enforce_csrattrs"] and not csrattrs:
         raise CliError("--enforce-csrattrs needs --csrattrs FILE")
     try:
@@ -194,6 +198,8 @@ def _welcome(server: EstServer) -> str:
         "token": " --token-file FILE",
         "mtls": " --cert FILE --key FILE",
     }.get(server.config.auth, "")
+    if server.config.rollover:
+        lines.append("A new root was made; start without --rollover, or each start makes another.")
     lines += [
         "Enrol with:",
         f"  mpest simulate --url {server.url} --trust {server.ca_pem} --state board{credentials} "

@@ -63,6 +63,8 @@ def read_certificates(path: str) -> list[str]:
             found = [x509.load_der_x509_certificate(data)]
     except ValueError:
         raise CliError(f"{path} holds no certificate in PEM or DER") from None
+    if b"-----BEGIN" in data and len(found) != data.count(b"-----BEGIN CERTIFICATE-----"):
+        raise CliError(f"a certificate in {path} is cut off or damaged")
     return [one.public_bytes(Encoding.DER).hex() for one in found]
 
 
