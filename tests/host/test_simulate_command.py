@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -300,3 +302,29 @@ def test_key_type(tmp_path: Path) -> None:
     done = simulate(state, *common, "--key-type", "P-521", "show")
     assert done.returncode == Exit.USAGE
     assert "RSA-4096" in done.stderr
+
+
+def test_trust_cut_off(tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        pem = server.ca_pem.read_bytes()
+    trust = tmp_path / "trust.pem"
+    for cut in (pem + pem[:150], pem[:150] + pem):
+        trust.write_bytes(cut)
+        done = simulate(
+            tmp_path / "board", "--url", "https://127.0.0.1:1", "--trust", trust, "cacerts"
+        )
+        assert done.returncode == Exit.USAGE
+        assert "trust.pem" in done.stderr
+
+
+def test_expired_certificate(tmp_path: Path) -> None:
+    config = ServerConfig(directory=tmp_path / "ca", lifetime=timedelta(seconds=1))
+    with running_server(config) as server:
+        known = ("--url", server.url, "--trust", server.ca_pem)
+        done = simulate(tmp_path / "board", *known, "--subject", "CN=a", "enroll")
+        assert done.returncode == Exit.DONE
+        time.sleep(2.5)
+        done = simulate(tmp_path / "board", *known, "reenroll")
+    assert done.returncode == Exit.NETWORK
+    assert "expired at" in done.stderr
+    assert "enrol again" in done.stderr

@@ -1,5 +1,6 @@
 """What the board trusts, and how that changes, on each runtime (RFC 7030 3.3.1, 4.1.3)."""
 
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,18 @@ def test_rfc7030_4_1_3_first_contact_during_a_rollover(bench: Bench) -> None:
     event, _ = run(bench, "cacerts")
     assert trusted(event) == fingerprints(old, *bench.server.ca_certificates)
     assert bench.run("reenroll", anchors=None)["event"] == "reenroll"
+
+
+def test_rfc7030_4_1_3_the_new_root_alone(bench: Bench) -> None:
+    """Whoever gives a board the new root may have lost faith in the old one."""
+    time.sleep(1.1)  # the one is valid longer than the other, by seconds at least
+    bench.server.rollover()
+    new = bench.server.ca_certificates[-1]
+    for _ in range(2):
+        event, said = run(bench, "cacerts", anchors=[der_hex(new)])
+        assert trusted(event) == fingerprints(new)
+        assert "older than what is trusted" in said
+    assert run(bench, "enroll", anchors=None)[0]["event"] == "enroll"
 
 
 def test_rfc7030_4_1_3_rollovers_that_prove_nothing(bench: Bench) -> None:

@@ -339,3 +339,11 @@ def test_length_too_small():
     )
     response.feed(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n" + whole[:30])
     check.raises(PeerError, response.eof)
+
+
+def test_plain_where_encryption_was_asked_for():
+    plain = keys.SoftwareKey().der()
+    decryption = serverkeygen.Decryption(bytes(16), b"id")
+    for sent in (plain, check.vector("cmc/response-success.signed.der")):
+        error = check.raises(PeerError, serverkeygen.accept, ([], sent), [], decryption, [], 0)
+        assert "unencrypted" in str(error)

@@ -218,7 +218,7 @@ def simulate(
             failed = event
     if failed:
         later = f" (try again in {failed['seconds']} s)" if failed["seconds"] else ""
-        text = in_words(failed)
+        text = in_words(failed) + not_accepted(failed, state)
         click.echo(f"Error: {failed['operation']}: {text}{later}", err=True)
         sys.exit(exit_code(failed))
 
@@ -232,6 +232,25 @@ def in_words(failed: Event) -> str:
     if failed["type"] not in ("PeerError", "StorageError") or "HTTP" in failed["message"]:
         return str(failed["message"])
     return _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
+
+
+def not_accepted(failed: Event, state: Path) -> str:
+    """What to add where the server may have refused the board's certificate in TLS.
+
+    Of that a client learns no more than that the connection ended.
+    """
+    words = ("TLS", "closed the connection")
+    if failed["type"] != "PeerError" or not any(word in failed["message"] for word in words):
+        return ""
+    try:
+        leaf = x509.load_pem_x509_certificate((state / "cert.pem").read_bytes())
+    except (OSError, ValueError):
+        return ""
+    if leaf.not_valid_after_utc < datetime.now(UTC):
+        return f"; the board's certificate expired at {leaf.not_valid_after_utc}: enrol again"
+    return (
+        "; if the server's log says that it does not accept the board's certificate, enrol again"
+    )
 
 
 def summary(event: Event) -> str:
