@@ -1,10 +1,24 @@
 """Every message among the vectors, changed and cut off: only typed errors come out."""
 
 import check
-from est import base64, cmc, cms, csrattrs, envelope, key_forms, own_request, signed, steps, x509
+from est import (
+    base64,
+    cmc,
+    cms,
+    csrattrs,
+    der,
+    envelope,
+    key_forms,
+    own_request,
+    pem,
+    signed,
+    steps,
+    x509,
+)
 from est.protocol import Request
 
 _COUNT = 100
+_TEMPLATE = der.tlv(der.OID, bytes.fromhex("2a864886f70d010910023d"))
 
 
 def _http(data):
@@ -28,6 +42,14 @@ def _request(data):
     own_request.check(data, bytes(8))
 
 
+def _template(data):
+    csrattrs.parse(der.sequence(der.sequence(_TEMPLATE, der.set_of(data))))
+
+
+def _pem(data):
+    pem.decode("".join([chr(octet) for octet in data]), "CERTIFICATE")
+
+
 PARSERS = (
     (
         cms.certificates,
@@ -40,7 +62,17 @@ PARSERS = (
     (x509.Certificate, "cmc/signer-cert.der"),
     (key_forms.load, "rfc7030/a4-serverkeygen-resp-key.der"),
     (_envelope, "cmc/response-success.signed.der"),
-    (_request, "rfc7030/a3-simpleenroll-req.der", "libest/request-csr.der"),
+    (
+        _request,
+        "rfc7030/a3-simpleenroll-req.der",
+        "rfc7030/a4-serverkeygen-req.der",
+        "libest/request-csr.der",
+    ),
+    (
+        _template,
+        "rfc9908/DERIVED-3.4-template.as-printed-oid-9.62.der",
+        "rfc9908/DERIVED-3.4-template.normative-oid-16.2.62.der",
+    ),
     (
         csrattrs.parse,
         "rfc7030/a2-csrattrs-resp.der",
@@ -64,7 +96,19 @@ PARSERS = (
         "libest/libest32-serverkeygen.http",
         "libest/libest32-simpleenroll.http",
     ),
-    (_base64, "rfc7030/a2-csrattrs-resp.b64", "rfc8951/4-csrattrs-example.b64"),
+    (
+        _base64,
+        "rfc7030/a1-cacerts-resp.b64",
+        "rfc7030/a2-csrattrs-resp.b64",
+        "rfc7030/a3-simpleenroll-req.b64",
+        "rfc7030/a3-simpleenroll-resp.b64",
+        "rfc7030/a4-serverkeygen-req.b64",
+        "rfc7030/a4-serverkeygen-resp-cert.b64",
+        "rfc7030/a4-serverkeygen-resp-key.b64",
+        "rfc8951/4-csrattrs-example.b64",
+        "rfc9908/5.1-acp-san.csrattrs.b64",
+    ),
+    (_pem, "libest/libest32-ca.pem"),
 )
 
 
@@ -76,7 +120,7 @@ def test_changed():
 
 def test_cut_off():
     for parse, *paths in PARSERS:
-        if parse in (_http, _base64):
+        if parse in (_http, _base64, _pem):
             continue  # a prefix may well be a shorter message
         for path in paths:
             data = check.vector(path)
