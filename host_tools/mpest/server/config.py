@@ -80,7 +80,7 @@ class ServerConfig(BaseModel):
     """Opens a second port that demands a client certificate of this CA."""
 
     faults: set[Annotated[str, AfterValidator(check_spec)]] = set()
-    """Names from `faults.py`, each for every operation or for one: `http-503@simpleenroll`."""
+    """Names from `faults`, each for every operation or for one: `http-503@simpleenroll`."""
     fault_times: int | None = None
     """Requests left that get a fault; None means all. TLS faults don't count."""
     retry_after: int = 2

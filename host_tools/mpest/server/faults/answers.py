@@ -1,0 +1,189 @@
+"""Faults of HTTP: answers in place of the right one, spoilt bodies, and how they travel."""
+
+import base64
+from dataclasses import replace
+
+from mpest.server.faults.registry import BODY, DELIVERY, INSTEAD, Context, fault
+from mpest.server.wire import MULTIPART, Reply, Script
+
+_HUGE_BODY = 4 * 1024 * 1024  # far above what a board can hold
+_GIANT_HEADER = 64 * 1024
+_MANY_HEADERS = 500
+
+
+@fault(INSTEAD, "http-204", "answers 204, as if there were nothing to say")
+def _http_204(_context: Context) -> Reply:
+    return Reply(204)
+
+
+@fault(INSTEAD, "http-404", "answers 404")
+def _http_404(_context: Context) -> Reply:
+    return Reply(404, b"not here\n")
+
+
+@fault(INSTEAD, "http-500", "answers 500 with a page of HTML")
+def _http_500(_context: Context) -> Reply:
+    return Reply(500, b"<html><h1>Internal Server Error</h1></html>", "text/html")
+
+
+@fault(INSTEAD, "http-503", "answers 503 with Retry-After")
+def _http_503(context: Context) -> Reply:
+    return Reply(503, b"busy\n", headers=(("Retry-After", str(context.retry_after)),))
+
+
+@fault(INSTEAD, "401-forever", "answers 401 whatever credentials come")
+def _401_forever(context: Context) -> Reply:
+    return context.challenge("no credentials are good enough").reply
+
+
+@fault(INSTEAD, "401-wrong-scheme", "answers 401 with a scheme nobody speaks")
+def _401_wrong_scheme(_context: Context) -> Reply:
+    return Reply(401, b"use Negotiate\n", headers=(("WWW-Authenticate", "Negotiate"),))
+
+
+def _redirect(location: str) -> Reply:
+    return Reply(302, b"", headers=(("Location", location),))
+
+
+@fault(INSTEAD, "redirect-same-origin", "answers 302 to another path of this server, which works")
+def _redirect_same_origin(context: Context) -> Reply:
+    return _redirect(context.detour)
+
+
+@fault(INSTEAD, "redirect-loop", "answers 302 in a circle")
+def _redirect_loop(context: Context) -> Reply:
+    return _redirect(context.detour)
+
+
+@fault(INSTEAD, "redirect-elsewhere", "answers 302 to another host name, where the request works")
+def _redirect_elsewhere(context: Context) -> Reply:
+    host, _, port = context.authority.rpartition(":")
+    other = "127.0.0.1" if host == "localhost" else "localhost"
+    return _redirect(f"https://{other}:{port}{context.detour}")
+
+
+@fault(INSTEAD, "redirect-http", "answers 302 to plain http")
+def _redirect_http(context: Context) -> Reply:
+    return _redirect(f"http://{context.authority}{context.detour}")
+
+
+@fault(INSTEAD, "garbage-status-line", "answers with something that is not HTTP")
+def _garbage_status_line(_context: Context) -> Reply:
+    return Reply(script=Script([b"220 mail.example ESMTP ready\r\n\r\n"]))
+
+
+@fault(INSTEAD, "cut-connection", "closes the connection in the middle of the headers")
+def _cut_connection(_context: Context) -> Reply:
+    return Reply(script=Script([b"HTTP/1.1 200 OK\r\nContent-Ty"], cut=True))
+
+
+@fault(BODY, "bad-base64", "puts characters into the body that base64 does not have")
+def _bad_base64(reply: Reply) -> Reply:
+    middle = len(reply.body) // 2
+    return replace(reply, body=reply.body[:middle] + b"*%!" + reply.body[middle + 3 :])
+
+
+@fault(BODY, "raw-der", "sends the body as binary DER")
+def _raw_der(reply: Reply) -> Reply:
+    if reply.content_type.startswith(MULTIPART):
+        return reply  # its parts are binary already
+    headers = (("Content-Transfer-Encoding", "binary"),)
+    return replace(reply, body=base64.b64decode(reply.body), headers=headers)
+
+
+@fault(BODY, "pem-body", "sends the body between PEM lines")
+def _pem_body(reply: Reply) -> Reply:
+    text = base64.encodebytes(base64.b64decode(reply.body))
+    body = b"-----BEGIN PKCS7-----\n" + text + b"-----END PKCS7-----\n"
+    return replace(reply, body=body)
+
+
+@fault(BODY, "empty-body", "sends no body")
+def _empty_body(reply: Reply) -> Reply:
+    return replace(reply, body=b"")
+
+
+@fault(BODY, "huge-body", "sends a body of 4 MiB")
+def _huge_body(reply: Reply) -> Reply:
+    return replace(reply, body=b"MIIB" * (_HUGE_BODY // 4))
+
+
+@fault(BODY, "wrong-content-type", "calls the body text/html")
+def _wrong_content_type(reply: Reply) -> Reply:
+    return replace(reply, content_type="text/html")
+
+
+@fault(BODY, "http-201", "answers 201 where 200 is usual")
+def _http_201(reply: Reply) -> Reply:
+    return replace(reply, status=201)
+
+
+@fault(DELIVERY, "no-retry-after", "leaves Retry-After out of every answer")
+def _no_retry_after(reply: Reply) -> Reply:
+    headers = tuple(header for header in reply.headers if header[0] != "Retry-After")
+    return replace(reply, headers=headers)
+
+
+@fault(DELIVERY, "giant-header", "adds one header of 64 KiB")
+def _giant_header(reply: Reply) -> Reply:
+    return replace(reply, headers=(*reply.headers, ("X-Giant", "x" * _GIANT_HEADER)))
+
+
+@fault(DELIVERY, "many-headers", "adds 500 headers")
+def _many_headers(reply: Reply) -> Reply:
+    more = tuple((f"X-Header-{number}", "x") for number in range(_MANY_HEADERS))
+    return replace(reply, headers=(*reply.headers, *more))
+
+
+@fault(DELIVERY, "chunked", "sends the body chunked")
+def _chunked(reply: Reply) -> Reply:
+    return replace(reply, chunked=True)
+
+
+@fault(DELIVERY, "close", "closes the connection after each answer, and says so")
+def _close(reply: Reply) -> Reply:
+    return replace(reply, close=True)
+
+
+@fault(DELIVERY, "http10", "answers as HTTP/1.0 and closes")
+def _http10(reply: Reply) -> Reply:
+    return replace(reply, script=Script([reply.head("HTTP/1.0"), reply.body]))
+
+
+@fault(DELIVERY, "no-content-length", "marks the end of the body only by closing the connection")
+def _no_content_length(reply: Reply) -> Reply:
+    return replace(reply, script=Script([reply.head(length=False), reply.body]))
+
+
+@fault(DELIVERY, "short-length", "serverkeygen: counts only what the parts hold, as libest does")
+def _short_length(reply: Reply) -> Reply:
+    if not reply.content_type.startswith(MULTIPART):
+        return reply
+    boundary = reply.body.partition(b"\r\n")[0]
+    pieces = reply.body.split(b"\r\n" + boundary)
+    contents = [piece.partition(b"\r\n\r\n")[2] for piece in pieces]
+    length = sum(map(len, contents))
+    head = replace(reply, body=reply.body[:length]).head("HTTP/1.0")
+    return replace(reply, script=Script([head, reply.body]))
+
+
+@fault(DELIVERY, "truncated-body", "closes the connection in the middle of the body")
+def _truncated_body(reply: Reply) -> Reply:
+    half = reply.body[: len(reply.body) // 2]
+    return replace(reply, script=Script([reply.head(), half], cut=True))
+
+
+@fault(DELIVERY, "cut-after-headers", "closes the connection between headers and body")
+def _cut_after_headers(reply: Reply) -> Reply:
+    return replace(reply, script=Script([reply.head()], cut=True))
+
+
+@fault(DELIVERY, "slow-drip", "sends the body byte by byte, with a pause before each")
+def _slow_drip(reply: Reply) -> Reply:
+    drops = [bytes((byte,)) for byte in reply.body]
+    return replace(reply, script=Script([reply.head(), *drops], drip=True))
+
+
+@fault(DELIVERY, "late", "answers after a pause")
+def _late(reply: Reply) -> Reply:
+    return replace(reply, script=Script([b"", reply.head(), reply.body], drip=True))
