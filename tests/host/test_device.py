@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpest.server import CsrAttrsPolicy, ServerConfig, running_server
+from mpest.server.ca import Order, common_name, new_ca, new_key, now
 from mpest.sim import cpython
 from mpest.sim.board_process import run_board
 
@@ -171,6 +173,32 @@ def test_factory_certificate(bench: Bench) -> None:
     login["factory_chain"] = [one.public_bytes(Encoding.DER).hex() for one in found]
     assert bench.run("enroll", **login)["event"] == "enroll"
     assert bench.run("reenroll", user=None)["event"] == "reenroll"
+
+
+def test_certificate_of_a_foreign_factory(tmp_path: Path, runtime: str) -> None:
+    """The factory's CA counts for the first enrolment, no other CA does (RFC 7030 2.2)."""
+    factory, other = new_ca("a factory"), new_ca("another factory")
+    config = ServerConfig(
+        directory=tmp_path / "ca",
+        auth="mtls",
+        factory_ca=factory.certificate.public_bytes(Encoding.PEM).decode(),
+    )
+    with running_server(config) as server:
+        bench = Bench(server, tmp_path / "board", runtime, user=None, password=None)
+        for signer, outcome in ((other, "error"), (factory, "enroll")):
+            key = new_key()
+            order = Order(common_name("serial 17"), key.public_key())
+            leaf = signer.sign(order, now() + timedelta(days=1))
+            shown = {
+                "factory_chain": [leaf.public_bytes(Encoding.DER).hex()],
+                "factory_key": key.private_bytes(
+                    Encoding.DER,
+                    serialization.PrivateFormat.PKCS8,
+                    serialization.NoEncryption(),
+                ).hex(),
+            }
+            assert bench.run("enroll", **shown)["event"] == outcome
+        assert bench.run("reenroll")["event"] == "reenroll"
 
 
 @pytest.mark.parametrize("name", ["ü", "日本", "\U0001f389"])

@@ -120,6 +120,8 @@ def test_port_taken(tmp_path):
         (["--serverkeygen", "bad-key"], 2, "bad-key: an AES key has 16 or 32 bytes"),
         (["--users", "good-users"], 2, "--users needs --auth basic or digest"),
         (["--token-file", "bad-users"], 2, "--token-file needs --auth token"),
+        (["--factory-ca", "bad-users"], 2, "--factory-ca needs --auth mtls"),
+        (["--auth", "mtls", "--factory-ca", "bad-users"], 2, "holds no certificate in PEM"),
         (["--enforce-csrattrs"], 2, "--enforce-csrattrs needs --csrattrs FILE"),
         (["--label", "a/b"], 2, "label: "),
         (["--dir", "bad-users/ca"], 7, "can't use bad-users/ca: Not a directory"),

@@ -328,3 +328,16 @@ def test_expired_certificate(tmp_path: Path) -> None:
     assert done.returncode == Exit.NETWORK
     assert "expired at" in done.stderr
     assert "enrol again" in done.stderr
+
+
+def test_a_renewal_waits_whatever_subject_is_given(tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        known = ("--url", server.url, "--trust", server.ca_pem)
+        board = tmp_path / "board"
+        assert simulate(board, *known, "--subject", "CN=a", "enroll").returncode == Exit.DONE
+        server.config.approve_after = 60
+        for subject in (("--subject", "CN=b"), ()):
+            done = simulate(board, *known, *subject, "reenroll")
+            assert done.returncode == Exit.LATER
+            assert "given up" not in done.stderr
+            assert ("for enroll and serverkeygen alone" in done.stderr) == bool(subject)

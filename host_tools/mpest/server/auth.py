@@ -28,6 +28,14 @@ class Authenticator:
             raise Refused(403, f"the TLS client certificate {objection}")
         return client
 
+    def _from_factory(self, client: x509.Certificate) -> bool:
+        # TLS has verified it up to one of the CAs it knows; this says which.
+        pem = (self._config.factory_ca or "").encode()
+        factories = x509.load_pem_x509_certificates(pem) if pem else []
+        return client.issuer in [one.subject for one in factories] and (
+            self._database.find(client.serial_number) is None
+        )
+
     def principal(
         self,
         authorization: str | None,
@@ -45,7 +53,9 @@ class Authenticator:
             case "none":
                 return "anonymous"
             case "mtls":
-                return self.by_certificate(client).subject.rfc4514_string()
+                if client is None or not self._from_factory(client):
+                    client = self.by_certificate(client)
+                return client.subject.rfc4514_string()
             case "basic":
                 return self._basic(authorization)
             case "token":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+from cryptography import x509
 from pydantic import BaseModel, ValidationError
 
 from mpest.exits import CliError
@@ -61,6 +62,11 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 )
 @click.option("--users", type=click.Path(path_type=Path), help="File of name:password lines.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="File of tokens, one a line.")
+@click.option(
+    "--factory-ca",
+    type=click.Path(path_type=Path),
+    help="CA certificates (PEM); with --auth mtls theirs enrol too.",
+)
 @click.option(
     "--approve-after",
     type=click.FloatRange(min=0),
@@ -116,6 +122,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 def serve(
     users: Path | None,
     token_file: Path | None,
+    factory_ca: Path | None,
     fault_specs: set[str],
     wrap: bool,
     csrattrs: str | None,
@@ -135,6 +142,8 @@ def serve(
         raise CliError("--users needs --auth basic or digest")
     if token_file and needed != "--token-file":
         raise CliError("--token-file needs --auth token")
+    if factory_ca and settings["auth"] != "mtls":
+        raise CliError("--factory-ca needs --auth mtls")
     if settings["enforce_csrattrs"] and not csrattrs:
         raise CliError("--enforce-csrattrs needs --csrattrs FILE")
     try:
@@ -143,6 +152,7 @@ def serve(
             | {
                 "users": _read_users(users) if users else {},
                 "tokens": set(_lines(token_file)) if token_file else set(),
+                "factory_ca": _read_cas(factory_ca) if factory_ca else None,
                 "faults": fault_specs,
                 "wrap": 64 if wrap else 0,
                 "csrattrs": _read_policy(csrattrs, CsrAttrsPolicy) if csrattrs else None,
@@ -223,6 +233,15 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise CliError(f"can't read {path}: {reason}") from error
+
+
+def _read_cas(path: Path) -> str:
+    pem = "\n".join(_lines(path))
+    try:
+        x509.load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise CliError(f"{path} holds no certificate in PEM") from error
+    return pem
 
 
 def _read_users(path: Path) -> dict[str, str]:

@@ -17,8 +17,8 @@ DigestAlgorithm = Literal["MD5", "SHA-256"]
 class ServerConfig(BaseModel):
     """Settings of one server. Assigning to a field of a running server takes effect at the next
     request, except for `directory`, `host`, `port`, `chain_length`, `root_key`, `rollover`,
-    `tls_max`, `require_pop`, `cmc_ra`, `max_body` and `mtls_probe`, which are read once at the
-    start.
+    `tls_max`, `require_pop`, `cmc_ra`, `factory_ca`, `max_body` and `mtls_probe`, which are read
+    once at the start.
 
     `users` maps names to passwords and lives in memory only: Digest needs the password or its
     equivalent, so nothing about users is written to disk.
@@ -36,6 +36,8 @@ class ServerConfig(BaseModel):
     auth: Auth = "none"
     users: dict[str, str] = Field(default_factory=dict, repr=False)
     tokens: set[str] = Field(default_factory=set, repr=False)
+    factory_ca: str | None = None
+    """PEM of CA certificates. With `auth` mtls, one issued by these enrols (RFC 7030 2.2)."""
     realm: str = "mpest"
     digest_algorithms: list[DigestAlgorithm] = ["SHA-256", "MD5"]
     """Offered in this order, one challenge each."""

@@ -165,6 +165,8 @@ class EstServer:
         config = self.config
         identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
         self._context = server_context(identity, self._authority, config.highest_tls)
+        if config.factory_ca:
+            self._context.load_verify_locations(cadata=config.factory_ca)
         self._context.sni_callback = self._on_handshake
         report_failures(self._context, self._on_failed_handshake)
         self._est = EstApp(config, self._authority, self._database, self._record)

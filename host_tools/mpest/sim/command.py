@@ -184,6 +184,10 @@ def simulate(
         raise CliError("--cert and --key go together")
     if "enroll" in operations and not subject:
         raise CliError("enroll needs a --subject such as CN=device-1")
+    if (subject or san) and not {"enroll", "serverkeygen"} & set(operations):
+        # A renewal keeps the names; other ones would make it another request than one that waits.
+        click.echo("Note: --subject and --san are for enroll and serverkeygen alone", err=True)
+        subject, san = None, ()
     for text in (url, subject or "", *san):
         if not text.isprintable():
             raise CliError(f"a character that cannot be printed in {text!r}")
