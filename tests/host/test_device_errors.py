@@ -136,7 +136,7 @@ def test_what_the_server_says_can_be_shown(bench: Bench, answer: Answer) -> None
 
 
 def test_interim_answers_without_end(bench: Bench, answer: Answer) -> None:
-    answer(*[b"HTTP/1.1 100 Continue\r\n\r\n" * 1000] * 1000)
+    answer(*[b"HTTP/1.1 100 Continue\r\n\r\n" * 1000] * 1_000_000)
     event = bench.run("enroll", timeout=2)
     assert event["type"] == "PeerError"
     assert "longer than 2 s" in event["message"]

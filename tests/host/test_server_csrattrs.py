@@ -98,8 +98,9 @@ def test_the_template_of_rfc_9908(vector, file, first):
     assert policy(first + RFC_9908_3_4).to_der() == vector(name)
 
 
-def test_the_policy_of_the_readme():
-    text = Path(__file__).parents[2].joinpath("README.md").read_text()
+def test_the_policy_of_the_documentation():
+    text = Path(__file__).parents[2].joinpath("docs/computer.md").read_text()
+    text = text.partition("## What the server asks of requests")[2]
     found = policy(text.partition("```toml\n")[2].partition("```")[0])
     assert found.subject == ["CN", "OU=sensors"]
     assert [one.open_names() for one in found.extensions()] == [["IP"], [], []]
