@@ -13,9 +13,13 @@ def build(attributes, log, subject, san, eku, extra, leaf, key):
 
     attributes: est.csrattrs.CsrAttrs or None.
     log, subject, san, eku, extra, key: as in est.agent.Agent; subject, san and eku are for a first
-        certificate.
+        certificate, an own request in place of the subject for every one.
     leaf: DER certificate to renew instead, whose subject and names are kept (RFC 7030 4.2.2).
     """
+    if isinstance(subject, bytes):
+        from est.own_request import check
+
+        return check(subject, key)
     wanted = []
     kept = []
     if leaf:
@@ -25,10 +29,6 @@ def build(attributes, log, subject, san, eku, extra, leaf, key):
             value = old.extension(oid)
             if value:
                 kept.append((oid, False, value))
-    elif isinstance(subject, bytes):
-        from est.own_request import check
-
-        return check(subject, key)
     elif san or eku:
         from est.extensions import requested
 

@@ -227,8 +227,8 @@ def test_secure_element_where_tls_cannot_use_it(bench: Bench) -> None:
     assert "cannot sign with a secure element" in event["message"]
 
 
-def own_request(private: Any) -> bytes:
-    name = x509.Name.from_rfc4514_string("CN=board-1,OU=as the caller likes")
+def own_request(private: Any, subject: str = "CN=board-1,OU=as the caller likes") -> bytes:
+    name = x509.Name.from_rfc4514_string(subject)
     names = x509.SubjectAlternativeName([x509.DNSName("own.example")])
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     request = builder.add_extension(names, critical=False).sign(private, hashes.SHA256())
@@ -251,6 +251,16 @@ def test_own_request(bench: Bench, kind: str) -> None:
     assert bench.run("reenroll", **own)["event"] == "reenroll"
     assert bench.check() == private.public_key()
     assert bench.certificate().subject.rfc4514_string() == subject
+
+
+def test_own_request_that_renews(cpython: Bench) -> None:
+    """It goes out as it is: the server, not the board, minds other names (RFC 7030 4.2.2)."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    key = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()).hex()
+    own = {"own_key": key, "own_request": own_request(private).hex()}
+    assert cpython.run("enroll", **own)["event"] == "enroll"
+    own["own_request"] = own_request(private, "CN=board-2").hex()
+    assert cpython.run("reenroll", **own)["type"] == "Refused"
 
 
 def test_own_request_that_is_not_sent(cpython: Bench) -> None:
