@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -49,37 +49,23 @@ class _Kind:
     brew: str = ""  # Homebrew's name for it
 
 
+_MICROPYTHON = _Kind(
+    what="MicroPython 1.23 or later with a tls module",
+    package="micropython",
+    probe=("-c", _VERSION),
+    shows=r"^micropython (\d+ \d+ \d+)$",
+    oldest=(1, 23),
+)
 _KINDS = {
-    "micropython": _Kind(
-        what="MicroPython 1.23 or later with a tls module",
-        package="micropython",
-        probe=("-c", _VERSION),
-        shows=r"^micropython (\d+ \d+ \d+)$",
-        oldest=(1, 23),
-        brew="micropython",
+    "micropython": replace(_MICROPYTHON, brew="micropython"),
+    "micropython-armhf": replace(
+        _MICROPYTHON, what="Debian 13's MicroPython for armhf", arch="armhf"
     ),
-    "micropython-armhf": _Kind(
-        what="Debian 13's MicroPython for armhf",
-        package="micropython",
-        probe=("-c", _VERSION),
-        shows=r"^micropython (\d+ \d+ \d+)$",
-        oldest=(1, 23),
-        arch="armhf",
+    "micropython-i386": replace(
+        _MICROPYTHON, what="Debian 13's MicroPython for i386, which runs on amd64", arch="i386"
     ),
-    "micropython-i386": _Kind(
-        what="Debian 13's MicroPython for i386, which runs on amd64",
-        package="micropython",
-        probe=("-c", _VERSION),
-        shows=r"^micropython (\d+ \d+ \d+)$",
-        oldest=(1, 23),
-        arch="i386",
-    ),
-    "micropython-picow-like": _Kind(
-        what="MicroPython built with the memory of a Pico W",
-        package="micropython",
-        probe=("-c", _VERSION),
-        shows=r"^micropython (\d+ \d+ \d+)$",
-        arch="armhf",
+    "micropython-picow-like": replace(
+        _MICROPYTHON, what="MicroPython built with the memory of a Pico W", arch="armhf"
     ),
     "estserver": _Kind(
         what="libest's estserver",

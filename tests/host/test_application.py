@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from mpest import boards, shipped
 from mpest.flash import application
 from mpest.runtimes import Program
-from mpest.server import ServerConfig, running_server
+from mpest.server import EstServer, ServerConfig, running_server
 
 
 @pytest.fixture
@@ -29,14 +30,15 @@ def board(tmp_path: Path) -> Path:
     return folder
 
 
-def test_enrols_and_renews(board: Path, program: Callable[[str], Program], tmp_path: Path) -> None:
-    micropython = program("micropython")
+@contextmanager
+def server_for(board: Path, seconds: int) -> Iterator[EstServer]:
+    """A server whose certificates last so long, in the board's config.json."""
     config = ServerConfig(
-        directory=tmp_path / "ca",
+        directory=board.parent / "ca",
         port=0,
         auth="basic",
         users={"board": "secret"},
-        lifetime=timedelta(seconds=10),
+        lifetime=timedelta(seconds=seconds),
     )
     with running_server(config) as server:
         settings = {
@@ -47,6 +49,12 @@ def test_enrols_and_renews(board: Path, program: Callable[[str], Program], tmp_p
             "secret": "secret",
         }
         (board / "config.json").write_text(json.dumps(settings))
+        yield server
+
+
+def test_enrols_and_renews(board: Path, program: Callable[[str], Program]) -> None:
+    micropython = program("micropython")
+    with server_for(board, 10) as server:
         for slot in (0, 1):  # damaged beyond use, which must not stop it
             (board / f"identity.{slot}").write_bytes(b"EST1" + bytes(100))
         running = subprocess.Popen(
@@ -72,16 +80,9 @@ def test_enrols_and_renews(board: Path, program: Callable[[str], Program], tmp_p
 
 
 def test_enrols_anew_once_the_certificate_has_expired(
-    board: Path, program: Callable[[str], Program], tmp_path: Path
+    board: Path, program: Callable[[str], Program]
 ) -> None:
     micropython = program("micropython")
-    config = ServerConfig(
-        directory=tmp_path / "ca",
-        port=0,
-        auth="basic",
-        users={"board": "secret"},
-        lifetime=timedelta(seconds=1),
-    )
     code = """
 import json
 import main
@@ -92,10 +93,7 @@ main.enrol_or_renew(board, config)
 main.time.sleep(2.5)
 main.enrol_or_renew(board, config)
 """
-    with running_server(config) as server:
-        settings = {"url": server.url, "sha256": server.fingerprint, "subject": "CN=board"}
-        settings |= {"user": "board", "secret": "secret"}
-        (board / "config.json").write_text(json.dumps(settings))
+    with server_for(board, 1) as server:
         (board / "twice.py").write_text(code)
         done = subprocess.run(
             [*micropython.argv, "twice.py"],
