@@ -44,7 +44,9 @@ def policies(draw):
         digest=draw(st.sampled_from(["sha256", "sha384", "sha512", None])),
         challenge_password=draw(st.booleans()),
         extension_request=listed,
-        subject=None if style == "old" else draw(st.none() | st.lists(st.sampled_from(RDNS))),
+        subject=None
+        if style == "old"
+        else draw(st.none() | st.lists(st.sampled_from(RDNS), unique=True)),
         extension_template_as_printed=draw(st.booleans()),
     )
 

@@ -225,7 +225,8 @@ def test_damaged_records(bench: Bench) -> None:
     assert bench.run("enroll")["event"] == "enroll"
     assert bench.run("reenroll")["event"] == "reenroll"
     newest = bench.state / "identity.1"
-    newest.write_bytes(newest.read_bytes()[:-1] + b"?")
+    data = newest.read_bytes()
+    newest.write_bytes(data[:-1] + bytes((data[-1] ^ 2,)))
     config = {**bench.config, "operations": ["show"]}
     events = list(run_board(config, bench.runtime, bench.state))
     assert [event["event"] for event in events] == ["note", "show"]

@@ -322,10 +322,11 @@ def test_p384_keys(libest: Site, runtime: str, tmp_path: Path, check_pair: Calla
     config = libest.config("enroll", **USER, key_type="P-384")
     check_kinds(events(config, runtime, state), "enroll")
     check_pair(libest.ca, state / "cert.pem", state / "key.pem")
-    # libest's TLS knows no curve but P-256, in client certificates too.
+    # libest's TLS knows no curve but P-256, in client certificates too. Whether its alert or the
+    # end of the connection comes first is chance.
     found = events(libest.config("reenroll", **USER), runtime, state)
     check_kinds(found, "error")
-    assert "alert" in found[0]["message"], found
+    assert "TLS" in found[0]["message"], found
     check_pair(libest.ca, state / "cert.pem", state / "key.pem")
 
 
