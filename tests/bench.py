@@ -79,12 +79,12 @@ P256._fast = comb.load(P256)
 PATHS = {
     "no table": ((), ""),
     "2 KB table": (("comb", "p256_comb5x2"), ""),
-    "8 KB table": (("comb", "p256_comb6x4"), ""),
-    "8 KB table in memory": (("comb", "p256_comb6x4"), LOADED.format(6, 4)),
+    "8 KB table": (("comb", "p256_comb7x2"), ""),
+    "8 KB table in memory": (("comb", "p256_comb7x2"), LOADED.format(7, 2)),
     "machine code, 2 KB table": (("comb", "p256_comb5x2"), ""),
-    "machine code, 8 KB table": (("comb", "p256_comb6x4"), ""),
+    "machine code, 8 KB table": (("comb", "p256_comb7x2"), ""),
     "machine code, 2 KB table in memory": (("comb", "p256_comb5x2"), LOADED.format(5, 2)),
-    "machine code, 8 KB table in memory": (("comb", "p256_comb6x4"), LOADED.format(6, 4)),
+    "machine code, 8 KB table in memory": (("comb", "p256_comb7x2"), LOADED.format(7, 2)),
 }
 # Reading the random source is not counted, conditioning its bytes is.
 BOARD = """
@@ -191,7 +191,7 @@ def count(board, modules, first):
     ):
         package = Path(folder) / "est"
         package.mkdir()
-        for module in ("__init__", "clock", "der", "ec", "entropy", "errors", *modules):
+        for module in ("__init__", "clock", "ec", "entropy", "errors", "windows", *modules):
             compiled = mpy.compile_file(EST / f"{module}.py", board.arch)
             (package / f"{module}.mpy").write_bytes(compiled)
         bringup = Path(folder) / "bringup.mpy"

@@ -2,21 +2,19 @@
 
 Private keys are 32 big-endian bytes, points uncompressed SEC 1 bytes, signatures DER.
 
-Scalar multiplication runs one sequence of field operations whatever the secret is: odd signed
-windows (Joye, Tunstall 2009), or what est.comb has where that is installed.
-Integers themselves are not constant time on MicroPython: projective
-coordinates and inversions are blinded against that, which makes measuring harder, not impossible.
+Scalar multiplication, of est.windows or, where that is installed, est.comb, runs one sequence of
+field operations whatever the secret is. Integers themselves are not constant time on MicroPython:
+projective coordinates and inversions are blinded against that, which makes measuring harder, not
+impossible.
 """
 
 import hashlib
 
 from micropython import const
 
-from est import der
 from est.entropy import random
 from est.errors import PeerError, UsageError
 
-_WINDOW = const(4)
 # One retry fails with probability 2^-32; more than a few mean a broken hash or scalar field.
 _MAX_TRIES = const(8)
 
@@ -59,7 +57,7 @@ class Curve:
         self.p = p
         self.n = n
         self._b = b
-        self._generator = generator
+        self.generator = generator
         self._fast = None
 
     def generate(self, entropy=None):
@@ -107,8 +105,7 @@ class Curve:
                 blind = int.from_bytes(blind, "big") % (n - 1) + 1
                 s = inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
-                    r = der.integer(r.to_bytes(size, "big"))
-                    return der.sequence(r, der.integer(s.to_bytes(size, "big")))
+                    return self._der(r, s)
             k = hmac(k, v, b"\0")
             v = hmac(k, v)
         raise UsageError("ECDSA: computation fault")
@@ -116,17 +113,18 @@ class Curve:
     def verify(self, public, digest, signature):
         """True when `signature` (DER) by `public` is good for `digest`; False for any other."""
         n = self.n
+        if not 8 <= len(signature) < 2 * self.size + 10:
+            return False
+        # Read as if it were right, and only right when it is written the same.
+        at = 3 + (signature[1] >> 7)
+        middle = at + signature[at] + 1
+        r = int.from_bytes(signature[at + 1 : middle], "big")
+        s = int.from_bytes(signature[middle + 2 :], "big")
+        if not (0 < r < n and 0 < s < n) or self._der(r, s) != signature:
+            return False
         try:
-            body = der.Reader(signature)
-            pair = body.enter()
-            body.end()
-            r = pair.integer()
-            s = pair.integer()
-            pair.end()
             point = self._decode(public)
         except PeerError:
-            return False
-        if not (0 < r < n and 0 < s < n):
             return False
         w = inverse(s, n)
         u = self._digest(digest) * w % n
@@ -152,6 +150,17 @@ class Curve:
 
     def _digest(self, digest):
         return int.from_bytes(digest[: self.size], "big")
+
+    def _der(self, r, s):
+        # SEQUENCE of two INTEGERs.
+        body = b""
+        for value in (r, s):
+            value = value.to_bytes(self.size + 1, "big")
+            while not (value[0] or value[1] & 0x80):
+                value = value[1:]
+            body += bytes((2, len(value))) + value
+        size = len(body)
+        return bytes((0x30, size) if size < 0x80 else (0x30, 0x81, size)) + body
 
     def _encode(self, point):
         x, y = point
@@ -186,36 +195,11 @@ class Curve:
         ii = i * i % p
         return x * ii % p, y * ii % p * i % p
 
-    def double(self, x, y, z):
-        p = self.p
-        zz = z * z % p
-        yy = y * y % p
-        s = 4 * x * yy % p
-        m = 3 * (x - zz) * (x + zz) % p
-        x3 = (m * m - 2 * s) % p
-        return x3, (m * (s - x3) - 8 * yy * yy) % p, 2 * y * z % p
+    def windows(self):
+        """An est.windows.Windows: the slower way to multiply, with no table and for any points."""
+        from est.windows import Windows
 
-    def add(self, x1, y1, z1, x2, y2, z2=1):
-        # The second point is never infinity; both may be equal or opposite.
-        p = self.p
-        if not z1:
-            return x2, y2, z2
-        if z2 != 1:
-            zz = z2 * z2 % p
-            x1 = x1 * zz % p
-            y1 = y1 * zz % p * z2 % p
-        zz = z1 * z1 % p
-        h = (x2 * zz - x1) % p
-        r = (y2 * zz % p * z1 - y1) % p
-        if not h:
-            if r:
-                return 1, 1, 0
-            return self.double(x2, y2, z2)
-        hh = h * h % p
-        hhh = h * hh % p
-        x1 = x1 * hh % p
-        x3 = (r * r - hhh - 2 * x1) % p
-        return x3, (r * (x1 - x3) - y1 * hhh) % p, h * z1 * z2 % p
+        return Windows(self)
 
     def _multiplier(self):
         if not self._fast:
@@ -224,44 +208,8 @@ class Curve:
 
                 self._fast = load(self)
             except ImportError:
-                self._fast = self
+                self._fast = self.windows()
         return self._fast
-
-    def base(self, k, entropy):
-        return self.affine(*self.windows(k, self.blinded(self._generator, entropy)))
-
-    def both(self, k, point, u):
-        point = self.windows(k, point)
-        return self.add(*(point + self.windows(u, self._generator + (1,)))) if u else point
-
-    def digits(self, k):
-        # Odd digits of k, the top one first, as |digit| >> 1 and whether it is negative.
-        odd = k & 1
-        k = (self.n - k, k)[odd] | 16 << 8 * self.size
-        for at in range(8 * self.size, -1, -_WINDOW):
-            digit = (k >> at & 31 | 1) - 16
-            yield abs(digit) >> 1, (digit < 0) ^ 1 - odd
-
-    def windows(self, k, point):
-        # k * point, k not 0.
-        for point in self.steps(k, point):
-            pass
-        return point
-
-    def steps(self, k, point):
-        # The same, the last point of those after each digit.
-        table = [point]
-        twice = self.double(*point)
-        for _ in range((1 << (_WINDOW - 1)) - 1):
-            table.append(self.add(*(table[-1] + twice)))
-        x = y = 1
-        z = 0
-        for index, negative in self.digits(k):
-            for _ in range(_WINDOW):
-                x, y, z = self.double(x, y, z)
-            x2, y2, z2 = table[index]
-            x, y, z = self.add(x, y, z, x2, (y2, self.p - y2)[negative], z2)
-            yield x, y, z
 
 
 P256 = Curve(

@@ -41,7 +41,7 @@ class _Known:
 
     def base(self, k, entropy):
         curve = self._curve
-        return curve.affine(*self.both(k, curve.blinded(curve._generator, entropy), 0))
+        return curve.affine(*self.both(k, curve.blinded(curve.generator, entropy), 0))
 
     def both(self, k, point, u):
         if (k, u) not in self.products:
@@ -62,10 +62,11 @@ def _steps(curve, operation, *arguments):
             k, point, u = wanted.args
         finally:
             curve._fast = fast
-        point = yield from _last(curve.steps(k, point))
+        windows = curve.windows()
+        point = yield from _last(windows.steps(k, point))
         if u:
-            added = yield from _last(curve.steps(u, curve._generator + (1,)))
-            point = curve.add(*(point + added))
+            base = yield from _last(windows.steps(u, curve.generator + (1,)))
+            point = windows.add(*(point + base))
         known.products[k, u] = point
 
 

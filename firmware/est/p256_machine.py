@@ -7,6 +7,7 @@ by the program alone. Values are Montgomery's, times 2^256, those of tables exce
 from micropython import const
 
 from est.comb import Comb
+from est.windows import digits
 
 # A program is text: "x=y*z " or + or -, until a full stop. A letter's low 5 bits number one of 27
 # places of 32 bytes; those of "@" and "a" are scratch.
@@ -56,9 +57,9 @@ class Machine(Comb):
         self._full = [_FULL + sign + _ADD for sign in _SIGNS]
 
     def base(self, k, entropy):
-        memory = self._enter(*self._curve.blinded((1, 1), entropy))
+        memory = self._enter(*self.curve.blinded((1, 1), entropy))
         double = None
-        for entries in self._entries(k):
+        for entries in self.entries(k):
             if double:
                 self._run(memory, double)
             else:
@@ -79,7 +80,7 @@ class Machine(Comb):
             self._run(memory, program + product % (to, to, factor) + b".")
         self._run(memory, _AFFINE)
         point = self._leave(memory)
-        return point[:2] if point else self._curve.base(k, entropy)
+        return point[:2] if point else self.curve.windows().base(k, entropy)
 
     def both(self, k, point, u):
         memory = self._enter(*point)
@@ -91,13 +92,13 @@ class Machine(Comb):
             memory[_POINT:_SUM] = twice
             self._run(memory, self._full[0])
             table.append(memory[_SUM:])
-        windows = self._curve.digits(k)
+        windows = digits(self.curve, k)
         index, negative = next(windows)
         memory[_SUM:] = table[index]
         self._run(memory, _NEGATE[negative])
-        steps = u and self._steps
-        entries = self._entries(u)
-        at = 8 * self._curve.size
+        steps = u and self.steps
+        entries = self.entries(u)
+        at = 8 * self.curve.size
         for index, negative in windows:
             for _ in range(4):
                 at -= 1
@@ -106,7 +107,7 @@ class Machine(Comb):
                     self._add(memory, next(entries))
             memory[_POINT:_SUM] = table[index]
             self._run(memory, self._full[negative])
-        return self._leave(memory) or Comb.both(self, k, point, u)
+        return self._leave(memory) or self.curve.windows().both(k, point, u)
 
     def _add(self, memory, entries):
         for entry, negate in entries:

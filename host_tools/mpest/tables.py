@@ -75,7 +75,7 @@ def p256_comb(width: int, split: int) -> str:
 def main() -> None:
     directory = Path(sys.argv[1])
     (directory / "p256_comb5x2.py").write_text(p256_comb(5, 2))
-    (directory / "p256_comb6x4.py").write_text(p256_comb(6, 4))
+    (directory / "p256_comb7x2.py").write_text(p256_comb(7, 2))
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from est.comb import Comb, find  # noqa: E402
 from est.ec import P256  # noqa: E402
 
 PATHS = {
-    "windows": P256,
+    "windows": P256.windows(),
     "comb5x2": Comb(P256, find(P256, 5, 2)),
-    "comb6x4": Comb(P256, find(P256, 6, 4)),
+    "comb7x2": Comb(P256, find(P256, 7, 2)),
 }
 
 

@@ -135,7 +135,7 @@ from est import comb
 from est.ec import P256
 private = bytes(31) + b"\7"
 expected = P256.public(private)
-for width, parts in ((5, 2), (6, 4)):
+for width, parts in ((5, 2), (7, 2)):
     path, offset = comb.find(P256, width, parts)[2:]
     assert path.endswith(".mpy") and offset > 3
     P256._fast = comb.Comb(P256, (width, parts, path, offset))
@@ -144,8 +144,8 @@ assert not [name for name in sys.modules if name.startswith("est.p256_comb")]
 """
     library = tmp_path / "lib"
     shutil.copytree(built / "armv6m" / "lib", library)
-    large = mpy.compile_file(shipped.folder("firmware") / "est/p256_comb6x4.py", "armv6m")
-    (library / "est/p256_comb6x4.mpy").write_bytes(large)
+    large = mpy.compile_file(shipped.folder("firmware") / "est/p256_comb7x2.py", "armv6m")
+    (library / "est/p256_comb7x2.mpy").write_bytes(large)
     (library / "est/p256_thumb.mpy").unlink()
     runtime = program("micropython")
     script = tmp_path / "script.py"

@@ -9,10 +9,10 @@ from est.errors import PeerError, UsageError
 _P384 = curves.P384
 # Curve and multiplier.
 _PATHS = (
-    (P256, P256),
+    (P256, P256.windows()),
     (P256, Comb(P256, find(P256, 5, 2))),
-    (P256, Comb(P256, find(P256, 6, 4))),
-    (_P384, _P384),
+    (P256, Comb(P256, find(P256, 7, 2))),
+    (_P384, _P384.windows()),
 )
 _SMALL = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16)
 
@@ -42,7 +42,7 @@ def _signature(r, s):
 def _multiples(curve, count):
     """[None, G, 2 * G, ...] as (x, y), by the formulas of schoolbooks."""
     p = curve.p
-    x, y = gx, gy = curve._generator
+    x, y = gx, gy = curve.generator
     found = [None, (x, y)]
     while len(found) <= count:
         if len(found) == 2:
@@ -65,7 +65,7 @@ def _multiple(curve, multiples, k):
 def test_private_keys():
     def test(curve):
         n = curve.n
-        g = _point(curve, *curve._generator)
+        g = _point(curve, *curve.generator)
         top = (1 << 8 * curve.size) - 1
         for value in (0, n, n + 1, curve.p, top):
             private = _octets(curve, value)
@@ -86,7 +86,7 @@ def test_private_keys():
 def test_points():
     def test(curve):
         p = curve.p
-        x, y = curve._generator
+        x, y = curve.generator
         # The least x of a point: plus p it still fits, and would be the same point.
         low = 0
         while True:
@@ -225,11 +225,11 @@ def test_combs_that_meet_themselves():
     """Twice an entry of the table: for these k its last point is added to itself."""
     for width, parts, k in (
         (5, 2, 0x80000000000008000000000000800000000000080000000000008000000),
-        (6, 4, 0x1FFFFFFFFFFC00000000007FFFFFFFFFEFFFFFFFFFFDFFFFFFFFFFC00000000),
+        (7, 2, 0x3FFFFFFFFE0000000010000000007FFFFFFFFC000000001FFFFFFFFF00000),
     ):
         comb = Comb(P256, find(P256, width, parts))
         for scalar in (k, P256.n - k):
-            assert comb.base(scalar, None) == P256.base(scalar, None)
+            assert comb.base(scalar, None) == P256.windows().base(scalar, None)
 
 
 def test_sums_that_meet():
@@ -307,14 +307,14 @@ def test_faults():
     finally:
         P256._fast = before
     for curve in (P256, _P384):
-        before, generator = curve._fast, curve._generator
-        curve._fast = curve
-        curve._generator = generator[0] ^ 1, generator[1]
+        before, generator = curve._fast, curve.generator
+        curve._fast = curve.windows()
+        curve.generator = generator[0] ^ 1, generator[1]
         try:
             error = check.raises(UsageError, curve.sign, _octets(curve, 7), bytes(32))
             assert "fault" in str(error)
         finally:
-            curve._fast, curve._generator = before, generator
+            curve._fast, curve.generator = before, generator
 
 
 # RFC 6979 A.2.5 with SHA-256 and A.2.6 with SHA-384: private key; message, r, s.
