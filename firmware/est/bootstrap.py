@@ -27,7 +27,9 @@ def anchors(agent):
     for one in offered:
         certificate = Certificate(one)
         wanted = pinned and certificate.subject == certificate.issuer
-        if (wanted or hashlib.sha256(one).digest() == fingerprint) and certificate.is_ca():
+        if (
+            wanted or hashlib.sha256(one).digest() == fingerprint
+        ) and certificate.path_length() >= 0:
             certificate.check(clock.now())
             found.append(one)
     if not found:

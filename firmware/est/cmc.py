@@ -11,6 +11,8 @@ from est import cms, der, entropy, hashes, signed, x509
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
 from est.protocol import printable
 
+_ENUMERATED = const(0x0A)
+
 _CMC = const(b"\x2b\x06\x01\x05\x05\x07\x07")
 _STATUS_INFO = const(1)
 _TRANSACTION_ID = const(5)
@@ -78,7 +80,7 @@ def revoke_request(issuer, serial, reason, since=None, passphrase=None, comment=
     """
     if reason not in REASONS:
         raise UsageError("the reason is one of " + " ".join(sorted(REASONS)))
-    parts = [issuer, der.integer(serial), der.tlv(der.ENUMERATED, bytes((REASONS[reason],)))]
+    parts = [issuer, der.integer(serial), der.tlv(_ENUMERATED, bytes((REASONS[reason],)))]
     if since:
         if len(since) != 15 or since[14] != "Z" or not since[:14].isdigit():
             raise UsageError("'%s' is no time such as 20261231235959Z" % since)
@@ -142,7 +144,7 @@ class Request:
             signer.check(now)
         else:
             x509.verify_path(signer, found + others, anchors, now)
-        if not (signer.is_ca() or _answers_for_ca(signer)):
+        if not (signer.path_length() >= 0 or _answers_for_ca(signer)):
             raise NotTrusted("%s signed the answer, but may not for its CA" % signer)
         response = Response(content)
         for given, ours in (

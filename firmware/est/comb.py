@@ -67,7 +67,7 @@ class Comb:
         p = curve.p
         integer = int.from_bytes
         size = curve.size
-        z = 0
+        x = y = z = a = b = 0
         for entries in self.entries(k):
             # As x/a, y/b with a = z^2, b = z^3 (XYZZ, Sutherland): 10 multiplications to add.
             if z:
@@ -111,11 +111,14 @@ class Comb:
         With u it takes a time that depends on both: for what everybody may know. Then `point` is
         affine, z = 1, and the sum's y is worthless.
         """
-        if not u:
-            return self.curve.windows().both(k, point, 0)
-        from est.wnaf import both
+        if u:
+            try:
+                from est.wnaf import both
 
-        return both(self, k, point, u)
+                return both(self, k, point, u)
+            except ImportError:
+                pass  # an optional part
+        return self.curve.windows().both(k, point, u)
 
     def entries(self, k):
         """For each step, to be doubled from one to the next, pairs (entry, whether to negate).

@@ -12,8 +12,7 @@ import hashlib
 
 from micropython import const
 
-from est.entropy import random
-from est.errors import PeerError, UsageError
+from est.entropy import random, usage_error
 
 # One retry fails with probability 2^-32; more than a few mean a broken hash or scalar field.
 _MAX_TRIES = const(8)
@@ -49,15 +48,16 @@ class Curve:
     """A short Weierstrass curve with a = -3.
 
     name: begins the names of its modules for est.comb; without those all works, more slowly.
+    parameters: p, b, n and the generator's x and y, each `size` big-endian bytes.
     """
 
-    def __init__(self, name, p, b, n, size, generator):
+    def __init__(self, name, size, parameters):
         self.name = name
         self.size = size
-        self.p = p
-        self.n = n
-        self._b = b
-        self.generator = generator
+        self.p, self._b, self.n, x, y = [
+            int.from_bytes(parameters[at : at + size], "big") for at in range(0, 5 * size, size)
+        ]
+        self.generator = x, y
         self._fast = None
 
     def generate(self, entropy=None):
@@ -68,7 +68,8 @@ class Curve:
 
     def public(self, private):
         """Public point of `private`."""
-        return self._encode(self._multiplier().base(self._scalar(private), None))
+        x, y = self.multiplier().base(self.scalar(private), None)
+        return b"\4" + x.to_bytes(self.size, "big") + y.to_bytes(self.size, "big")
 
     def sign(self, private, digest, entropy=None):
         """DER signature of `digest`, with fresh randomness mixed into RFC 6979's nonce.
@@ -77,7 +78,7 @@ class Curve:
         """
         n = self.n
         size = self.size
-        d = self._scalar(private)
+        d = self.scalar(private)
         e = self._digest(digest)
         extra = (entropy or random)(size)
         # RFC 6979 3.2 with additional data as of 3.6.
@@ -97,7 +98,7 @@ class Curve:
             if 0 < nonce < n and len(v) == size:
                 # From the same state, in a step that no nonce takes.
                 blind = hmac(k, v, b"\2")
-                x, y = self._multiplier().base(nonce, lambda _: blind)
+                x, y = self.multiplier().base(nonce, lambda _: blind)
                 # A fault while multiplying would give the key away.
                 if (y * y - (x * x - 3) * x - self._b) % self.p:
                     break
@@ -108,7 +109,7 @@ class Curve:
                     return self._der(r, s)
             k = hmac(k, v, b"\0")
             v = hmac(k, v)
-        raise UsageError("ECDSA: computation fault")
+        raise usage_error("ECDSA: computation fault")
 
     def verify(self, public, digest, signature):
         """True when `signature` (DER) by `public` is good for `digest`; False for any other."""
@@ -122,13 +123,12 @@ class Curve:
         s = int.from_bytes(signature[middle + 2 :], "big")
         if not (0 < r < n and 0 < s < n) or self._der(r, s) != signature:
             return False
-        try:
-            point = self._decode(public)
-        except PeerError:
+        point = self.point(public)
+        if not point:
             return False
         w = inverse(s, n)
         u = self._digest(digest) * w % n
-        x, y, z = self._multiplier().both(r * w % n, point + (1,), u)
+        x, y, z = self.multiplier().both(r * w % n, point + (1,), u)
         if not z:
             return False
         # x/z^2 = r mod n without inverting: x/z^2 is r, or r + n where that is below p.
@@ -138,14 +138,15 @@ class Curve:
 
     def ecdh(self, private, public):
         """Shared secret: the x coordinate as big-endian bytes. PeerError for an invalid point."""
-        point = self.blinded(self._decode(public), None)
-        x = self.affine(*self._multiplier().both(self._scalar(private), point, 0))[0]
-        return x.to_bytes(self.size, "big")
+        from est.ecdh import shared
 
-    def _scalar(self, private):
+        return shared(self, private, public)
+
+    def scalar(self, private):
+        # The number that a private key is.
         k = int.from_bytes(private, "big")
         if len(private) != self.size or not 0 < k < self.n:
-            raise UsageError("private key out of range")
+            raise usage_error("private key out of range")
         return k
 
     def _digest(self, digest):
@@ -162,38 +163,23 @@ class Curve:
         size = len(body)
         return bytes((0x30, size) if size < 0x80 else (0x30, 0x81, size)) + body
 
-    def _encode(self, point):
-        x, y = point
-        return b"\4" + x.to_bytes(self.size, "big") + y.to_bytes(self.size, "big")
-
-    def _decode(self, public):
+    def point(self, public):
+        # (x, y) of a public point, or None where it is none.
         size = self.size
-        if len(public) != 2 * size + 1 or public[0] != 4:
-            raise PeerError("EC point: not uncompressed")
-        x = int.from_bytes(public[1 : size + 1], "big")
-        y = int.from_bytes(public[size + 1 :], "big")
-        p = self.p
-        if x >= p or y >= p or (y * y - (x * x - 3) * x - self._b) % p:
-            raise PeerError("EC point: not on the curve")
-        return x, y
-
-    # Points below are Jacobian: x/z^2, y/z^3, and z = 0 at infinity.
+        if len(public) == 2 * size + 1 and public[0] == 4:
+            x = int.from_bytes(public[1 : size + 1], "big")
+            y = int.from_bytes(public[size + 1 :], "big")
+            p = self.p
+            if x < p and y < p and not (y * y - (x * x - 3) * x - self._b) % p:
+                return x, y
 
     def blinded(self, point, entropy):
-        # Another representation of the affine point for every call.
+        # The affine point as a Jacobian one, x/z^2 and y/z^3, another for every call.
         x, y = point
         p = self.p
         z = int.from_bytes((entropy or random)(self.size), "big") % (p - 1) + 1
         zz = z * z % p
         return x * zz % p, y * zz % p * z % p, z
-
-    def affine(self, x, y, z):
-        p = self.p
-        if not z:
-            raise PeerError("EC point: infinity")
-        i = inverse(z, p)
-        ii = i * i % p
-        return x * ii % p, y * ii % p * i % p
 
     def windows(self):
         """An est.windows.Windows: the slower way to multiply, with no table and for any points."""
@@ -201,7 +187,8 @@ class Curve:
 
         return Windows(self)
 
-    def _multiplier(self):
+    def multiplier(self):
+        # The fastest way to multiply that is installed.
         if not self._fast:
             try:
                 from est.comb import load
@@ -214,12 +201,15 @@ class Curve:
 
 P256 = Curve(
     "p256",
-    0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF,
-    0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
-    0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
     32,
-    (
-        0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
-        0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
-    ),
+    b"\xff\xff\xff\xff\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"
+    b"\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+    b"\x5a\xc6\x35\xd8\xaa\x3a\x93\xe7\xb3\xeb\xbd\x55\x76\x98\x86\xbc"
+    b"\x65\x1d\x06\xb0\xcc\x53\xb0\xf6\x3b\xce\x3c\x3e\x27\xd2\x60\x4b"
+    b"\xff\xff\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff"
+    b"\xbc\xe6\xfa\xad\xa7\x17\x9e\x84\xf3\xb9\xca\xc2\xfc\x63\x25\x51"
+    b"\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2"
+    b"\x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96"
+    b"\x4f\xe3\x42\xe2\xfe\x1a\x7f\x9b\x8e\xe7\xeb\x4a\x7c\x0f\x9e\x16"
+    b"\x2b\xce\x33\x57\x6b\x31\x5e\xce\xcb\xb6\x40\x68\x37\xbf\x51\xf5",
 )

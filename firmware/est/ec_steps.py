@@ -41,7 +41,8 @@ class _Known:
 
     def base(self, k, entropy):
         curve = self._curve
-        return curve.affine(*self.both(k, curve.blinded(curve.generator, entropy), 0))
+        point = curve.blinded(curve.generator, entropy)
+        return curve.windows().affine(*self.both(k, point, 0))
 
     def both(self, k, point, u):
         if (k, u) not in self.products:

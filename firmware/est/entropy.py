@@ -11,8 +11,6 @@ import time
 
 from micropython import const
 
-from est.errors import UsageError
-
 # A draw: raw bytes hashed into 32, and a window of the tests, which hold each to 4 bits of
 # entropy: an eighth of that would do. Their cutoffs refuse a good source once in 2^40: repetition
 # count (4.4.1) at 1 + 40 / 4, adaptive proportion (4.4.2) at 1 + CRITBINOM(512, 2^-4, 1 - 2^-40).
@@ -61,13 +59,20 @@ def random(count):
     return out[:count]
 
 
+def usage_error(text):
+    """A UsageError. est.errors takes 1.5 KB of heap: not before there is one."""
+    from est.errors import UsageError
+
+    return UsageError(text)
+
+
 def _draw(last):
     # Mixes raw bytes in; `last` are those before them.
     global _last
     _last = None
     source = _source or getattr(os, "urandom", None)
     if not source:
-        raise UsageError("no random source: give est.entropy.use one")
+        raise usage_error("no random source: give est.entropy.use one")
     bad = False
     frequent = 0
     first = None
@@ -84,5 +89,5 @@ def _draw(last):
         last = last[1 - _REPEATED :]
         add(raw + b"%d" % time.ticks_us())
     if bad:
-        raise UsageError("the random source is stuck")
+        raise usage_error("the random source is stuck")
     _last = last

@@ -1,8 +1,12 @@
 """Which key a request is made with, between what the caller wants and what the server demands."""
 
+from micropython import const
+
 from est import der, keys
 from est.errors import UsageError
 from est.x509 import Certificate
+
+_NULL = const(0x05)
 
 _OIDS = {
     "P-256": b"\x2a\x86\x48\xce\x3d\x03\x01\x07",
@@ -70,7 +74,7 @@ def _type(spki):
     fields = der.Reader(spki).enter()
     algorithm = fields.enter()
     algorithm.oid()
-    if algorithm.peek() == der.NULL:
+    if algorithm.peek() == _NULL:
         modulus = der.Reader(fields.bit_string()).enter().bytes(der.INTEGER)
         return "RSA-%d" % (8 * len(modulus.lstrip(b"\0")))
     oid = algorithm.oid()

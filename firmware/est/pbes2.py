@@ -12,6 +12,7 @@ _PBES2 = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d")
 _PBKDF2 = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0c")
 _HMAC = const(b"\x2a\x86\x48\x86\xf7\x0d\x02")
 _AES = const(b"\x60\x86\x48\x01\x65\x03\x04\x01")
+_NULL = const(0x05)
 _SUPPORTED = const("only PBES2 with PBKDF2 and AES-CBC of 128 or 256 bits is supported")
 # Last arc of HMAC's hash -> its size.
 _SIZES = {7: 20, 9: 32, 10: 48, 11: 64}
@@ -45,7 +46,7 @@ def decrypt(data, password):
             function = derivation.enter()
             hash_size = _SIZES.get(_last(function.oid(), _HMAC))
             if function.more():
-                function.skip(der.NULL)
+                function.skip(_NULL)
             function.end()
         derivation.end()
         if not (size and hash_size and length == size):

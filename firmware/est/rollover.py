@@ -48,7 +48,7 @@ def _chosen(agent, known, offered, first, stored):
         if one not in known:
             try:
                 certificate = Certificate(one)
-                if certificate.is_ca():
+                if certificate.path_length() >= 0:
                     certificate.check(now)
                     (roots if _self_signed(certificate) else links).append(certificate)
             except (NotTrusted, PeerError) as error:

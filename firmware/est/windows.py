@@ -6,6 +6,8 @@ z = 0 at infinity.
 
 from micropython import const
 
+from est.ec import inverse
+
 _WINDOW = const(4)
 
 
@@ -18,7 +20,7 @@ class Windows:
     def base(self, k, entropy):
         """k * G as (x, y), 0 < k < n."""
         curve = self._curve
-        return curve.affine(*self.both(k, curve.blinded(curve.generator, entropy), 0))
+        return self.affine(*self.both(k, curve.blinded(curve.generator, entropy), 0))
 
     def both(self, k, point, u):
         """k * point + u * G, where 0 < k < n and 0 <= u < n."""
@@ -36,14 +38,16 @@ class Windows:
         twice = self._double(*point)
         for _ in range((1 << (_WINDOW - 1)) - 1):
             table.append(self.add(*(table[-1] + twice)))
-        x = y = 1
-        z = 0
+        point = None
         for index, negative in digits(self._curve, k):
-            for _ in range(_WINDOW):
-                x, y, z = self._double(x, y, z)
-            x2, y2, z2 = table[index]
-            x, y, z = self.add(x, y, z, x2, (y2, self._curve.p - y2)[negative], z2)
-            yield x, y, z
+            x, y, z = table[index]
+            y = (y, self._curve.p - y)[negative]
+            if point:
+                for _ in range(_WINDOW):
+                    point = self._double(*point)
+                x, y, z = self.add(*(point + (x, y, z)))
+            point = x, y, z
+            yield point
 
     def _double(self, x, y, z):
         p = self._curve.p
@@ -55,14 +59,11 @@ class Windows:
         return x3, (m * (s - x3) - 8 * yy * yy) % p, 2 * y * z % p
 
     def add(self, x1, y1, z1, x2, y2, z2):
-        """The sum. The second point is never infinity; both may be equal or opposite."""
+        """The sum. Neither point is infinity; both may be equal or opposite."""
         p = self._curve.p
-        if not z1:
-            return x2, y2, z2
-        if z2 != 1:
-            zz = z2 * z2 % p
-            x1 = x1 * zz % p
-            y1 = y1 * zz % p * z2 % p
+        zz = z2 * z2 % p
+        x1 = x1 * zz % p
+        y1 = y1 * zz % p * z2 % p
         zz = z1 * z1 % p
         h = (x2 * zz - x1) % p
         r = (y2 * zz % p * z1 - y1) % p
@@ -75,6 +76,13 @@ class Windows:
         x1 = x1 * hh % p
         x3 = (r * r - hhh - 2 * x1) % p
         return x3, (r * (x1 - x3) - y1 * hhh) % p, h * z1 * z2 % p
+
+    def affine(self, x, y, z):
+        """(x, y) of a point that is not infinity."""
+        p = self._curve.p
+        i = inverse(z, p)
+        ii = i * i % p
+        return x * ii % p, y * ii % p * i % p
 
 
 def digits(curve, k):

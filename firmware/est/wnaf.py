@@ -1,6 +1,7 @@
 """k * point + u * G for verifying, by interleaving (Moeller 2001), in variable time.
 
-k is in non-adjacent form of width 5 and takes odd multiples of the point; u takes est.comb's table.
+k is in non-adjacent form of width 5 and takes odd multiples of the point, u takes est.comb's
+table.
 """
 
 from micropython import const
@@ -22,7 +23,7 @@ def both(comb, k, point, u):
     entries = comb.entries(u)
     integer = int.from_bytes
     size = curve.size
-    z = 0
+    x = y = z = 0
     for digit in reversed(_non_adjacent(k, comb.steps)):
         if z:
             a = z * z % p
@@ -90,13 +91,13 @@ def _odd_multiples(p, x, y):
     for at in range(7, -1, -1):
         u, v, h = table[at]
         a = z * z % p
-        table[at] = u * a % p, 2 * v * a % p * z % p
+        table[at] = u * a % p, 2 * (v * a % p * z % p)
         z = z * h % p
     return table
 
 
 def _non_adjacent(k, steps):
-    # The digits, the lowest first; those that a step of the comb goes with, the lowest, have _STEP.
+    # The digits, the lowest first. With the lowest go the comb's steps.
     digits = bytearray()
     while k:
         digit = k & 31

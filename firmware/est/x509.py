@@ -144,12 +144,11 @@ class Certificate:
         found = self._extensions.get(oid)
         return found and found[1]
 
-    def is_ca(self):
-        """May it sign certificates: basicConstraints says CA, and keyUsage does not object."""
-        return self._path_length() >= 0
+    def path_length(self):
+        """How many intermediates may follow, by basicConstraints; -1 where it is no CA at all.
 
-    def _path_length(self):
-        # How many intermediates may follow; -1 where it is no CA at all.
+        That is, may not sign certificates: there are none, or keyUsage objects.
+        """
         constraints = self.extension(BASIC_CONSTRAINTS)
         if constraints is None:
             return -1
@@ -227,7 +226,7 @@ def _extend(path, others, anchors, now, state):
             break
         state[0] -= 1
         try:
-            if issuer._path_length() < len(path) - 1:
+            if issuer.path_length() < len(path) - 1:
                 raise NotTrusted("%s may not issue %s" % (issuer, tip))
             issuer.check(now)
             tip.check_signature(issuer)

@@ -82,7 +82,7 @@ for private, public in {cases!r}:
 """
 # Of each program what is done and where the result goes.
 SEQUENCES = """
-multiplier = P256._multiplier()
+multiplier = P256.multiplier()
 run = multiplier._run
 log = []
 def logged(memory, program):
@@ -102,7 +102,7 @@ for scalar in {scalars!r}:
 """
 # Places of 32 bytes have letters. Both factors are overwritten, too.
 FIELD = """
-run = P256._multiplier()._run
+run = P256.multiplier()._run
 p = P256.p
 memory = bytearray(27 * 32)
 def value(letter):
@@ -166,7 +166,7 @@ def test_known_answers(board: Board, power_on: PowerOn) -> None:
             assert ast.literal_eval(machine.run(SETUP + choose + known, 300)) == expected
             assert machine.run(SETUP + choose + MEET, 300).split() == ["True", "False"] * 5
         machine.soft_reset()
-        chosen = machine.run(SETUP + "P256.generate()\nP256._multiplier()\nprint(P256._fast)")
+        chosen = machine.run(SETUP + "P256.generate()\nP256.multiplier()\nprint(P256._fast)")
         assert "Machine" in chosen
 
 
@@ -231,7 +231,7 @@ def test_no_inline_assembler(rv32: Board, power_on: PowerOn, tmp_path: Path, suf
     with power_on(rv32) as machine:
         machine.mpremote("resume", "fs", "rm", ":lib/est/p256_rv32.mpy")
         machine.mpremote("resume", "fs", "cp", module, ":lib/est/")
-        said = machine.run("from est.ec import P256\nprint(P256._multiplier())\n")
+        said = machine.run("from est.ec import P256\nprint(P256.multiplier())\n")
         assert "<Comb object" in said
 
 

@@ -93,7 +93,7 @@ def _pem(data):
 def _x509(data):
     certificate = x509.Certificate(data)
     str(certificate)
-    certificate.is_ca()
+    certificate.path_length()
     x509.verify_path(certificate, [certificate], [certificate], _NOW)
 
 

@@ -198,7 +198,7 @@ def test_additions_that_meet():
     def test(curve):
         n = curve.n
         multiples = _multiples(curve, 64)
-        fast = curve._multiplier()
+        fast = curve.multiplier()
         signed = _SMALL + tuple([-k for k in _SMALL])
         for k in signed:
             assert fast.base(k % n, None) == _multiple(curve, multiples, k)
