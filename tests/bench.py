@@ -78,13 +78,13 @@ P256._fast = comb.load(P256)
 # board's processor too.
 PATHS = {
     "no table": ((), ""),
-    "2 KB table": (("comb", "p256_comb5x2"), ""),
-    "8 KB table": (("comb", "p256_comb7x2"), ""),
-    "8 KB table in memory": (("comb", "p256_comb7x2"), LOADED.format(7, 2)),
-    "machine code, 2 KB table": (("comb", "p256_comb5x2"), ""),
-    "machine code, 8 KB table": (("comb", "p256_comb7x2"), ""),
-    "machine code, 2 KB table in memory": (("comb", "p256_comb5x2"), LOADED.format(5, 2)),
-    "machine code, 8 KB table in memory": (("comb", "p256_comb7x2"), LOADED.format(7, 2)),
+    "2 KB table": (("comb", "p256_comb5x2", "wnaf"), ""),
+    "8 KB table": (("comb", "p256_comb7x2", "wnaf"), ""),
+    "8 KB table in memory": (("comb", "p256_comb7x2", "wnaf"), LOADED.format(7, 2)),
+    "machine code, 2 KB table": (("comb", "p256_comb5x2", "wnaf"), ""),
+    "machine code, 8 KB table": (("comb", "p256_comb7x2", "wnaf"), ""),
+    "machine code, 2 KB table in memory": (("comb", "p256_comb5x2", "wnaf"), LOADED.format(5, 2)),
+    "machine code, 8 KB table in memory": (("comb", "p256_comb7x2", "wnaf"), LOADED.format(7, 2)),
 }
 # Reading the random source is not counted, conditioning its bytes is.
 BOARD = """

@@ -99,8 +99,14 @@ def _odd_multiples(p, x, y):
 def _non_adjacent(k, steps):
     # The digits, the lowest first. With the lowest go the comb's steps.
     digits = bytearray()
-    while k:
-        digit = k & 31
+    low = bits = 0
+    while k or low:
+        # In small integers, which are fast.
+        if bits < 5:
+            low += (k & 0xFFFF) << bits
+            k >>= 16
+            bits += 16
+        digit = low & 31
         if digit & 1:
             if digit > 16:
                 digit -= 32
@@ -108,10 +114,12 @@ def _non_adjacent(k, steps):
             else:
                 digits.append(digit >> 1 | _DIGIT)
             digits.extend(bytes(4))
-            k = k - digit >> 5
+            low = low - digit >> 5
+            bits -= 5
         else:
             digits.append(0)
-            k >>= 1
+            low >>= 1
+            bits -= 1
     digits.extend(bytes(max(steps - len(digits), 0)))
     for at in range(steps):
         digits[at] |= _STEP
