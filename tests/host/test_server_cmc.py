@@ -23,12 +23,6 @@ BAD_MESSAGE_CHECK, BAD_REQUEST, BAD_CERT_ID, BAD_IDENTITY = 1, 2, 4, 7
 
 
 @pytest.fixture
-async def server(tmp_path):
-    async with EstServer(ServerConfig(directory=tmp_path / "ca")) as running:
-        yield running
-
-
-@pytest.fixture
 def client(server, tmp_path):
     return cmc_client.Client(server, tmp_path)
 

@@ -27,12 +27,6 @@ from server_client import (
 from mpest.server import CsrAttrsPolicy, EstServer, ServerConfig
 
 
-@pytest.fixture
-async def server(tmp_path):
-    async with EstServer(ServerConfig(directory=tmp_path / "ca")) as running:
-        yield running
-
-
 async def test_cacerts_holds_the_chain(tmp_path):
     for length in (1, 2, 4):
         config = ServerConfig(directory=tmp_path / str(length), chain_length=length)
