@@ -87,7 +87,7 @@ class Curve:
             from est.hashes import hmac384 as hmac
         k = bytes(min(size, 48))
         v = b"\1" * len(k)
-        seed = private + (e % n).to_bytes(size, "big") + extra
+        seed = d.to_bytes(size, "big") + (e % n).to_bytes(size, "big") + extra
         for step in (b"\0", b"\1"):
             k = hmac(k, v, step, seed)
             v = hmac(k, v)
@@ -121,7 +121,7 @@ class Curve:
         middle = at + signature[at] + 1
         r = int.from_bytes(signature[at + 1 : middle], "big")
         s = int.from_bytes(signature[middle + 2 :], "big")
-        if not (0 < r < n and 0 < s < n) or self._der(r, s) != signature:
+        if not (0 < r < n and 0 < s < n) or self._der(r, s) != bytes(signature):
             return False
         point = self.point(public)
         if not point:
@@ -143,7 +143,7 @@ class Curve:
         return shared(self, private, public)
 
     def scalar(self, private):
-        # The number that a private key is.
+        """The number that a private key is. Raises UsageError."""
         k = int.from_bytes(private, "big")
         if len(private) != self.size or not 0 < k < self.n:
             raise usage_error("private key out of range")
@@ -164,7 +164,7 @@ class Curve:
         return bytes((0x30, size) if size < 0x80 else (0x30, 0x81, size)) + body
 
     def point(self, public):
-        # (x, y) of a public point, or None where it is none.
+        """(x, y) of a public key, or None where it is no point of the curve."""
         size = self.size
         if len(public) == 2 * size + 1 and public[0] == 4:
             x = int.from_bytes(public[1 : size + 1], "big")
@@ -174,7 +174,7 @@ class Curve:
                 return x, y
 
     def blinded(self, point, entropy):
-        # The affine point as a Jacobian one, x/z^2 and y/z^3, another for every call.
+        """(x, y, z) of the point (x/z^2, y/z^3) = `point`, another for every call."""
         x, y = point
         p = self.p
         z = int.from_bytes((entropy or random)(self.size), "big") % (p - 1) + 1
@@ -188,7 +188,7 @@ class Curve:
         return Windows(self)
 
     def multiplier(self):
-        # The fastest way to multiply that is installed.
+        """The fastest installed way to multiply: `base` and `both` as est.windows.Windows."""
         if not self._fast:
             try:
                 from est.comb import load

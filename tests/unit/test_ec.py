@@ -294,6 +294,15 @@ def test_damaged_signatures():
         assert not P256.verify(public, b"x" * 32, bytes(changed))
 
 
+def test_other_kinds_of_bytes():
+    private = _octets(P256, 7)
+    for kind in (bytearray, memoryview):
+        public = P256.public(kind(private))
+        signature = P256.sign(kind(private), kind(b"x" * 32))
+        assert P256.verify(kind(public), kind(b"x" * 32), kind(signature)), kind
+        assert P256.ecdh(kind(private), kind(public)) == P256.ecdh(private, public)
+
+
 def test_faults():
     """A table or generator that changed in memory gives no signature away."""
 
