@@ -95,23 +95,24 @@ class Agent:
             _apart("est.request", "due", identity[0][0], expiry) - clock.now() if identity else 0
         )
 
-    def _load(self, name):
-        items = store.unpack(self.store.load(name))
-        if name in self.store.damaged:
-            self.log("a damaged copy of %s is passed over" % name)
+    def _load(self, name, *least):
+        items = store.unpack(self.store.load(name, *least))
+        if self.store.damaged:
+            self.log("a cut or damaged copy of %s is passed over" % name)
         return items
 
     def load(self, name):
         """Items (bytes) of a record that can be had anew: damage is as good as none."""
         try:
             return self._load(name)
-        except StorageError:
+        except StorageError as error:
+            self.log(str(error))
             return []
 
     def anchors(self):
         """DER trust anchors, bootstrapped first where only a fingerprint is known."""
         # The record: the voucher and the anchors.
-        stored = self.load("anchors") if self.trust else self._load("anchors")
+        stored = self.load("anchors") if self.trust else self._load("anchors", 0)
         if stored and (not self.trust or stored[0] == self.voucher):
             return stored[1:]
         if isinstance(self.trust, bytes):

@@ -21,6 +21,7 @@ def adopt(agent, known, offered):
     verified without them.
     """
     stored = agent.load("anchors")
+    damaged = agent.store.damaged
     voucher = agent.voucher or stored[0]
     first = not stored or stored[0] != voucher
     found = known
@@ -30,7 +31,7 @@ def adopt(agent, known, offered):
         if not own:
             voucher = b""  # nothing that is given, so that what is given stays in use
     record = [voucher] + found
-    if record != stored:
+    if damaged or record != stored:
         agent.store.save("anchors", store.pack(*record))
     return found
 

@@ -22,13 +22,13 @@ _MAX_RECORD = const(32768)
 class Store:
     """Records in folder `path`, which must exist. Raises StorageError.
 
-    damaged: names of the records of which a file was found damaged: what was loaded may be older
-        than what was saved last.
+    damaged: whether the last `load` met a file that is cut off or damaged: what it returned may be
+        older than what was saved last.
     """
 
     def __init__(self, path):
         self._path = path.rstrip("/") or "/"
-        self.damaged = []
+        self.damaged = False
 
     def _file(self, name, slot):
         return "%s/%s.%d" % (self._path, name, slot)
@@ -52,15 +52,17 @@ class Store:
             return -2, None
         return int.from_bytes(data[4:8], "big"), data[_HEADER:body]
 
-    def load(self, name):
-        """Newest undamaged payload (bytes) of record `name`; None where there was none."""
+    def load(self, name, least=-1):
+        """Newest undamaged payload (bytes) of record `name`; None where there was none.
+
+        least: 0 where a first save that was cut counts as damage.
+        """
         found = [self._read(name, slot) for slot in (0, 1)]
         states = [generation for generation, _ in found]
-        if -2 in states and name not in self.damaged:
-            self.damaged.append(name)
+        self.damaged = min(states) < 0
         newest = states[1] > states[0] and 1 or 0
-        # A first save that was cut leaves one file cut; nothing but damage leaves two.
-        if states[newest] <= 0 and sum(states) < -1:
+        # A first save that was cut leaves one file cut (-1); nothing but damage leaves two.
+        if states[newest] <= 0 and sum(states) < least:
             raise StorageError("the stored %s: damaged; give trust and enrol again" % name)
         return found[newest][1]
 

@@ -226,10 +226,11 @@ def test_damaged_records(bench: Bench) -> None:
     assert bench.run("reenroll")["event"] == "reenroll"
     newest = bench.state / "identity.1"
     data = newest.read_bytes()
-    newest.write_bytes(data[:-1] + bytes((data[-1] ^ 2,)))
-    config = {**bench.config, "operations": ["show"]}
-    events = list(run_board(config, bench.runtime, bench.state))
-    assert [event["event"] for event in events] == ["note", "show"]
+    for damaged in (b"", data[:-9], data[:-1] + bytes((data[-1] ^ 2,))):
+        newest.write_bytes(damaged)
+        note, shown = bench.events("show")
+        assert (note["event"], shown["event"]) == ("note", "show")
+        assert "copy of identity" in note["text"]
     damage(bench.state, "identity")
     damage(bench.state, "anchors")
     damage(bench.state, "pending")
@@ -240,6 +241,26 @@ def test_damaged_records(bench: Bench) -> None:
     assert bench.run("cacerts", anchors=None)["type"] == "StorageError"
     assert bench.run("enroll")["event"] == "enroll"
     assert bench.run("reenroll", anchors=None)["event"] == "reenroll"
+
+
+def test_anchors_that_are_cut_off(bench: Bench) -> None:
+    """There is one copy of them until they change, which looks as a first save does that the power
+    cut off."""
+    assert bench.run("enroll")["event"] == "enroll"
+    (copy,) = bench.state.glob("anchors.*")
+    whole = copy.read_bytes()
+    for length in (0, 20, len(whole) - 1):
+        copy.write_bytes(whole[:length])
+        event = bench.run("reenroll", anchors=None)
+        assert event["type"] == "StorageError", event
+        assert "stored anchors" in event["message"]
+        assert "give" in event["message"]
+        assert bench.run("show", anchors=None)["certificate"]
+    *notes, last = bench.events("reenroll")
+    assert last["event"] == "reenroll", last
+    assert "copy of anchors" in notes[0]["text"]
+    # Whole again, and nothing is left to tell.
+    assert [event["event"] for event in bench.events("reenroll", anchors=None)] == ["reenroll"]
 
 
 def test_csrattrs_win_over_the_configuration(bench: Bench) -> None:

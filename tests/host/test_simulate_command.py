@@ -341,3 +341,19 @@ def test_a_renewal_waits_whatever_subject_is_given(tmp_path: Path) -> None:
             assert done.returncode == Exit.LATER
             assert "given up" not in done.stderr
             assert ("for enroll and serverkeygen alone" in done.stderr) == bool(subject)
+
+
+def test_what_is_damaged_is_said_once(tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        known = ("--url", server.url, "--trust", server.ca_pem)
+        board = tmp_path / "board"
+        assert simulate(board, *known, "--subject", "CN=a", "enroll").returncode == Exit.DONE
+        assert simulate(board, *known, "reenroll").returncode == Exit.DONE
+        (board / "identity.1").write_bytes(b"EST1")
+        done = simulate(board, *known, "show", "reenroll")
+        assert done.returncode == Exit.DONE
+        assert done.stderr.count("Note: a cut or damaged copy of identity is passed over") == 1
+        (board / "anchors.0").write_bytes(b"EST1")
+        done = simulate(board, "--url", server.url, "reenroll")
+    assert done.returncode == Exit.STORAGE
+    assert "the stored anchors: damaged; give trust" in done.stderr

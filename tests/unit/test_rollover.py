@@ -5,7 +5,7 @@ import os
 import check
 from est import cms, der, rollover, x509
 from est.agent import Agent
-from est.errors import NotTrusted
+from est.errors import NotTrusted, StorageError, UsageError
 from est.store import Store, pack, unpack
 from test_messages import DAY, KEY, NOW, OTHER, certificate
 
@@ -207,10 +207,35 @@ def test_power_cut_leaves_old_or_new_trust():
     for size in range(len(whole) + 1):
         with open(path, "wb") as file:
             file.write(whole[:size])
+        # What is read back is what was saved, or the log says that it may not be.
+        said = []
+        Agent(Store(FOLDER), "https://127.0.0.1:1", log=said.append).anchors()
+        assert len(said) == (size < len(whole)), said
         for trust in ([OLD.der], None):
             again = Agent(Store(FOLDER), "https://127.0.0.1:1", trust=trust)
             expected = [OLD.der] if size < len(whole) else [OLD.der, NEW.der]
             assert again.anchors() == expected
+    clean()
+
+
+def test_a_first_save_that_is_cut():
+    agent = Agent(records(), "https://127.0.0.1:1", trust=[OLD.der])
+    rollover.adopt(agent, agent.anchors(), [OLD.der])
+    path = FOLDER + "/anchors.0"
+    with open(path, "rb") as file:
+        whole = file.read()
+    for size in range(0, len(whole), 7):
+        with open(path, "wb") as file:
+            file.write(whole[:size])
+        again = Agent(Store(FOLDER), "https://127.0.0.1:1")
+        assert "stored anchors" in str(check.raises(StorageError, again.anchors))
+        again = Agent(Store(FOLDER), "https://127.0.0.1:1", trust=[OLD.der])
+        assert again.anchors() == [OLD.der]
+    rollover.adopt(again, again.anchors(), [OLD.der])
+    assert Agent(Store(FOLDER), "https://127.0.0.1:1").anchors() == [OLD.der]
+    clean()
+    nothing = Agent(records(), "https://127.0.0.1:1")
+    assert "nothing to trust" in str(check.raises(UsageError, nothing.anchors))
     clean()
 
 

@@ -74,21 +74,27 @@ def test_damage_is_not_taken_for_nothing():
     for size in range(len(whole)):
         write(0, whole[:size])
         assert records.load("x") is None
+        assert records.damaged
+        check.raises(StorageError, records.load, "x", 0)
+    assert records.load("y", 0) is None
     assert not records.damaged
     write(0, whole[:-1] + bytes((whole[-1] ^ 1,)))
     check.raises(StorageError, records.load, "x")
     write(0, whole)
     records.save("x", b"second")
     write(1, b"\xff" + read(1)[1:])
-    records.damaged = []
     assert records.load("x") == b"first"
-    assert records.damaged == ["x"]
+    assert records.damaged
     write(0, b"")
     check.raises(StorageError, records.load, "x")
     write(1, b"")
     check.raises(StorageError, records.load, "x")
     records.save("x", b"third")
     assert records.load("x") == b"third"
+    assert records.damaged  # the other file still is
+    records.save("x", b"fourth")
+    assert records.load("x") == b"fourth"
+    assert not records.damaged
     clean()
 
 

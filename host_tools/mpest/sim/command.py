@@ -210,12 +210,16 @@ def simulate(
         config["token"] = read_secret(token_file)
     config |= read_decryption(decrypt_key, decrypt_secret_file, decrypt_id, decrypt_password_file)
     failed: Event | None = None
+    noted: set[str] = set()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     for event in run_board(config, runtime, state):
         if as_json:
             click.echo(json.dumps(event))
         elif event["event"] == "note":
-            console.print(f"Note: {event['text']}", markup=False)
+            # A board says each time what it meets in its storage.
+            if event["text"] not in noted:
+                console.print(f"Note: {event['text']}", markup=False)
+            noted.add(event["text"])
         elif event["event"] != "error":
             console.print(summary(event), markup=False)
         if event["event"] == "error":
