@@ -1,5 +1,8 @@
 """Which of the server's CA certificates become trust anchors (RFC 7030 4.1.3, RFC 4210 4.4)."""
 
+import binascii
+import hashlib
+
 from micropython import const
 
 from est import clock, store
@@ -36,10 +39,21 @@ def adopt(agent, known, offered):
     return found
 
 
-def _chosen(agent, known, offered, first, stored):
-    # The anchors, and whether they verify the server itself. first: `known` are those given.
+def _certificate_class():
+    # Old and new root have one name: the fingerprint tells them apart.
     from est.x509 import Certificate
 
+    class Named(Certificate):
+        def __str__(self):
+            start = binascii.hexlify(hashlib.sha256(self.der).digest()[:4]).decode()
+            return "%s (SHA-256 %s)" % (Certificate.__str__(self), start)
+
+    return Named
+
+
+def _chosen(agent, known, offered, first, stored):
+    # The anchors, and whether they verify the server itself. first: `known` are those given.
+    Certificate = _certificate_class()
     log = agent.log
     now = clock.now()
     anchors = [Certificate(one) for one in known]

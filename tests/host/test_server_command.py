@@ -66,6 +66,17 @@ def test_events_and_a_clean_end(tmp_path, number):
     assert f"mpest simulate --url {first['url']} --trust {first['ca']}" in people
 
 
+def test_a_new_root_is_told_from_the_old(tmp_path):
+    arguments = ("--dir", tmp_path / "ca", "--port", "0", "--json")
+    with serving(*arguments) as (_, first):
+        pass
+    with serving(*arguments, "--rollover") as (process, second):
+        process.terminate()
+        people = process.stderr.read()
+    assert second["fingerprint"] != first["fingerprint"]
+    assert f"follows the one with SHA-256 {first['fingerprint']}" in people
+
+
 def test_all_options_together(tmp_path):
     users = write(tmp_path / "users", "ann:se:cret\n\nbob:other\n")
     policy = write(tmp_path / "policy.json", '{"key": "P-384", "digest": "sha384"}')

@@ -357,3 +357,16 @@ def test_what_is_damaged_is_said_once(tmp_path: Path) -> None:
         done = simulate(board, "--url", server.url, "reenroll")
     assert done.returncode == Exit.STORAGE
     assert "the stored anchors: damaged; give trust" in done.stderr
+
+
+def test_roots_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        known = ("--url", server.url, "--trust", f"sha256:{server.fingerprint}")
+        old = server.fingerprint[:8]
+        server.rollover()
+        done = simulate(tmp_path / "board", *known, "cacerts")
+    assert done.returncode == Exit.DONE
+    new = server.fingerprint[:8]
+    for digest in (old, new):
+        assert f"CN=mpest test root (SHA-256 {digest}, trusted)" in done.stdout + done.stderr
+    assert f"CN=mpest test root (SHA-256 {new}) is trusted from now on" in done.stderr

@@ -1,5 +1,7 @@
 """Which roots become anchors: linked ones, and nothing that a link does not prove."""
 
+import binascii
+import hashlib
 import os
 
 import check
@@ -68,6 +70,12 @@ def ders(certificates):
     return [one.der for one in certificates]
 
 
+def named(certificate):
+    """As the log names it: old and new root have one name."""
+    digest = binascii.hexlify(hashlib.sha256(certificate.der).digest()).decode()
+    return "%s (SHA-256 %s)" % (certificate, digest[:8])
+
+
 def check_chosen(expected, *arguments, **named):
     found, own, said = choose(*arguments, **named)
     assert ders(found) == ders(expected), said
@@ -80,7 +88,8 @@ def test_new_root_is_adopted_beside_the_old():
         [OLD, NEW, OLD_WITH_NEW, NEW_WITH_OLD],
         [NEW_WITH_OLD, OLD_WITH_NEW, NEW, OLD],
     ):
-        assert "trusted from now on" in check_chosen([OLD, NEW], [OLD], offered)
+        said = check_chosen([OLD, NEW], [OLD], offered)
+        assert said == named(NEW) + " is trusted from now on"
         # Nor is it news the second time.
         assert check_chosen([OLD, NEW], [OLD, NEW], offered) == ""
 
@@ -117,19 +126,20 @@ def test_what_proves_nothing():
 def test_expired_anchor_vouches_for_nothing():
     old = root(start=-3 * DAY, end=-2 * DAY)
     offered = [old, NEW, OLD_WITH_NEW, NEW_WITH_OLD]
-    assert "CN=root has expired" in check_chosen([old], [old], offered)
+    assert named(old) + " has expired" in check_chosen([old], [old], offered)
 
 
 def test_unlinked_root_beside_a_rollover():
     stranger = root(OTHER, subject="CN=stranger", end=3 * DAY)
     offered = [stranger, OLD, NEW, OLD_WITH_NEW, NEW_WITH_OLD]
-    assert "CN=stranger is not trusted" in check_chosen([OLD, NEW], [OLD], offered)
+    assert named(stranger) + " is not trusted" in check_chosen([OLD, NEW], [OLD], offered)
 
 
 def test_old_root_stays_until_the_server_moves():
     offered = [NEW, OLD_WITH_NEW, NEW_WITH_OLD]
     check_chosen([NEW, OLD], [OLD], offered)
-    assert "no longer trusted" in check_chosen([NEW], [OLD], offered, verified=True)
+    said = check_chosen([NEW], [OLD], offered, verified=True)
+    assert named(OLD) + " is no longer trusted" in said
     expired = root(start=-3 * DAY, end=-2 * DAY)
     assert "no longer trusted" not in check_chosen([NEW], [NEW, expired], [NEW])
 
@@ -146,8 +156,8 @@ def test_implicit_anchors_name_the_explicit():
     stranger = root(OTHER, subject="CN=stranger")
     offered = [stranger, OLD, NEW, OLD_WITH_NEW, NEW_WITH_OLD]
     said = check_chosen([NEW, OLD], [web], offered, first=True, verified=True)
-    assert "CN=web is no longer trusted" in said
-    assert "CN=stranger is not trusted" in said
+    assert named(web) + " is no longer trusted" in said
+    assert named(stranger) + " is not trusted" in said
     found, own, said = choose([web], offered, first=True)
     assert ders(found) == ders([NEW, OLD])
     assert not own

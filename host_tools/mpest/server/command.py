@@ -209,7 +209,10 @@ def _welcome(server: EstServer) -> str:
         "mtls": " --cert FILE --key FILE",
     }.get(server.config.auth, "")
     if server.config.rollover:
-        lines.append("A new root was made; start without --rollover, or each start makes another.")
+        lines += [
+            f"This root is new and follows the one with SHA-256 {server.old_fingerprint};",
+            "start without --rollover, or each start makes another.",
+        ]
     lines += [
         "Enrol with:",
         f"  mpest simulate --url {server.url} --trust {server.ca_pem} --state board{credentials} "

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import hashlib
 import socket
 import ssl
 import threading
@@ -15,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mpest.exits import CliError, Exit
@@ -39,6 +39,10 @@ Event = dict[str, Any]
 _MAX_EVENTS = 10_000  # the oldest go first, so that a long run does not fill the memory
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # IPv6 may be switched off
 _STOP_SECONDS = 1.0  # for answers under way when the server stops
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 class EstServer:
@@ -95,8 +99,13 @@ class EstServer:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the root certificate, lower-case hex."""
-        root = self._authority.root.certificate
-        return hashlib.sha256(root.public_bytes(Encoding.DER)).hexdigest()
+        return _fingerprint(self._authority.root.certificate)
+
+    @property
+    def old_fingerprint(self) -> str | None:
+        """The same of the root before, as long as a rollover links it with this one."""
+        rollover = self._authority.rollover
+        return _fingerprint(rollover.old.certificate) if rollover else None
 
     def issued(self) -> list[Issued]:
         """Every certificate on record, oldest first."""

@@ -267,7 +267,8 @@ def summary(event: Event) -> str:
     if name == "cacerts":
         known = [found["sha256"] for found in event["anchors"]]
         text = "; ".join(
-            found["subject"] + (" (trusted)" if found["sha256"] in known else "")
+            f"{found['subject']} (SHA-256 {found['sha256'][:8]}"
+            + (", trusted)" if found["sha256"] in known else ")")
             for found in event["certificates"]
         )
     elif name == "csrattrs":
