@@ -23,6 +23,12 @@ try:
 except ImportError:
     from est.agent import Agent  # the least install
 
+_NO_ELEMENT_IN_TLS = (
+    "the TLS of this runtime cannot sign with a secure element: its key can be enrolled, not shown"
+    " to a server to renew or revoke. --runtime micropython-picow-like can, as any MicroPython"
+    " built with MICROPY_PY_SSL_ECDSA_SIGN_ALT"
+)
+
 
 def emit(event, **fields):
     fields["event"] = event
@@ -91,14 +97,25 @@ def key(config):
     """What est.agent.Agent takes as key."""
     if config.get("own_key"):
         return keys.load(binascii.unhexlify(config["own_key"])).der()
-    if not config.get("element"):
-        return config.get("key_type")
-    from est import element
-    from est.ec import P256
+    if config.get("element"):
+        return element_key(binascii.unhexlify(config["element"])).der()
+    return config.get("key_type")
 
-    private = binascii.unhexlify(config["element"])
-    sign = lambda digest: P256.sign(private, digest)  # noqa: E731
-    return element.Key(b"slot 1", P256.public(private), sign).der()
+
+def element_key(private):
+    """The key of a secure element, which is outside of est: a number that is signed with here."""
+    import tls
+
+    from est import element
+
+    if len(private) == 32:
+        from est.ec import P256 as curve
+    else:
+        from est.curves import P384 as curve
+    if not hasattr(tls.SSLContext(tls.PROTOCOL_TLS_CLIENT), "ecdsa_sign_callback"):
+        emit("note", text=_NO_ELEMENT_IN_TLS)
+    sign = lambda digest: curve.sign(private, digest)  # noqa: E731
+    return element.Key(b"slot 1", curve.public(private), sign)
 
 
 def serverkeygen(agent, config):

@@ -114,10 +114,10 @@ def _withdraw(state: Path) -> None:
         (state / name).unlink(missing_ok=True)
 
 
-def _export(state: Path) -> None:
-    """Write the identity the board stored as PEM files that other programs read.
+def stored_identity(state: Path) -> tuple[list[bytes], str]:
+    """(chain of DER certificates, leaf first; the key in PEM, "" if it is in a secure element).
 
-    There is no key.pem where the key is in a secure element.
+    The chain is empty where there is no identity that can be read.
     """
     cpython.install()
     from est import errors, key_forms, keys, pem, store
@@ -125,14 +125,29 @@ def _export(state: Path) -> None:
     try:
         items = store.unpack(store.Store(str(state)).load("identity"))
     except errors.StorageError:
-        return  # the board says so where it needs it
-    if not items:
-        return
-    chain = [pem.encode("CERTIFICATE", der) for der in items[1:]]
-    files = {"cert.pem": chain[0], "chain.pem": "".join(chain)}
+        return [], ""  # the board says so where it needs it
     try:
-        files["key.pem"] = pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(items[0])))
+        key = items and pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(items[0])))
     except errors.UsageError:  # it is in a secure element
+        key = ""
+    return items[1:], key or ""
+
+
+def _export(state: Path) -> None:
+    """Write the identity the board stored as PEM files that other programs read.
+
+    There is no key.pem where the key is in a secure element.
+    """
+    identity, key = stored_identity(state)
+    if not identity:
+        return
+    from est import pem
+
+    chain = [pem.encode("CERTIFICATE", der) for der in identity]
+    files = {"cert.pem": chain[0], "chain.pem": "".join(chain)}
+    if key:
+        files["key.pem"] = key
+    else:
         (state / "key.pem").unlink(missing_ok=True)
     for name, text in files.items():
         path, part = state / name, state / (name + ".part")

@@ -10,18 +10,10 @@ from urllib.parse import urlsplit
 
 import click
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-    load_pem_private_key,
-)
 from rich.console import Console
 
 from mpest.exits import CliError
-from mpest.sim import attributes
+from mpest.sim import attributes, inputs
 from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
 
 _KEY_TYPES = ("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096")
@@ -34,89 +26,8 @@ _OPERATIONS = (
     "revoke",
     "show",
 )
-
-
-def read_trust(text: str) -> Event:
-    """The board's trust fields from "sha256:HEX" or the name of a PEM or DER file."""
-    if text.lower().startswith("sha256:"):
-        digits = text[7:].replace(":", "")
-        if not re.fullmatch("[0-9a-fA-F]{64}", digits):
-            raise CliError("--trust sha256: takes 64 hexadecimal digits")
-        return {"fingerprint": digits.lower()}
-    return {"anchors": read_certificates(text)}
-
-
-def _read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise CliError(f"cannot read {path}: {error.strerror}") from None
-
-
-def read_certificates(path: str) -> list[str]:
-    """DER in hex of each certificate in the PEM or DER file at `path`."""
-    data = _read(path)
-    try:
-        if b"-----BEGIN" in data:
-            found = x509.load_pem_x509_certificates(data)
-        else:
-            found = [x509.load_der_x509_certificate(data)]
-    except ValueError:
-        raise CliError(f"{path} holds no certificate in PEM or DER") from None
-    if b"-----BEGIN" in data and len(found) != data.count(b"-----BEGIN CERTIFICATE-----"):
-        raise CliError(f"a certificate in {path} is cut off or damaged")
-    return [one.public_bytes(Encoding.DER).hex() for one in found]
-
-
-def read_key(path: str) -> str:
-    """PKCS#8 DER in hex of the private key in the PEM or DER file at `path`."""
-    data = _read(path)
-    load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
-    try:
-        found = load(data, None)
-        return found.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()).hex()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        message = f"{path} holds no private key in PEM or DER, or one with a password"
-        raise CliError(message) from None
-
-
-def read_secret(path: str) -> str:
-    """First line of the file at `path`."""
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise CliError(f"cannot read {path}: {reason}") from None
-    if not lines or not lines[0]:
-        raise CliError(f"{path} is empty")
-    return lines[0]
-
-
-def read_decryption(
-    key: str | None, secret_file: str | None, identifier: str | None, password_file: str | None
-) -> Event:
-    """The board's fields that say what serverkeygen decrypts with."""
-    if key and secret_file:
-        raise CliError("--decrypt-key and --decrypt-secret-file exclude each other")
-    if identifier and not (key or secret_file):
-        raise CliError("--decrypt-id goes with --decrypt-key or --decrypt-secret-file")
-    fields: Event = {}
-    if key:
-        fields["decrypt_key"] = read_key(key)
-    if secret_file:
-        fields["decrypt_secret"] = _hex(read_secret(secret_file), secret_file)
-    if identifier:
-        fields["decrypt_identifier"] = _hex(identifier, "--decrypt-id")
-    if password_file:
-        fields["decrypt_password"] = read_secret(password_file)
-    return fields
-
-
-def _hex(text: str, where: str) -> str:
-    try:
-        return bytes.fromhex(text.replace(":", "")).hex()
-    except ValueError:
-        raise CliError(f"{where} takes hexadecimal digits") from None
+# Those that make an identity or show the one that is there.
+_OF_IDENTITY = ("enroll", "reenroll", "serverkeygen", "revoke")
 
 
 @click.command()
@@ -130,6 +41,9 @@ def _hex(text: str, where: str) -> str:
 @click.option("--key", help="PEM or DER file: its private key.")
 @click.option("--subject", help='Such as "CN=device-1,O=Example".')
 @click.option("--san", multiple=True, help="Such as DNS:a.example, IP:192.0.2.1; repeatable.")
+@click.option("--csr", help="Request (PEM or DER file) to send as it is, with its key.")
+@click.option("--own-key", help="PEM or DER file: the key to enrol, instead of a new one.")
+@click.option("--secure-element", help="PEM or DER file: EC key that only signs, as in hardware.")
 @click.option("--challenge-file", help="File whose first line is the challengePassword to send.")
 @click.option("--key-type", type=click.Choice(_KEY_TYPES), help="Else what the server asks for.")
 @click.option("--same-key", is_flag=True, help="reenroll keeps the key instead of a new one.")
@@ -155,6 +69,9 @@ def simulate(
     key: str | None,
     subject: str | None,
     san: tuple[str, ...],
+    csr: str | None,
+    own_key: str | None,
+    secure_element: str | None,
     challenge_file: str | None,
     key_type: str | None,
     same_key: bool,
@@ -182,8 +99,24 @@ def simulate(
         raise CliError("--user and --token-file exclude each other")
     if bool(cert) != bool(key):
         raise CliError("--cert and --key go together")
-    if "enroll" in operations and not subject:
-        raise CliError("enroll needs a --subject such as CN=device-1")
+    if "enroll" in operations and not (subject or csr):
+        raise CliError("enroll needs a --subject such as CN=device-1, or a --csr")
+    if own_key and secure_element:
+        raise CliError("--own-key and --secure-element exclude each other")
+    if own_key and same_key:
+        raise CliError("--own-key and --same-key exclude each other")
+    if own_key and "serverkeygen" in operations:
+        raise CliError("serverkeygen has the server make the key: leave out --own-key")
+    if key_type and (own_key or secure_element):
+        raise CliError("--key-type is for keys that the board makes, not for one that is given")
+    if csr:
+        made = {"--subject": subject, "--san": san, "--challenge-file": challenge_file}
+        made["--key-type"] = key_type
+        for option, value in made.items():
+            if value:
+                raise CliError(f"the request in --csr is sent as it is: leave out {option}")
+        if {"enroll", "reenroll"} & set(operations) and not (own_key or secure_element):
+            raise CliError("--csr goes with its key, which --own-key or --secure-element names")
     if (subject or san) and not {"enroll", "serverkeygen"} & set(operations):
         # A renewal keeps the names; other ones would make it another request than one that waits.
         click.echo("Note: --subject and --san are for enroll and serverkeygen alone", err=True)
@@ -195,20 +128,21 @@ def simulate(
     config |= {"key_type": key_type, "rekey": not same_key, "timeout": timeout, "user": user}
     config |= {"cmc_ra": require_cmc_ra, "cmc": cmc, "reason": reason}
     if trust:
-        config |= read_trust(trust)
+        config |= inputs.read_trust(trust)
     if password_file:
-        config["password"] = read_secret(password_file)
+        config["password"] = inputs.read_secret(password_file)
     if cert and key:
-        config |= {"factory_chain": read_certificates(cert), "factory_key": read_key(key)}
-        leaf = x509.load_der_x509_certificate(bytes.fromhex(config["factory_chain"][0]))
-        owner = load_der_private_key(bytes.fromhex(config["factory_key"]), None)
-        if owner.public_key() != leaf.public_key():
-            raise CliError(f"{key} is not the key of the certificate in {cert}")
+        config |= inputs.read_factory(cert, key)
+    config |= inputs.read_own(csr, own_key, secure_element)
+    if next((one for one in operations if one in _OF_IDENTITY), "enroll") != "enroll":
+        inputs.check_element(state, secure_element)
     if challenge_file:
-        config["challenge"] = read_secret(challenge_file)
+        config["challenge"] = inputs.read_secret(challenge_file)
     if token_file:
-        config["token"] = read_secret(token_file)
-    config |= read_decryption(decrypt_key, decrypt_secret_file, decrypt_id, decrypt_password_file)
+        config["token"] = inputs.read_secret(token_file)
+    config |= inputs.read_decryption(
+        decrypt_key, decrypt_secret_file, decrypt_id, decrypt_password_file
+    )
     failed: Event | None = None
     noted: set[str] = set()
     console = Console(stderr=True, highlight=False, soft_wrap=True)

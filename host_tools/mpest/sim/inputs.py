@@ -1,0 +1,164 @@
+"""What `mpest simulate` is given in files, checked before a board starts."""
+
+import re
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
+
+from mpest.exits import CliError
+from mpest.sim.board_process import Event, stored_identity
+
+_CURVES = ("secp256r1", "secp384r1")
+
+
+def read_trust(text: str) -> Event:
+    """The board's trust fields from "sha256:HEX" or the name of a PEM or DER file."""
+    if text.lower().startswith("sha256:"):
+        digits = text[7:].replace(":", "")
+        if not re.fullmatch("[0-9a-fA-F]{64}", digits):
+            raise CliError("--trust sha256: takes 64 hexadecimal digits")
+        return {"fingerprint": digits.lower()}
+    return {"anchors": _hex_of(_read_certificates(text))}
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read_certificates(path: str) -> list[x509.Certificate]:
+    data = _read(path)
+    try:
+        if b"-----BEGIN" in data:
+            found = x509.load_pem_x509_certificates(data)
+        else:
+            found = [x509.load_der_x509_certificate(data)]
+    except ValueError:
+        raise CliError(f"{path} holds no certificate in PEM or DER") from None
+    if b"-----BEGIN" in data and len(found) != data.count(b"-----BEGIN CERTIFICATE-----"):
+        raise CliError(f"a certificate in {path} is cut off or damaged")
+    return found
+
+
+def _read_key(path: str) -> PrivateKeyTypes:
+    data = _read(path)
+    load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
+    try:
+        return load(data, None)
+    except TypeError:
+        message = f"{path} has a password: openssl pkey -in {path} -out FILE writes it without"
+        raise CliError(message) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise CliError(f"{path} holds no private key in PEM or DER") from None
+
+
+def _hex_of(chain: list[x509.Certificate]) -> list[str]:
+    return [one.public_bytes(Encoding.DER).hex() for one in chain]
+
+
+def _pkcs8(key: PrivateKeyTypes) -> str:
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()).hex()
+
+
+def read_factory(cert: str, key: str) -> Event:
+    """The board's fields for its certificate from the factory, with chain and key."""
+    chain, owner = _read_certificates(cert), _read_key(key)
+    if owner.public_key() != chain[0].public_key():
+        raise CliError(f"{key} is not the key of the certificate in {cert}")
+    return {"factory_chain": _hex_of(chain), "factory_key": _pkcs8(owner)}
+
+
+def read_own(csr: str | None, own_key: str | None, element: str | None) -> Event:
+    """The board's fields for a request made elsewhere and the key that is given, if any are."""
+    fields: Event = {}
+    owner = None
+    if own_key:
+        owner = _read_key(own_key)
+        fields["own_key"] = _pkcs8(owner)
+    elif element:
+        owner = _read_key(element)
+        if not isinstance(owner, ec.EllipticCurvePrivateKey) or owner.curve.name not in _CURVES:
+            raise CliError(f"a secure element has a key on P-256 or P-384, {element} another")
+        number = owner.private_numbers().private_value
+        fields["element"] = number.to_bytes(owner.key_size // 8, "big").hex()
+    if csr:
+        request = _read_csr(csr)
+        if owner and owner.public_key() != request.public_key():
+            raise CliError(f"{own_key or element} is not the key of the request in {csr}")
+        fields["own_request"] = request.public_bytes(Encoding.DER).hex()
+    return fields
+
+
+def check_element(state: Path, element: str | None) -> None:
+    """Raises CliError where the key of the board in `state` is in another secure element."""
+    chain, key = stored_identity(state)
+    if not chain or key:
+        return
+    leaf = x509.load_der_x509_certificate(chain[0])
+    if not element or _read_key(element).public_key() != leaf.public_key():
+        raise CliError(
+            "the board's key is in a secure element: give --secure-element as when it enrolled"
+        )
+
+
+def _read_csr(path: str) -> x509.CertificateSigningRequest:
+    data = _read(path)
+    load = x509.load_pem_x509_csr if b"-----BEGIN" in data else x509.load_der_x509_csr
+    try:
+        found = load(data)
+        found.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        message = f"{path} holds no certification request in PEM or DER, or one cut off or damaged"
+        raise CliError(message) from None
+    return found
+
+
+def read_secret(path: str) -> str:
+    """First line of the file at `path`."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise CliError(f"cannot read {path}: {reason}") from None
+    if not lines or not lines[0]:
+        raise CliError(f"{path} is empty")
+    return lines[0]
+
+
+def read_decryption(
+    key: str | None, secret_file: str | None, identifier: str | None, password_file: str | None
+) -> Event:
+    """The board's fields that say what serverkeygen decrypts with."""
+    if key and secret_file:
+        raise CliError("--decrypt-key and --decrypt-secret-file exclude each other")
+    if identifier and not (key or secret_file):
+        raise CliError("--decrypt-id goes with --decrypt-key or --decrypt-secret-file")
+    fields: Event = {}
+    if key:
+        fields["decrypt_key"] = _pkcs8(_read_key(key))
+    if secret_file:
+        fields["decrypt_secret"] = _hex(read_secret(secret_file), secret_file)
+    if identifier:
+        fields["decrypt_identifier"] = _hex(identifier, "--decrypt-id")
+    if password_file:
+        fields["decrypt_password"] = read_secret(password_file)
+    return fields
+
+
+def _hex(text: str, where: str) -> str:
+    try:
+        return bytes.fromhex(text.replace(":", "")).hex()
+    except ValueError:
+        raise CliError(f"{where} takes hexadecimal digits") from None
