@@ -60,7 +60,7 @@ class Store:
         found = [self._read(name, slot) for slot in (0, 1)]
         states = [generation for generation, _ in found]
         self.damaged = min(states) < 0
-        newest = states[1] > states[0] and 1 or 0
+        newest = states[1] > states[0]
         # A first save that was cut leaves one file cut (-1); nothing but damage leaves two.
         if states[newest] <= 0 and sum(states) < least:
             raise StorageError("the stored %s: damaged; give trust and enrol again" % name)
@@ -71,7 +71,7 @@ class Store:
         if len(payload) > _MAX_RECORD:
             raise UsageError("%s is too large" % name)
         generations = [self._read(name, slot)[0] for slot in (0, 1)]
-        slot = generations[0] > generations[1] and 1 or 0
+        slot = generations[0] > generations[1]
         generation = max(generations[0], generations[1], 0) + 1
         data = _MAGIC + generation.to_bytes(4, "big") + len(payload).to_bytes(4, "big") + payload
         path = self._file(name, slot)
@@ -87,7 +87,7 @@ class Store:
     def erase(self, name):
         """Remove record `name`, the older file first, so that a cut cannot bring it back."""
         generations = [self._read(name, slot)[0] for slot in (0, 1)]
-        newest = generations[1] > generations[0] and 1 or 0
+        newest = generations[1] > generations[0]
         for slot in (1 - newest, newest):
             try:
                 os.remove(self._file(name, slot))

@@ -60,11 +60,12 @@ class Context:
 
     def error(self, error, host):
         """The typed error for what the TLS stream raised (OSError or ValueError)."""
-        text = " ".join(str(error).split())
-        number = getattr(error, "errno", 0)
+        # The words follow the number, or there is only one of both.
+        text = " ".join(str((error.args[1:] or (error,))[0]).split())
+        number = -0x2700 if isinstance(error, ValueError) else error.errno
         # mbedTLS: -0x2700 verification failed, -0x3000 refused by the callback, -0x7A00 unusable
         # certificate message.
-        if not isinstance(error, ValueError) and number not in (-0x2700, -0x3000, -0x7A00):
+        if number not in (-0x2700, -0x3000, -0x7A00):
             if number == -0x7780:
                 return PeerError("the server ended TLS with an alert (%s)" % text)
             return PeerError("TLS: %s" % text)
