@@ -1,12 +1,12 @@
 """The device, on each runtime, against the test server."""
 
 import base64
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from board_bench import Bench
+from commands import openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,11 +16,6 @@ from mpest.server import CsrAttrsPolicy, ServerConfig, running_server
 from mpest.server.ca import Order, common_name, new_ca, new_key, now
 from mpest.sim import cpython
 from mpest.sim.board_process import run_board
-
-
-def openssl(*arguments: str | Path) -> str:
-    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 def test_enrol_and_renew(bench: Bench) -> None:

@@ -1,12 +1,12 @@
 """Keys of every kind on the board: enrolled, shown in TLS, renewed, refused where they must be."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import board_bench
 import pytest
+from commands import openssl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -43,11 +43,6 @@ class Bench(board_bench.Bench):
         requests = [event for event in self.server.events if event["event"] == "request"]
         client: str | None = requests[-1]["client"]
         return client
-
-
-def openssl(*arguments: str | Path) -> str:
-    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 
 import board_bench
 import pytest
+from commands import openssl
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -48,11 +49,6 @@ class Bench(board_bench.Bench):
         public = openssl("pkey", "-in", key, "-pubout")
         assert public == openssl("x509", "-in", cert, "-noout", "-pubkey")
         return openssl("pkey", "-in", key, "-noout", "-text").splitlines()[0]
-
-
-def openssl(*arguments: str | Path) -> str:
-    done = subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 @pytest.fixture

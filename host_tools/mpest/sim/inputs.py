@@ -45,7 +45,7 @@ def _read_certificates(path: str) -> list[x509.Certificate]:
             found = x509.load_pem_x509_certificates(data)
         else:
             found = [x509.load_der_x509_certificate(data)]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise CliError(f"{path} holds no certificate in PEM or DER") from None
     if b"-----BEGIN" in data and len(found) != data.count(b"-----BEGIN CERTIFICATE-----"):
         raise CliError(f"a certificate in {path} is cut off or damaged")
@@ -75,7 +75,11 @@ def _pkcs8(key: PrivateKeyTypes) -> str:
 def read_factory(cert: str, key: str) -> Event:
     """The board's fields for its certificate from the factory, with chain and key."""
     chain, owner = _read_certificates(cert), _read_key(key)
-    if owner.public_key() != chain[0].public_key():
+    try:
+        same = owner.public_key() == chain[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        same = False
+    if not same:
         raise CliError(f"{key} is not the key of the certificate in {cert}")
     return {"factory_chain": _hex_of(chain), "factory_key": _pkcs8(owner)}
 
@@ -119,7 +123,7 @@ def _read_csr(path: str) -> x509.CertificateSigningRequest:
     try:
         found = load(data)
         found.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
         message = f"{path} holds no certification request in PEM or DER, or one cut off or damaged"
         raise CliError(message) from None
     return found
