@@ -25,7 +25,7 @@ except ImportError:
 
 _NO_ELEMENT_IN_TLS = (
     "the TLS of this runtime cannot sign with a secure element: its key can be enrolled, not shown"
-    " to a server to renew or revoke. --runtime micropython-picow-like can, as any MicroPython"
+    " to a server to renew or revoke. --runtime micropython-picow-like can, as can a MicroPython"
     " built with MICROPY_PY_SSL_ECDSA_SIGN_ALT"
 )
 
