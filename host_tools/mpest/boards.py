@@ -5,15 +5,14 @@ the application imports to bring up this hardware) and `README.md`.
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from mpest import mpy, shipped
+from mpest import mpy, settings, shipped
 from mpest.exits import CliError
 
 PROFILE = "board.toml"
@@ -35,10 +34,8 @@ def _arch(text: str) -> str:
     return text
 
 
-def _version(text: str) -> str:
-    if not re.fullmatch(r"\d+\.\d+(\.\d+)?", text):
-        raise ValueError('a version such as "1.23" is expected')
-    return text
+_Version = Annotated[str, settings.matching(r"\d+\.\d+(\.\d+)?", 'a version such as "1.23"')]
+_Path = Annotated[str, settings.matching("/.*|[.]", '"." or a path from the root')]
 
 
 class Esptool(_Strict):
@@ -70,7 +67,7 @@ class Storage(_Strict):
     """The file system that holds application and identity."""
 
     kind: Literal["littlefs2", "fat", "host"]
-    path: Annotated[str, Field(pattern="^/|^[.]$")]  # folder given to est.store.Store
+    path: _Path  # folder given to est.store.Store
     # In flash; the firmware must not reach into it.
     offset: Offset | None = None
     size: Bytes | None = None
@@ -94,7 +91,7 @@ class Board(_Strict):
     # -march of mpy-cross; without one the application is installed as source.
     arch: Annotated[str, AfterValidator(_arch)] | None = None
     firmware: str | None = None  # pattern of its firmware's file names, as fnmatch takes it
-    minimum_firmware: Annotated[str, AfterValidator(_version)]  # MicroPython's version
+    minimum_firmware: _Version  # MicroPython's version
     heap: Bytes | None = None  # MicroPython's heap after boot, where known
     # Where TLS allocates: the garbage collector's heap, ESP-IDF's, the system's, or no TLS at all.
     tls_memory: Literal["gc", "idf", "system", "none"]
@@ -151,23 +148,4 @@ def read(folder: Path) -> Board:
     for name in ("name", "folder"):
         if name in content:
             raise CliError(f"{file}: {name}: comes from the folder's name, not from this file")
-    try:
-        return Board(name=folder.name, folder=folder.resolve(), **content)
-    except ValidationError as error:
-        raise CliError(f"{file}: {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """One line for the first error, and how many more there are."""
-    found = error.errors(include_url=False)
-    location = found[0]["loc"]
-    # Pydantic names the member of a union too, which is no key of the file.
-    tools = ("esptool", "uf2", "folder")
-    key = ".".join(str(part) for part in location if part not in tools)
-    message = {
-        "extra_forbidden": "no such key",
-        "missing": "is missing",
-        "union_tag_not_found": "tool is missing",
-    }.get(found[0]["type"], found[0]["msg"])
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{key}: {message}{more}"
+    return settings.check(Board, content, file, name=folder.name, folder=folder.resolve())

@@ -65,7 +65,7 @@ def test_policies_are_read_as_they_are_meant(policy):
     assert listed == {
         # A name on its own says nothing of how critical it is.
         one.oid: (one.critical and (template or one.content() is not None), one.content())
-        for one in policy.extensions()
+        for one in policy.extension_request
     }
     if template:
         assert (attrs.subject is None) == (policy.subject is None)

@@ -1,6 +1,7 @@
 """`mpest serve` as people and scripts start it."""
 
 import json
+import re
 import signal
 import ssl
 import subprocess
@@ -125,33 +126,102 @@ def test_port_taken(tmp_path):
         (["--auth", "token"], 2, "--auth token needs --token-file FILE"),
         (["--auth", "basic", "--users", "missing"], 2, "can't read missing: No such file"),
         (["--auth", "basic", "--users", "bad-users"], 2, "entry 2 is not name:password"),
-        (["--csrattrs", "bad-policy"], 2, "bad-policy: key: Input should be"),
+        (
+            ["--csrattrs", "bad-policy"],
+            2,
+            'bad-policy: key: found "P-1", allowed is ',
+        ),
         (["--csrattrs", "bad-users"], 2, "bad-users is neither TOML nor JSON"),
-        (["--serverkeygen", "bad-policy"], 2, "bad-policy: key: Extra inputs"),
-        (["--serverkeygen", "bad-key"], 2, "bad-key: an AES key has 16 or 32 bytes"),
+        (
+            ["--serverkeygen", "bad-policy"],
+            2,
+            "bad-policy: key: no such entry, known are ",
+        ),
+        (["--serverkeygen", "bad-key"], 2, "bad-key: secrets: an AES key has 16 or 32 bytes"),
         (["--users", "good-users"], 2, "--users needs --auth basic or digest"),
         (["--token-file", "bad-users"], 2, "--token-file needs --auth token"),
         (["--factory-ca", "bad-users"], 2, "--factory-ca needs --auth mtls"),
         (["--auth", "mtls", "--factory-ca", "bad-users"], 2, "holds no certificate in PEM"),
         (["--enforce-csrattrs"], 2, "--enforce-csrattrs needs --csrattrs FILE"),
-        (["--label", "a/b"], 2, "label: "),
+        (["--label", "a/b"], 2, "label: a word without / ? # % is expected"),
         (["--dir", "bad-users/ca"], 7, "can't use bad-users/ca: Not a directory"),
         (["--dir", "bad-ca"], 7, "ca.pem is missing"),
     ],
 )
 def test_wrong_use_is_one_line_and_a_code(tmp_path, monkeypatch, arguments, code, line):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path / "bad-users", "ann:secret\nsecret2\n")
-    write(tmp_path / "good-users", "ann:secret\n")
+    write(tmp_path / "bad-users", "ann:geheim\ngeheim2\n")
+    write(tmp_path / "good-users", "ann:geheim\n")
     write(tmp_path / "bad-policy", '{"key": "P-1"}')
-    write(tmp_path / "bad-key", 'secrets = { 00 = "secret" }')
+    write(tmp_path / "bad-key", 'secrets = { 00 = "geheim" }')
     (tmp_path / "bad-ca").mkdir()
     write(tmp_path / "bad-ca" / "ca.key", "junk")
     done = CliRunner().invoke(main, ["serve", "--dir", "ca", "--port", "0", *arguments])
     assert done.exit_code == code
     assert line in done.stderr
     assert done.stderr.count("\n") == 1
-    assert "secret" not in done.stderr
+    assert "geheim" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("policy", "line"),
+    [
+        ('oids = ["1.2.three"]', "oids[0]: '1.2.three' is no OID such as 2.5.29.15"),
+        ("oids = 5", "oids: found 5, allowed is a list"),
+        ("oids = [5]", "oids[0]: found 5, allowed is text in quotes"),
+        ('key = "P-521"', """key: found "P-521", allowed is 'P-256', 'P-384', 'RSA-2048', """),
+        ('challenge_password = "so"', 'challenge_password: found "so", allowed is true or false'),
+        (
+            'extension_request = ["name"]',
+            "extension_request[0]: 'name' is none of subject",
+        ),
+        ("extension_request = [true]", "extension_request[0]: found true, a name, an OID or a "),
+        ("[[extension_request]]", "extension_request[0].oid: is missing"),
+        (
+            '[[extension_request]]\noid = "keyUsage"\ncritical = 2',
+            "extension_request[0].critical: found 2, allowed is true or false",
+        ),
+        (
+            '[[extension_request]]\noid = "keyUsage"\nvalue = "="',
+            'extension_request[0].value: found "=", base64 is expected',
+        ),
+        (
+            '[[extension_request]]\noid = "keyUsage"\nvalues = ["a"]',
+            "extension_request[0]: 'a' is none of digitalSignature ",
+        ),
+        (
+            '[[extension_request]]\noid = "keyUsage"\nname = 1',
+            "extension_request[0].name: no such entry, known are critical, oid, value, values",
+        ),
+        ('subject = ["CN"]', "a subject can be asked for with style template or both only"),
+        ("surprise = 1", "surprise: no such entry, known are challenge_password, digest, "),
+        (f'raw_der_base64 = "{"-" * 999}"', f'raw_der_base64: found "{"-" * 59}..., base64 '),
+        ('{"oids": null}', "oids: found null, allowed is a list"),
+        ('{"oids": ', "policy is neither TOML nor JSON: "),
+    ],
+)
+def test_wrong_policy_in_plain_words(tmp_path, monkeypatch, policy, line):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "policy", policy)
+    command = ["serve", "--dir", "ca", "--port", "0", "--csrattrs", "policy"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert line in done.stderr
+    assert done.stderr.startswith("Error: policy")
+    assert done.stderr.count("\n") == 1
+    assert not re.search("should|a valid |Field|input|type=", done.stderr)
+
+
+@pytest.mark.parametrize("name", ["secrets", "psk", "public_keys", "secret", "cipher"])
+def test_wrong_secrets_are_not_shown(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    table = name in ("secrets", "public_keys")
+    write(tmp_path / "policy", f"{name} = " + ('{ "ge-heim" = "00" }' if table else '"ge-heim"'))
+    command = ["serve", "--dir", "ca", "--port", "0", "--serverkeygen", "policy"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"Error: policy: {name}: ")
+    assert "heim" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_the_policy_of_the_documentation():
     text = text.partition("## What the server asks of requests")[2]
     found = policy(text.partition("```toml\n")[2].partition("```")[0])
     assert found.subject == ["CN", "OU=sensors"]
-    assert [one.open_names() for one in found.extensions()] == [["IP"], [], []]
+    assert [one.open_names() for one in found.extension_request] == [["IP"], [], []]
     assert found.challenge_password
 
 

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from mpest import settings
 from mpest.boards import PROFILE, Board
 from mpest.exits import CliError
 
@@ -27,11 +28,7 @@ class Profile(BaseModel):
     @classmethod
     def of(cls, board: Board) -> "Profile":
         """The profile of `board`. Raises CliError."""
+        source = f"{board.folder / PROFILE} describes no emulated board"
         if not board.emulator:
-            raise CliError(f"{board.folder / PROFILE} describes no emulated board")
-        try:
-            return cls.model_validate(board.emulator)
-        except ValidationError as error:
-            reason = " ".join(str(error).split())
-            file = board.folder / PROFILE
-            raise CliError(f"{file} describes no emulated board: {reason}") from error
+            raise CliError(source)
+        return settings.check(cls, board.emulator, f"{source}: in the table emulator")

@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import click
 from cryptography import x509
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from mpest import settings
 from mpest.exits import CliError
 from mpest.server import faults
 from mpest.server.config import ServerConfig
@@ -129,39 +130,35 @@ def serve(
     serverkeygen: str | None,
     chain_length: str,
     as_json: bool,
-    **settings: object,
+    **options: object,
 ) -> None:
     """Run a test EST server with its own CA until interrupted.
 
     Not for production: its CA key lies unencrypted in DIR.
     """
-    needed = _NEEDS.get(str(settings["auth"]))
+    needed = _NEEDS.get(str(options["auth"]))
     if (needed == "--users" and not users) or (needed == "--token-file" and not token_file):
-        raise CliError(f"--auth {settings['auth']} needs {needed} FILE")
+        raise CliError(f"--auth {options['auth']} needs {needed} FILE")
     if users and needed != "--users":
         raise CliError("--users needs --auth basic or digest")
     if token_file and needed != "--token-file":
         raise CliError("--token-file needs --auth token")
-    if factory_ca and settings["auth"] != "mtls":
+    if factory_ca and options["auth"] != "mtls":
         raise CliError("--factory-ca needs --auth mtls")
-    if settings["enforce_csrattrs"] and not csrattrs:
+    if options["enforce_csrattrs"] and not csrattrs:
         raise CliError("--enforce-csrattrs needs --csrattrs FILE")
-    try:
-        config = ServerConfig.model_validate(
-            settings
-            | {
-                "users": _read_users(users) if users else {},
-                "tokens": set(_lines(token_file)) if token_file else set(),
-                "factory_ca": _read_cas(factory_ca) if factory_ca else None,
-                "faults": fault_specs,
-                "wrap": 64 if wrap else 0,
-                "csrattrs": _read_policy(csrattrs, CsrAttrsPolicy) if csrattrs else None,
-                "serverkeygen": _read_policy(serverkeygen or "default", ServerKeygenPolicy),
-                "chain_length": int(chain_length),
-            }
-        )
-    except ValidationError as error:
-        raise CliError(_first_error(error)) from None
+    config = settings.check(
+        ServerConfig,
+        options,
+        users=_read_users(users) if users else {},
+        tokens=set(_lines(token_file)) if token_file else set(),
+        factory_ca=_read_cas(factory_ca) if factory_ca else None,
+        faults=fault_specs,
+        wrap=64 if wrap else 0,
+        csrattrs=_read_policy(csrattrs, CsrAttrsPolicy) if csrattrs else None,
+        serverkeygen=_read_policy(serverkeygen or "default", ServerKeygenPolicy),
+        chain_length=int(chain_length),
+    )
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     asyncio.run(_run(config, as_json))
 
@@ -260,20 +257,9 @@ def _read_users(path: Path) -> dict[str, str]:
 def _read_policy(source: str, kind: type[_Policy]) -> _Policy:
     if source == "default":
         return kind()
+    text = "\n".join(_lines(Path(source)))
     try:
-        text = "\n".join(_lines(Path(source)))
-        if text.lstrip().startswith("{"):
-            return kind.model_validate_json(text)
-        return kind.model_validate(tomllib.loads(text))
-    except ValidationError as error:
-        raise CliError(f"{source}: {_first_error(error)}") from None
-    except tomllib.TOMLDecodeError as error:
+        content = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except ValueError as error:
         raise CliError(f"{source} is neither TOML nor JSON: {error}") from None
-
-
-def _first_error(error: ValidationError) -> str:
-    """What is wrong, without the value: it may be a secret."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    if first["type"] == "value_error":
-        return first["msg"].removeprefix("Value error, ")
-    return ": ".join([*(str(part) for part in first["loc"]), first["msg"]])
+    return settings.check(kind, content, source)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.faults import check_spec
 from mpest.server.serverkeygen import ServerKeygenPolicy
+from mpest.settings import matching
 
 Auth = Literal["none", "basic", "digest", "token", "mtls"]
 DigestAlgorithm = Literal["MD5", "SHA-256"]
@@ -30,7 +31,7 @@ class ServerConfig(BaseModel):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0 picks a free port."""
-    label: Annotated[str, Field(pattern=r"^[^/\s?#%]+$")] | None = None
+    label: Annotated[str, matching(r"[^/\s?#%]+", "a word without / ? # %")] | None = None
     """With a label, only `/.well-known/est/LABEL/` is served."""
 
     auth: Auth = "none"
@@ -74,7 +75,7 @@ class ServerConfig(BaseModel):
     tls_max: Literal["1.2", "1.3"] = "1.3"
     cmc_ra: bool = False
     """Adds id-kp-cmcRA to the server's own certificate (RFC 7030 3.6.1)."""
-    crl_url: Annotated[str, Field(pattern=r"^https?://[!-~]+$")] | None = None
+    crl_url: Annotated[str, matching(r"https?://[!-~]+", "a URL of http or https")] | None = None
     """Where issued certificates say that the list of revoked ones is."""
     cmc_signer: Literal["ca", "ra"] = "ca"
     """Who signs the answers of /fullcmc: the CA that issues, or a certificate with id-kp-cmcRA."""

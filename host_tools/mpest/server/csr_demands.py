@@ -32,7 +32,7 @@ def check_demands(csr: x509.CertificateSigningRequest, policy: CsrAttrsPolicy) -
         *_key(csr, policy),
         *_digest(csr, policy),
         *_subject(csr, policy),
-        *(text for one in policy.extensions() for text in _extension(csr, one)),
+        *(text for one in policy.extension_request for text in _extension(csr, one)),
         *_attributes(csr, policy),
     ]
     if missing:

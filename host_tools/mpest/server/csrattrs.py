@@ -6,7 +6,7 @@ both. Anything else can be given as raw DER.
 
 import binascii
 import ipaddress
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
@@ -53,6 +53,7 @@ _PURPOSES = {
     "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
     "emailProtection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
 }
+_Value = TypeVar("_Value")
 _PRINTABLE, _IA5, _UTF8 = 0x13, 0x16, 0x0C
 _SUBJECT = {
     "CN": (NameOID.COMMON_NAME, _UTF8),
@@ -68,27 +69,45 @@ _SUBJECT = {
 
 
 def _check_oid(dotted: str) -> str:
-    der.oid(dotted)
+    try:
+        der.oid(dotted)
+    except ValueError:
+        raise ValueError(f"{dotted!r} is no OID such as 2.5.29.15") from None
     return dotted
 
 
 def _decode(text: object) -> bytes:
     if not isinstance(text, str | bytes):
-        raise ValueError("base64 text expected")
-    return binascii.a2b_base64(
-        "".join(text.split()) if isinstance(text, str) else text, strict_mode=True
-    )
+        raise ValueError("base64 is expected")
+    try:
+        octets = text.encode() if isinstance(text, str) else text
+        return binascii.a2b_base64(b"".join(octets.split()), strict_mode=True)
+    except ValueError:
+        raise ValueError("base64 is expected") from None
 
 
 def _named(text: object) -> object:
-    return EXTENSIONS.get(text, text) if isinstance(text, str) else text
+    if not isinstance(text, str) or text[:1].isdigit():
+        return text
+    return _known([text], EXTENSIONS)[0]
+
+
+def _known(names: list[str], table: dict[str, _Value]) -> list[_Value]:
+    for name in names:
+        if name not in table:
+            raise ValueError(f"{name!r} is none of {' '.join(table)}")
+    return [table[name] for name in names]
 
 
 def _check_rdn(text: str) -> str:
-    name, _, _ = text.partition("=")
-    if name not in _SUBJECT:
-        raise ValueError(f"{name!r} is none of {' '.join(_SUBJECT)}")
+    _known([text.partition("=")[0]], _SUBJECT)
     return text
+
+
+def _extension(item: object) -> object:
+    if not isinstance(item, str | dict | RequestedExtension):
+        raise ValueError("a name, an OID or a table with oid is expected")
+    return {"oid": item} if isinstance(item, str) else item
 
 
 Oid = Annotated[str, AfterValidator(_check_oid)]
@@ -121,16 +140,12 @@ class RequestedExtension(BaseModel):
         """DER inside extnValue; None leaves it to the client. Raises ValueError."""
         if self.values is None:
             return self.value
-        try:
-            if self.oid == _SAN:
-                return der.sequence(*map(_general_name, self.values))
-            if self.oid == EXTENSIONS["keyUsage"]:
-                return key_usage(*(_USAGES[one] for one in self.values)).public_bytes()
-            if self.oid == EXTENSIONS["extKeyUsage"]:
-                purposes = [_PURPOSES[one] for one in self.values]
-                return x509.ExtendedKeyUsage(purposes).public_bytes()
-        except KeyError as error:
-            raise ValueError(f"{error} is no value known for {self.oid}") from None
+        if self.oid == _SAN:
+            return der.sequence(*map(_general_name, self.values))
+        if self.oid == EXTENSIONS["keyUsage"]:
+            return key_usage(*_known(self.values, _USAGES)).public_bytes()
+        if self.oid == EXTENSIONS["extKeyUsage"]:
+            return x509.ExtendedKeyUsage(_known(self.values, _PURPOSES)).public_bytes()
         raise ValueError(f"{self.oid} takes no values in words: give value in base64")
 
     def open_names(self) -> list[str]:
@@ -156,7 +171,7 @@ class CsrAttrsPolicy(BaseModel):
     """Sent as they are, first; in the old style only."""
     challenge_password: bool = False
     key: Literal["P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096"] | None = "P-256"
-    extension_request: list[ExtensionOid | RequestedExtension] = []
+    extension_request: list[Annotated[RequestedExtension, BeforeValidator(_extension)]] = []
     """Names or OIDs only (RFC 7030 4.5.2), or extensions with their values (RFC 8951 3.2)."""
     digest: Literal["sha256", "sha384", "sha512"] | None = "sha256"
     """A template has no place for it."""
@@ -171,16 +186,9 @@ class CsrAttrsPolicy(BaseModel):
     def _check(self) -> Self:
         if self.style == "old" and self.subject is not None:
             raise ValueError("a subject can be asked for with style template or both only")
-        if self.style != "template" and any(one.open_names() for one in self.extensions()):
+        if self.style != "template" and any(one.open_names() for one in self.extension_request):
             raise ValueError("names for the client to fill in need style template")
         return self
-
-    def extensions(self) -> list[RequestedExtension]:
-        """What `extension_request` asks for, in one form."""
-        return [
-            RequestedExtension(oid=item) if isinstance(item, str) else item
-            for item in self.extension_request
-        ]
 
     def to_der(self) -> bytes:
         """CsrAttrs ::= SEQUENCE OF AttrOrOID."""
@@ -197,10 +205,10 @@ class CsrAttrsPolicy(BaseModel):
             items.append(der.oid(CHALLENGE_PASSWORD))
         if self.key:
             items.append(_key_attribute(self.key))
-        oids = [der.oid(one.oid) for one in self.extensions() if one.content() is None]
+        oids = [der.oid(one.oid) for one in self.extension_request if one.content() is None]
         if oids:
             items.append(_attribute(_EXTENSION_REQUEST, *oids))
-        full = [one.to_der() for one in self.extensions() if one.content() is not None]
+        full = [one.to_der() for one in self.extension_request if one.content() is not None]
         if full:
             items.append(_attribute(_EXTENSION_REQUEST, der.sequence(*full)))
         if self.digest:
@@ -218,7 +226,7 @@ class CsrAttrsPolicy(BaseModel):
         attributes = []
         if self.challenge_password:
             attributes.append(_attribute(CHALLENGE_PASSWORD, der.tlv(_UTF8)))
-        extensions = self.extensions()
+        extensions = self.extension_request
         if extensions:
             whole = all(one.content() is not None and not one.open_names() for one in extensions)
             partly = (

@@ -36,7 +36,11 @@ _CURVES: dict[str, KeyType] = {"secp256r1": "P-256", "secp384r1": "P-384"}
 
 
 def _check_public_key(pem: str) -> str:
-    if not isinstance(load_pem_public_key(pem.encode()), PublicKey):
+    try:
+        key = load_pem_public_key(pem.encode())
+    except ValueError:
+        raise ValueError("a public key in PEM is expected") from None
+    if not isinstance(key, PublicKey):
         raise ValueError("a public key to encrypt to is RSA or elliptic")
     return pem
 
@@ -52,7 +56,10 @@ def _check_secret(text: str) -> str:
 
 
 def _check_identifier(text: str) -> str:
-    return bytes.fromhex(text).hex()
+    try:
+        return bytes.fromhex(text).hex()
+    except ValueError:
+        raise ValueError("an identifier is hexadecimal") from None
 
 
 Secret = Annotated[str, AfterValidator(_check_secret)]

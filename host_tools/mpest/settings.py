@@ -1,0 +1,142 @@
+"""Settings that a file or a command gives, checked by a pydantic model: errors in plain words."""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ValidationError
+
+from mpest.exits import CliError
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
+
+# What is allowed, by pydantic's name for what is wrong; filled in from the error's context.
+_ALLOWED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "model_attributes_type": "a table",
+    "model_type": "a table",
+    "string_type": "text in quotes",
+    "union_tag_invalid": "{expected_tags}",
+}
+# Characters of it that are shown.
+_MAX_FOUND = 60
+
+
+def check(
+    kind: type[_Settings], content: Mapping[str, Any], source: object = None, **given: object
+) -> _Settings:
+    """`content`, and what is `given` by others, as a `kind`.
+
+    source: where `content` is from, to begin the message with.
+
+    Raises CliError that names the first entry that is wrong, what was found there and what is
+    allowed. Of a `kind` with `hide_input_in_errors` nothing is shown that may be a secret.
+    """
+    try:
+        return kind.model_validate({**content, **given})
+    except ValidationError as error:
+        start = f"{source}: " if source else ""
+        raise CliError(start + _explain(kind, content, error, given)) from None
+
+
+def matching(pattern: str, words: str) -> AfterValidator:
+    """Text that matches `pattern` as a whole; `words` say of any other what is allowed."""
+
+    def validate(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{words} is expected")
+        return text
+
+    return AfterValidator(validate)
+
+
+def _explain(
+    kind: type[BaseModel], content: object, error: ValidationError, given: Collection[str]
+) -> str:
+    """One line for the first error, and how many more there are."""
+    errors = error.errors(include_url=False)
+    problem, location = errors[0]["type"], [*errors[0]["loc"]]
+    context = {name: str(value) for name, value in errors[0].get("ctx", {}).items()}
+    absent = problem in ("missing", "extra_forbidden", "union_tag_not_found")
+    if "discriminator" in context:  # says which member of a union is meant
+        location.append(context["discriminator"].strip("'"))
+    path, found = _follow(content, location, absent)
+    if kind.model_config.get("hide_input_in_errors"):
+        path, found = location[:1], None
+    if problem == "extra_forbidden":
+        known = _fields(kind, location[:-1])
+        if len(location) == 1:
+            known -= set(given)
+        message = f"no such entry, known are {', '.join(sorted(known))}"
+    elif absent:
+        message = "is missing"
+    elif problem in _ALLOWED:
+        message = f"allowed is {_ALLOWED[problem].format(**context)}"
+    else:
+        message = errors[0]["msg"].removeprefix("Value error, ")
+        if message.startswith("'") or found in ("a table", "a list"):
+            found = None  # these words say it themselves
+    if found and not absent:
+        message = f"found {found}, {message}"
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return ": ".join(filter(None, (where.lstrip("."), message))) + more
+
+
+def _follow(
+    content: Any, location: list[int | str], absent: bool
+) -> tuple[list[int | str], str | None]:
+    """The keys of `location` that lead through `content`, and what is there, in words.
+
+    Pydantic names the members of unions too, which no file does. absent: the last key may lead
+    nowhere. What is there is None where the error is about several entries together.
+    """
+    path = []
+    for part in location:
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            if not absent or part is not location[-1]:
+                continue
+        path.append(part)
+    if isinstance(content, dict | list):
+        return path, ("a table" if isinstance(content, dict) else "a list") if path else None
+    found = json.dumps(content, ensure_ascii=False, default=str)
+    return path, found if len(found) <= _MAX_FOUND else found[:_MAX_FOUND] + "..."
+
+
+def _fields(kind: type[BaseModel], location: list[int | str]) -> set[str]:
+    """What may stand at `location` of a `kind`."""
+    models = [kind]
+    for part in location:
+        inner = [one.model_fields[part] for one in models if part in one.model_fields]
+        if inner:
+            models = [model for field in inner for model in _models(field.annotation)]
+        elif isinstance(part, str):  # the member of a union, by its tag
+            models = [one for one in models if part in _tags(one)]
+    return {name for one in models for name in one.model_fields}
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _tags(model: type[BaseModel]) -> set[object]:
+    return {tag for field in model.model_fields.values() for tag in get_args(field.annotation)}
