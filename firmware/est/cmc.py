@@ -7,7 +7,7 @@ import hashlib
 
 from micropython import const
 
-from est import cms, der, entropy, hashes, signed, x509
+from est import cms, der, entropy, hashes, purposes, signed, x509
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
 from est.protocol import printable
 
@@ -28,7 +28,8 @@ _SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
 _CONTENT_TYPE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03")
 _MESSAGE_DIGEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04")
 # id-kp-cmcCA and id-kp-cmcRA (RFC 6402 2.10).
-_CMC_PURPOSES = (b"\x2b\x06\x01\x05\x05\x07\x03\x1b", b"\x2b\x06\x01\x05\x05\x07\x03\x1c")
+_CMC_CA = const(b"\x2b\x06\x01\x05\x05\x07\x03\x1b")
+_CMC_RA = const(b"\x2b\x06\x01\x05\x05\x07\x03\x1c")
 
 _SUCCESS = const(0)
 _FAILED = const(2)
@@ -144,7 +145,8 @@ class Request:
             signer.check(now)
         else:
             x509.verify_path(signer, found + others, anchors, now)
-        if not (signer.path_length() >= 0 or _answers_for_ca(signer)):
+        usage = signer.extension(x509.EXT_KEY_USAGE)
+        if signer.path_length() < 0 and not (usage and purposes.lists(usage, _CMC_CA, _CMC_RA)):
             raise NotTrusted("%s signed the answer, but may not for its CA" % signer)
         response = Response(content)
         for given, ours in (
@@ -190,17 +192,6 @@ def _sign(key, chain, content):
 
 def _attribute(oid, value):
     return der.sequence(der.tlv(der.OID, oid), der.set_of(value))
-
-
-def _answers_for_ca(certificate):
-    value = certificate.extension(x509.EXT_KEY_USAGE)
-    if value is None:
-        return False
-    purposes = der.Reader(value).enter()
-    while purposes.more():
-        if purposes.oid() in _CMC_PURPOSES:
-            return True
-    return False
 
 
 class Response:

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der
+from est import der, purposes
 from est.errors import PeerError, UsageError
 
 _EXT_KEY_USAGE = const(b"\x55\x1d\x25")
@@ -38,10 +38,7 @@ def _is_ra(certificate):
             if extension.oid() == _EXT_KEY_USAGE:
                 if extension.peek() == der.BOOLEAN:
                     extension.skip()
-                purposes = der.Reader(extension.bytes()).enter()
-                while purposes.more():
-                    if purposes.oid() == _CMC_RA:
-                        return True
+                return purposes.lists(extension.bytes(), _CMC_RA)
     except PeerError:
         pass
     return False

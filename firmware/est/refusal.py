@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der, x509
+from est import der, purposes, x509
 from est.errors import NotTrusted, PeerError
 
 _SERVER_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x01")
@@ -18,7 +18,8 @@ def reason(certificate, host, now, number=0):
     try:
         leaf = x509.Certificate(certificate)
         leaf.check(now)
-        if not _for_servers(leaf):
+        usage = leaf.extension(x509.EXT_KEY_USAGE)
+        if usage and not purposes.lists(usage, _SERVER_AUTH, _ANY_PURPOSE):
             return "%s may not be used by a server" % leaf
         names = _host_names(leaf)
     except (NotTrusted, PeerError, ValueError) as error:
@@ -29,18 +30,6 @@ def reason(certificate, host, now, number=0):
                 return "its certificate %s lacks id-kp-cmcRA" % leaf
             return "no trust anchor vouches for its certificate %s" % leaf
     return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host")
-
-
-def _for_servers(certificate):
-    # Whether extended key usage, where present, lists serverAuth or anyExtendedKeyUsage.
-    value = certificate.extension(x509.EXT_KEY_USAGE)
-    if value is None:
-        return True
-    listed = der.Reader(value).enter()
-    while listed.more():
-        if listed.oid() in (_SERVER_AUTH, _ANY_PURPOSE):
-            return True
-    return False
 
 
 def _host_names(certificate):

@@ -1,6 +1,9 @@
 """The demand of id-kp-cmcRA: which certificates pass, and platforms that show none."""
 
+import sys
+
 import check
+import est
 from est import cmcra, der, extensions, x509
 from est.errors import UsageError
 from test_messages import KEY, certificate
@@ -51,6 +54,23 @@ def test_only_the_leaf_is_asked():
 def test_without_a_callback_the_demand_fails():
     error = check.raises(UsageError, cmcra.required, Context(None))
     assert "verify_callback" in str(error)
+
+
+def test_the_handshake_loads_nothing():
+    """x509 and what it brings would find the heap full of TLS."""
+    context = Context(lambda certificate, depth: 0)
+    cmcra.required(context)
+    certificate = leaf(SERVER, RA)
+    gone = {name: sys.modules.pop(name) for name in list(sys.modules) if name[:4] == "est."}
+    for name in gone:
+        delattr(est, name[4:])
+    try:
+        assert context.ssl.verify_callback(certificate, 0) == 0
+        assert not [name for name in sys.modules if name[:4] == "est."]
+    finally:
+        sys.modules.update(gone)
+        for name, module in gone.items():
+            setattr(est, name[4:], module)
 
 
 def test_malformed():
