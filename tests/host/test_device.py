@@ -251,6 +251,9 @@ def test_anchors_that_are_cut_off(bench: Bench) -> None:
         assert "stored anchors" in event["message"]
         assert "give" in event["message"]
         assert bench.run("show", anchors=None)["certificate"]
+    fingerprint = bench.server.fingerprint
+    assert bench.run("cacerts", anchors=None, fingerprint=fingerprint)["event"] == "cacerts"
+    copy.write_bytes(b"EST1")
     *notes, last = bench.events("reenroll")
     assert last["event"] == "reenroll", last
     assert "copy of anchors" in notes[0]["text"]

@@ -220,6 +220,8 @@ def test_a_server_that_is_not_there(tmp_path: Path, runtime: str, program: Calla
         ("StorageError", "cannot write a.0: 28", "cannot write a.0: No space left on device"),
         ("StorageError", "cannot read a.0: [Errno 5] EIO", "cannot read a.0: Input/output error"),
         ("PeerError", "TLS: [Errno 104] ECONNRESET", "TLS: Connection reset by peer"),
+        ("PeerError", "no address ([Errno -2] Not known)", "no address (Not known)"),
+        ("PeerError", "TLS: -29312", "TLS: the other side closed the connection"),
         ("PeerError", "unexpected HTTP 204: 28", "unexpected HTTP 204: 28"),
         ("Refused", "refused with HTTP 400: 28", "refused with HTTP 400: 28"),
     ],

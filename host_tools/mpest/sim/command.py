@@ -167,13 +167,19 @@ def simulate(
 
 # MicroPython has the numbers of all errors of the operating system, and the names of some.
 _ERRNO = re.compile(r"\[Errno (\d+)\] E[A-Z0-9]+\b|(?<=: )(\d+)$")
+# CPython has the words beside the number.
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+# MicroPython gives this error of mbedTLS without its name.
+_CONNECTION_EOF = "TLS: -29312"
 
 
 def in_words(failed: Event) -> str:
     """The message of the `error` event, with the operating system's words for its errors."""
     if failed["type"] not in ("PeerError", "StorageError") or "HTTP" in failed["message"]:
         return str(failed["message"])
-    return _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
+    text = _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
+    text = _NUMBER.sub("", text)
+    return text.replace(_CONNECTION_EOF, "TLS: the other side closed the connection")
 
 
 def not_accepted(failed: Event, state: Path) -> str:
