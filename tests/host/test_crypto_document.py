@@ -39,7 +39,7 @@ def test_p256_alone(
     least, rest = TEXT.split("P-256 needs ")[1].split(" of `firmware/est`")
     names = re.findall(r"`(\w+)`", least)
     if table:
-        names += [*re.findall(r"`(\w+)`", rest.split(" and the table ")[0]), table]
+        names += [*re.findall(r"`(\w+)`", rest.split(" and the table")[0]), table]
         assert f"`{table}`" in rest
     package = tmp_path / "est"
     package.mkdir()
