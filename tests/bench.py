@@ -5,6 +5,7 @@ take turns. All are .mpy files; peers.py says what the others are spared.
 """
 
 import json
+import mmap
 import os
 import platform
 import shutil
@@ -21,7 +22,7 @@ from report import EST, save, show
 from rich.console import Console
 from rich.progress import track
 
-from mpest import boards, emulator, mpy, picow_like
+from mpest import boards, emulator, mpy, packages, picow_like
 from mpest.exits import CliError
 from mpest.runtimes import RuntimeMissing, find
 
@@ -66,6 +67,19 @@ private = peer.random()
 public = peer.public(private)
 if not peer.verify(public, 5**100, *peer.sign(private, 5**100)):
     raise SystemExit("a good signature is refused")
+"""
+
+# A ROMFS that lies in memory outside the heap, as a board's flash does, comes before PASSES.
+MAPPED = """
+import ffi, os, sys, uctypes, vfs
+image = {image!r}
+libc = ffi.open("libc.so.6")
+descriptor = libc.func("i", "open", "si")(image, {read_only})
+size = os.stat(image)[6]
+address = libc.func("p", "mmap", "piiiii")(0, size, {read}, {private}, descriptor, 0)
+vfs.mount(vfs.VfsRom(uctypes.bytearray_at(address, size)), "/rom")
+sys.path[:] = ["/rom"]
+del libc
 """
 
 # As if it were frozen; otherwise the table is read from a file.
@@ -124,16 +138,26 @@ def timed(program, folder):
     return {name: times if name == "cold" else times[1:] for name, times in found.items()}
 
 
-def smallest_heap(program, folder):
-    """KiB in which a key pair, a signature and its verification fit."""
+def smallest_heap(program, folder, first=""):
+    """KiB in which a key pair, a signature and its verification fit, `first` (code) included, or None."""
     low, high = LEAST, MOST
     while low < high:
         middle = (low + high) // 2
-        if run(program, folder, PASSES, "-X", f"heapsize={middle << 10}").returncode:
+        if run(program, folder, first + PASSES, "-X", f"heapsize={middle << 10}").returncode:
             low = middle + 1
         else:
             high = middle
-    return low
+    return low if low < MOST else None
+
+
+def romfs_heap(program, folder):
+    """The same with the modules in ROMFS."""
+    image = folder.with_suffix(".romfs")
+    packages.build_romfs(folder, image)
+    first = MAPPED.format(
+        image=str(image), read_only=os.O_RDONLY, read=mmap.PROT_READ, private=mmap.MAP_PRIVATE
+    )
+    return smallest_heap(program, folder.parent, first)
 
 
 def frozen_heap(adapter, work):
@@ -164,6 +188,7 @@ def side_by_side(name, libraries):
         for operation in OPERATIONS:
             row[operation] = round(statistics.median(times[library][operation]) / 1000, 2)
         row["heap_KiB"] = smallest_heap(program, folder) if name == SMALL else None
+        row["romfs_KiB"] = romfs_heap(program, folder) if name == SMALL else None
         row["mpy"] = sum(path.stat().st_size for path in folder.rglob("*.mpy"))
         row["mpy"] -= (folder / "peer.mpy").stat().st_size
         rows.append(row)
