@@ -139,7 +139,7 @@ def timed(program, folder):
 
 
 def smallest_heap(program, folder, first=""):
-    """KiB in which a key pair, a signature and its verification fit, `first` (code) included, or None."""
+    """KiB in which `first` (code), a key pair, a signature and its verification fit, or None."""
     low, high = LEAST, MOST
     while low < high:
         middle = (low + high) // 2

@@ -18,11 +18,15 @@ _BYTES = const(6)
 
 
 def load(curve):
-    """The fastest way to multiply on `curve` with a table. Raises ImportError without one."""
-    try:
-        table = find(curve, 7, 2)
-    except ImportError:
-        table = find(curve, 5, 2)
+    """The fastest way to multiply on `curve`: a Comb, or Windows without a table."""
+    for width, parts in ((7, 2), (5, 2)):
+        try:
+            table = find(curve, width, parts)
+            break
+        except ImportError:
+            pass
+    else:
+        return windows(curve)
     # 3 to 8 are ARM's, 11 is RISC-V; elsewhere the import would fail, slowly.
     arch = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
     if 3 <= arch <= 8 or arch == 11:
@@ -41,15 +45,31 @@ def find(curve, width, parts):
     """
     name = "%s_comb%dx%d" % (curve.name, width, parts)
     size = 2 * curve.size * parts << width - 1
+    path = "%s/%s.mpy" % (__file__.rpartition("/")[0], name)
     try:
-        path = "%s/%s.mpy" % (__file__.rpartition("/")[0], name)
         with open(path, "rb") as file:
             at = file.read(_HEAD).find(bytes((_BYTES, 0x80 | size >> 7, size & 0x7F)))
-        if at > 0:
-            return width, parts, path, at + 3
+            if at < 0 or file.seek(0, 2) < at + 3 + size:
+                raise ImportError(path)  # damaged: to load it might never end
+        return width, parts, path, at + 3
     except OSError:
-        pass  # source, or frozen: then it lies in flash anyway
-    return width, parts, __import__("est." + name, None, None, ("TABLE",)).TABLE, 0
+        # Source, or frozen: then it lies in flash anyway.
+        return width, parts, __import__("est." + name, None, None, ("TABLE",)).TABLE, 0
+
+
+def sound(curve, x, y, z=1):
+    """Whether the Jacobian point is on the curve, where a damaged table does not lead."""
+    p = curve.p
+    zz = z * z % p
+    a = zz * zz % p
+    return not (y * y - (x * x - 3 * a) * x - curve.b * a % p * zz) % p
+
+
+def windows(curve):
+    """An est.windows.Windows, which is slower, needs no table and takes any points."""
+    from est.windows import Windows
+
+    return Windows(curve)
 
 
 class Comb:
@@ -98,27 +118,32 @@ class Comb:
                 y = (v * (t - x) - y * d) % p
                 a = a * c % p
                 b = b * d % p
-        if not b:
-            # Two equal or opposite points met, as they do for a few k.
-            return curve.windows().base(k, entropy)
-        i = inverse(b, p)
-        a = a * i % p
-        return x * a % p * a % p, y * i % p
+        # 0 where two equal or opposite points met, as they do for a few k.
+        if b:
+            i = inverse(b, p)
+            a = a * i % p
+            x = x * a % p * a % p
+            y = y * i % p
+            if sound(curve, x, y):
+                return x, y
+        return windows(curve).base(k, entropy)
 
     def both(self, k, point, u):
         """k * point + u * G, where 0 < k < n, 0 <= u < n and points are Jacobian.
 
         With u it takes a time that depends on both: for what everybody may know. Then `point` is
-        affine, z = 1, and the sum's y is worthless.
+        affine, z = 1.
         """
         if u:
             try:
                 from est.wnaf import both
 
-                return both(self, k, point, u)
+                added = both(self, k, point, u)
+                if added and sound(self.curve, *added):
+                    return added
             except ImportError:
                 pass  # an optional part
-        return self.curve.windows().both(k, point, u)
+        return windows(self.curve).both(k, point, u)
 
     def entries(self, k):
         """For each step, to be doubled from one to the next, pairs (entry, whether to negate).

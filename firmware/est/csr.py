@@ -50,7 +50,7 @@ def name(text):
         oid = x509.attribute_oid(attribute)
         if not equals or oid is None or not value or min(value) < " ":
             raise UsageError(
-                "subject: '%s' is no value for CN O OU C ST L serialNumber emailAddress DC" % part
+                "subject: '%s' is no value for %s" % (part, " ".join(x509.ATTRIBUTES.values()))
             )
         limit = _LIMITS.get(attribute, 128)
         if len(value) > limit or (attribute == "C" and len(value) != 2):

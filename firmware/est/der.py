@@ -117,10 +117,8 @@ class Reader:
     def integer(self, tag=INTEGER):
         """A non-negative integer (every one in these protocols is)."""
         content = self.bytes(tag)
-        if not content or (len(content) > 1 and content[0] == 0 and content[1] < 0x80):
-            raise DerError("DER: integer not minimal")
-        if content[0] & 0x80:
-            raise DerError("DER: negative integer")
+        if content != b"\0" and not b"\0\x80" <= content[:2] < b"\x80":
+            raise DerError("DER: integer negative or not minimal")
         return int.from_bytes(content, "big")
 
     def oid(self):

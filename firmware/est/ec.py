@@ -29,6 +29,14 @@ def _hmac(key, *parts):
     return parts[0]
 
 
+def _number(entropy, count, m):
+    # 1 to m - 1, from `count` random bytes.
+    data = (entropy or random)(count)
+    if len(data) < count:
+        raise usage_error("too few random bytes")
+    return int.from_bytes(data, "big") % (m - 1) + 1
+
+
 def inverse(a, m):
     """1 / a modulo m, which is prime. Callers blind what is secret."""
     # Extended Euclid: 7 times faster here than a^(m-2).
@@ -54,7 +62,7 @@ class Curve:
     def __init__(self, name, size, parameters):
         self.name = name
         self.size = size
-        self.p, self._b, self.n, x, y = [
+        self.p, self.b, self.n, x, y = [
             int.from_bytes(parameters[at : at + size], "big") for at in range(0, 5 * size, size)
         ]
         self.generator = x, y
@@ -63,12 +71,11 @@ class Curve:
     def generate(self, entropy=None):
         """New private key. `entropy(count)` gives random bytes; est.entropy by default."""
         # FIPS 186-5 A.2.1: 64 bits more than n needs leave no measurable bias.
-        k = int.from_bytes((entropy or random)(self.size + 8), "big") % (self.n - 1) + 1
-        return k.to_bytes(self.size, "big")
+        return _number(entropy, self.size + 8, self.n).to_bytes(self.size, "big")
 
     def public(self, private):
         """Public point of `private`."""
-        x, y = self.multiplier().base(self.scalar(private), None)
+        x, y = self._base(self.scalar(private), None)
         return b"\4" + x.to_bytes(self.size, "big") + y.to_bytes(self.size, "big")
 
     def sign(self, private, digest, entropy=None):
@@ -79,7 +86,7 @@ class Curve:
         n = self.n
         size = self.size
         d = self.scalar(private)
-        e = self._digest(digest)
+        e = int.from_bytes(digest[:size], "big")
         extra = (entropy or random)(size)
         # RFC 6979 3.2 with additional data as of 3.6.
         hmac = _hmac
@@ -98,18 +105,14 @@ class Curve:
             if 0 < nonce < n and len(v) == size:
                 # From the same state, in a step that no nonce takes.
                 blind = hmac(k, v, b"\2")
-                x, y = self.multiplier().base(nonce, lambda _: blind)
-                # A fault while multiplying would give the key away.
-                if (y * y - (x * x - 3) * x - self._b) % self.p:
-                    break
-                r = x % n
-                blind = int.from_bytes(blind, "big") % (n - 1) + 1
+                r = self._base(nonce, lambda _: blind)[0] % n
+                blind = _number(lambda _: blind, size, n)
                 s = inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
                     return self._der(r, s)
             k = hmac(k, v, b"\0")
             v = hmac(k, v)
-        raise usage_error("ECDSA: computation fault")
+        raise usage_error("ECDSA: no nonce")
 
     def verify(self, public, digest, signature):
         """True when `signature` (DER) by `public` is good for `digest`; False for any other."""
@@ -127,7 +130,7 @@ class Curve:
         if not point:
             return False
         w = inverse(s, n)
-        u = self._digest(digest) * w % n
+        u = int.from_bytes(digest[: self.size], "big") * w % n
         x, y, z = self.multiplier().both(r * w % n, point + (1,), u)
         if not z:
             return False
@@ -142,15 +145,19 @@ class Curve:
 
         return shared(self, private, public)
 
+    def _base(self, k, entropy):
+        x, y = self.multiplier().base(k, entropy)
+        # A fault would give the key away, or make one that nobody can use.
+        if (y * y - (x * x - 3) * x - self.b) % self.p:
+            raise usage_error("EC: computation fault")
+        return x, y
+
     def scalar(self, private):
         """The number that a private key is. Raises UsageError."""
         k = int.from_bytes(private, "big")
         if len(private) != self.size or not 0 < k < self.n:
             raise usage_error("private key out of range")
         return k
-
-    def _digest(self, digest):
-        return int.from_bytes(digest[: self.size], "big")
 
     def _der(self, r, s):
         # SEQUENCE of two INTEGERs.
@@ -170,22 +177,16 @@ class Curve:
             x = int.from_bytes(public[1 : size + 1], "big")
             y = int.from_bytes(public[size + 1 :], "big")
             p = self.p
-            if x < p and y < p and not (y * y - (x * x - 3) * x - self._b) % p:
+            if x < p and y < p and not (y * y - (x * x - 3) * x - self.b) % p:
                 return x, y
 
     def blinded(self, point, entropy):
         """(x, y, z) of the point (x/z^2, y/z^3) = `point`, another for every call."""
         x, y = point
         p = self.p
-        z = int.from_bytes((entropy or random)(self.size), "big") % (p - 1) + 1
+        z = _number(entropy, self.size, p)
         zz = z * z % p
         return x * zz % p, y * zz % p * z % p, z
-
-    def windows(self):
-        """An est.windows.Windows: the slower way to multiply, with no table and for any points."""
-        from est.windows import Windows
-
-        return Windows(self)
 
     def multiplier(self):
         """The fastest installed way to multiply: `base` and `both` as est.windows.Windows."""
@@ -193,9 +194,9 @@ class Curve:
             try:
                 from est.comb import load
 
-                self._fast = load(self)
             except ImportError:
-                self._fast = self.windows()
+                from est.windows import Windows as load
+            self._fast = load(self)
         return self._fast
 
 

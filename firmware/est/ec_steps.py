@@ -5,70 +5,73 @@ Other tasks run between the steps, and a watchdog is fed:
 machine code is so fast that it needs none.
 """
 
+from est.ec import Curve
 from est.entropy import random
+from est.windows import Windows
 
 
 def public(curve, private):
     """As curve.public."""
-    return _steps(curve, curve.public, private)
+    return _steps(curve, "public", private)
 
 
 def sign(curve, private, digest, entropy=None):
     """As curve.sign."""
     extra = (entropy or random)(curve.size)
-    return _steps(curve, curve.sign, private, digest, lambda count: extra)
+    return _steps(curve, "sign", private, digest, lambda count: extra)
 
 
 def verify(curve, public, digest, signature):
     """As curve.verify."""
-    return _steps(curve, curve.verify, public, digest, signature)
+    return _steps(curve, "verify", public, digest, signature)
 
 
 def ecdh(curve, private, public):
     """As curve.ecdh."""
-    return _steps(curve, curve.ecdh, private, public)
+    return _steps(curve, "ecdh", private, public)
 
 
 class _Wanted(Exception):
     pass
 
 
-class _Known:
-    # Multiplies for a curve by looking up what was multiplied before.
+class _Known(Curve):
+    # The same curve, which multiplies by looking up what was multiplied before.
     def __init__(self, curve):
-        self._curve = curve
-        self.products = {}
+        for name in ("name", "size", "p", "b", "n", "generator"):
+            setattr(self, name, getattr(curve, name))
+        self._fast = self
+        self._products = {}
+        self._windows = Windows(curve)
 
     def base(self, k, entropy):
-        curve = self._curve
-        point = curve.blinded(curve.generator, entropy)
-        return curve.windows().affine(*self.both(k, point, 0))
+        point = self.blinded(self.generator, entropy)
+        return self._windows.affine(*self.both(k, point, 0))
 
     def both(self, k, point, u):
-        if (k, u) not in self.products:
+        if (k, u) not in self._products:
             raise _Wanted(k, point, u)
-        return self.products[k, u]
+        return self._products[k, u]
+
+    def multiply(self, k, point, u):
+        # In steps.
+        product = yield from _last(self._windows.steps(k, point))
+        if u:
+            base = yield from _last(self._windows.steps(u, self.generator + (1,)))
+            product = self._windows.add(*(product + base))
+        self._products[k, u] = product
 
 
-def _steps(curve, operation, *arguments):
-    # `operation` starts anew once the product it wants is known. All else that it does is short,
+def _steps(curve, name, *arguments):
+    # The operation starts anew once the product it wants is known. All else that it does is short,
     # and it comes to the same numbers again: sign's randomness is drawn before.
     known = _Known(curve)
     while True:
-        fast = curve._fast
-        curve._fast = known
         try:
-            return operation(*arguments)
-        except _Wanted as wanted:
-            k, point, u = wanted.args
-        finally:
-            curve._fast = fast
-        windows = curve.windows()
-        point = yield from _last(windows.steps(k, point))
-        if u:
-            base = yield from _last(windows.steps(u, curve.generator + (1,)))
-            point = windows.add(*(point + base))
-        known.products[k, u] = point
+            return getattr(known, name)(*arguments)
+        except _Wanted as error:
+            wanted = error.args
+        yield from known.multiply(*wanted)
 
 
 def _last(points):

@@ -54,8 +54,7 @@ def random(count):
                 add(machine.unique_id())
             except (ImportError, AttributeError):
                 pass  # not on every platform
-        _draw(_last)
-        out += hashlib.sha256(_pool).digest()
+        out += _draw(_last or b"")
     return out[:count]
 
 
@@ -67,17 +66,19 @@ def usage_error(text):
 
 
 def _draw(last):
-    # Mixes raw bytes in; `last` are those before them.
+    # 32 random bytes. `last` are the raw bytes before those that it draws.
     global _last
     _last = None
+    # Its own, for another thread may be drawing.
+    state = _pool
     source = _source or getattr(os, "urandom", None)
     if not source:
-        raise usage_error("no random source: give est.entropy.use one")
+        raise usage_error("no random source: see est.entropy.use")
     bad = False
     frequent = 0
     first = None
     for _ in range(_PARTS):
-        raw = source(_PART)
+        raw = bytes(source(_PART))
         first = first or raw[:1]
         frequent += raw.count(first)
         bad |= len(raw) < _PART or frequent >= _FREQUENT
@@ -87,7 +88,9 @@ def _draw(last):
             if last[at] == last[at + 1]:
                 bad |= last[at : at + 1] * _REPEATED in last
         last = last[1 - _REPEATED :]
-        add(raw + b"%d" % time.ticks_us())
+        state = hashlib.sha256(state + raw + b"%d" % time.ticks_us()).digest()
     if bad:
-        raise usage_error("the random source is stuck")
+        raise usage_error("the random source failed")
     _last = last
+    add(state)
+    return hashlib.sha256(state).digest()

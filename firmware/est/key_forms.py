@@ -16,7 +16,7 @@ def load(data, password=None):
 
     password: bytes, for an encrypted PKCS #8. Raises UsageError.
     """
-    if data[:5] == b"-----":
+    if data[:5] in (b"-----", "-----"):
         raise UsageError("private key: this is PEM, of which est.pem.decode makes DER")
     try:
         return _load(data, password)
@@ -34,9 +34,12 @@ def pkcs8(key):
 
 def _load(data, password):
     if isinstance(data, str):
-        raise UsageError("est-key-types, which makes %s, is not installed" % data)
+        raise UsageError("DER is wanted; to make a key of some type takes est-key-types")
     fields = _fields(data)
     if fields.peek() == der.SEQUENCE:
+        algorithm = fields.enter().oid()
+        if algorithm in (_EC_PUBLIC_KEY, _RSA_ENCRYPTION):
+            raise UsageError("it is a public key")
         if password is None:
             raise UsageError("encrypted, and no password was given")
         from est import pbes2, steps
@@ -86,6 +89,9 @@ def _sec1(data, curve=None):
         from est.ec_key import EcKey
 
         key = EcKey(named, private)
-        if public and public.bit_string() != key._public:
+        public = public and public.bit_string()
+        if public and public[0] != 4:
+            raise UsageError("its public half is compressed")
+        if public and public != key._public:
             raise UsageError("public half of another, or of a key that est.element does not know")
     return key

@@ -37,6 +37,8 @@ def choose(key, renewed, attributes, log):
     if demanded not in (None, name, _family(name)):
         raise UsageError("the server demands a key of type %s, not %s" % (demanded, name))
     if not found and name not in _OIDS:
+        # Text that long may be a key, which is not to be seen.
+        name = "such" if len(name) > 16 else name
         raise UsageError("no %s key can be made, only %s" % (name, " ".join(sorted(_OIDS))))
     size = int(attributes.digest[4:]) // 8 if attributes and attributes.digest else 0
     form = "sha%dWithRSAEncryption" if _family(name) == "RSA" else "ecdsa-with-SHA%d"

@@ -64,5 +64,5 @@ def load(data, password=None):
     try:
         from est import key_forms
     except ImportError:
-        raise UsageError("only P-256 as SEC1 without est-key-forms and est-key-types")
+        raise UsageError("only P-256 as SEC1 without est-key-forms")
     return key_forms.load(data, password)

@@ -6,7 +6,7 @@ by the program alone. Values are Montgomery's, times 2^256, those of tables exce
 
 from micropython import const
 
-from est.comb import Comb
+from est.comb import Comb, sound, windows
 from est.windows import digits
 
 # A program is text: "x=y*z " or + or -, until a full stop. A letter's low 5 bits number one of 27
@@ -80,7 +80,9 @@ class Machine(Comb):
             self._run(memory, program + product % (to, to, factor) + b".")
         self._run(memory, _AFFINE)
         point = self._leave(memory)
-        return point[:2] if point else self.curve.windows().base(k, entropy)
+        if point and sound(self.curve, *point[:2]):
+            return point[:2]
+        return windows(self.curve).base(k, entropy)
 
     def both(self, k, point, u):
         memory = self._enter(*point)
@@ -107,7 +109,10 @@ class Machine(Comb):
                     self._add(memory, next(entries))
             memory[_POINT:_SUM] = table[index]
             self._run(memory, self._full[negative])
-        return self._leave(memory) or self.curve.windows().both(k, point, u)
+        product = self._leave(memory)
+        if product and sound(self.curve, *product):
+            return product
+        return windows(self.curve).both(k, point, u)
 
     def _add(self, memory, entries):
         for entry, negate in entries:

@@ -24,6 +24,8 @@ def decode(text, label):
         stop = text.find(end, at)
         if stop < 0:
             raise UsageError("PEM: '%s' has no end" % begin)
+        if "Proc-Type:" in text[at:stop]:
+            raise UsageError("PEM: encrypted in an old form; `openssl pkcs8 -topk8` makes PKCS #8")
         block = bytearray()
         decoder = base64.Decoder(block)
         try:

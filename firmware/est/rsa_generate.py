@@ -15,6 +15,8 @@ _E = const(65537)
 _WIDTH = const(1024)
 # About where more dividing costs more than the tests it saves.
 _MAX_DIVISOR = const(1 << 15)
+# Two are enough unless they lie close to each other, as those of a bad random source do.
+_MAX_PRIMES = const(4)
 # Divisors in a step.
 _STEP = const(64)
 # With random bases: a composite of 1024 bits passes less often than once in 2^112 (FIPS 186-5
@@ -33,10 +35,14 @@ def generate(bits=2048, progress=None, entropy=None):
         raise UsageError("RSA: 2048, 3072 or 4096 bits")
     entropy = entropy or random
     primes = []
-    while len(primes) < 2:
+    for _ in range(_MAX_PRIMES):
         found = yield from _prime(bits // 2, len(primes), progress, entropy)
         if not primes or abs(found - primes[0]) >> (bits // 2 - 100):
             primes.append(found)
+        if len(primes) == 2:
+            break
+    else:
+        raise UsageError("RSA: the same primes again and again: the random source is bad")
     p, q = primes
     d = rsa_private.inverse(_E, (p - 1) * (q - 1))
     inverse_q = rsa_private.inverse(q, p)
@@ -47,7 +53,10 @@ def _prime(bits, primes, progress, entropy):
     tests = 0
     while True:
         # With the two highest bits set, two primes' product has twice the bits.
-        start = int.from_bytes(entropy(bits // 8), "big") | 3 << (bits - 2) | 1
+        start = entropy(bits // 8)
+        if len(start) != bits // 8:
+            raise UsageError("RSA: too few random bytes")
+        start = int.from_bytes(start, "big") | 3 << (bits - 2) | 1
         composite = bytearray(_WIDTH)
         for divisor in range(3, _MAX_DIVISOR, 2):
             # The first `at` where divisor divides start + 2 * at.

@@ -15,7 +15,7 @@ _STEP = const(32)
 
 
 def both(comb, k, point, u):
-    """As comb.both, u not 0."""
+    """As comb.both, u not 0; None for a few k and u."""
     curve = comb.curve
     p = curve.p
     # Here y is twice what it is elsewhere, which spares doubling other numbers.
@@ -52,8 +52,8 @@ def both(comb, k, point, u):
             a = z * z % p
             c = (c * a - x) % p
             if not c:
-                # Equal or opposite points: they hardly ever meet, unless somebody wants them to.
-                return curve.windows().both(k, point, u)
+                # Equal or opposite points hardly ever meet, unless somebody wants them to.
+                return None
             v = (v * a % p * z - y) % p
             d = c + c
             z = d * z % p
@@ -62,7 +62,7 @@ def both(comb, k, point, u):
             c = x * a % p
             x = (v * v - b - c - c) % p
             y = 2 * (v * (c - x) - y * b) % p
-    return x, y, z
+    return x, y * (p + 1 >> 1) % p, z
 
 
 def _odd_multiples(p, x, y):

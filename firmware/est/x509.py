@@ -25,7 +25,7 @@ _UNDERSTOOD = const(b"\x0f\x11\x13\x25\x20")
 
 _KEY_CERT_SIGN = const(0x04)
 
-_ATTRIBUTES = {
+ATTRIBUTES = {
     b"\x55\x04\x03": "CN",
     b"\x55\x04\x05": "serialNumber",
     b"\x55\x04\x06": "C",
@@ -40,7 +40,7 @@ _ATTRIBUTES = {
 
 def attribute_oid(name):
     """OID content of a subject attribute's short name, or None."""
-    for oid, known in _ATTRIBUTES.items():
+    for oid, known in ATTRIBUTES.items():
         if known == name:
             return oid
     return None
@@ -62,12 +62,11 @@ def _time(reader):
         text = (b"20" if text < b"50" else b"19") + text
     else:
         text = reader.bytes(der.GENERALIZED_TIME)
-    if text[14:] != b"Z" or not text[:14].isdigit():
-        raise der.DerError("X.509: malformed time")
-    month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
-    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
-        raise der.DerError("X.509: malformed time")
-    return unix_time(int(text[:4]), month, day, hour, minute, second)
+    if text[14:] == b"Z" and text[:14].isdigit():
+        month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
+        if 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61:
+            return unix_time(int(text[:4]), month, day, hour, minute, second)
+    raise der.DerError("X.509: malformed time")
 
 
 def name_text(name):
@@ -84,7 +83,7 @@ def name_text(name):
                 value = value.decode()
             except ValueError:
                 value = "?"
-            out.append("%s=%s" % (_ATTRIBUTES.get(oid) or der.oid_text(oid), value))
+            out.append("%s=%s" % (ATTRIBUTES.get(oid) or der.oid_text(oid), value))
     return ",".join(out)
 
 

@@ -35,7 +35,7 @@ SCALARS += [
 PATHS = {
     "installed": "",
     "small table": "from est import comb\nP256._fast = comb.Comb(P256, comb.find(P256, 5, 2))\n",
-    "no table": "P256._fast = P256.windows()\n",
+    "no table": "from est.windows import Windows\nP256._fast = Windows(P256)\n",
 }
 SETUP = """
 from est import entropy

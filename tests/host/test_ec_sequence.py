@@ -13,9 +13,10 @@ cpython.install()
 
 from est.comb import Comb, find  # noqa: E402
 from est.ec import P256  # noqa: E402
+from est.windows import Windows  # noqa: E402
 
 PATHS = {
-    "windows": P256.windows(),
+    "windows": Windows(P256),
     "comb5x2": Comb(P256, find(P256, 5, 2)),
     "comb7x2": Comb(P256, find(P256, 7, 2)),
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mpest import mpy, packages, shipped
 from mpest.exits import Exit
@@ -151,6 +152,40 @@ assert not [name for name in sys.modules if name.startswith("est.p256_comb")]
     script = tmp_path / "script.py"
     script.write_text(code)
     done = subprocess.run([*runtime.argv, script, library], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# Where a copy of the file was cut off, or went wrong from there.
+@pytest.mark.parametrize("size", [0, 1, 4, 20, 60, 100, 5000])
+@pytest.mark.parametrize("rest", [b"", b"\0", b"\xa5"])
+def test_a_damaged_table(
+    program: Find, built: Path, tmp_path: Path, size: int, rest: bytes
+) -> None:
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from est.ec import P256
+private = bytes(31) + b"\7"
+expected = sys.argv[2]
+if P256.public(private).hex() != expected:
+    sys.exit("public")
+signature = P256.sign(private, bytes(32))
+if not P256.verify(bytes.fromhex(expected), bytes(32), signature):
+    sys.exit("verify")
+if P256.verify(bytes.fromhex(expected), b"x" * 32, signature):
+    sys.exit("verify another")
+"""
+    library = tmp_path / "lib"
+    shutil.copytree(built / "armv6m" / "lib", library)
+    table = library / "est/p256_comb7x2.mpy"
+    whole = mpy.compile_file(shipped.folder("firmware") / "est/p256_comb7x2.py", "armv6m")
+    table.write_bytes((whole[:size] + len(whole) * rest)[: len(whole)])
+    public = ec.derive_private_key(7, ec.SECP256R1()).public_key()
+    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint).hex()
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    argv = [*program("micropython").argv, script, library, point]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
 
 

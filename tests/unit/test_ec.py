@@ -5,14 +5,15 @@ from est import curves, der, hashes
 from est.comb import Comb, find
 from est.ec import P256
 from est.errors import PeerError, UsageError
+from est.windows import Windows
 
 _P384 = curves.P384
 # Curve and multiplier.
 _PATHS = (
-    (P256, P256.windows()),
+    (P256, Windows(P256)),
     (P256, Comb(P256, find(P256, 5, 2))),
     (P256, Comb(P256, find(P256, 7, 2))),
-    (_P384, _P384.windows()),
+    (_P384, Windows(_P384)),
 )
 _SMALL = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16)
 
@@ -90,7 +91,7 @@ def test_points():
         # The least x of a point: plus p it still fits, and would be the same point.
         low = 0
         while True:
-            square = (low * low * low - 3 * low + curve._b) % p
+            square = (low * low * low - 3 * low + curve.b) % p
             root = pow(square, (p + 1) // 4, p)
             if root * root % p == square:
                 break
@@ -229,7 +230,7 @@ def test_combs_that_meet_themselves():
     ):
         comb = Comb(P256, find(P256, width, parts))
         for scalar in (k, P256.n - k):
-            assert comb.base(scalar, None) == P256.windows().base(scalar, None)
+            assert comb.base(scalar, None) == Windows(P256).base(scalar, None)
 
 
 def test_sums_that_meet():
@@ -281,6 +282,12 @@ def test_round_trips():
     _on_each_path(test)
 
 
+def test_too_few_random_bytes():
+    for curve in (P256, _P384):
+        for short in (0, 1, curve.size + 7):
+            check.raises(UsageError, curve.generate, lambda count, short=short: bytes(short))
+
+
 def test_damaged_signatures():
     private = _octets(P256, 7)
     public = P256.public(private)
@@ -303,25 +310,41 @@ def test_other_kinds_of_bytes():
         assert P256.ecdh(kind(private), kind(public)) == P256.ecdh(private, public)
 
 
-def test_faults():
-    """A table or generator that changed in memory gives no signature away."""
-
-    width, parts, table, at = find(P256, 5, 2)
-    table = bytes([octet ^ 1 for octet in table])
+def test_damaged_tables():
+    """What a table says wrong is done without it."""
+    private = _octets(P256, 7)
     before = P256._fast
-    P256._fast = Comb(P256, (width, parts, table, at))
+    public = P256.public(private)
+    good = P256.sign(private, bytes(32))
     try:
-        error = check.raises(UsageError, P256.sign, _octets(P256, 7), bytes(32))
-        assert "fault" in str(error)
+        for width, parts in ((5, 2), (7, 2)):
+            table, at = find(P256, width, parts)[2:]
+            if isinstance(table, str):
+                continue
+            for flip in range(1, 256, 127):
+                changed = bytes([octet ^ flip for octet in table])
+                P256._fast = Comb(P256, (width, parts, changed, at))
+                assert P256.public(private) == public
+                assert P256.verify(public, bytes(32), good)
+                assert not P256.verify(public, b"x" * 32, good)
+                P256.sign(private, bytes(32))
+                assert P256.verify(public, bytes(32), P256.sign(private, bytes(32)))
     finally:
         P256._fast = before
+
+
+def test_faults():
+    """A generator that changed in memory gives no key and no signature away."""
     for curve in (P256, _P384):
         before, generator = curve._fast, curve.generator
-        curve._fast = curve.windows()
+        curve._fast = Windows(curve)
         curve.generator = generator[0] ^ 1, generator[1]
         try:
-            error = check.raises(UsageError, curve.sign, _octets(curve, 7), bytes(32))
-            assert "fault" in str(error)
+            for error in (
+                check.raises(UsageError, curve.public, _octets(curve, 7)),
+                check.raises(UsageError, curve.sign, _octets(curve, 7), bytes(32)),
+            ):
+                assert "fault" in str(error)
         finally:
             curve._fast, curve.generator = before, generator
 

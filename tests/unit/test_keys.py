@@ -148,6 +148,22 @@ def test_what_is_refused_is_named():
         refused(data, text)
 
 
+def test_a_key_is_in_no_message():
+    # Text where bytes belong, as of a PEM file.
+    text = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"
+    for call in (keys.load, lambda key: key_types.choose(key, None, None, print)):
+        error = check.raises(UsageError, call, text)
+        assert "secret" not in str(error)
+
+
+def test_public_keys():
+    key = keys.SoftwareKey(STORED[7:39])
+    refused(key.spki(), "public key")
+    refused(keys.load(RSA).spki(), "public key")
+    compressed = bytes((2 + (POINT[-1] & 1),)) + POINT[1:49]
+    refused(sec1(SCALAR, P384_OID, compressed), "compressed")
+
+
 def test_malformed():
     for data in (
         STORED,

@@ -58,6 +58,13 @@ def test_bad_blocks():
     check.raises(UsageError, pem.decode, text.replace("MTIz", "MT!z"), "A")
 
 
+def test_encrypted_in_an_old_form():
+    head = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n"
+    text = head + "AAAA\n-----END EC PRIVATE KEY-----\n"
+    error = check.raises(UsageError, pem.decode, text, "EC PRIVATE KEY")
+    assert "pkcs8" in str(error)
+
+
 def test_mutated_pem():
     text = pem.encode("A", bytes(range(60))).encode()
 

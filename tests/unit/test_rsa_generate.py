@@ -93,6 +93,12 @@ def test_primes_too_close():
     assert key._numbers[3] != key._numbers[4]
 
 
+def test_bad_source():
+    for source in (lambda count: b"", lambda count: bytes(count - 1), bytes):
+        error = check.raises(UsageError, steps.run, rsa_generate.generate(2048, None, source))
+        assert "random" in str(error)
+
+
 def test_sizes():
     for bits in (0, 512, 1024, 2047, 2049, 8192):
         check.raises(UsageError, steps.run, rsa_generate.generate(bits))
