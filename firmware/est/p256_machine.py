@@ -94,14 +94,14 @@ class Machine(Comb):
             memory[_POINT:_SUM] = twice
             self._run(memory, self._full[0])
             table.append(memory[_SUM:])
-        windows = digits(self.curve, k)
-        index, negative = next(windows)
+        odd = digits(self.curve, k)
+        index, negative = next(odd)
         memory[_SUM:] = table[index]
         self._run(memory, _NEGATE[negative])
         steps = u and self.steps
         entries = self.entries(u)
         at = 8 * self.curve.size
-        for index, negative in windows:
+        for index, negative in odd:
             for _ in range(4):
                 at -= 1
                 self._run(memory, _DOUBLE)
