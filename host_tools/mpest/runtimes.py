@@ -1,7 +1,8 @@
 """Finds the programs that the simulator and the tests run, or fetches them; never needs root.
 
 The program on PATH is taken if it will do, else Debian 13's, from a cache that apt fills.
-`python -m mpest.runtimes [NAME...]` makes sure of those named and prints their versions.
+`python -m mpest.runtimes [NAME...]` makes sure of those named and prints their versions; `--run NAME
+ARG...` runs one.
 """
 
 import os
@@ -197,10 +198,19 @@ def _advice(kind: _Kind) -> str:
     return f"On Debian 13 `apt install {kind.package}` installs it; elsewhere put it on PATH."
 
 
-@click.command()
-@click.argument("wanted", metavar="[NAME]...", nargs=-1, type=click.Choice(names()))
-def main(wanted: tuple[str, ...]) -> None:
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.option("--run", type=click.Choice(names()), help="Run this program with ARGs.")
+@click.argument("wanted", metavar="[NAME|ARG]...", nargs=-1, type=click.UNPROCESSED)
+def main(run: str | None, wanted: tuple[str, ...]) -> None:
     """Find or fetch the programs NAMEd (micropython if none is) and print their versions."""
+    if run:
+        program = find(run)
+        argv = [*program.argv, *wanted]
+        os.execvpe(argv[0], argv, {**os.environ, **program.env})  # noqa: S606
+    if unknown := sorted(set(wanted) - set(names())):
+        raise CliError(f"no program is named {unknown[0]}, only {', '.join(names())}", Exit.USAGE)
     table = Table("name", "version", "origin")
     code = Exit.DONE
     for name in wanted or ("micropython",):

@@ -175,6 +175,23 @@ def test_command_goes_on_past_a_missing_program(bin_path):
     assert "PATH" in result.stdout
 
 
+def test_command_runs_a_program(program, tmp_path):
+    program("micropython")  # found, or fetched
+    argv = [sys.executable, "-m", "mpest.runtimes"]
+    code = "import sys; print(sys.implementation.name, sys.argv); sys.exit(9)"
+    path = tmp_path / "script.py"
+    path.write_text(code)
+    done = subprocess.run(
+        [*argv, "--run", "micropython", path, "--json"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (9, "micropython")
+    assert "--json" in done.stdout
+    for wrong in (["--run", "nonsense"], ["nonsense"]):
+        done = subprocess.run([*argv, *wrong], capture_output=True, text=True)
+        assert done.returncode == Exit.USAGE
+        assert "nonsense" in done.stderr
+
+
 # apt's sources
 
 ONE_LINE = """\
