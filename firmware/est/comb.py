@@ -57,9 +57,11 @@ def find(curve, width, parts):
         return width, parts, __import__("est." + name, None, None, ("TABLE",)).TABLE, 0
 
 
-def sound(curve, x, y, z=1):
+def contains(curve, x, y, z=1):
     """Whether the Jacobian point is on the curve, where a damaged table does not lead."""
     p = curve.p
+    if z == 1:
+        return not (y * y - (x * x - 3) * x - curve.b) % p
     zz = z * z % p
     a = zz * zz % p
     return not (y * y - (x * x - 3 * a) * x - curve.b * a % p * zz) % p
@@ -124,7 +126,7 @@ class Comb:
             a = a * i % p
             x = x * a % p * a % p
             y = y * i % p
-            if sound(curve, x, y):
+            if contains(curve, x, y):
                 return x, y
         return windows(curve).base(k, entropy)
 
@@ -139,7 +141,7 @@ class Comb:
                 from est.wnaf import both
 
                 added = both(self, k, point, u)
-                if added and sound(self.curve, *added):
+                if added and contains(self.curve, *added):
                     return added
             except ImportError:
                 pass  # an optional part
@@ -166,13 +168,14 @@ class Comb:
         # The bits of a column; and 2^columns = 2 modulo `gather`, which brings them together.
         mask = ((1 << width * columns) - 1) // ((1 << columns) - 1)
         gather = (1 << columns) - 2
+        low = half - 1
         for step in range(steps - 1, -1, -1):
             found = []
             part = 0
             for column in range(step, columns, steps):
                 index = (k >> column & mask) % gather
                 flip = index < half
-                at = size * (((index ^ -flip) & half - 1) + part) + self._offset
+                at = size * (((index ^ -flip) & low) + part) + self._offset
                 if file:
                     file.seek(at)
                     entry = file.read(size)

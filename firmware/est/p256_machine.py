@@ -6,7 +6,7 @@ by the program alone. Values are Montgomery's, times 2^256, those of tables exce
 
 from micropython import const
 
-from est.comb import Comb, sound, windows
+from est.comb import Comb, contains, windows
 from est.windows import digits
 
 # A program is text: "x=y*z " or + or -, until a full stop. A letter's low 5 bits number one of 27
@@ -80,7 +80,7 @@ class Machine(Comb):
             self._run(memory, program + product % (to, to, factor) + b".")
         self._run(memory, _AFFINE)
         point = self._leave(memory)
-        if point and sound(self.curve, *point[:2]):
+        if point and contains(self.curve, *point[:2]):
             return point[:2]
         return windows(self.curve).base(k, entropy)
 
@@ -110,7 +110,7 @@ class Machine(Comb):
             memory[_POINT:_SUM] = table[index]
             self._run(memory, self._full[negative])
         product = self._leave(memory)
-        if product and sound(self.curve, *product):
+        if product and contains(self.curve, *product):
             return product
         return windows(self.curve).both(k, point, u)
 

@@ -1,8 +1,8 @@
 """Finds the programs that the simulator and the tests run, or fetches them; never needs root.
 
 The program on PATH is taken if it will do, else Debian 13's, from a cache that apt fills.
-`python -m mpest.runtimes [NAME...]` makes sure of those named and prints their versions; `--run NAME
-ARG...` runs one.
+`python -m mpest.runtimes [NAME...]` makes sure of those named and prints their versions;
+`--run NAME ARG...` runs one.
 """
 
 import os
@@ -198,9 +198,7 @@ def _advice(kind: _Kind) -> str:
     return f"On Debian 13 `apt install {kind.package}` installs it; elsewhere put it on PATH."
 
 
-@click.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
-)
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--run", type=click.Choice(names()), help="Run this program with ARGs.")
 @click.argument("wanted", metavar="[NAME|ARG]...", nargs=-1, type=click.UNPROCESSED)
 def main(run: str | None, wanted: tuple[str, ...]) -> None:
