@@ -1,9 +1,10 @@
 """Curves in steps: the same results, short steps, and nothing left behind when given up."""
 
 import asyncio
+import os
 
 import check
-from est import curves, ec_steps, steps
+from est import curves, ec_steps, entropy, steps
 from est.ec import P256
 from est.errors import PeerError, UsageError
 
@@ -62,6 +63,26 @@ def test_steps_do_not_depend_on_the_key():
             counts.add(len(list(ec_steps.sign(curve, _private(curve, value), _DIGEST))))
         # One for each digit of four bits and a carry.
         assert counts == {2 * curve.size + 1}
+
+
+def test_the_curve_is_not_touched():
+    # Another thread may use it, wherever this one is.
+    private = _private(P256, 7)
+    public = P256.public(private)
+    found = []
+
+    def source(count):
+        if not found:
+            found.append(b"")
+            found.append(P256.public(private))
+        return os.urandom(count)
+
+    entropy.use(source)
+    try:
+        assert steps.run(ec_steps.public(P256, private)) == public
+    finally:
+        entropy.use(None)
+    assert found[1] == public
 
 
 def test_given_up_and_interleaved():
