@@ -15,13 +15,19 @@ def revoke(agent, reason="unspecified", comment=None, since=None):
     identity = agent.identity()
     if not identity:
         raise UsageError("nothing to revoke: no identity is there")
+    if agent.store.damaged:
+        agent.log("a newer certificate was perhaps there: ask the CA to revoke it, too")
     leaf = x509.Certificate(identity[0][0])
     control = cmc.revoke_request(leaf.issuer, leaf.serial, reason, since, None, comment)
     try:
         fullcmc.ask(agent, (control,), (), identity)
     except (PeerError, NotTrusted) as error:
-        raise type(error)("%s. It may be revoked all the same: revoke again" % error)
+        raise type(error)(
+            "%s. Where the request was sent, it may be revoked: revoke again" % error
+        )
     forget(agent)
+    # A renewal that waits would be of the certificate that is revoked.
+    agent.store.erase("pending")
     return leaf.der
 
 

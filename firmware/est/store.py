@@ -63,7 +63,7 @@ class Store:
         newest = states[1] > states[0]
         # A first save that was cut leaves one file cut (-1); nothing but damage leaves two.
         if states[newest] <= 0 and sum(states) < least:
-            raise StorageError("the stored %s: damaged; give trust and enrol again" % name)
+            raise StorageError("the stored %s: damaged; enrol again or give trust" % name)
         return found[newest][1]
 
     def save(self, name, payload):

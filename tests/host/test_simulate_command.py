@@ -328,6 +328,24 @@ def test_a_renewal_waits_whatever_subject_is_given(tmp_path: Path) -> None:
             assert ("for enroll and serverkeygen alone" in done.stderr) == bool(subject)
 
 
+def test_revoke_amid_a_renewal(tmp_path: Path) -> None:
+    """Nothing waits on after it, and what it cannot know it says."""
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        known = ("--url", server.url, "--trust", server.ca_pem)
+        board = tmp_path / "board"
+        assert simulate(board, *known, "--subject", "CN=a", "enroll").returncode == Exit.DONE
+        assert simulate(board, *known, "reenroll").returncode == Exit.DONE
+        server.config.approve_after = 60
+        assert simulate(board, *known, "reenroll").returncode == Exit.LATER
+        assert list(board.glob("pending.*"))
+        (board / "identity.1").write_bytes(b"EST1")
+        done = simulate(board, *known, "revoke")
+        assert done.returncode == Exit.DONE
+        assert "a newer certificate was perhaps there" in done.stderr
+    assert not list(board.glob("pending.*"))
+    assert not list(board.glob("identity.*"))
+
+
 def test_what_is_damaged_is_said_once(tmp_path: Path) -> None:
     with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
         known = ("--url", server.url, "--trust", server.ca_pem)
@@ -341,7 +359,7 @@ def test_what_is_damaged_is_said_once(tmp_path: Path) -> None:
         (board / "anchors.0").write_bytes(b"EST1")
         done = simulate(board, "--url", server.url, "reenroll")
     assert done.returncode == Exit.STORAGE
-    assert "the stored anchors: damaged; give trust" in done.stderr
+    assert "the stored anchors: damaged; enrol again or give trust" in done.stderr
 
 
 def test_roots_of_one_name_are_told_apart(tmp_path: Path) -> None:

@@ -218,11 +218,17 @@ def test_secure_element(tmp_path: Path, runtime: str) -> None:
         for path in state.iterdir():
             assert number not in path.read_bytes(), path
         seen = len(server.events)
-        for wrong in ((), ("--secure-element", other)):
-            for operation in ("reenroll", "serverkeygen", "revoke"):
+        for wrong, text in (
+            ((), "give --secure-element as when it enrolled"),
+            (("--secure-element", other), f"{other} is not the key that the board enrolled with"),
+        ):
+            for operation in ("reenroll", "revoke"):
                 done = simulate(state, *board, *wrong, operation)
                 assert done.returncode == Exit.USAGE
-                assert "give --secure-element as when it enrolled" in done.stderr
+                assert text in " ".join(done.stderr.split())
+        for given in ((), element):
+            done = simulate(state, *board, *given, "serverkeygen")
+            assert done.returncode == Exit.USAGE
         assert len(server.events) == seen
         done = simulate(state, *board, *element, "revoke", "--csr", csr, "enroll")
         assert done.returncode == Exit.DONE, done.stderr

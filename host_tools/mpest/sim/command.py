@@ -105,8 +105,9 @@ def simulate(
         raise CliError("--own-key and --secure-element exclude each other")
     if own_key and same_key:
         raise CliError("--own-key and --same-key exclude each other")
-    if own_key and "serverkeygen" in operations:
-        raise CliError("serverkeygen has the server make the key: leave out --own-key")
+    if (own_key or secure_element) and "serverkeygen" in operations:
+        option = "--own-key" if own_key else "--secure-element"
+        raise CliError(f"serverkeygen has the server make the key: leave out {option}")
     if key_type and (own_key or secure_element):
         raise CliError("--key-type is for keys that the board makes, not for one that is given")
     if csr:

@@ -111,10 +111,12 @@ def check_element(state: Path, element: str | None) -> None:
     if not chain or key:
         return
     leaf = x509.load_der_x509_certificate(chain[0])
-    if not element or _read_key(element).public_key() != leaf.public_key():
+    if not element:
         raise CliError(
             "the board's key is in a secure element: give --secure-element as when it enrolled"
         )
+    if _read_key(element).public_key() != leaf.public_key():
+        raise CliError(f"{element} is not the key that the board enrolled with")
 
 
 def _read_csr(path: str) -> x509.CertificateSigningRequest:
