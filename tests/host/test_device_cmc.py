@@ -152,7 +152,9 @@ def test_faults_lose_nothing(bench: Bench) -> None:
         event = bench.run("revoke")
         assert (event["event"], event.get("type")) == ("error", kind), (fault, event)
         assert words in event["message"]
-        assert (event["seconds"] or 0) == {"cmc-pending": 90, "http-503": 2}.get(fault, 0)
+        # Of a date in the answer some may have passed.
+        passed = {"cmc-pending": 90, "http-503": 2}.get(fault, 0) - (event["seconds"] or 0)
+        assert 0 <= passed <= (10 if fault == "cmc-pending" else 0)
         assert {name: (bench.state / name).read_bytes() for name in NAMES} == before
     bench.server.config.faults = set()
     assert bench.has_identity()
