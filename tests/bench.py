@@ -216,7 +216,8 @@ def count(board, modules, first):
     ):
         package = Path(folder) / "est"
         package.mkdir()
-        for module in ("__init__", "clock", "ec", "entropy", "errors", "windows", *modules):
+        least = ("__init__", "clock", "ec", "entropy", "errors", "numbers", "windows")
+        for module in (*least, *modules):
             compiled = mpy.compile_file(EST / f"{module}.py", board.arch)
             (package / f"{module}.mpy").write_bytes(compiled)
         bringup = Path(folder) / "bringup.mpy"

@@ -211,7 +211,7 @@ def combine(u, v, point):
 
 
 # Modules that P-256 needs, with the table that is named first.
-_OURS = ("__init__", "ec", "entropy", "errors", "windows", "wnaf")
+_OURS = ("__init__", "ec", "entropy", "errors", "numbers", "windows", "wnaf")
 OURS = {
     "est": ("comb", "p256_comb5x2", *_OURS),
     "est, 8 KB table": ("comb", "p256_comb7x2", *_OURS),

@@ -9,7 +9,7 @@ import sys
 
 from micropython import const
 
-from est.ec import inverse
+from est.numbers import inverse
 
 # Of a .mpy file, what comes before its first constant takes some 60 octets.
 _HEAD = const(256)

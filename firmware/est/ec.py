@@ -13,6 +13,7 @@ import hashlib
 from micropython import const
 
 from est.entropy import random, usage_error
+from est.numbers import inverse
 
 # One retry fails with probability 2^-32; more than a few mean a broken hash or scalar field.
 _MAX_TRIES = const(8)
@@ -35,21 +36,6 @@ def _number(entropy, count, m):
     if len(data) < count:
         raise usage_error("too few random bytes")
     return int.from_bytes(data, "big") % (m - 1) + 1
-
-
-def inverse(a, m):
-    """1 / a modulo m, which is prime. Callers blind what is secret."""
-    # Extended Euclid: 7 times faster here than a^(m-2).
-    u, v = a % m, m
-    x, y = 1, 0
-    divide = divmod
-    while u:
-        q, r = divide(v, u)
-        v, u = u, r
-        y, x = x, y - q * x
-    if v != 1:
-        raise ZeroDivisionError
-    return y % m
 
 
 class Curve:

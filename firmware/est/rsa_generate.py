@@ -9,6 +9,7 @@ from micropython import const
 from est import rsa, rsa_private
 from est.entropy import random
 from est.errors import UsageError
+from est.numbers import inverse
 
 _E = const(65537)
 # Odd numbers from each random start: three primes of 1024 bits among them on average.
@@ -44,8 +45,8 @@ def generate(bits=2048, progress=None, entropy=None):
     else:
         raise UsageError("RSA: the same primes again and again: the random source is bad")
     p, q = primes
-    d = rsa_private.inverse(_E, (p - 1) * (q - 1))
-    inverse_q = rsa_private.inverse(q, p)
+    d = inverse(_E, (p - 1) * (q - 1))
+    inverse_q = inverse(q, p)
     return rsa_private.PrivateKey(p * q, _E, d, p, q, d % (p - 1), d % (q - 1), inverse_q)
 
 

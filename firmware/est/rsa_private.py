@@ -11,6 +11,7 @@ from micropython import const
 from est import der, hashes, rsa, steps
 from est.entropy import random
 from est.errors import EstError, UsageError
+from est.numbers import inverse
 
 _MIN_EXPONENT = const(65537)
 # Bytes that blind a value. A number so much shorter than n has a cheap inverse.
@@ -135,19 +136,6 @@ def power(base, exponent, modulus, size):
         out = out * table[exponent >> at & (1 << _WINDOW) - 1] % modulus
         yield
     return out
-
-
-def inverse(a, m):
-    """The number that `a` times is 1 modulo `m`. Raises UsageError where there is none."""
-    u, v = a % m, m
-    x, y = 1, 0
-    while u > 1:
-        quotient = v // u
-        v, u = u, v - quotient * u
-        y, x = x, y - quotient * x
-    if not u:
-        raise UsageError("RSA: no inverse")
-    return x % m
 
 
 def _algorithm(last):

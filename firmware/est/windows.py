@@ -6,7 +6,7 @@ z = 0 at infinity.
 
 from micropython import const
 
-from est.ec import inverse
+from est.numbers import inverse
 
 _WINDOW = const(4)
 

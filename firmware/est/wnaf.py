@@ -6,7 +6,7 @@ table.
 
 from micropython import const
 
-from est.ec import inverse
+from est.numbers import inverse
 
 # A digit: |digit| >> 1 and these.
 _NEGATIVE = const(8)

@@ -1,6 +1,7 @@
 import check
 from est import der, hashes, rsa, rsa_private, rsa_pss, steps
 from est.errors import UsageError
+from est.numbers import inverse
 
 # Made with the cryptography package: 2048 bits, and for PSS the case of one bit more.
 KEY = bytes.fromhex(
@@ -157,8 +158,8 @@ def test_corrupted_numbers():
 
 
 def _made_of(p, q, e=65537):
-    d = rsa_private.inverse(e, (p - 1) * (q - 1))
-    inverse_q = rsa_private.inverse(q, p)
+    d = inverse(e, (p - 1) * (q - 1))
+    inverse_q = inverse(q, p)
     return (p * q, e, d, p, q, d % (p - 1), d % (q - 1), inverse_q)
 
 
@@ -195,13 +196,6 @@ def test_steps_do_not_depend_on_the_key():
     for base, exponent in ((0, 1), (1, 0), (2, 5), (p - 1, 3), (p + 1, 7), (3, p - 1), (5, q)):
         found = steps.run(rsa_private.power(base, exponent, p, 136))
         assert found == pow(base, exponent, p)
-
-
-def test_inverse():
-    assert rsa_private.inverse(3, 7) == 5
-    assert rsa_private.inverse(1, 7) == 1
-    for a, m in ((0, 7), (7, 7), (2, 4), (6, 9)):
-        check.raises(UsageError, rsa_private.inverse, a, m)
 
 
 def test_wycheproof():
