@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import der
-from est.csrattrs import CsrAttrs, curve, each
+from est.attributes import CsrAttrs, curve, each
 from est.errors import UsageError
 
 # 1.2.840.113549.1.9.16.2.62, and 1.2.840.113549.1.9.62 as the RFC's own example prints it.
