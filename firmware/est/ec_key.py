@@ -2,9 +2,10 @@
 
 from micropython import const
 
-from est import der, hashes, keys
+from est import der, hashes
 from est.ec import P256
 from est.errors import UsageError
+from est.p256_key import SoftwareKey
 
 _SECP256R1 = const(b"\x2a\x86\x48\xce\x3d\x03\x01\x07")
 _SECP384R1 = const(b"\x2b\x81\x04\x00\x22")
@@ -12,7 +13,7 @@ _SECP384R1 = const(b"\x2b\x81\x04\x00\x22")
 _ECDSA_WITH = const(b"\x2a\x86\x48\xce\x3d\x04\x03")
 
 
-class EcKey(keys.SoftwareKey):
+class EcKey(SoftwareKey):
     """A key on the curve of that OID (content octets): a new one, or the one given in bytes.
 
     hash_size: bytes of the digests that `sign` makes; as many as the curve has unless changed.

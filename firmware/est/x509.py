@@ -7,14 +7,17 @@ from micropython import const
 from est import der
 from est.ec import P256
 from est.errors import NotTrusted, PeerError
-from est.keys import ec_algorithm
 
 # Leaf, root and intermediates; longer paths do not occur, and each link costs a verification.
 _MAX_PATH = const(6)
 # Names and signatures tried for one path; a hostile bag of certificates must not cost more.
 _MAX_CHECKS = const(12)
 
-# Whole AlgorithmIdentifier: without parameters (RFC 5758 3.2).
+# Whole AlgorithmIdentifiers: of keys (RFC 5480 2.1.1), and of signatures, which have no parameters
+# (RFC 5758 3.2).
+_P256 = const(
+    b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
+)
 _ECDSA_SHA256 = const(b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02")
 KEY_USAGE = b"\x55\x1d\x0f"
 SUBJECT_ALT_NAME = b"\x55\x1d\x11"
@@ -188,7 +191,7 @@ def verify(spki, algorithm, message, signature):
     Raises NotTrusted for an algorithm that is not supported.
     """
     fields = der.Reader(spki).enter()
-    if fields.element() != ec_algorithm() or algorithm != _ECDSA_SHA256:
+    if fields.element() != _P256 or algorithm != _ECDSA_SHA256:
         try:
             from est import signatures
         except ImportError:

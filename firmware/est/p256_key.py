@@ -1,0 +1,43 @@
+"""P-256 keys in memory; est.ec_key has other curves and hashes."""
+
+import hashlib
+
+from micropython import const
+
+from est import der
+from est.ec import P256
+
+# An OID whole, the content of one, and an AlgorithmIdentifier whole.
+_EC_PUBLIC_KEY = const(b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01")
+_SECP256R1 = const(b"\x2a\x86\x48\xce\x3d\x03\x01\x07")
+_ECDSA_SHA256 = const(b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02")
+
+
+class SoftwareKey:
+    """A P-256 key in memory: a new one, or the one whose 32 bytes are given."""
+
+    _curve = P256
+    _oid = _SECP256R1
+
+    def __init__(self, private=None):
+        self._private = self._curve.generate() if private is None else private
+        self._public = self._curve.public(self._private)
+
+    def spki(self):
+        """SubjectPublicKeyInfo DER (RFC 5480)."""
+        algorithm = der.sequence(_EC_PUBLIC_KEY, der.tlv(der.OID, self._oid))
+        return der.sequence(algorithm, der.bits(self._public))
+
+    def sign(self, message):
+        """(AlgorithmIdentifier DER, signature) over `message`: ECDSA with SHA-256 (RFC 5758)."""
+        digest = hashlib.sha256(message).digest()
+        return _ECDSA_SHA256, P256.sign(self._private, digest)
+
+    def der(self):
+        """What every MicroPython's TLS loads, DER: ECPrivateKey (RFC 5915), or RSAPrivateKey."""
+        return der.sequence(
+            der.integer(1),
+            der.octets(self._private),
+            der.tlv(0xA0, der.tlv(der.OID, self._oid)),
+            der.tlv(0xA1, der.bits(self._public)),
+        )
