@@ -1,28 +1,36 @@
-"""From nothing to a working identity and on: bootstrap, enrol, renew, with every step stored."""
+"""From nothing to a working identity and on, for ever. Every step is stored before the next.
+
+`step` does the next thing and says when it wants to be called again; nothing it meets ends it.
+`enroll` and `reenroll` do one thing now. This module stays in the heap while TLS runs, so it is
+short: what needs no connection is done by est.duty (when, and with which credential), est.verdict
+(is the answer any good) and est.request, which are there for a moment only (est.apart).
+"""
 
 import hashlib
-import sys
 
 from micropython import const
 
-import est
-from est import clock, store
-from est.errors import Refused, RetryLater, StorageError, UsageError
+from est import clock, order, store
+from est.apart import apart
+from est.errors import (
+    CertificateRefused,
+    Closed,
+    EstError,
+    OtherLayout,
+    Refused,
+    RetryLater,
+    StorageError,
+    UsageError,
+)
+from est.identity import Identity
 from est.url import parse
 
-_TIME = const((1 << 40) - 1)
-
-
-def _apart(module, function, *arguments):
-    # Calls a module's function and forgets the modules loaded for it.
-    loaded = list(sys.modules)
-    try:
-        return getattr(__import__(module, None, None, (function,)), function)(*arguments)
-    finally:
-        for name in list(sys.modules):
-            if name not in loaded and name[:4] == "est.":
-                del sys.modules[name]
-                delattr(est, name[4:])
+_DAY = const(86400)
+# A first failure is tried again after a minute, a lasting one four times a day.
+_FIRST_WAIT = const(60)
+_LONGEST_WAIT = const(21600)
+# So many refusals of the certificate in a row, each after a longer wait, and it works no more.
+_REFUSALS = const(3)
 
 
 class Agent:
@@ -45,6 +53,12 @@ class Agent:
     authorize: called with each est.tls.Context before it connects to a verified server, such as
         est.cmcra.required.
     log: called with a line of text where something is not as asked and yet no error.
+    orders: makes the orders, see est.order.simple; est.fullcmc.orders, est.linking.orders and
+        est.serverkeygen.orders(decryption) make others.
+    on_event: called with the name and a dict for each event; docs/agent.md lists them.
+    prove: called with the platform's TLS context, which holds a renewed certificate, before that
+        is used; what it raises has it wait.
+    known: the est.identity.Identity.
     """
 
     def __init__(
@@ -62,38 +76,89 @@ class Agent:
         extra=(),
         key=None,
         authorize=None,
+        orders=order.simple,
+        on_event=None,
+        prove=None,
     ):
         parse(url)
         self.store = store
         self.url = url
-        self._wanted = (subject, san, eku, extra)
+        self.wanted = (subject, san, eku, extra)
         self.trust = trust
         # What vouches for anchors once they are stored: the fingerprint, or that of the list.
         self.voucher = trust
         if isinstance(trust, list):
             self.voucher = hashlib.sha256(b"".join(trust)).digest()
-        self._credentials = credentials
+        self.credentials = credentials
         self.timeout = timeout
         self.factory = factory
-        self._key = key
+        self.key = key
         self._authorize = authorize
+        self.orders = orders
+        self._on_event = on_event
+        self.prove = prove
         self.log = log or (lambda text: None)
         self._open = None
+        self.shown = None
+        self.known = Identity(store)
+        # See est.retry.
+        self.failures = self.until = self.wait = self.refusals = 0
+        # What to add to the clock for the server's time where they disagree; when they agreed.
+        self.skew = self.agreed = self.told_ahead = 0
+        self._started = False
+        self._lost = None
+        # Whether `step` runs, whether a connection was opened since, and what is being done.
+        self.stepping = self.used = False
+        self.doing = ""
+        # (request, items) of an answer judged good. Whether an order ended and brought nothing.
+        self.candidate = None
+        self.fruitless = False
+        # What est.duty remembers.
+        self.contact = 0
+        self.aside_tried = False
+        self.stranded = None
+
+    def tell(self, event, **detail):
+        """Hand an event to the application, whatever it does with it."""
+        try:
+            if self._on_event:
+                self._on_event(event, detail)
+        except Exception as error:
+            self.log("on_event raised %r" % error)
+
+    def now(self):
+        """Unix seconds by the clock, or by the server's where both disagree. Raises UsageError."""
+        now = clock.now()
+        known = self.known
+        # The certificate in use has been valid, and once clock and server agreed.
+        floor = max(known.not_before, known.meta.get("agreed", 0))
+        if now + _DAY < floor:
+            raise UsageError("the clock is %d s behind what it must be: set it" % (floor - now))
+        return now + self.skew
 
     def identity(self):
-        """(chain of DER certificates, leaf first; DER key), or None before enrolling."""
-        items = self._load("identity")
-        return (items[1:], items[0]) if len(items) > 1 else None
+        """est.identity.Identity, which unpacks as (chain of DER certificates, leaf first; DER
+        key); or None before enrolling."""
+        self._start()
+        if self.known.chain:
+            return self.known
+        if self._lost:
+            raise self._lost
 
     def due(self, expiry=False):
         """Seconds until the certificate should be renewed, or with `expiry` until it ends.
 
         0 or less: now, or none is there.
         """
-        identity = self.identity()
-        return (
-            _apart("est.request", "due", identity[0][0], expiry) - clock.now() if identity else 0
-        )
+        known = self.identity()
+        if not known:
+            return 0
+        now = self.now()
+        return (known.not_after if expiry else known.renew_at(now)) - now
+
+    def status(self):
+        """As est.identity.Identity.status, also before the first enrolment."""
+        return self.known.status()
 
     def _load(self, name, *least):
         items = store.unpack(self.store.load(name, *least))
@@ -102,21 +167,32 @@ class Agent:
         return items
 
     def load(self, name):
-        """Items (bytes) of a record that can be had anew: damage is as good as none."""
+        """Items of a record that can be had anew: damage is as good as none."""
         try:
             return self._load(name)
+        except OtherLayout:
+            raise
         except StorageError as error:
             self.log(str(error))
             return []
 
+    def vouched(self, *least):
+        """The stored anchors (DER) if what is trusted now vouches for them, else None."""
+        stored = self._load("anchors", *least) if least else self.load("anchors")
+        if stored and (not self.trust or stored[0].get("voucher") == store.to_hex(self.voucher)):
+            return stored[1:]
+
     def anchors(self):
         """DER trust anchors, bootstrapped first where only a fingerprint is known."""
-        # The record: the voucher and the anchors.
-        stored = self.load("anchors") if self.trust else self._load("anchors", 0)
-        if stored and (not self.trust or stored[0] == self.voucher):
-            return stored[1:]
+        self._start()
+        found = self.vouched() if self.trust else self.vouched(0)
+        if found:
+            return found
         if isinstance(self.trust, bytes):
-            return _apart("est.bootstrap", "anchors", self)
+            self.doing = "bootstrap"
+            found = apart(_bootstrap, self)
+            self.tell("bootstrap", anchors=found)
+            return found
         if not self.trust:
             raise UsageError("nothing to trust: give anchors or a fingerprint")
         return self.trust
@@ -125,21 +201,27 @@ class Agent:
         """Take over what a verified server `offered` in cacerts; returns the anchors (all DER)."""
         anchors = self.anchors()
         try:
-            return _apart("est.rollover", "adopt", self, anchors, offered)
+            return apart(_adopt, self, anchors, offered)
         except ImportError:
             return anchors  # an optional part
 
-    def client(self, identity=None):
-        """A verified Client, kept open until `close` or another identity."""
-        if self._open is None or identity is not self._shown:
+    def client(self, identity=None, login=True, url=None):
+        """A verified Client, kept open until `close` or another identity.
+
+        login: whether the server may have the credentials. url: another than the agent's.
+        """
+        shown = (identity, login, url or self.url)
+        if self._open is None or shown != self.shown:
             self.close()
             from est.client import Client
 
-            self._shown = identity
-            client = Client(self.url, self.anchors(), identity, self._credentials, self.timeout)
+            credentials = self.credentials if login else None
+            client = Client(shown[2], self.anchors(), identity, credentials, self.timeout)
             if self._authorize:
                 self._authorize(client.context)
             self._open = client
+            self.shown = shown
+            self.used = True
         return self._open
 
     def close(self):
@@ -147,74 +229,402 @@ class Agent:
             self._open.close()
             self._open = None
 
+    def cacerts(self, identity):
+        """What /cacerts brings with `identity` shown, CMS as it came. Closes the connection."""
+        try:
+            client = self.client(identity, False)
+            found = client.run(client.est.answer("cacerts"))
+            self.witness(client)
+            return found
+        finally:
+            self.close()
+
+    def witness(self, client):
+        """Unix seconds of the server's Date, or 0. See est.witness."""
+        try:
+            return apart(_check_clock, self, client.date)
+        except ImportError:
+            return 0  # an optional part
+
     def enroll(self):
-        """simpleenroll; returns the certificate (DER) once it is verified and stored."""
-        return self.order("simpleenroll", self.factory, None, self._key)
+        """simpleenroll; returns the certificate (DER) once it is verified, proven and stored."""
+        self._start()
+        return self._have(self.factory, None, self.key)
 
     def reenroll(self, rekey=True):
-        """simplereenroll with Subject and alternative names kept.
+        """simplereenroll with Subject and alternative names kept. Returns as `enroll`.
 
         A new key of the same type, or the one of `key`, unless not `rekey`.
         """
-        identity = self.identity()
-        if not identity:
+        known = self.identity()
+        if not known:
             raise UsageError("nothing to renew: enrol first")
-        key = self._key if rekey else identity[1]
-        return self.order("simplereenroll", identity, identity[0][0], key)
+        return self._have(known, known.chain[0], self.key if rekey else known.key)
 
-    def order(self, name, identity, leaf, key, module="est.request"):
-        """The certificate (DER) that operation `name` of the client brings, once all is stored.
-
-        identity: what TLS shows. leaf, key: as in est.request.build. module: has `build` and
-        `accept` as est.request; `key` is theirs, and is asked for what it is by repr.
-        """
-        # What is asked for, so that a request left over from other settings is not sent.
-        wanted = self._wanted + (leaf, key)
-        asked = hashlib.sha256(repr((self.url, wanted)).encode()).digest()
-        pending = self.load("pending")
-        # When to ask again, and above that how long it was until then when the server said so.
-        until = int.from_bytes(pending[1], "big") if pending else 0
-        if pending and pending[0] == asked:
-            wait = (until & _TIME) - clock.now()
-            # Longer than the server said: the clock was wrong then.
-            if 0 < wait <= until >> 40:
-                raise RetryLater("the server said to wait", wait)
-        else:
-            if until:
-                self.log("a waiting request for other settings is given up")
-            pending = None
-        if not pending:
-            try:
-                # Before TLS has its share of the heap.
-                __import__("est.csrattrs")
-                attributes = self.client(identity).csrattrs()
-            except ImportError:
-                attributes = None  # an optional part
-            pending = [asked, b""]
-            pending += _apart(module, "build", attributes, self.log, *wanted)
-            self.store.save("pending", store.pack(*pending))
-        client = self.client(identity)
-        others = client.cacerts()
+    def have(self, orders):
+        """One certificate by other `orders` than the agent's, renewed or enrolled."""
+        usual = self.orders
+        self.orders = orders
         try:
+            return self.reenroll() if self.identity() else self.enroll()
+        finally:
+            self.orders = usual
+
+    def _have(self, shown, leaf, key):
+        # The certificate of the order at hand, or of a new one.
+        current = self.resume()
+        new = self.orders(leaf is not None)
+        asked = self.asked(new, leaf, key)
+        if current and (current.answer or current.meta["asked"] not in (asked, "")):
             try:
-                issued = getattr(client, name)(pending[3])
-            finally:
-                # What TLS holds of the heap is worth more now than a connection kept.
-                self.close()
-                anchors = self.adopt(others)
-            items = _apart(
-                module, "accept", issued, others, pending[2] or key, anchors, clock.now()
-            )
+                found = apart(_leftover, self, current, asked)
+            except ImportError:
+                found = None
+                self.end()
+            if found:
+                return found
+            current = None
+        if current:
+            current.hold_back(self.now())
+        else:
+            current = new
+        others = self.send(current, shown, leaf, key)
+        self.finish(current, others)
+        return self.known.chain[0]
+
+    def step(self):
+        """Do the next thing that is due, over at most one connection.
+
+        Returns in how many seconds it wants to be called again, 0 or more. Raises no error: what
+        fails is an event, and tried again. To tell a certificate that is refused from a connection
+        that is lost, and to prove that an anchor is not needed any more, a second connection is
+        opened after the first.
+        """
+        self.stepping = True
+        self.used = False
+        try:
+            wait = self._step()
+        except Exception as error:
+            self.close()
+            self.failures += 1
+            try:
+                wait = apart(_failed, self, error)
+            except ImportError:
+                self.log("%s: %s" % (self.doing, error))
+                wait = getattr(error, "seconds", 0) or min(
+                    _FIRST_WAIT << min(self.failures - 1, 9), _LONGEST_WAIT
+                )
+        finally:
+            self.stepping = False
+            self.close()
+        return max(int(wait), 0)
+
+    def _step(self):
+        self._start()
+        try:
+            plan = apart(_plan, self)
+        except ImportError:
+            plan = self._plan()
+        if isinstance(plan, int):
+            return plan
+        current, shown, leaf, key = plan
+        self.doing = current.kind
+        others = None
+        if not current.answer:
+            current.hold_back(self.now())
+            others = self.send(current, shown, leaf, key)
+        if not self.candidate or self.candidate[0] != current.request:
+            self.candidate = (current.request, apart(_judge, self, current, others))
+            if self.used and self.works():
+                self.tell("candidate", generation=self.known.generation + 1)
+                return 0
+        self.settle(current, self.candidate[1])
+        return 0
+
+    def _plan(self):
+        # Without est.duty: seconds, or what `send` takes.
+        now = self.now()
+        known = self.known
+        alive = known.chain and now <= known.not_after
+        current = self.resume()
+        if current:
+            return current, (known if current.meta["leaf"] else self.factory), None, None
+        if not alive:
+            return self.orders(False), self.factory, None, self.key
+        left = known.renew_at(now) - now
+        return left if left > 0 else (self.orders(True), known, known.chain[0], self.key)
+
+    def _start(self):
+        # Once: what an older version stored, and what was kept over a reset.
+        if self._started:
+            return
+        for part in (_upgrade, _restore):
+            try:
+                apart(part, self)
+            except ImportError:
+                pass  # optional parts
+        try:
+            self.known.take(self._load("identity"))
+        except OtherLayout:
+            raise
+        except StorageError as error:
+            self.log(str(error))  # what helps is to enrol as for the first time
+            self._lost = error
+        self._started = True
+
+    # One order.
+
+    def settings(self):
+        """Digest of what is asked for, kept with the identity that it brings."""
+        return store.digest((self.url, self.wanted, self.key))
+
+    def asked(self, one, leaf, key):
+        """Digest that tells the request of order `one` from any other."""
+        return store.digest((one.kind, one.terms, self.url, self.wanted, leaf, key))
+
+    def works(self):
+        """Whether there is an identity that no certificate may replace unproven."""
+        known = self.known
+        return known.chain and self.now() <= known.not_after and self.refusals < _REFUSALS
+
+    def resume(self):
+        """The order at hand, or None."""
+        self._start()
+        items = self.load("order")
+        return self.order(items) if items else None
+
+    def order(self, items):
+        """The order of a record's items."""
+        meta = items[0]
+        current = self.orders(bool(meta["leaf"]))
+        if current.kind != meta["kind"]:
+            current = _of_kind(meta["kind"])
+        current.restore(*items)
+        return current
+
+    def keep(self, current, state):
+        """Store an order in the state it has reached."""
+        current.meta["state"] = state
+        current.meta["since"] = self.now()
+        self.store.save("order", store.pack(*current.items()))
+
+    def end(self):
+        """Forget the order at hand."""
+        self.store.erase("order")
+        self.candidate = None
+
+    def send(self, current, shown, leaf=None, key=None):
+        """Over one connection: make the order unless it is made, send it, store the answer.
+
+        Returns the server's CA certificates as they came, or None.
+        """
+        meta = current.meta
+        url = meta.get("url") or self.url
+        self.doing = current.kind
+        try:
+            if not meta:
+                self.store.prepare()
+                attributes = self._attributes(shown)
+                apart(current.build, attributes, self.log, self.wanted, leaf, key)
+                meta["kind"] = current.kind
+                meta["leaf"] = store.digest(leaf) if leaf else ""
+                meta["asked"] = self.asked(current, leaf, key)
+                meta["settings"] = self.known.meta.get("settings", "") if leaf else self.settings()
+                meta["url"] = url
+                self.keep(current, "made")
+                self.tell("ordered", operation=current.kind)
+            client = self.client(shown, url == self.url, url)
+            current.send(client)
+        except Closed as error:
+            self.close()
+            if not shown:
+                raise
+            try:
+                error = apart(_refused, self, error, shown)
+            except ImportError:
+                pass  # an optional part
+            raise error
         except RetryLater as error:
-            until = error.seconds << 40 | clock.now() + error.seconds
-            pending[1] = until.to_bytes(9, "big")
-            self.store.save("pending", store.pack(*pending))
+            if meta:
+                self.postpone(current, error)
             raise
         except Refused as error:
-            # The request itself was refused; with a login refused it may still be good.
-            if error.status not in (401, 403) and error.status < 500:
-                self.store.erase("pending")
+            if meta and order.is_final(error.status):
+                self.end()
+                self.fruitless = True
             raise
-        self.store.save("identity", store.pack(*items))
-        self.store.erase("pending")
-        return items[1]
+        meta["date"] = self.witness(client)
+        self.keep(current, "answered")
+        self.tell("answered", operation=current.kind)
+        try:
+            return client.run(client.est.answer("cacerts"))
+        except EstError as error:
+            self.log("the CA certificates did not come: %s" % error)
+        finally:
+            # What TLS holds of the heap is worth more now than a connection kept.
+            self.close()
+
+    def postpone(self, current, error):
+        """Note in the order until when to wait, by RetryLater `error`. Polls write nothing."""
+        meta = current.meta
+        error.seconds = min(error.seconds, self.patience())
+        if meta["state"] != "waiting":
+            meta["wait"] = error.seconds
+            meta["until"] = self.now() + error.seconds
+            self.keep(current, "waiting")
+
+    def patience(self):
+        """Longest wait (s) that leaves room to renew: half of what is left, or a day."""
+        left = self.known.not_after - self.now()
+        return max(left // 2, _FIRST_WAIT) if left > 0 else _DAY
+
+    def _attributes(self, shown):
+        try:
+            _load_csrattrs()  # before TLS has its share of the heap
+        except ImportError:
+            return None  # an optional part
+        client = self.client(shown)
+        found = client.csrattrs()
+        before = self.skew
+        self.witness(client)
+        if self.stepping and abs(self.skew - before) > _DAY:
+            raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)
+        return found
+
+    def finish(self, current, others=None):
+        """From an answer to an identity in use."""
+        self.settle(current, apart(_judge, self, current, others))
+
+    def settle(self, current, items):
+        """Prove the identity of these items, unless there is none that works, and use it."""
+        known = self.known
+        proven = None
+        if self.works() and known.chain[0] != items[1]:
+            self.doing = "proof"
+            try:
+                proven = apart(_prove, self, (items[1:], items[0]))
+            except ImportError:
+                proven = self._prove((items[1:], items[0]))
+            except CertificateRefused:
+                apart(_put_aside, self, current)
+                raise
+            except EstError:
+                # No verdict: it waits for one until the old one is about to end.
+                if self.now() < known.not_after - known.life(self.now())[1] // 12:
+                    raise
+                proven = False
+        apart(_take, self, current, items, proven)
+
+    def _prove(self, candidate):
+        # Without est.proof. True, or the error that says it is refused, or no verdict.
+        try:
+            self.cacerts(candidate)
+        except EstError as error:
+            self.cacerts(self.known)
+            raise CertificateRefused("the new certificate is not accepted: %s" % error)
+        return True
+
+
+# What follows is run by est.apart: modules that are needed for a moment.
+
+
+def _upgrade(agent):
+    from est import layout1
+
+    layout1.upgrade(agent.store)
+
+
+def _restore(agent):
+    from est import retry
+
+    retry.load(agent)
+
+
+def _plan(agent):
+    from est import duty
+
+    return duty.plan(agent)
+
+
+def _failed(agent, error):
+    from est import duty
+
+    return duty.failed(agent, error)
+
+
+def _leftover(agent, current, asked):
+    from est import duty
+
+    return duty.leftover(agent, current, asked)
+
+
+def _bootstrap(agent):
+    from est import bootstrap
+
+    return bootstrap.anchors(agent)
+
+
+def _adopt(agent, anchors, offered):
+    from est import rollover
+
+    return rollover.adopt(agent, anchors, offered)
+
+
+def _load_csrattrs():
+    from est import csrattrs
+
+    return csrattrs.parse
+
+
+def _check_clock(agent, date):
+    from est import witness
+
+    return witness.check(agent, date)
+
+
+def _judge(agent, current, others):
+    from est import verdict
+
+    return verdict.judge(agent, current, others)
+
+
+def _take(agent, current, items, proven):
+    from est import verdict
+
+    verdict.take(agent, current, items, proven)
+
+
+def _put_aside(agent, current):
+    from est import verdict
+
+    verdict.put_aside(agent, current)
+
+
+def _prove(agent, candidate):
+    from est import proof
+
+    return proof.prove(agent, candidate)
+
+
+def _refused(agent, error, shown):
+    from est import proof
+
+    return proof.refused(agent, error, shown)
+
+
+def _of_kind(kind):
+    # A new order of another kind than the settings'.
+    if kind == "simpleenroll":
+        return order.Enrolment()
+    if kind == "simplereenroll":
+        return order.Renewal()
+    try:
+        if kind == "serverkeygen":
+            from est.serverkeygen import ServerKey as found
+        elif kind == "fullcmc":
+            from est.fullcmc import FullCmc as found
+        else:
+            from est.linking import Linked as found
+    except ImportError:
+        raise UsageError("a stored %s cannot go on: that part of est is not installed" % kind)
+    return found()

@@ -1,5 +1,6 @@
 """Trust from nothing but a fingerprint (RFC 7030 4.1.1)."""
 
+import binascii
 import hashlib
 
 from est import clock, store
@@ -38,7 +39,8 @@ def anchors(agent):
         )
     if pinned:
         _cacerts(agent, found, False)
-    agent.store.save("anchors", store.pack(fingerprint, *found))
+    voucher = binascii.hexlify(fingerprint).decode()
+    agent.store.save("anchors", store.pack({"voucher": voucher, "checked": clock.now()}, *found))
     return found
 
 

@@ -7,7 +7,7 @@ import time
 
 from micropython import const
 
-from est.errors import PeerError
+from est.errors import Closed, PeerError
 from est.http import MAX_LINE
 from est.protocol import Est
 from est.tls import Context
@@ -24,7 +24,8 @@ class Client:
     anchors: DER trust anchors. identity: (chain of DER certificates, DER key) or None.
     credentials: see est.auth. timeout: seconds for one exchange, connecting included.
     bootstrap: do not verify the server; only `cacerts` works then.
-    context: the est.tls.Context. est: the est.protocol.Est.
+    identity: as given. context: the est.tls.Context. est: the est.protocol.Est.
+    date: the Date that came with the last answer, or None.
     Errors are those of est.errors.
     """
 
@@ -33,6 +34,8 @@ class Client:
     ):
         self._host, self._port, label = parse(url)
         authority = url[8:].partition("/")[0]
+        self.identity = identity
+        self.date = None
         chain, key = identity or ((), None)
         self.context = Context(anchors, chain, key, bootstrap)
         self.est = Est(authority, label, credentials, bootstrap)
@@ -78,6 +81,7 @@ class Client:
                 self._left()
                 self.close()
                 self._send(request)
+            self.date = response.header("date")
         finally:
             if not (response.done and response.keep):
                 self.close()
@@ -87,6 +91,9 @@ class Client:
         try:
             if self._stream is None:
                 self._connect()
+            if request.bind:
+                self._handshake()
+                request.bind(request, self._stream)
             self._write(request.encode(self._authority))
             response = request.response
             while not response.done:
@@ -99,8 +106,10 @@ class Client:
                     self._wait()
                 elif data:
                     response.feed(data)
-                else:
+                elif response.started:
                     response.eof()
+                else:
+                    raise Closed("the server closed the connection instead of an answer")
         except (OSError, ValueError) as error:
             raise self.context.error(error, self._host)
 
@@ -113,6 +122,11 @@ class Client:
                 self._wait()
             else:
                 sent += count
+
+    def _handshake(self):
+        # Else it runs with the first bytes.
+        while self._stream.write(b"") is None:
+            self._wait()
 
     def _connect(self):
         try:

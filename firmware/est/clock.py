@@ -12,12 +12,18 @@ _2000 = const(946684800)
 _EARLIEST = const(1790000000)
 
 
-def now():
-    """Seconds since 1970-01-01 UTC. Raises UsageError while the clock is not set."""
+def now_or_0():
+    """Seconds since 1970-01-01 UTC, or 0 while the clock is not set."""
     seconds = int(time.time())
     if time.gmtime(0)[0] == 2000:
         seconds += _2000
-    if seconds < _EARLIEST:
+    return seconds if seconds >= _EARLIEST else 0
+
+
+def now():
+    """Seconds since 1970-01-01 UTC. Raises UsageError while the clock is not set."""
+    seconds = now_or_0()
+    if not seconds:
         raise UsageError(
             "the clock is not set (it says %04d-%02d-%02d): set it from NTP or an RTC first"
             % time.gmtime()[:3]

@@ -113,7 +113,8 @@ def pki_data(controls, requests=()):
 class Request:
     """A full PKI request, signed with the key of a certificate.
 
-    key: as in est.keys. chain: its certificates, DER, leaf first. `der` is the message.
+    key: as in est.keys. chain: its certificates, DER, leaf first. `der` is the message,
+    `transaction` and `nonce` (DER) are what the answer must repeat.
     """
 
     def __init__(self, key, chain, controls=(), requests=()):
@@ -121,45 +122,50 @@ class Request:
         self._simple = bool(requests)
         # Sent once more after an answer was lost, the same request is the same transaction.
         digest = hashlib.sha256(repr((controls, requests)).encode()).digest()
-        self._transaction = der.integer(digest[:8])
-        self._nonce = der.octets(entropy.random(16))
-        controls = ((_TRANSACTION_ID, self._transaction), (_SENDER_NONCE, self._nonce)) + controls
+        self.transaction = der.integer(digest[:8])
+        self.nonce = der.octets(entropy.random(16))
+        controls = ((_TRANSACTION_ID, self.transaction), (_SENDER_NONCE, self.nonce)) + controls
         self.der = _sign(key, chain, pki_data(controls, requests))
 
     def accept(self, data, anchors, now, status=200):
-        """List of the certificates (DER) in the CA's answer `data`, once it is known as such.
+        """As the function `accept`, for the answer to this request."""
+        given = (self.transaction, self.nonce, self._chain[1:], self._simple)
+        return accept(data, given, anchors, now, status)
 
-        anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. The answer must be
-        signed by a CA, or on its behalf (RFC 6402 2.10), under the anchors, and be to this very
-        request; certificates alone, which vouch for themselves, may come unsigned. Raises
-        NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
-        """
-        inner, _ = signed.encapsulated(data)
-        if self._simple and inner.oid() == _DATA and not inner.more():
-            return cms.certificates(data)
-        others = [x509.Certificate(one) for one in self._chain[1:]]
-        kind, content, signer, found = signed.verify(data, others + anchors)
-        if kind != _PKI_RESPONSE:
-            raise PeerError("CMC: the answer is no PKIResponse")
-        if signer.der in [anchor.der for anchor in anchors]:
-            signer.check(now)
-        else:
-            x509.verify_path(signer, found + others, anchors, now)
-        usage = signer.extension(x509.EXT_KEY_USAGE)
-        if signer.path_length() < 0 and not (usage and purposes.lists(usage, _CMC_CA, _CMC_RA)):
-            raise NotTrusted("%s signed the answer, but may not for its CA" % signer)
-        response = Response(content)
-        for given, ours in (
-            (response.transaction, self._transaction),
-            (response.recipient_nonce, self._nonce),
-        ):
-            # A CA that could not read the request cannot repeat what was in it.
-            if given != ours and (given or not response.refusal()):
-                raise NotTrusted("the answer is to another request")
-        response.check(now, status)
-        if not (response.states or self._simple):
-            raise PeerError("CMC: the answer tells no outcome")
-        return [one.der for one in found]
+
+def accept(data, given, anchors, now, status=200):
+    """List of the certificates (DER) in the CA's answer `data`, once it is known as such.
+
+    given: of the Request (transaction, nonce, intermediates in DER, whether certificates were
+    asked for). anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. The answer
+    must be signed by a CA, or on its behalf (RFC 6402 2.10), under the anchors, and be to this
+    very request; certificates alone, which vouch for themselves, may come unsigned. Raises
+    NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
+    """
+    transaction, nonce, others, simple = given
+    inner, _ = signed.encapsulated(data)
+    if simple and inner.oid() == _DATA and not inner.more():
+        return cms.certificates(data)
+    others = [x509.Certificate(one) for one in others]
+    kind, content, signer, found = signed.verify(data, others + anchors)
+    if kind != _PKI_RESPONSE:
+        raise PeerError("CMC: the answer is no PKIResponse")
+    if signer.der in [anchor.der for anchor in anchors]:
+        signer.check(now)
+    else:
+        x509.verify_path(signer, found + others, anchors, now)
+    usage = signer.extension(x509.EXT_KEY_USAGE)
+    if signer.path_length() < 0 and not (usage and purposes.lists(usage, _CMC_CA, _CMC_RA)):
+        raise NotTrusted("%s signed the answer, but may not for its CA" % signer)
+    response = Response(content)
+    for theirs, ours in ((response.transaction, transaction), (response.recipient_nonce, nonce)):
+        # A CA that could not read the request cannot repeat what was in it.
+        if theirs != ours and (theirs or not response.refusal()):
+            raise NotTrusted("the answer is to another request")
+    response.check(now, status)
+    if not (response.states or simple):
+        raise PeerError("CMC: the answer tells no outcome")
+    return [one.der for one in found]
 
 
 def _sign(key, chain, content):

@@ -13,8 +13,17 @@ class PeerError(EstError):
     """The network failed, or the server sent what no specification allows."""
 
 
+class Closed(PeerError):
+    """The server ended TLS, or the connection before it answered: perhaps it does not accept the
+    certificate that it was shown."""
+
+
 class NotTrusted(EstError):
     """The server, or a certificate it sent, is not vouched for by what the board trusts."""
+
+
+class Ended(NotTrusted):
+    """A certificate whose time is over by the board's clock."""
 
 
 class Refused(EstError):
@@ -25,6 +34,10 @@ class Refused(EstError):
         self.status = status
 
 
+class CertificateRefused(Refused):
+    """The server does not accept a certificate of the board that it accepts others without."""
+
+
 class RetryLater(EstError):
     """Not now. `seconds` is how long to wait before sending the same request again."""
 
@@ -33,5 +46,13 @@ class RetryLater(EstError):
         self.seconds = seconds
 
 
+class NotYetValid(RetryLater):
+    """A certificate was issued and is kept. It becomes valid in `seconds`."""
+
+
 class StorageError(EstError):
     """The board's storage failed, is full or holds damaged data."""
+
+
+class OtherLayout(StorageError):
+    """A record that is whole, and written by another version of this package."""

@@ -1,9 +1,10 @@
-"""The operation /fullcmc (RFC 7030 4.3)."""
+"""The operation /fullcmc (RFC 7030 4.3), to enrol and renew by, and for other requests."""
 
 from micropython import const
 
 from est import base64, clock, cmc, http, keys, x509
 from est.errors import PeerError, UsageError
+from est.order import Enrolment
 from est.protocol import Body
 
 # What of an error's text is kept and shown.
@@ -73,3 +74,36 @@ def ask(agent, controls, requests=(), identity=None):
     agent.close()
     anchors = [x509.Certificate(anchor) for anchor in agent.anchors()]
     return request.accept(answer, anchors, clock.now(), status)
+
+
+class FullCmc(Enrolment):
+    """A certificate by a full CMC message, signed with the certificate to renew, or to enrol first
+    with the factory's. answer: [message, HTTP status, transaction, nonce, *intermediates].
+    """
+
+    kind = "fullcmc"
+
+    def send(self, client):
+        """As Enrolment.send. Raises UsageError where TLS shows no certificate."""
+        if not client.identity:
+            raise UsageError("CMC needs a certificate to sign with: enrol first")
+        chain, key = client.identity
+        request = cmc.Request(keys.load(key), chain, (), (self.request,))
+        status, answer = client.run(fullcmc(client.est, request.der))
+        self.answer = [bytes(answer), b"%d" % status, request.transaction, request.nonce]
+        self.answer += chain[1:]
+
+    def accept(self, others, anchors, now):
+        """As Enrolment.accept, and errors as in est.cmc.accept."""
+        from est import request
+
+        message, status, transaction, nonce = self.answer[:4]
+        known = [x509.Certificate(one) for one in anchors]
+        given = (transaction, nonce, self.answer[4:], True)
+        issued = cmc.accept(message, given, known, now, int(status))
+        return request.accept(issued, others, self.key, anchors, now)
+
+
+def orders(renewal):
+    """What est.agent.Agent takes as `orders` to enrol and renew by full CMC."""
+    return FullCmc()

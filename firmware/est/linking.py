@@ -4,72 +4,76 @@ MicroPython's TLS has it in no version; CPython's has, up to TLS 1.2. A function
 needs when it runs, for on a board that is most of the package.
 """
 
-import time
-
 import tls
 
-from est import agent
+from est.order import Enrolment
 
 # Stands in the stored request for the value, which each session has its own of.
 _PLACEHOLDER = "tls-unique"
 _AVAILABLE = hasattr(tls, "CHANNEL_BINDING_TYPES")
 
 
-class Agent(agent.Agent):
-    """An est.agent.Agent that links its requests where the server asks for a challengePassword.
+class Linked(Enrolment):
+    """A request linked to TLS where the server asks for a challengePassword.
 
     An own challengePassword in `extra` goes first. Where the platform has no tls-unique, the log
-    says so and the request goes out without.
+    says so and the request goes out without. `request` is the unlinked form.
     """
 
-    def client(self, identity=None):
-        client = super().client(identity)
-        if _AVAILABLE and not hasattr(client, "linked"):
-            client.linked = True
-            send = client._send
-            # Each connection that a request goes over comes by here, also after a redirect, a
-            # challenge, or a connection that the server closed.
-            client._send = lambda request: self._send(client, request, send)
-        return client
+    kind = "linked"
 
-    def order(self, name, identity, leaf, key, module="est.request"):
-        if module == "est.request":
-            module = __name__
-        return super().order(name, identity, leaf, key, module)
+    def build(self, attributes, log, wanted, leaf, key):
+        """As Enrolment.build; the request has a placeholder where it is to be linked."""
+        from est import extensions
 
-    def _send(self, client, request, send):
+        subject, _, _, extra = wanted
+        if attributes and attributes.challenge_password and not isinstance(subject, bytes):
+            placeholder = extensions.challenge(_PLACEHOLDER)
+            if placeholder[0] not in [oid for oid, _ in extra]:
+                if _AVAILABLE:
+                    wanted = wanted[:3] + (list(extra) + [placeholder],)
+                else:
+                    log(
+                        "the server may want the request linked to TLS, which has no tls-unique"
+                        " here"
+                    )
+        super().build(attributes, log, wanted, leaf, key)
+
+    def send(self, client):
+        """As Enrolment.send."""
+        operation = "simplereenroll" if self.meta["leaf"] else "simpleenroll"
+        sending = client.est.answer(operation, self.request)
+        if self.key and holds_placeholder(self.request):
+            context = client.context.ssl
+            if context.maximum_version != tls.TLSVersion.TLSv1_2:
+                # TLS 1.3 has no tls-unique (RFC 9266 1).
+                context.maximum_version = tls.TLSVersion.TLSv1_2
+                client.close()
+            sending = self._bound(sending)
+        self.answer = [client.run(sending)]
+
+    def _bound(self, sending):
+        # The operation whose requests are linked to each connection that they go over, also after
+        # a redirect, a challenge, or a connection that the server closed.
+        try:
+            sent = next(sending)
+            while True:
+                sent.bind = self._bind
+                yield sent
+                sent = sending.send(None)
+        except StopIteration as stop:
+            return stop.value
+
+    def _bind(self, request, stream):
         from est import base64
 
-        body = request.body
-        pending = body and self.load("pending")
-        if pending and pending[2] and holds_placeholder(pending[3]):
-            value = base64.encode(_unique(client)).decode().strip()
-            request.body = base64.encode(link(pending[3], pending[2], value))
-        try:
-            send(request)
-        finally:
-            request.body = body
+        value = base64.encode(stream.get_channel_binding("tls-unique")).decode().strip()
+        request.body = base64.encode(link(self.request, self.key, value))
 
 
-def build(attributes, log, subject, san, eku, extra, leaf, key):
-    """As est.request.build; the request has a placeholder where it is to be linked."""
-    from est import extensions, request
-
-    if attributes and attributes.challenge_password and not isinstance(subject, bytes):
-        placeholder = extensions.challenge(_PLACEHOLDER)
-        if placeholder[0] not in [oid for oid, _ in extra]:
-            if _AVAILABLE:
-                extra = list(extra) + [placeholder]
-            else:
-                log("the server may want the request linked to TLS, which has no tls-unique here")
-    return request.build(attributes, log, subject, san, eku, extra, leaf, key)
-
-
-def accept(issued, others, key, anchors, now):
-    """As est.request.accept."""
-    from est import request
-
-    return request.accept(issued, others, key, anchors, now)
+def orders(renewal):
+    """What est.agent.Agent takes as `orders` to link its requests."""
+    return Linked()
 
 
 def holds_placeholder(data):
@@ -110,21 +114,3 @@ def _parts(data):
     while listed.more():
         attributes.append(listed.element())
     return head, attributes
-
-
-def _unique(client):
-    # tls-unique of the connection that the next request goes over, for which TLS 1.3 has none
-    # (RFC 9266 1). The handshake runs here, not with the first bytes.
-    context = client.context.ssl
-    if context.maximum_version != tls.TLSVersion.TLSv1_2:
-        context.maximum_version = tls.TLSVersion.TLSv1_2
-        client.close()
-    try:
-        client._deadline = time.ticks_add(time.ticks_ms(), client._timeout * 1000)
-        if client._stream is None:
-            client._connect()
-        while client._stream.write(b"") is None:
-            client._wait()
-    except (OSError, ValueError) as error:
-        raise client.context.error(error, client._host)
-    return client._stream.get_channel_binding("tls-unique")

@@ -6,7 +6,7 @@ result. est.client drives it over blocking sockets.
 
 from micropython import const
 
-from est import base64, clock, cms, http
+from est import base64, clock, http
 from est.errors import PeerError, Refused, RetryLater, UsageError
 
 _MAX_REDIRECTS = const(3)
@@ -44,7 +44,13 @@ class Body:
 
 class Request:
     """method, path, headers [(name, value)], body (bytes or None); `response` parses the answer
-    to it and leaves the decoded body in `content`."""
+    to it and leaves the decoded body in `content`.
+
+    bind: None, or called with the request and the TLS stream that it is about to go over, once the
+        handshake is done.
+    """
+
+    bind = None
 
     def __init__(self, method, path, headers, body):
         self.method = method
@@ -76,8 +82,7 @@ class Est:
 
     def cacerts(self):
         """List of DER certificates (RFC 7030 4.1)."""
-        request = yield from self.exchange("GET", "cacerts")
-        return self._certificates(request)
+        return certificates((yield from self.answer("cacerts")))
 
     def csrattrs(self):
         """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
@@ -91,11 +96,23 @@ class Est:
 
     def simpleenroll(self, request, operation="simpleenroll"):
         """DER certificates answering CertificationRequest DER `request` (RFC 7030 4.2.1)."""
-        return self._certificates((yield from self.post(operation, request)))
+        return certificates((yield from self.answer(operation, request)))
 
     def simplereenroll(self, request):
         """As simpleenroll, to renew or rekey the certificate that TLS presents (4.2.2)."""
         return (yield from self.simpleenroll(request, "simplereenroll"))
+
+    def answer(self, operation, csr=None):
+        """What `operation` answers, certs-only CMS (DER) that nobody has judged yet.
+
+        csr: the CertificationRequest DER to post, if it takes one.
+        """
+        if csr is None:
+            request = yield from self.exchange("GET", operation)
+        else:
+            request = yield from self.post(operation, csr)
+        self._check_type(request, "application/pkcs7-mime")
+        return bytes(request.content)
 
     def post(self, operation, csr):
         """The answered Request of an operation that takes CertificationRequest DER `csr`."""
@@ -104,13 +121,6 @@ class Est:
             ("Content-Transfer-Encoding", "base64"),
         )
         return self.exchange("POST", operation, (201,), headers, base64.encode(csr))
-
-    def _certificates(self, request):
-        self._check_type(request, "application/pkcs7-mime")
-        found = request.content and cms.certificates(request.content)
-        if not found:
-            raise PeerError("the answer holds no certificate")
-        return found
 
     def _check_type(self, request, expected):
         given = request.response.header("content-type") or "none"
@@ -156,6 +166,17 @@ class Est:
         if location[:1] == "/" and location[:2] != "//":
             return location
         raise PeerError("the server redirects elsewhere")
+
+
+def certificates(content):
+    """List of DER certificates in certs-only CMS. Raises PeerError where there is none."""
+    # Loaded only now: where the caller judges later, TLS has its room.
+    from est import cms
+
+    found = content and cms.certificates(content)
+    if not found:
+        raise PeerError("the answer holds no certificate")
+    return found
 
 
 def printable(data):

@@ -1,11 +1,15 @@
-"""What est.agent does without a connection: makes a request, judges its answer.
+"""What an order does without a connection: makes a request, judges its answer.
 
-The agent loads this module, and through it most of the package, only while it is called: on a
-board the code lies in the heap, and TLS needs that room.
+It brings most of the package along, so est.order loads it only while it is called (est.apart).
 """
 
-from est import csr, keys, x509
-from est.errors import PeerError
+from micropython import const
+
+from est import csr, keys, purposes, x509
+from est.errors import Ended, NotYetValid, PeerError
+
+_CLIENT_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x02")
+_ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
 
 
 def build(attributes, log, subject, san, eku, extra, leaf, key):
@@ -51,8 +55,10 @@ def accept(issued, others, key, anchors, now):
     """[key, *chain to present], leaf first: of `issued` the one with our key, and its issuers.
 
     All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. Raises
-    PeerError or NotTrusted.
+    PeerError, NotTrusted, Ended, or NotYetValid for a certificate to be kept until its time.
     """
+    if not issued:
+        raise PeerError("the answer holds no certificate")
     spki = keys.load(key).spki()
     found = [x509.Certificate(certificate) for certificate in issued]
     for leaf in found:
@@ -60,17 +66,20 @@ def accept(issued, others, key, anchors, now):
             break
     else:
         raise PeerError("the server issued a certificate for another key")
+    if now < leaf.not_before:
+        wait = leaf.not_before - now
+        raise NotYetValid("the certificate %s is issued, and not valid yet" % leaf, wait)
+    if now > leaf.not_after:
+        raise Ended("the certificate %s that came has expired" % leaf)
     found += [x509.Certificate(certificate) for certificate in others]
     path = x509.verify_path(leaf, found, [x509.Certificate(anchor) for anchor in anchors], now)
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
 
-def due(leaf, expiry):
-    """When to renew DER certificate `leaf`, or with `expiry` when it ends, in Unix seconds.
-
-    After 2/3 of its lifetime, or up to 1/24 of it earlier, so that a fleet enrolled together does
-    not renew together.
-    """
+def describe(leaf):
+    """(not_before, not_after, whether TLS clients may show it) of DER certificate `leaf`."""
     leaf = x509.Certificate(leaf)
-    share = 24576 if expiry else 16384 - leaf.serial[-1] * 4
-    return leaf.not_before + (leaf.not_after - leaf.not_before) * share // 24576
+    usage = leaf.extension(x509.EXT_KEY_USAGE)
+    # Without the extension it is for any purpose (RFC 5280 4.2.1.12).
+    may = usage is None or purposes.lists(usage, _CLIENT_AUTH, _ANY_PURPOSE)
+    return leaf.not_before, leaf.not_after, may

@@ -26,12 +26,12 @@ def revoke(agent, reason="unspecified", comment=None, since=None):
             "%s. Where the request was sent, it may be revoked: revoke again" % error
         )
     forget(agent)
-    # A renewal that waits would be of the certificate that is revoked.
-    agent.store.erase("pending")
+    agent.tell("revoked", subject=str(leaf))
     return leaf.der
 
 
 def forget(agent):
-    """Erase the identity without asking anybody, such as one that every server refuses."""
+    """Erase the identity, and what was to renew it, without asking anybody: such as one that every
+    server refuses."""
     agent.close()
-    agent.store.erase("identity")
+    agent.known.erase()

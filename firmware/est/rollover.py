@@ -11,6 +11,8 @@ from est.errors import EstError, NotTrusted, PeerError
 
 # A root, its successor and what a bridge of CAs may add; a server cannot fill the flash with them.
 _MAX_ANCHORS = const(8)
+# A week.
+_NOTED = const(604800)
 
 
 def adopt(agent, known, offered):
@@ -23,19 +25,24 @@ def adopt(agent, known, offered):
     both directions. Anchors that the server no longer offers stay until it proves that it can be
     verified without them.
     """
-    stored = agent.load("anchors")
+    stored = agent.load("anchors") or [{}]
     damaged = agent.store.damaged
-    voucher = agent.voucher or stored[0]
-    first = not stored or stored[0] != voucher
+    meta = stored.pop(0)
+    voucher = store.to_hex(agent.voucher) if agent.voucher else meta.get("voucher", "")
+    first = meta.get("voucher") != voucher
     found = known
     if set(known) != set(offered):
         agent.close()  # TLS leaves its room to the signatures
-        found, own = _chosen(agent, known, offered, first, stored[1:])
+        found, own = _chosen(agent, known, offered, first, stored)
         if not own:
-            voucher = b""  # nothing that is given, so that what is given stays in use
-    record = [voucher] + found
-    if damaged or record != stored:
-        agent.store.save("anchors", store.pack(*record))
+            voucher = ""  # nothing that is given, so that what is given stays in use
+    now = clock.now()
+    # Now and then the time is noted, so that a board that sleeps much knows when to ask again.
+    recent = 0 <= now - meta.get("checked", 0) < _NOTED
+    if damaged or found != stored or meta.get("voucher") != voucher or not recent:
+        agent.store.save("anchors", store.pack({"voucher": voucher, "checked": now}, *found))
+    if found != known:
+        agent.tell("trust", anchors=found)
     return found
 
 

@@ -6,6 +6,7 @@ from micropython import const
 
 from est import cms, der, http, multipart
 from est.errors import PeerError, UsageError
+from est.order import Enrolment
 
 # Encrypted, signed, a package, under a password: one of each, and the key.
 _MAX_LAYERS = const(5)
@@ -79,24 +80,75 @@ def _capability(oid, *parameters):
     return der.sequence(der.tlv(der.OID, oid), *parameters)
 
 
-def enroll(agent, decryption=None):
-    """Have the server make key and certificate; returns the certificate (DER) once both are kept.
+class ServerKey(Enrolment):
+    """A key and its certificate, both made by the server. `key` stays empty until `accept`.
 
-    agent: est.agent.Agent. With an identity it shows that in TLS and keeps its names, as by
-    `reenroll`; without, all is as by `enroll`. Nothing replaces the identity before the new key is
-    proven to be the certificate's. A power cut or a server that says "later" leaves the request,
-    which the next call sends again.
+    With an identity the names are kept, as on renewal. decryption: a Decryption, or None.
+    answer: [certificates, key], as they came.
     """
-    identity = agent.identity()
-    leaf = identity and identity[0][0]
-    identity = identity or agent.factory
-    client = agent.client(identity)
-    client.est.serverkeygen = lambda csr: operation(client.est, csr)
-    return agent.order("serverkeygen", identity, leaf, decryption or Decryption(), __name__)
+
+    kind = "serverkeygen"
+
+    def __init__(self, decryption=None):
+        super().__init__()
+        self._decryption = decryption or Decryption()
+        self.terms = repr(self._decryption)
+
+    def build(self, attributes, log, wanted, leaf, key):
+        """As Enrolment.build."""
+        from est import keys, request
+
+        subject, san, eku, extra = wanted
+        if isinstance(subject, bytes):
+            self.request = subject
+            return
+        if attributes:
+            # What they say of the key is the server's to heed.
+            attributes.key = attributes.signature = attributes.digest = None
+        extra = list(extra) + self._decryption.attributes()
+        # This key signs, and is forgotten: RFC 7030 4.4.1 has the server ignore it.
+        own = keys.SoftwareKey().der()
+        _, self.request = request.build(attributes, log, subject, san, eku, extra, leaf, own)
+
+    def send(self, client):
+        """As Enrolment.send."""
+        self.answer = client.run(operation(client.est, self.request))
+
+    def accept(self, others, anchors, now):
+        """As Enrolment.accept. Raises UsageError for what the board cannot decrypt."""
+        from est import keys, request, steps
+
+        certificates, data = self.answer
+        certificates = cms.certificates(certificates)
+        given = self._decryption
+        if given.attributes():
+            outer = der.Reader(data).enter()
+            if outer.peek() != der.OID or outer.oid() == _SIGNED_DATA:
+                raise PeerError("the key came unencrypted, though encryption was asked for")
+        data = steps.run(unwrap(data, given.given, certificates + others, anchors, now))
+        try:
+            key = keys.load(data).der()
+        except UsageError as error:
+            raise PeerError("the key that the server sent cannot be used: %s" % error)
+        return request.accept(certificates, others, key, anchors, now)
+
+
+def orders(decryption=None):
+    """What est.agent.Agent takes as `orders` to have the server make all keys."""
+    return lambda renewal: ServerKey(decryption)
+
+
+def enroll(agent, decryption=None):
+    """Have the server make key and certificate now, with est.agent.Agent `agent`.
+
+    With an identity it shows that in TLS and keeps its names, as by `reenroll`; without, all is as
+    by `enroll`. Returns the certificate (DER).
+    """
+    return agent.have(orders(decryption))
 
 
 def operation(est, csr):
-    """([DER certificates], key as it came) answering CertificationRequest DER `csr`.
+    """[certificates as CMS, key], both DER as they came, for CertificationRequest DER `csr`.
 
     est: est.protocol.Est. A generator as its operations are.
     """
@@ -140,52 +192,22 @@ def _sink(sent, found):
 
 
 def _sorted(parts):
-    certificates = []
-    key = None
+    certificates = key = None
     for kind, content in parts:
+        content = bytes(content)
         if kind[: len(_PKCS7)] == _PKCS7 and "server-generated-key" not in kind:
             # Without a word about it, what is inside tells.
             if "certs-only" in kind or der.Reader(content).enter().oid() == _SIGNED_DATA:
-                certificates += cms.certificates(content)
+                if certificates is not None:
+                    raise PeerError("the answer holds certificates twice")
+                certificates = content
                 continue
         if key is not None:
             raise PeerError("the answer holds two keys")
         key = content
     if not key or not certificates:
         raise PeerError("the answer holds no %s" % ("certificate" if key else "key"))
-    return certificates, key
-
-
-def build(attributes, log, subject, san, eku, extra, leaf, key):
-    """As est.request.build; `key` is a Decryption."""
-    from est import keys, request
-
-    if isinstance(subject, bytes):
-        return b"", subject
-    if attributes:
-        # What they say of the key is the server's to heed.
-        attributes.key = attributes.signature = attributes.digest = None
-    extra = list(extra) + key.attributes()
-    # This key signs, and is forgotten: RFC 7030 4.4.1 has the server ignore it.
-    own = keys.SoftwareKey().der()
-    return b"", request.build(attributes, log, subject, san, eku, extra, leaf, own)[1]
-
-
-def accept(issued, others, key, anchors, now):
-    """As est.request.accept. issued: as from `operation`. key: Decryption."""
-    from est import keys, request, steps
-
-    certificates, data = issued
-    if key.attributes():
-        outer = der.Reader(data).enter()
-        if outer.peek() != der.OID or outer.oid() == _SIGNED_DATA:
-            raise PeerError("the key came unencrypted, though encryption was asked for")
-    data = steps.run(unwrap(data, key.given, certificates + others, anchors, now))
-    try:
-        key = keys.load(data).der()
-    except UsageError as error:
-        raise PeerError("the key that the server sent cannot be used: %s" % error)
-    return request.accept(certificates, others, key, anchors, now)
+    return [certificates, key]
 
 
 def unwrap(data, given, known, anchors, now):

@@ -1,114 +1,252 @@
-"""Records that survive power cuts: each in two files, the older one overwritten by the next save.
+"""Records that survive power cuts: each in two copies, the older one overwritten by the next save.
 
-A file is `magic | generation (4) | length (4) | payload | SHA-256 of all before`. Whatever moment
-the power goes, the file that was not being written still holds the record before. A file that is
-too short is a write cut off; one that is whole but has another checksum has been damaged since.
+A copy is `EST2 | generation (4) | length (4) | payload | SHA-256 of all before`. Octets after that
+mean nothing. Whatever moment the power goes, the copy that was not being written still holds the
+record before. A copy that is too short is a write cut off. One that cannot be read, or has another
+checksum, is damaged. One of zeros is none.
+
+The copies of record NAME are the files NAME.0 and NAME.1. NAME.2 is used while one of these cannot
+be written. On FAT a cut can spoil the sector that describes all files of a folder. So there each
+copy lies in a folder of its own, NAME.0.d/copy. `prepare` makes it, `save` rewrites it in place.
+
+What this package stores, each as `pack(meta, *items)`. meta is a dict that JSON can hold. Times
+are Unix seconds, digests are SHA-256 in hex:
+
+identity: key (DER), leaf (DER), intermediates (DER)...
+    not_before, not_after: of the leaf. issued: when it was issued (est.identity).
+    share: at which share of its life, in 1/65536, it is renewed. generation: counts identities.
+    agreed: when clock and server last agreed, or 0. settings: digest of what was asked for.
+    voucher: of the anchors it was asked for under.
+order: key (DER; empty where the server makes it), request (DER), what the server answered...
+    kind: name of the order's class (est.order). state: "made", "waiting" or "answered".
+    leaf: hex DER of the certificate to renew, or "". settings: digest of what was asked for.
+    url: where it was sent. since: when the state began. until: in state "waiting", when to ask
+    again. wait: how long that was in seconds. date: in state "answered", the server's Date or 0.
+aside: as an order in state "answered" whose certificate was not accepted.
+anchors: trust anchors (DER)...
+    voucher: of the trust given, which stands for them. checked: when the server last offered them.
+retry: no items. See est.retry.
 """
 
+import binascii
 import hashlib
+import json
 import os
 
 from micropython import const
 
-from est import der
-from est.errors import PeerError, StorageError, UsageError
+from est.errors import OtherLayout, StorageError, UsageError
 
-_MAGIC = const(b"EST1")
+_MAGIC = const(b"EST2")
 _HEADER = const(12)
-# Key, leaf and intermediates, or all anchors: a few KB.
+# Key, leaf and intermediates, all anchors, or an order with its answer: a few KB.
 _MAX_RECORD = const(32768)
+# What a new order takes at most: order, identity and anchors, of two blocks each.
+_ROOM = const(24576)
+# Made ahead on FAT. A record that outgrows it changes the table of all files.
+_RESERVED = const(8192)
+RECORDS = ("identity", "order", "aside", "anchors", "retry")
 
 
 class Store:
     """Records in folder `path`, which must exist. Raises StorageError.
 
-    damaged: whether the last `load` met a file that is cut off or damaged: what it returned may be
+    damaged: whether the last `load` met a copy that is cut off or damaged: what it returned may be
         older than what was saved last.
     """
 
     def __init__(self, path):
-        self._path = path.rstrip("/") or "/"
+        self.path = path.rstrip("/") or "/"
         self.damaged = False
+        # Layouts whose records est.layout1 takes over: saving overwrites them, the older first.
+        self.replaces = ()
+        self._fat = None
+        try:
+            from est import posix
+        except ImportError:
+            posix = None  # a board has no modes and no processes
+        self._posix = posix
 
     def _file(self, name, slot):
-        return "%s/%s.%d" % (self._path, name, slot)
+        if self._fat is None:
+            self._fat = False
+            try:
+                os.stat(self.path + "/*")
+            except OSError as error:
+                # EINVAL: no name on FAT has an asterisk. Elsewhere there is no such file.
+                if error.errno == 22:
+                    self._fat = _fat()
+        return "%s/%s.%d%s" % (self.path, name, slot, ".d/copy" if self._fat else "")
 
     def _read(self, name, slot):
-        # (generation, payload) of a good file; else (0 if absent, -1 if cut, -2 if damaged; None).
+        # (generation, payload) of a good copy; else (0 if absent, -1 if cut, -2 if damaged; None).
         try:
             with open(self._file(name, slot), "rb") as file:
-                # Not more than there is: the buffer is as large as what is asked for.
-                size = min(file.seek(0, 2), _MAX_RECORD + _HEADER + 33)
-                file.seek(0)
-                data = file.read(size)
+                data = file.read(_HEADER)
+                size = int.from_bytes(data[8:], "big")
+                if size <= _MAX_RECORD:
+                    data += file.read(size + 32)
         except OSError as error:
-            if error.errno == 2:  # ENOENT
-                return 0, None
-            raise StorageError("cannot read %s: %s" % (self._file(name, slot), error))
-        body = len(data) - 32
-        if body < _HEADER or body - _HEADER < int.from_bytes(data[8:12], "big"):
-            return -1, None
-        if data[:4] != _MAGIC or hashlib.sha256(data[:body]).digest() != data[body:]:
+            # ENOENT
+            return (0 if error.errno == 2 else -2), None
+        if not any(data[:_HEADER]):
+            return (0 if data else -1), None
+        body = _HEADER + size
+        if len(data) < body + 32:
+            return (-1 if size <= _MAX_RECORD else -2), None
+        if data[:3] != b"EST" or hashlib.sha256(data[:body]).digest() != data[body:]:
             return -2, None
+        if data[:4] in self.replaces:
+            return int.from_bytes(data[4:8], "big"), None
+        if data[:4] != _MAGIC:
+            raise OtherLayout(
+                "%s: written by another version of est, which can read it; it is left as it is"
+                % self._file(name, slot)
+            )
         return int.from_bytes(data[4:8], "big"), data[_HEADER:body]
+
+    def _generations(self, name):
+        return [self._read(name, slot)[0] for slot in (0, 1, 2)]
 
     def load(self, name, least=-1):
         """Newest undamaged payload (bytes) of record `name`; None where there was none.
 
         least: 0 where a first save that was cut counts as damage.
         """
-        found = [self._read(name, slot) for slot in (0, 1)]
-        states = [generation for generation, _ in found]
-        self.damaged = min(states) < 0
-        newest = states[1] > states[0]
+        newest = damage = 0
+        found = None
+        for slot in (0, 1, 2):
+            generation, payload = self._read(name, slot)
+            if generation > newest:
+                newest = generation
+                found = payload
+            damage += min(generation, 0)
+        self.damaged = damage < 0
         # A first save that was cut leaves one file cut (-1); nothing but damage leaves two.
-        if states[newest] <= 0 and sum(states) < least:
+        if not newest and damage < least:
             raise StorageError("the stored %s: damaged; enrol again or give trust" % name)
-        return found[newest][1]
+        return found
 
     def save(self, name, payload):
         """Replace record `name`. The one before stays until the new one is read back whole."""
-        if len(payload) > _MAX_RECORD:
+        size = len(payload)
+        if size > _MAX_RECORD:
             raise UsageError("%s is too large" % name)
-        generations = [self._read(name, slot)[0] for slot in (0, 1)]
-        slot = generations[0] > generations[1]
-        generation = max(generations[0], generations[1], 0) + 1
-        data = _MAGIC + generation.to_bytes(4, "big") + len(payload).to_bytes(4, "big") + payload
-        path = self._file(name, slot)
-        try:
-            with open(path, "wb") as file:
-                file.write(data)
-                file.write(hashlib.sha256(data).digest())
-        except OSError as error:
-            raise StorageError("cannot write %s: %s" % (path, error))
-        if self._read(name, slot) != (generation, payload):
-            raise StorageError("%s reads back damaged: the storage is failing" % path)
+        generations = self._generations(name)
+        newest = max(generations)
+        header = _MAGIC + (max(newest, 0) + 1).to_bytes(4, "big") + size.to_bytes(4, "big")
+        digest = hashlib.sha256(header)
+        digest.update(payload)
+        digest = digest.digest()
+        slots = [0, 1] if generations[0] <= generations[1] else [1, 0]
+        for slot in slots + [2]:
+            if newest > 0 and generations[slot] == newest:
+                continue
+            path = self._file(name, slot)
+            try:
+                self._write(path, header, payload, digest)
+                if self._read(name, slot)[1] == payload:
+                    return
+                reason = "it reads back damaged"
+            except OSError as error:
+                reason = error
+        raise StorageError("cannot write %s: %s" % (path, reason))
+
+    def _write(self, path, *pieces):
+        posix = self._posix
+        if posix:
+            posix.create(self.path, path)
+        with self._fat.open(path) if self._fat else open(path, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            # On Unix this is an fsync. A board's file system writes when the file is closed.
+            file.flush()
+            if posix:
+                posix.sync(file)
+        if posix:
+            posix.sync_folder(self.path)
 
     def erase(self, name):
-        """Remove record `name`, the older file first, so that a cut cannot bring it back."""
-        generations = [self._read(name, slot)[0] for slot in (0, 1)]
-        newest = generations[1] > generations[0]
-        for slot in (1 - newest, newest):
+        """Remove record `name`, the older copy first, so that a cut cannot bring it back."""
+        generations = self._generations(name)
+        for slot in sorted((0, 1, 2), key=lambda slot: generations[slot]):
+            path = self._file(name, slot)
             try:
-                os.remove(self._file(name, slot))
+                if self._fat:
+                    self._fat.blank(path)
+                else:
+                    os.remove(path)
             except OSError as error:
                 if error.errno != 2:
-                    raise StorageError("cannot erase %s: %s" % (name, error))
+                    raise StorageError("cannot erase %s: %s" % (path, error))
+        if self._posix:
+            self._posix.sync_folder(self.path)
+
+    def close(self):
+        """Let another process write to the folder, where there are processes."""
+        if self._posix:
+            self._posix.unlock(self.path)
+
+    def prepare(self):
+        """Make sure that a new order finds room for all that it will store."""
+        try:
+            stat = os.statvfs(self.path)
+        except (AttributeError, OSError):
+            return  # unknown: the writes will tell
+        self._file("", 0)
+        if self._fat:
+            for name in RECORDS:
+                for slot in (0, 1):
+                    try:
+                        self._fat.reserve(self._file(name, slot), _RESERVED)
+                    except OSError as error:
+                        raise StorageError("cannot make room in %s: %s" % (self.path, error))
+        if stat[1] * stat[3] < _ROOM:
+            raise StorageError(
+                "only %d bytes are free in %s: make room for a new certificate"
+                % (stat[1] * stat[3], self.path)
+            )
 
 
-def pack(*items):
-    """One payload of bytes items."""
-    return der.sequence(*[der.octets(item) for item in items])
+def _fat():
+    try:
+        from est import fat
+    except ImportError:
+        raise StorageError("a FAT file system needs the part est-fat, or use littlefs")
+    return fat
+
+
+def to_hex(data):
+    """Text of bytes."""
+    return binascii.hexlify(data).decode()
+
+
+def digest(value):
+    """Hex digest that tells settings, requests and certificates (bytes) from others."""
+    if not isinstance(value, bytes):
+        value = repr(value).encode()
+    return to_hex(hashlib.sha256(value).digest())
+
+
+def pack(meta, *items):
+    """One payload (bytes) of a dict and bytes items."""
+    pieces = [json.dumps(meta).encode()] + list(items)
+    return b"".join([len(piece).to_bytes(4, "big") + piece for piece in pieces])
 
 
 def unpack(payload):
-    """List of the items of a payload; [] for None."""
-    items = []
-    if payload:
-        try:
-            reader = der.Reader(payload).enter()
-            while reader.more():
-                items.append(reader.bytes())
-        except PeerError as error:
-            raise StorageError("a stored record is malformed: %s" % error)
-    return items
+    """[meta, *items] of a payload; [] for None."""
+    found = []
+    at = 0
+    try:
+        while payload and at < len(payload):
+            end = at + 4 + int.from_bytes(payload[at : at + 4], "big")
+            found.append(payload[at + 4 : end])
+            at = end
+        if found:
+            found[0] = json.loads(found[0])
+    except ValueError:
+        at = -1
+    if at != len(payload or b"") or (found and not isinstance(found[0], dict)):
+        raise StorageError("a stored record is malformed")
+    return found

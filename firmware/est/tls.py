@@ -5,7 +5,7 @@ import sys
 import tls
 
 from est import clock
-from est.errors import NotTrusted, PeerError, UsageError
+from est.errors import Closed, NotTrusted, PeerError, UsageError
 
 
 class Context:
@@ -67,8 +67,10 @@ class Context:
         # certificate message.
         if number not in (-0x2700, -0x3000, -0x7A00):
             if number == -0x7780:
-                return PeerError("the server ended TLS with an alert (%s)" % text)
-            return PeerError("TLS: %s" % text)
+                return Closed("the server ended TLS with an alert (%s)" % text)
+            # EPIPE, ECONNRESET, and MBEDTLS_ERR_SSL_CONN_EOF.
+            kind = Closed if number in (32, 104, -0x7280) else PeerError
+            return kind("TLS: %s" % text)
         if self.leaf:
             try:
                 from est.refusal import reason

@@ -147,9 +147,10 @@ def test_a_wait_of_a_clock_that_ran_ahead_is_forgotten(bench: Bench) -> None:
     from est import store
 
     records = store.Store(str(bench.state))
-    asked, until, *rest = store.unpack(records.load("pending"))
-    weeks_later = (int.from_bytes(until, "big") + 20 * 86400).to_bytes(9, "big")
-    records.save("pending", store.pack(asked, weeks_later, *rest))
+    meta, *rest = store.unpack(records.load("order"))
+    meta["until"] += 20 * 86400
+    records.save("order", store.pack(meta, *rest))
+    records.close()
     assert bench.run("enroll")["event"] == "enroll"
 
 
@@ -228,7 +229,7 @@ def test_damaged_records(bench: Bench) -> None:
         assert "copy of identity" in note["text"]
     damage(bench.state, "identity")
     damage(bench.state, "anchors")
-    damage(bench.state, "pending")
+    damage(bench.state, "order")
     for operation in ("show", "reenroll"):
         event = bench.run(operation)
         assert event["type"] == "StorageError"

@@ -69,8 +69,8 @@ def test_statuses(bench: Bench, answer: Answer, code: Exit) -> None:
         assert f"HTTP {number}: {words}" in event["message"]
         if code is Exit.LATER:
             assert event["seconds"] == 60
-            (bench.state / "pending.0").unlink(missing_ok=True)
-            (bench.state / "pending.1").unlink(missing_ok=True)
+            (bench.state / "order.0").unlink(missing_ok=True)
+            (bench.state / "order.1").unlink(missing_ok=True)
     assert not bench.server.issued()
     bench.server.config.faults = set()
     assert bench.run("enroll")["event"] == "enroll"

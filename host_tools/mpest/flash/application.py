@@ -9,8 +9,8 @@ from mpest.boards import Board, Folder
 from mpest.exits import CliError
 from mpest.packages import installed
 
-RECORDS = ("anchors", "identity", "pending")
-"""What est.agent keeps in its est.store.Store, each in files NAME.0 and NAME.1."""
+RECORDS = ("anchors", "identity", "order", "aside", "retry", "pending")
+"""What est.agent keeps in its est.store.Store, in files NAME.0 to NAME.2; the last is of 0.1."""
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,4 @@ def shadows(file: File) -> str | None:
 def records(board: Board) -> list[str]:
     """Paths of the files that hold the board's identity and what it trusts."""
     base = "" if board.storage.path == "." else board.storage.path.rstrip("/") + "/"
-    return [f"{base}{name}.{slot}" for name in RECORDS for slot in (0, 1)]
+    return [f"{base}{name}.{slot}" for name in RECORDS for slot in (0, 1, 2)]

@@ -15,13 +15,9 @@ import json
 import sys
 import time
 
-from est import der, errors, keys, x509
+from est import der, errors, keys, order, x509
+from est.agent import Agent
 from est.store import Store
-
-try:
-    from est.linking import Agent
-except ImportError:
-    from est.agent import Agent  # the least install
 
 _NO_ELEMENT_IN_TLS = (
     "the TLS of this runtime cannot sign with a secure element: its key can be enrolled, not shown"
@@ -140,12 +136,17 @@ def authorize(config):
     return cmcra.required
 
 
-def agent_class(config):
+def orders(config):
+    """What est.agent.Agent takes as orders."""
     if config.get("cmc"):
-        from est import cmc_agent
+        from est import fullcmc
 
-        return cmc_agent.Agent
-    return Agent
+        return fullcmc.orders
+    try:
+        from est import linking
+    except ImportError:
+        return order.simple  # the least install
+    return linking.orders
 
 
 def run(operation, agent, config):
@@ -205,7 +206,7 @@ def main():
         started = time.ticks_ms()
         try:
             if agent is None:
-                agent = agent_class(config)(
+                agent = Agent(
                     Store(config["state"]),
                     config["url"],
                     subject(config),
@@ -218,6 +219,7 @@ def main():
                     authorize=authorize(config),
                     extra=extra(config),
                     key=key(config),
+                    orders=orders(config),
                 )
             result = run(operation, agent, config)
         except errors.EstError as error:

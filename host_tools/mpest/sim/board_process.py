@@ -120,17 +120,18 @@ def stored_identity(state: Path) -> tuple[list[bytes], str]:
     The chain is empty where there is no identity that can be read.
     """
     cpython.install()
-    from est import errors, key_forms, keys, pem, store
+    from est import errors, identity, key_forms, keys, pem, store
 
+    found = identity.Identity(store.Store(str(state)))
     try:
-        items = store.unpack(store.Store(str(state)).load("identity"))
+        found.load()
     except errors.StorageError:
         return [], ""  # the board says so where it needs it
     try:
-        key = items and pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(items[0])))
+        key = found.key and pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(found.key)))
     except errors.UsageError:  # it is in a secure element
         key = ""
-    return items[1:], key or ""
+    return found.chain, key or ""
 
 
 def _export(state: Path) -> None:

@@ -1,0 +1,88 @@
+"""The board's certificate and key, as the rest of the program sees them. Without the network."""
+
+from est import clock, store
+
+# The identity last: what is left of an order could bring it back.
+_RECORDS = ("order", "aside", "retry", "identity")
+
+
+class Identity:
+    """What est.store.Store `records` holds of the board's identity; unpacks as (chain, key).
+
+    chain: DER certificates, leaf first; empty before the first enrolment. key: DER, or None.
+    not_before, not_after: of the leaf. issued: when the CA issued it, as far as the board knew.
+    All in Unix seconds, 0 before the first enrolment.
+    generation: counts the identities that the board has had.
+    meta: as est.store describes it.
+    next: (what the agent does next, Unix seconds when). failure: text of the last one, or None.
+    doubt: what the application's server said of the certificate, or None.
+    """
+
+    def __init__(self, records):
+        self._store = records
+        self.next = self.failure = self.doubt = None
+        self.take([])
+
+    def take(self, items):
+        """Be what the items of the record say; [] for none."""
+        self.meta = meta = items[0] if items else {}
+        self.key = items[1] if items else None
+        self.chain = items[2:]
+        self.not_before = meta.get("not_before", 0)
+        self.not_after = meta.get("not_after", 0)
+        self.issued = meta.get("issued", 0)
+        self.generation = meta.get("generation", 0)
+
+    def load(self):
+        """Be what is stored; returns whether that is an identity. Raises StorageError."""
+        self.take(store.unpack(self._store.load("identity")))
+        return bool(self.chain)
+
+    def __iter__(self):
+        return iter((self.chain, self.key))
+
+    def __getitem__(self, index):
+        return (self.chain, self.key)[index]
+
+    def __len__(self):
+        return 2
+
+    def life(self, now):
+        """(start, length) in seconds of the part of the validity that counts at `now`.
+
+        CAs backdate, by hours or by most of the validity: it counts from when it was issued. If
+        that is ahead of `now`, the clock was wrong then.
+        """
+        start = self.issued if self.not_before < self.issued <= now else self.not_before
+        return start, self.not_after - start
+
+    def renew_at(self, now):
+        """When to renew, in Unix seconds."""
+        start, length = self.life(now)
+        return start + length * self.meta.get("share", 43690) // 65536
+
+    def status(self):
+        """Dict of dates, next step and last failure, without secrets. From memory."""
+        return {
+            "enrolled": bool(self.chain),
+            "generation": self.generation,
+            "not_before": self.not_before,
+            "not_after": self.not_after,
+            "renew_at": self.renew_at(clock.now_or_0()) if self.chain else 0,
+            "next": self.next and self.next[0],
+            "next_at": self.next and self.next[1],
+            "failure": self.failure,
+        }
+
+    def refused(self, error):
+        """Tell what the application's own server said of the certificate.
+
+        The agent then checks it at the EST server, at most once per step of its back-off.
+        """
+        self.doubt = str(error)
+
+    def erase(self):
+        """Forget certificate, key and all orders. Trust and the factory's certificate stay."""
+        for name in _RECORDS:
+            self._store.erase(name)
+        self.take([])

@@ -1,0 +1,102 @@
+"""Records of layout 1, as est 0.1 stored them: read, written anew, read back, then erased.
+
+A file is `EST1 | generation (4) | length (4) | payload | SHA-256`. The payload is a DER SEQUENCE
+of OCTET STRINGs. identity: key, leaf, intermediates. anchors: voucher, anchors. pending: digest, time
+to ask again, key, request.
+"""
+
+import binascii
+import hashlib
+import os
+
+from micropython import const
+
+from est import clock, der, request, store
+from est.errors import PeerError, StorageError
+
+_MAGIC = const(b"EST1")
+_HEADER = const(12)
+_MAX_RECORD = const(32768)
+
+
+def upgrade(records):
+    """Bring what est.store.Store `records` has of layout 1 to the present one.
+
+    A cut leaves the old record or the new one. Raises StorageError.
+    """
+    records.replaces = (_MAGIC,)
+    for old in ("identity", "anchors", "pending"):
+        newest, items = _load(records, old)
+        if not newest:
+            continue
+        new = "order" if old == "pending" else old
+        if not _newer(records, new):
+            for payload in [_payload(records, old, items)] * 2:
+                if payload:
+                    records.save(new, payload)
+        for slot in (0, 1):
+            path = _path(records, old, slot)
+            if _read(path)[0]:
+                os.remove(path)
+
+
+def _newer(records, name):
+    # Whether the present layout has the record already.
+    try:
+        return records.load(name) is not None
+    except StorageError:
+        return False
+
+
+def _path(records, name, slot):
+    return "%s/%s.%d" % (records.path, name, slot)
+
+
+def _load(records, name):
+    # (generation, items) of the newest whole file; (0, None).
+    return max([_read(_path(records, name, slot)) for slot in (0, 1)], key=lambda one: one[0])
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_HEADER + _MAX_RECORD + 32)
+    except OSError:
+        return 0, None
+    body = len(data) - 32
+    if data[:4] != _MAGIC or hashlib.sha256(data[:body]).digest() != data[body:]:
+        return 0, None
+    items = []
+    try:
+        reader = der.Reader(data[_HEADER:body]).enter()
+        while reader.more():
+            items.append(reader.bytes())
+    except PeerError:
+        return 0, None
+    return int.from_bytes(data[4:8], "big"), items
+
+
+def _payload(records, name, items):
+    # The record of the present layout, or None.
+    if name == "anchors":
+        voucher = binascii.hexlify(items[0]).decode()
+        return store.pack({"voucher": voucher, "checked": 0}, *items[1:])
+    if name == "identity":
+        if len(items) < 2:
+            return None
+        not_before, not_after, _ = request.describe(items[1])
+        meta = {"not_before": not_before, "not_after": not_after, "generation": 1}
+        return store.pack(meta, *items)
+    # Whatever it was asked for: it is asked for once more, and what comes is used.
+    leaf = ""
+    kind = "simpleenroll"
+    identity = store.unpack(records.load("identity"))
+    if identity:
+        leaf = binascii.hexlify(hashlib.sha256(identity[2]).digest()).decode()
+        kind = "simplereenroll"
+    if not items[2]:
+        kind = "serverkeygen"
+    now = clock.now_or_0()
+    meta = {"kind": kind, "leaf": leaf, "asked": "", "settings": "", "url": ""}
+    meta.update(state="made", since=now)
+    return store.pack(meta, *items[2:])

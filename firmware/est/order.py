@@ -1,0 +1,87 @@
+"""One certificate being had: a record in the store before its first byte is sent.
+
+An order moves only forward, from "made" over "waiting" to "answered"; est.store describes what is
+kept, est.agent decides when to go on and with which credential. The kinds of order are the classes
+here, est.serverkeygen.ServerKey, est.fullcmc.FullCmc and est.linking.Linked.
+"""
+
+from est.errors import RetryLater
+
+
+def is_final(status):
+    """Whether an HTTP status ends the order: the same request can never get past it."""
+    return 400 <= status < 500 and status not in (401, 403, 408, 409, 429)
+
+
+class Enrolment:
+    """A first certificate, by simpleenroll (RFC 7030 4.2.1).
+
+    meta: dict as est.store describes it. key, request: DER. answer: list of bytes, as it came.
+    """
+
+    kind = "simpleenroll"
+    # What tells its requests from others of the kind, besides the agent's settings.
+    terms = ""
+
+    def __init__(self):
+        self.meta = {}
+        self.key = self.request = b""
+        self.answer = []
+
+    def restore(self, meta, key, request, *answer):
+        """Be the order of these items of the record."""
+        self.meta = meta
+        self.key = key
+        self.request = request
+        self.answer = list(answer)
+
+    def items(self):
+        """Items of the record."""
+        return [self.meta, self.key, self.request] + self.answer
+
+    def hold_back(self, now):
+        """Raise RetryLater while the time that the server said has not come."""
+        if self.meta.get("state") == "waiting":
+            left = self.meta["until"] - now
+            # Longer than the server said: the clock was wrong then.
+            if 0 < left <= self.meta["wait"]:
+                raise RetryLater("the server said to wait", left)
+
+    def build(self, attributes, log, wanted, leaf, key):
+        """Make `key` and `request`. wanted: (subject, san, eku, extra).
+
+        The rest as in est.request.build. What `accept` needs is loaded too: what is broken or
+        finds no room must show before a server issues.
+        """
+        from est import cms, request
+
+        _ = cms.certificates
+        self.key, self.request = request.build(attributes, log, *(wanted + (leaf, key)))
+
+    def send(self, client):
+        """Send `request` over est.client.Client `client`; leaves the `answer`.
+
+        Raises RetryLater, Refused and what else est.protocol does.
+        """
+        self.answer = [client.run(client.est.answer(self.kind, self.request))]
+
+    def accept(self, others, anchors, now):
+        """[key, leaf, *intermediates] (DER) that the answer brings.
+
+        Arguments and errors as in est.request.accept; RetryLater where the answer says to wait.
+        """
+        from est import cms, request
+
+        issued = cms.certificates(self.answer[0])
+        return request.accept(issued, others, self.key, anchors, now)
+
+
+class Renewal(Enrolment):
+    """A certificate for the names of the one that TLS shows, by simplereenroll (4.2.2)."""
+
+    kind = "simplereenroll"
+
+
+def simple(renewal):
+    """A new order of this module."""
+    return Renewal() if renewal else Enrolment()

@@ -1,0 +1,81 @@
+"""Proof that a new certificate works, before it replaces one that does (est.agent)."""
+
+from est.apart import apart
+from est.errors import CertificateRefused, Closed, EstError, PeerError, Refused, UsageError
+from est.tls import Context
+
+
+def prove(agent, candidate):
+    """Whether `candidate`, (chain, key), is proven to work; False if no proof is to be had.
+
+    Proof is a new connection that shows it, on
+    which GET /cacerts brings 200 (a handshake alone proves nothing in TLS 1.3), and what the
+    application's `prove` adds. Raises CertificateRefused if that fails while the working identity,
+    or none, passes; any other EstError is no verdict.
+    """
+    chain, key = agent.known
+    if not apart(_usable, candidate[0][0]):
+        if chain and apart(_usable, chain[0]):
+            raise CertificateRefused("the new certificate is not for TLS clients, the old one is")
+        return False
+    anchors = agent.anchors()
+    try:
+        Context(anchors, *candidate)
+    except UsageError as error:
+        try:
+            Context(anchors, chain, key)
+        except UsageError:
+            return False  # such as in a secure element that this TLS cannot use
+        raise CertificateRefused("TLS does not take the new certificate: %s" % error)
+    try:
+        agent.cacerts(candidate)
+    except (Closed, Refused) as error:
+        if passes(agent, agent.known) or passes(agent, None):
+            raise CertificateRefused("the server does not accept the new certificate: %s" % error)
+        raise
+    if agent.prove:
+        try:
+            agent.prove(Context(anchors, *candidate).ssl)
+        except Exception as error:
+            raise PeerError(
+                "the application could not prove the new certificate: %s %s"
+                % (type(error).__name__, error)
+            )
+    return True
+
+
+def passes(agent, identity):
+    """What /cacerts brings (bytes) with `identity`, or without any; None where it fails."""
+    try:
+        return agent.cacerts(identity)
+    except EstError:
+        return None
+
+
+def refused(agent, error, shown):
+    """The error to raise for `error`, with which a connection that showed `shown` ended.
+
+    MicroPython does not tell a refused certificate from a lost connection: the same is tried
+    without it. If that passes, it is the certificate, and the likeliest reason is named.
+    """
+    offered = passes(agent, None)
+    if offered is None:
+        return error
+    text = "the server does not accept the board's certificate (%s)" % error
+    try:
+        text += ": " + apart(_reason, shown[0], offered, agent.anchors(), agent.now())
+    except ImportError:
+        pass  # an optional part
+    return CertificateRefused(text)
+
+
+def _usable(leaf):
+    from est import request
+
+    return request.describe(leaf)[2]
+
+
+def _reason(chain, offered, anchors, now):
+    from est import protocol, refusal
+
+    return refusal.of_own(chain, protocol.certificates(offered) + anchors, now)

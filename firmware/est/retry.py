@@ -1,0 +1,62 @@
+"""The agent's back-off over a reset: kept in RTC memory where there is one, else in the store.
+
+The record "retry" has no items. failures: in a row. until: when to try again, in Unix seconds.
+wait: how long that was, in seconds. refusals: of the certificate, in a row.
+"""
+
+import json
+
+from micropython import const
+
+from est import store
+
+_MARK = b"est:"
+# Failures after which est.agent waits no longer than before.
+_GROWS = const(10)
+_FIELDS = ("failures", "until", "wait", "refusals")
+
+
+def _memory():
+    # RTC().memory of boards whose RTC has memory that outlives deep sleep, else None.
+    try:
+        import machine
+
+        memory = machine.RTC().memory
+        # What an application keeps there is not ours to overwrite.
+        return memory if memory()[: len(_MARK)] in (b"", _MARK) else None
+    except (ImportError, AttributeError, OSError):
+        return None
+
+
+def load(agent):
+    """Give est.agent.Agent `agent` the state that was kept."""
+    memory = _memory()
+    kept = {}
+    if memory and memory():
+        try:
+            kept = json.loads(memory()[len(_MARK) :])
+        except ValueError:
+            pass
+    else:
+        kept = (agent.load("retry") or [{}])[0]
+    for name in _FIELDS:
+        setattr(agent, name, kept.get(name, 0))
+
+
+def save(agent):
+    """Keep the state. In the store only while the wait still grows: polls wear no flash."""
+    kept = {name: getattr(agent, name) for name in _FIELDS}
+    memory = _memory()
+    if memory:
+        memory(_MARK + json.dumps(kept).encode())
+    elif agent.failures <= _GROWS:
+        agent.store.save("retry", store.pack(kept))
+
+
+def erase(agent):
+    """Forget the state: all is well."""
+    memory = _memory()
+    if memory:
+        memory(b"")
+    if agent.store.load("retry") is not None:
+        agent.store.erase("retry")

@@ -1,0 +1,39 @@
+"""The board's clock beside the Date of a verified server: a witness, not a judge."""
+
+from micropython import const
+
+from est import clock, httpdate
+
+_DAY = const(86400)
+# What network and rounding explain, and small drift.
+_TOLERANCE = const(300)
+_HOUR = const(3600)
+
+
+def check(agent, date):
+    """Compare the clock with `date`, the Date header of a server that TLS verified, or None.
+
+    Beyond a day est.agent.Agent `agent` counts by the server's time (its `skew`). Below, both have
+    agreed. Returns the Unix seconds of `date`, or 0.
+    """
+    try:
+        seconds = httpdate.unix_time(date or "")
+    except ValueError:
+        return 0
+    now = clock.now()
+    ahead = now - seconds
+    if abs(ahead) < _DAY:
+        agent.agreed = now
+        agent.skew = 0
+    else:
+        agent.skew = -ahead
+    if abs(ahead) > _TOLERANCE and abs(ahead - agent.told_ahead) > _TOLERANCE:
+        text = "the clock is %d s %s the server's" % (
+            abs(ahead),
+            "ahead of" if ahead > 0 else "behind",
+        )
+        if (ahead + _TOLERANCE) % _HOUR <= 2 * _TOLERANCE and abs(ahead) < _DAY:
+            text += ", by whole hours: it probably shows local time, and must show UTC"
+        agent.tell("clock", ahead=ahead, text=text)
+    agent.told_ahead = ahead
+    return seconds
