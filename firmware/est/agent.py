@@ -26,9 +26,8 @@ from est.identity import Identity
 from est.url import parse
 
 _DAY = const(86400)
-# A first failure is tried again after a minute, a lasting one four times a day.
+# A first failure is tried again after a minute.
 _FIRST_WAIT = const(60)
-_LONGEST_WAIT = const(21600)
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
 _REFUSALS = const(3)
 
@@ -156,10 +155,6 @@ class Agent:
         now = self.now()
         return (known.not_after if expiry else known.renew_at(now)) - now
 
-    def status(self):
-        """As est.identity.Identity.status, also before the first enrolment."""
-        return self.known.status()
-
     def _load(self, name, *least):
         items = store.unpack(self.store.load(name, *least))
         if self.store.damaged:
@@ -200,27 +195,26 @@ class Agent:
     def adopt(self, offered):
         """Take over what a verified server `offered` in cacerts; returns the anchors (all DER)."""
         anchors = self.anchors()
+        return self.part(_adopt, anchors, offered) or anchors
+
+    def part(self, function, *arguments):
+        """What `function` of an optional part gives, called with the agent; None without it."""
         try:
-            return apart(_adopt, self, anchors, offered)
+            return apart(function, self, *arguments)
         except ImportError:
-            return anchors  # an optional part
+            return None
 
-    def client(self, identity=None, login=True, url=None):
-        """A verified Client, kept open until `close` or another identity.
-
-        login: whether the server may have the credentials. url: another than the agent's.
-        """
-        shown = (identity, login, url or self.url)
-        if self._open is None or shown != self.shown:
+    def client(self, identity=None):
+        """A verified Client, kept open until `close` or another identity."""
+        if self._open is None or identity is not self.shown:
             self.close()
             from est.client import Client
 
-            credentials = self.credentials if login else None
-            client = Client(shown[2], self.anchors(), identity, credentials, self.timeout)
+            client = Client(self.url, self.anchors(), identity, self.credentials, self.timeout)
             if self._authorize:
                 self._authorize(client.context)
             self._open = client
-            self.shown = shown
+            self.shown = identity
             self.used = True
         return self._open
 
@@ -232,19 +226,12 @@ class Agent:
     def cacerts(self, identity):
         """What /cacerts brings with `identity` shown, CMS as it came. Closes the connection."""
         try:
-            client = self.client(identity, False)
+            client = self.client(identity)
             found = client.run(client.est.answer("cacerts"))
-            self.witness(client)
+            self.part(_check_clock, client.date)
             return found
         finally:
             self.close()
-
-    def witness(self, client):
-        """Unix seconds of the server's Date, or 0. See est.witness."""
-        try:
-            return apart(_check_clock, self, client.date)
-        except ImportError:
-            return 0  # an optional part
 
     def enroll(self):
         """simpleenroll; returns the certificate (DER) once it is verified, proven and stored."""
@@ -261,35 +248,22 @@ class Agent:
             raise UsageError("nothing to renew: enrol first")
         return self._have(known, known.chain[0], self.key if rekey else known.key)
 
-    def have(self, orders):
-        """One certificate by other `orders` than the agent's, renewed or enrolled."""
-        usual = self.orders
-        self.orders = orders
-        try:
-            return self.reenroll() if self.identity() else self.enroll()
-        finally:
-            self.orders = usual
-
     def _have(self, shown, leaf, key):
         # The certificate of the order at hand, or of a new one.
         current = self.resume()
         new = self.orders(leaf is not None)
-        asked = self.asked(new, leaf, key)
-        if current and (current.answer or current.meta["asked"] not in (asked, "")):
-            try:
-                found = apart(_leftover, self, current, asked)
-            except ImportError:
-                found = None
-                self.end()
+        if current and (current.answer or not self.is_ours(current, leaf, key)):
+            found = self.part(_leftover, current, leaf, key)
             if found:
                 return found
+            self.end()
             current = None
         if current:
-            current.hold_back(self.now())
+            self.part(_hold_back, current)
         else:
             current = new
         others = self.send(current, shown, leaf, key)
-        self.finish(current, others)
+        self.settle(current, apart(_judge, self, current, others))
         return self.known.chain[0]
 
     def step(self):
@@ -307,23 +281,19 @@ class Agent:
         except Exception as error:
             self.close()
             self.failures += 1
-            try:
-                wait = apart(_failed, self, error)
-            except ImportError:
+            wait = self.part(_failed, error)
+            if wait is None:
                 self.log("%s: %s" % (self.doing, error))
-                wait = getattr(error, "seconds", 0) or min(
-                    _FIRST_WAIT << min(self.failures - 1, 9), _LONGEST_WAIT
-                )
-        finally:
-            self.stepping = False
-            self.close()
+                wait = _FIRST_WAIT << min(self.failures - 1, 9)
+                wait = max(wait, getattr(error, "seconds", 0))
+        self.stepping = False
+        self.close()
         return max(int(wait), 0)
 
     def _step(self):
         self._start()
-        try:
-            plan = apart(_plan, self)
-        except ImportError:
+        plan = self.part(_plan)
+        if plan is None:
             plan = self._plan()
         if isinstance(plan, int):
             return plan
@@ -331,7 +301,7 @@ class Agent:
         self.doing = current.kind
         others = None
         if not current.answer:
-            current.hold_back(self.now())
+            self.part(_hold_back, current)
             others = self.send(current, shown, leaf, key)
         if not self.candidate or self.candidate[0] != current.request:
             self.candidate = (current.request, apart(_judge, self, current, others))
@@ -358,11 +328,7 @@ class Agent:
         # Once: what an older version stored, and what was kept over a reset.
         if self._started:
             return
-        for part in (_upgrade, _restore):
-            try:
-                apart(part, self)
-            except ImportError:
-                pass  # optional parts
+        self.part(_begin)
         try:
             self.known.take(self._load("identity"))
         except OtherLayout:
@@ -374,13 +340,17 @@ class Agent:
 
     # One order.
 
-    def settings(self):
-        """Digest of what is asked for, kept with the identity that it brings."""
-        return store.digest((self.url, self.wanted, self.key))
+    def asked(self, leaf, key):
+        """Digest that tells what is asked for: `leaf` (DER) renewed, or a first certificate."""
+        return store.digest((self.url, self.wanted, leaf, key))
 
-    def asked(self, one, leaf, key):
-        """Digest that tells the request of order `one` from any other."""
-        return store.digest((one.kind, one.terms, self.url, self.wanted, leaf, key))
+    def is_ours(self, current, leaf, key):
+        """Whether order `current` is what `leaf` and `key` would make now."""
+        new = self.orders(leaf is not None)
+        meta = current.meta
+        return meta["asked"] == "" or (
+            meta["asked"] == self.asked(leaf, key) and meta["kind"] == new.kind + new.terms
+        )
 
     def works(self):
         """Whether there is an identity that no certificate may replace unproven."""
@@ -397,8 +367,11 @@ class Agent:
         """The order of a record's items."""
         meta = items[0]
         current = self.orders(bool(meta["leaf"]))
-        if current.kind != meta["kind"]:
-            current = _of_kind(meta["kind"])
+        kind = meta["kind"].partition(":")[0]
+        if current.kind != kind:
+            current = self.part(_of_kind, kind)
+            if not current:
+                raise UsageError("a stored %s needs a part of est that is not installed" % kind)
         current.restore(*items)
         return current
 
@@ -419,41 +392,38 @@ class Agent:
         Returns the server's CA certificates as they came, or None.
         """
         meta = current.meta
-        url = meta.get("url") or self.url
         self.doing = current.kind
         try:
             if not meta:
                 self.store.prepare()
-                attributes = self._attributes(shown)
+                attributes = self.part(_attributes, shown)
+                if self.stepping and self._open:
+                    self.part(_doubt_clock, self._open.date)
                 apart(current.build, attributes, self.log, self.wanted, leaf, key)
-                meta["kind"] = current.kind
+                meta["kind"] = current.kind + current.terms
                 meta["leaf"] = store.digest(leaf) if leaf else ""
-                meta["asked"] = self.asked(current, leaf, key)
-                meta["settings"] = self.known.meta.get("settings", "") if leaf else self.settings()
-                meta["url"] = url
+                meta["asked"] = self.asked(leaf, key)
+                meta["url"] = self.url
+                # Of the settings, for a renewal those that the first certificate was asked by.
+                settings = self.known.meta.get("settings", "")
+                meta["settings"] = settings if leaf else self.asked(None, self.key)
                 self.keep(current, "made")
                 self.tell("ordered", operation=current.kind)
-            client = self.client(shown, url == self.url, url)
+            client = self.client(shown)
             current.send(client)
         except Closed as error:
             self.close()
-            if not shown:
-                raise
-            try:
-                error = apart(_refused, self, error, shown)
-            except ImportError:
-                pass  # an optional part
-            raise error
+            raise shown and self.part(_refused, error, shown) or error
         except RetryLater as error:
             if meta:
-                self.postpone(current, error)
+                self.part(_postpone, current, error)
             raise
         except Refused as error:
             if meta and order.is_final(error.status):
                 self.end()
                 self.fruitless = True
             raise
-        meta["date"] = self.witness(client)
+        meta["date"] = self.part(_check_clock, client.date) or 0
         self.keep(current, "answered")
         self.tell("answered", operation=current.kind)
         try:
@@ -464,37 +434,6 @@ class Agent:
             # What TLS holds of the heap is worth more now than a connection kept.
             self.close()
 
-    def postpone(self, current, error):
-        """Note in the order until when to wait, by RetryLater `error`. Polls write nothing."""
-        meta = current.meta
-        error.seconds = min(error.seconds, self.patience())
-        if meta["state"] != "waiting":
-            meta["wait"] = error.seconds
-            meta["until"] = self.now() + error.seconds
-            self.keep(current, "waiting")
-
-    def patience(self):
-        """Longest wait (s) that leaves room to renew: half of what is left, or a day."""
-        left = self.known.not_after - self.now()
-        return max(left // 2, _FIRST_WAIT) if left > 0 else _DAY
-
-    def _attributes(self, shown):
-        try:
-            _load_csrattrs()  # before TLS has its share of the heap
-        except ImportError:
-            return None  # an optional part
-        client = self.client(shown)
-        found = client.csrattrs()
-        before = self.skew
-        self.witness(client)
-        if self.stepping and abs(self.skew - before) > _DAY:
-            raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)
-        return found
-
-    def finish(self, current, others=None):
-        """From an answer to an identity in use."""
-        self.settle(current, apart(_judge, self, current, others))
-
     def settle(self, current, items):
         """Prove the identity of these items, unless there is none that works, and use it."""
         known = self.known
@@ -502,9 +441,9 @@ class Agent:
         if self.works() and known.chain[0] != items[1]:
             self.doing = "proof"
             try:
-                proven = apart(_prove, self, (items[1:], items[0]))
-            except ImportError:
-                proven = self._prove((items[1:], items[0]))
+                proven = self.part(_prove, (items[1:], items[0]))
+                if proven is None:
+                    self.cacerts((items[1:], items[0]))
             except CertificateRefused:
                 apart(_put_aside, self, current)
                 raise
@@ -515,29 +454,15 @@ class Agent:
                 proven = False
         apart(_take, self, current, items, proven)
 
-    def _prove(self, candidate):
-        # Without est.proof. True, or the error that says it is refused, or no verdict.
-        try:
-            self.cacerts(candidate)
-        except EstError as error:
-            self.cacerts(self.known)
-            raise CertificateRefused("the new certificate is not accepted: %s" % error)
-        return True
+
+# What follows is run by est.apart: modules that are needed for a moment. All but est.verdict are
+# optional parts.
 
 
-# What follows is run by est.apart: modules that are needed for a moment.
+def _begin(agent):
+    from est import duty
 
-
-def _upgrade(agent):
-    from est import layout1
-
-    layout1.upgrade(agent.store)
-
-
-def _restore(agent):
-    from est import retry
-
-    retry.load(agent)
+    duty.begin(agent)
 
 
 def _plan(agent):
@@ -552,10 +477,28 @@ def _failed(agent, error):
     return duty.failed(agent, error)
 
 
-def _leftover(agent, current, asked):
+def _leftover(agent, current, leaf, key):
     from est import duty
 
-    return duty.leftover(agent, current, asked)
+    return duty.leftover(agent, current, leaf, key)
+
+
+def _of_kind(agent, kind):
+    from est import duty
+
+    return duty.of_kind(kind)
+
+
+def _hold_back(agent, current):
+    from est import waiting
+
+    waiting.hold_back(agent, current)
+
+
+def _postpone(agent, current, error):
+    from est import waiting
+
+    waiting.postpone(agent, current, error)
 
 
 def _bootstrap(agent):
@@ -570,10 +513,18 @@ def _adopt(agent, anchors, offered):
     return rollover.adopt(agent, anchors, offered)
 
 
-def _load_csrattrs():
+def _attributes(agent, shown):
     from est import csrattrs
 
-    return csrattrs.parse
+    # Loaded before TLS has its share of the heap.
+    _ = csrattrs.parse
+    return agent.client(shown).csrattrs()
+
+
+def _doubt_clock(agent, date):
+    from est import witness
+
+    witness.hold_back(agent, date)
 
 
 def _check_clock(agent, date):
@@ -610,21 +561,3 @@ def _refused(agent, error, shown):
     from est import proof
 
     return proof.refused(agent, error, shown)
-
-
-def _of_kind(kind):
-    # A new order of another kind than the settings'.
-    if kind == "simpleenroll":
-        return order.Enrolment()
-    if kind == "simplereenroll":
-        return order.Renewal()
-    try:
-        if kind == "serverkeygen":
-            from est.serverkeygen import ServerKey as found
-        elif kind == "fullcmc":
-            from est.fullcmc import FullCmc as found
-        else:
-            from est.linking import Linked as found
-    except ImportError:
-        raise UsageError("a stored %s cannot go on: that part of est is not installed" % kind)
-    return found()

@@ -91,9 +91,7 @@ class Client:
         try:
             if self._stream is None:
                 self._connect()
-            if request.bind:
-                self._handshake()
-                request.bind(request, self._stream)
+            request.stream = self._stream
             self._write(request.encode(self._authority))
             response = request.response
             while not response.done:
@@ -122,11 +120,6 @@ class Client:
                 self._wait()
             else:
                 sent += count
-
-    def _handshake(self):
-        # Else it runs with the first bytes.
-        while self._stream.write(b"") is None:
-            self._wait()
 
     def _connect(self):
         try:

@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import clock, protocol, request, store, verdict
+from est import clock, order, protocol, request, store, verdict, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -33,6 +33,44 @@ _LONGEST_WAIT = const(21600)
 _FLOOR = const(300)
 # How often the server is asked for its CA certificates where no order asks anyway: 30 days.
 _CHECK = const(2592000)
+
+
+def begin(agent):
+    """Once after a start: take over what an older version stored, and what outlived a reset."""
+    for part in (_upgrade, _restore):
+        try:
+            part(agent)
+        except ImportError:
+            pass  # optional parts
+
+
+def _upgrade(agent):
+    from est import layout1
+
+    layout1.upgrade(agent.store)
+
+
+def _restore(agent):
+    from est import retry
+
+    retry.load(agent)
+
+
+def of_kind(kind):
+    """A new order of the kind of that name, or None. Raises ImportError without its part."""
+    if kind == "simpleenroll":
+        return order.Enrolment()
+    if kind == "simplereenroll":
+        return order.Renewal()
+    if kind == "serverkeygen":
+        from est.serverkeygen import ServerKey as found
+    elif kind == "fullcmc":
+        from est.fullcmc import FullCmc as found
+    elif kind == "linked":
+        from est.linking import Linked as found
+    else:
+        return None
+    return found()
 
 
 def plan(agent):
@@ -71,17 +109,16 @@ def _changed(agent):
     meta = agent.known.meta
     settings = meta.get("settings")
     voucher = meta.get("voucher")
-    return (settings and agent.wanted[0] and settings != agent.settings()) or (
+    return (settings and agent.wanted[0] and settings != agent.asked(None, agent.key)) or (
         voucher and agent.trust and voucher != store.to_hex(agent.voucher)
     )
 
 
 def _ours(agent, current):
     # Whether an order is as the settings are.
-    asked = current.meta["asked"]
-    leaf = agent.known.chain[0] if current.meta["leaf"] and agent.known.chain else None
-    new = agent.orders(leaf is not None)
-    return asked in (agent.asked(new, leaf, agent.key), "")
+    known = agent.known
+    leaf = known.chain[0] if current.meta["leaf"] and known.chain else None
+    return agent.is_ours(current, leaf, agent.key)
 
 
 def _floor(agent):
@@ -176,14 +213,23 @@ def proof_of_refusal(agent, error):
 def _poll_once(agent, current):
     # Ask a last time for what other settings asked for. Whether an answer is stored.
     agent.log("a waiting request for other settings is given up after this")
+    usual = agent.url, agent.credentials
+    url = current.meta["url"] or agent.url
+    if url != agent.url:
+        agent.close()
+        agent.url = url
+        agent.credentials = None  # they are for the other server
     try:
         agent.send(current, agent.known if current.meta["leaf"] else agent.factory)
         return True
     except PeerError:
-        if current.meta["url"] in ("", agent.url):
+        if url == usual[0]:
             raise
     except (RetryLater, Refused, NotTrusted, UsageError):
         pass
+    finally:
+        agent.close()
+        agent.url, agent.credentials = usual
     agent.end()
     return False
 
@@ -198,7 +244,7 @@ def _try_aside(agent):
     known = agent.known
     try:
         found = verdict.judge(agent, current)
-        if known.chain and request.describe(found[1])[1] <= known.not_after:
+        if known.chain and request.validity(found[1])[1] <= known.not_after:
             raise Ended("it ends before the one in use")
         agent.settle(current, found)
     except Ended:
@@ -211,11 +257,11 @@ def _try_aside(agent):
     return True
 
 
-def leftover(agent, current, asked):
+def leftover(agent, current, leaf, key):
     """Finish order `current`, which is answered, or asked for by other settings, before any other.
 
-    asked: as est.agent.Agent.asked, of the order that the caller wants. Returns the certificate
-    (DER) where it is that one, else None.
+    leaf, key: of the order that the caller wants, as in est.agent.Agent.is_ours. Returns the
+    certificate (DER) where it is that one, else None: then the order is gone.
     """
     if not (current.answer or _poll_once(agent, current)):
         return None
@@ -229,7 +275,7 @@ def leftover(agent, current, asked):
         verdict.put_aside(agent, current)
         return None
     agent.settle(current, found)
-    return found[1] if current.meta["asked"] in (asked, "") else None
+    return found[1] if agent.is_ours(current, leaf, key) else None
 
 
 def failed(agent, error):
@@ -242,7 +288,7 @@ def failed(agent, error):
         _give_up_late(agent, error)
     if isinstance(error, RetryLater):
         agent.failures -= 1
-        wait = min(error.seconds, agent.patience())
+        wait = min(error.seconds, waiting.patience(agent))
         rest(agent, now, wait)
         if wait:
             agent.tell("waiting", seconds=wait, text=text)
@@ -299,7 +345,7 @@ def _give_up_late(agent, error):
     # An answer that cannot be judged stays, but blocks no new order for longer than the floor.
     current = agent.resume()
     if current and current.answer and agent.doing != "proof":
-        soon = isinstance(error, RetryLater) and error.seconds <= agent.patience()
+        soon = isinstance(error, RetryLater) and error.seconds <= waiting.patience(agent)
         if not soon and agent.now() - current.meta["since"] > _floor(agent):
             verdict.put_aside(agent, current)
 

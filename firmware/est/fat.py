@@ -1,4 +1,4 @@
-"""Copies of records on FAT (est.store): each in a folder of its own, rewritten in place.
+"""Copies of records on FAT, for est.store: each in a folder of its own, rewritten in place.
 
 Writing in place leaves the table of files and the other folders alone. That is enough where a cut
 spoils at most the sectors being written, as on an SD card. On bare flash it is not: there a block
@@ -7,6 +7,15 @@ of 4 KB is erased with all sectors in it. Put littlefs there.
 
 import builtins
 import os
+
+from micropython import const
+
+from est.errors import StorageError
+
+SUFFIX = ".d/copy"
+# Made ahead. A record that outgrows it changes the table of all files.
+_RESERVED = const(8192)
+_RECORDS = ("identity", "order", "aside", "anchors", "retry")
 
 
 def open(path):
@@ -24,18 +33,32 @@ def open(path):
     return builtins.open(path, "wb")
 
 
-def reserve(path, size):
-    """Let the file at `path` have at least `size` octets, zeros where there were none."""
-    with open(path) as file:
-        had = file.seek(0, 2)
-        if had < size:
-            file.write(bytes(size - had))
+def done(file, path):
+    """FAT writes when the file is closed."""
 
 
-def blank(path):
+def remove(path):
     """Overwrite the file at `path` with zeros. Raises OSError (ENOENT) if absent."""
     with builtins.open(path, "r+b") as file:
         left = file.seek(0, 2)
         file.seek(0)
         while left > 0:
             left -= file.write(bytes(min(left, 512)))
+
+
+def prepare(store):
+    """Make the copies of all records of est.store.Store `store`, where they are not there."""
+    for name in _RECORDS:
+        for slot in (0, 1):
+            path = "%s/%s.%d%s" % (store.path, name, slot, SUFFIX)
+            try:
+                with open(path) as file:
+                    had = file.seek(0, 2)
+                    if had < _RESERVED:
+                        file.write(bytes(_RESERVED - had))
+            except OSError as error:
+                raise StorageError("cannot make room for %s: %s" % (path, error))
+
+
+def close(path):
+    """There is one program."""

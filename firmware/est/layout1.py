@@ -84,7 +84,7 @@ def _payload(records, name, items):
     if name == "identity":
         if len(items) < 2:
             return None
-        not_before, not_after, _ = request.describe(items[1])
+        not_before, not_after = request.validity(items[1])
         meta = {"not_before": not_before, "not_after": not_after, "generation": 1}
         return store.pack(meta, *items)
     # Whatever it was asked for: it is asked for once more, and what comes is used.

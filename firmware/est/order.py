@@ -5,8 +5,6 @@ kept, est.agent decides when to go on and with which credential. The kinds of or
 here, est.serverkeygen.ServerKey, est.fullcmc.FullCmc and est.linking.Linked.
 """
 
-from est.errors import RetryLater
-
 
 def is_final(status):
     """Whether an HTTP status ends the order: the same request can never get past it."""
@@ -20,7 +18,7 @@ class Enrolment:
     """
 
     kind = "simpleenroll"
-    # What tells its requests from others of the kind, besides the agent's settings.
+    # What tells its requests from others of the kind besides the agent's settings: ":" and text.
     terms = ""
 
     def __init__(self):
@@ -38,14 +36,6 @@ class Enrolment:
     def items(self):
         """Items of the record."""
         return [self.meta, self.key, self.request] + self.answer
-
-    def hold_back(self, now):
-        """Raise RetryLater while the time that the server said has not come."""
-        if self.meta.get("state") == "waiting":
-            left = self.meta["until"] - now
-            # Longer than the server said: the clock was wrong then.
-            if 0 < left <= self.meta["wait"]:
-                raise RetryLater("the server said to wait", left)
 
     def build(self, attributes, log, wanted, leaf, key):
         """Make `key` and `request`. wanted: (subject, san, eku, extra).

@@ -4,13 +4,15 @@ CPython's `os` has it. MicroPython's unix port reaches it by `ffi`, if that is b
 files get the mode that the umask of its starter gives, and two processes are not told apart.
 """
 
+import builtins
 import os
 
 from micropython import const
 
 from est.errors import StorageError
 
-_LOCK = "est.lock"
+SUFFIX = ""
+_LOCK = const("est.lock")
 _EXCLUSIVE = const(2)  # F_TLOCK of lockf()
 
 # Files locked by this process, by folder. Closing one would give the lock up.
@@ -27,32 +29,50 @@ def _libc():
         return None
 
 
-def create(folder, path):
-    """Lock `folder`, and make sure that the file at `path` is there, for its owner alone.
+def open(path):
+    """The file at `path` for writing, for its owner alone; its folder is locked.
 
     Raises StorageError if another process has the folder.
     """
-    lock(folder)
+    _lock(path.rsplit("/", 1)[0])
     if hasattr(os, "chmod"):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        if os.stat(path).st_mode & 0o077:
+        file = builtins.open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
+        if os.fstat(file.fileno()).st_mode & 0o077:
             os.chmod(path, 0o600)
-        return
+        return file
+    file = builtins.open(path, "wb")
     libc = _libc()
     if libc:
-        with open(path, "ab"):
-            pass
         libc.func("i", "chmod", "si")(path, 0o600)
+    return file
 
 
-def sync(file):
-    """Write `file`, flushed before, to the medium."""
+def done(file, path):
+    """Write `file` and its name to the medium. MicroPython's flush is an fsync already."""
     if hasattr(os, "fsync"):
         os.fsync(file.fileno())
+    _sync_folder(path)
 
 
-def sync_folder(path):
-    """Write the names in folder `path` to the medium."""
+def remove(path):
+    """Remove the file at `path`, on the medium too."""
+    os.remove(path)
+    _sync_folder(path)
+
+
+def prepare(store):
+    """Nothing to make ahead."""
+
+
+def close(folder):
+    """Let other processes write to `folder`."""
+    file = _locked.pop(folder, None)
+    if file:
+        file.close()
+
+
+def _sync_folder(path):
+    path = path.rsplit("/", 1)[0]
     try:
         if hasattr(os, "fsync"):
             folder = os.open(path, os.O_RDONLY)
@@ -61,18 +81,18 @@ def sync_folder(path):
             finally:
                 os.close(folder)
         else:
-            with open(path) as folder:
+            with builtins.open(path) as folder:
                 folder.flush()
     except OSError:
         pass  # a file system that does not sync folders
 
 
-def lock(folder):
-    """Keep other processes from writing to `folder` for as long as this one runs."""
+def _lock(folder):
+    # Keeps other processes from writing to `folder` for as long as this one runs.
     if folder in _locked:
         return
     path = folder + "/" + _LOCK
-    file = open(path, "ab")
+    file = builtins.open(path, "ab")
     try:
         import fcntl
 
@@ -98,10 +118,3 @@ def lock(folder):
         file.close()
         raise StorageError("another process uses %s: stop one of the two" % folder)
     _locked[folder] = file
-
-
-def unlock(folder):
-    """Let other processes write to `folder`."""
-    file = _locked.pop(folder, None)
-    if file:
-        file.close()

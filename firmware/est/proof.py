@@ -70,9 +70,9 @@ def refused(agent, error, shown):
 
 
 def _usable(leaf):
-    from est import request
+    from est import purposes, x509
 
-    return request.describe(leaf)[2]
+    return purposes.is_for_client(x509.Certificate(leaf))
 
 
 def _reason(chain, offered, anchors, now):

@@ -46,11 +46,8 @@ class Request:
     """method, path, headers [(name, value)], body (bytes or None); `response` parses the answer
     to it and leaves the decoded body in `content`.
 
-    bind: None, or called with the request and the TLS stream that it is about to go over, once the
-        handshake is done.
+    stream: the TLS stream that it is about to go over when `encode` is called.
     """
-
-    bind = None
 
     def __init__(self, method, path, headers, body):
         self.method = method

@@ -54,18 +54,16 @@ def of_own(chain, offered, now):
 
     chain: DER, the board's own first. offered: the CA certificates (DER) that the server has.
     """
-    from est import request
-
-    not_after, usable = request.describe(chain[0])[1:]
-    if now > not_after:
+    leaf = x509.Certificate(chain[0])
+    if now > leaf.not_after:
         return "it has expired, or the board's clock is wrong"
-    if not usable:
+    if not purposes.is_for_client(leaf):
         return "it is not for TLS clients: id-kp-clientAuth is missing"
     known = [x509.Certificate(one) for one in offered]
     roots = [one for one in known if one.subject == one.issuer]
     try:
         others = known + [x509.Certificate(one) for one in chain[1:]]
-        x509.verify_path(x509.Certificate(chain[0]), others, roots, now)
+        x509.verify_path(leaf, others, roots, now)
     except NotTrusted:
         return "the server's /cacerts does not have its issuer"
     return "it may have been revoked"

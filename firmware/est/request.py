@@ -3,13 +3,8 @@
 It brings most of the package along, so est.order loads it only while it is called (est.apart).
 """
 
-from micropython import const
-
-from est import csr, keys, purposes, x509
+from est import csr, keys, x509
 from est.errors import Ended, NotYetValid, PeerError
-
-_CLIENT_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x02")
-_ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
 
 
 def build(attributes, log, subject, san, eku, extra, leaf, key):
@@ -76,10 +71,7 @@ def accept(issued, others, key, anchors, now):
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
 
-def describe(leaf):
-    """(not_before, not_after, whether TLS clients may show it) of DER certificate `leaf`."""
+def validity(leaf):
+    """(notBefore, notAfter) of DER certificate `leaf`, in Unix seconds."""
     leaf = x509.Certificate(leaf)
-    usage = leaf.extension(x509.EXT_KEY_USAGE)
-    # Without the extension it is for any purpose (RFC 5280 4.2.1.12).
-    may = usage is None or purposes.lists(usage, _CLIENT_AUTH, _ANY_PURPOSE)
-    return leaf.not_before, leaf.not_after, may
+    return leaf.not_before, leaf.not_after

@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import cms, der, http, multipart
+from est import cms, der, http, multipart, store
 from est.errors import PeerError, UsageError
 from est.order import Enrolment
 
@@ -92,7 +92,7 @@ class ServerKey(Enrolment):
     def __init__(self, decryption=None):
         super().__init__()
         self._decryption = decryption or Decryption()
-        self.terms = repr(self._decryption)
+        self.terms = ":" + store.digest(self._decryption)
 
     def build(self, attributes, log, wanted, leaf, key):
         """As Enrolment.build."""
@@ -144,7 +144,12 @@ def enroll(agent, decryption=None):
     With an identity it shows that in TLS and keeps its names, as by `reenroll`; without, all is as
     by `enroll`. Returns the certificate (DER).
     """
-    return agent.have(orders(decryption))
+    usual = agent.orders
+    agent.orders = orders(decryption)
+    try:
+        return agent.reenroll() if agent.identity() else agent.enroll()
+    finally:
+        agent.orders = usual
 
 
 def operation(est, csr):

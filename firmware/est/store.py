@@ -43,9 +43,6 @@ _HEADER = const(12)
 _MAX_RECORD = const(32768)
 # What a new order takes at most: order, identity and anchors, of two blocks each.
 _ROOM = const(24576)
-# Made ahead on FAT. A record that outgrows it changes the table of all files.
-_RESERVED = const(8192)
-RECORDS = ("identity", "order", "aside", "anchors", "retry")
 
 
 class Store:
@@ -60,23 +57,13 @@ class Store:
         self.damaged = False
         # Layouts whose records est.layout1 takes over: saving overwrites them, the older first.
         self.replaces = ()
-        self._fat = None
-        try:
-            from est import posix
-        except ImportError:
-            posix = None  # a board has no modes and no processes
-        self._posix = posix
+        self._files = None
 
     def _file(self, name, slot):
-        if self._fat is None:
-            self._fat = False
-            try:
-                os.stat(self.path + "/*")
-            except OSError as error:
-                # EINVAL: no name on FAT has an asterisk. Elsewhere there is no such file.
-                if error.errno == 22:
-                    self._fat = _fat()
-        return "%s/%s.%d%s" % (self.path, name, slot, ".d/copy" if self._fat else "")
+        if self._files is None:
+            self._files = _files(self.path)
+        path = "%s/%s.%d" % (self.path, name, slot)
+        return path + self._files.SUFFIX if self._files else path
 
     def _read(self, name, slot):
         # (generation, payload) of a good copy; else (0 if absent, -1 if cut, -2 if damaged; None).
@@ -143,8 +130,14 @@ class Store:
             if newest > 0 and generations[slot] == newest:
                 continue
             path = self._file(name, slot)
+            files = self._files
             try:
-                self._write(path, header, payload, digest)
+                with files.open(path) if files else open(path, "wb") as file:
+                    for piece in (header, payload, digest):
+                        file.write(piece)
+                    file.flush()
+                    if files:
+                        files.done(file, path)
                 if self._read(name, slot)[1] == payload:
                     return
                 reason = "it reads back damaged"
@@ -152,68 +145,50 @@ class Store:
                 reason = error
         raise StorageError("cannot write %s: %s" % (path, reason))
 
-    def _write(self, path, *pieces):
-        posix = self._posix
-        if posix:
-            posix.create(self.path, path)
-        with self._fat.open(path) if self._fat else open(path, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-            # On Unix this is an fsync. A board's file system writes when the file is closed.
-            file.flush()
-            if posix:
-                posix.sync(file)
-        if posix:
-            posix.sync_folder(self.path)
-
     def erase(self, name):
         """Remove record `name`, the older copy first, so that a cut cannot bring it back."""
         generations = self._generations(name)
         for slot in sorted((0, 1, 2), key=lambda slot: generations[slot]):
             path = self._file(name, slot)
             try:
-                if self._fat:
-                    self._fat.blank(path)
-                else:
-                    os.remove(path)
+                (self._files or os).remove(path)
             except OSError as error:
                 if error.errno != 2:
                     raise StorageError("cannot erase %s: %s" % (path, error))
-        if self._posix:
-            self._posix.sync_folder(self.path)
-
-    def close(self):
-        """Let another process write to the folder, where there are processes."""
-        if self._posix:
-            self._posix.unlock(self.path)
 
     def prepare(self):
         """Make sure that a new order finds room for all that it will store."""
-        try:
-            stat = os.statvfs(self.path)
-        except (AttributeError, OSError):
-            return  # unknown: the writes will tell
         self._file("", 0)
-        if self._fat:
-            for name in RECORDS:
-                for slot in (0, 1):
-                    try:
-                        self._fat.reserve(self._file(name, slot), _RESERVED)
-                    except OSError as error:
-                        raise StorageError("cannot make room in %s: %s" % (self.path, error))
+        if self._files:
+            self._files.prepare(self)
+        stat = os.statvfs(self.path)
         if stat[1] * stat[3] < _ROOM:
             raise StorageError(
                 "only %d bytes are free in %s: make room for a new certificate"
                 % (stat[1] * stat[3], self.path)
             )
 
+    def close(self):
+        """Let another process write to the folder, where there are processes."""
+        if self._files:
+            self._files.close(self.path)
 
-def _fat():
+
+def _files(path):
+    # The module that writes as the system of `path` needs it; False for a board's littlefs.
     try:
-        from est import fat
+        os.stat(path + "/*")
+    except OSError as error:
+        # EINVAL: no name on FAT has an asterisk. Elsewhere there is no such file.
+        if error.errno == 22:
+            from est import fat
+
+            return fat
+    try:
+        from est import posix
     except ImportError:
-        raise StorageError("a FAT file system needs the part est-fat, or use littlefs")
-    return fat
+        return False
+    return posix
 
 
 def to_hex(data):

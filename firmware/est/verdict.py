@@ -38,7 +38,9 @@ def _accepted(agent, current, others, anchors):
     except RetryLater as error:
         # CMC says so in an answer.
         current.answer = []
-        agent.postpone(current, error)
+        from est import waiting
+
+        waiting.postpone(agent, current, error)
         raise
     except (Ended, PeerError, Refused) as error:
         if isinstance(error, Ended) and not meta["date"]:
@@ -75,7 +77,7 @@ def take(agent, current, items, proven):
         agent.store.save("identity", store.pack(known.meta, known.key, *known.chain))
         agent.end()
         return
-    not_before, not_after, _ = request.describe(leaf)
+    not_before, not_after = request.validity(leaf)
     try:
         from est.schedule import share
 

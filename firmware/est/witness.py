@@ -3,6 +3,7 @@
 from micropython import const
 
 from est import clock, httpdate
+from est.errors import RetryLater
 
 _DAY = const(86400)
 # What network and rounding explain, and small drift.
@@ -37,3 +38,11 @@ def check(agent, date):
         agent.tell("clock", ahead=ahead, text=text)
     agent.told_ahead = ahead
     return seconds
+
+
+def hold_back(agent, date):
+    """As `check`. Raises RetryLater if a step of the agent must think again what is due."""
+    before = agent.skew
+    check(agent, date)
+    if abs(agent.skew - before) > _DAY:
+        raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)
