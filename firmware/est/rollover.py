@@ -1,6 +1,18 @@
-"""Which of the server's CA certificates become trust anchors (RFC 7030 4.1.3, RFC 4210 4.4)."""
+"""Which of the server's CA certificates become trust anchors (RFC 7030 4.1.3, RFC 4210 4.4).
 
-import binascii
+Two certificates link a root with the one before it: NewWithOld, the new key signed by the old one,
+and OldWithNew, the old key signed by the new one. Both are demanded. NewWithOld alone would do for
+any CA that the old root has cross-certified; OldWithNew says that both are the same CA.
+
+A board that slept through several rollovers follows the links from key to key. Of the roots
+between, the links are enough; only a root that was itself offered becomes an anchor.
+
+Links never lead back in time, or a thief of the key of a root that was given up could name a
+successor to it: no key on the way may begin before the anchor at its start does. When a key begins
+is told by the link that a trusted key signed, since OldWithNew begins with the old root (RFC 4210
+4.4), and by the root itself if it is offered.
+"""
+
 import hashlib
 
 from micropython import const
@@ -13,6 +25,9 @@ from est.errors import EstError, NotTrusted, PeerError
 _MAX_ANCHORS = const(8)
 # A week.
 _NOTED = const(604800)
+# Signatures checked for one answer. Twelve rollovers take some 60; 192 at most, if no date tells
+# their order. The rest is for nine certificates that are tried at each hop, in vain.
+_MAX_CHECKS = const(320)
 
 
 def adopt(agent, known, offered):
@@ -46,111 +61,190 @@ def adopt(agent, known, offered):
     return found
 
 
+def successors(anchors, offered, now, log):
+    """The roots among `offered` that succeed one of `anchors`: list of DER, nearest first.
+
+    anchors: what is trusted. offered: a server's CA certificates. Both are lists of DER.
+    now: Unix seconds. log: called with a line of text, the reason included, for each certificate
+    that is left out and for each root that is not trusted.
+
+    `offered` may come from a server that TLS could not verify: the links prove what is returned.
+    Roots that are among `anchors` already are not returned. Neither network nor store is used.
+    Raises DerError for a malformed anchor; nothing that is offered raises anything.
+    """
+    bag = _Bag(anchors, offered, now, log)
+    found = bag.follow(bag.anchors)
+    bag.tell(log)
+    return _ders(found)
+
+
+def _ders(certificates):
+    return [one.der for one in certificates]
+
+
+def _age(certificate):
+    return certificate.not_before, certificate.not_after
+
+
 def _certificate_class():
-    # Old and new root have one name: the fingerprint tells them apart.
     from est.x509 import Certificate
 
     class Named(Certificate):
+        settled = False  # whether the signer was found
+        begin = 0  # of the anchor that the links to this one start from; 0 admits any age
+
         def __str__(self):
-            start = binascii.hexlify(hashlib.sha256(self.der).digest()[:4]).decode()
+            # Old and new root have one name: the fingerprint tells them apart.
+            start = hashlib.sha256(self.der).digest()[:4].hex()
             return "%s (SHA-256 %s)" % (Certificate.__str__(self), start)
 
     return Named
 
 
+class _Bag:
+    """CA certificates as they were offered, and the search for links among them.
+
+    anchors: Certificates. roots: the self-signed ones that were not found yet, oldest first.
+    """
+
+    def __init__(self, anchors, offered, now, log):
+        Certificate = _certificate_class()
+        self.now = now
+        self.checks = _MAX_CHECKS
+        self.anchors = [Certificate(one) for one in anchors]
+        for one in self.anchors:
+            one.begin = one.not_before
+        self.roots = []
+        self.links = []
+        self.reasons = {}  # why a key was not reached
+        certificates = []
+        for one in set(offered) - set(anchors):
+            try:
+                one = Certificate(one)
+                name = str(one)  # a malformed one fails here, and not in a note
+                if one.path_length() < 0:
+                    raise NotTrusted(name + " is no CA")
+                one.check(now)
+                certificates.append(one)
+            except (NotTrusted, PeerError) as error:
+                log("a certificate is left out: %s" % error)
+        # Links in the order in which they were made are followed with the fewest checks.
+        certificates.sort(key=_age)
+        for one in certificates:
+            # The signature tells them apart: often all roots bear one name, and so do their links.
+            link = self._objection(one, Certificate(one.der))
+            (self.links if link else self.roots).append(one)
+
+    def follow(self, anchors):
+        """The roots that links connect with `anchors` (Certificates); they leave `roots`."""
+        self.reached = [one.spki for one in anchors]
+        self.found = []
+        for one in anchors:
+            one.names = [one.subject]
+        # Depth first: the search ends as soon as each root is found.
+        stack = [self._hops(one) for one in anchors]
+        while stack and self.roots:
+            for link in stack[-1]:
+                stack.append(self._hops(link))
+                break
+            else:
+                stack.pop()
+        return self.found
+
+    def _hops(self, old):
+        # Iterator over each NewWithOld from `old` to a key that was not reached before.
+        for link in self.links:
+            if not link.settled and link.spki not in self.reached:
+                reason = self._refusal(old, link)
+                if reason:
+                    self.reasons[link.spki] = reason
+                else:
+                    yield link
+
+    def _refusal(self, old, link):
+        # Why `link` does not lead from `old` to another root; or None, and then it stands for that
+        # root from now on, with the names under which the new key vouches for the old one.
+        key = link.spki
+        for one in self.roots + [link]:
+            if one.spki == key and one.not_before < old.begin:
+                return "it is older than what is trusted"
+        if link.issuer in old.names:
+            old.subject = link.issuer
+        elif key in self.reasons:
+            return self.reasons[key]
+        reason = self._objection(link, old)
+        if reason:
+            return reason
+        link.settled = True
+        link.begin = old.begin
+        link.names = []
+        reason = "it does not vouch for the old root"
+        for back in self.links:
+            if back.spki == old.spki and not back.settled:
+                link.subject = back.issuer
+                reason = self._objection(back, link)
+                if not reason:
+                    link.names.append(back.issuer)
+        if not link.names:
+            return reason
+        self.reached.append(key)
+        rest = []
+        for root in self.roots:
+            new = root.spki == key and root.subject in link.names
+            (self.found if new else rest).append(root)
+        self.roots = rest
+
+    def _objection(self, certificate, issuer):
+        # Why nothing shows that `issuer` signed `certificate`, or None.
+        from est.x509 import verify_path
+
+        if not self.checks:
+            return "there are too many certificates"
+        self.checks -= 1
+        try:
+            verify_path(certificate, [], [issuer], self.now)
+        except (NotTrusted, PeerError) as error:
+            return str(error)
+
+    def tell(self, log):
+        """Log why the roots that are left are not trusted."""
+        for root in self.roots:
+            reason = self.reasons.get(root.spki, "nothing links it with what is trusted")
+            log("the server's root %s is not trusted: %s" % (root, reason))
+
+
 def _chosen(agent, known, offered, first, stored):
     # The anchors, and whether they verify the server itself. first: `known` are those given.
-    Certificate = _certificate_class()
     log = agent.log
     now = clock.now()
-    anchors = [Certificate(one) for one in known]
-    roots = []
-    links = []
-    for one in offered:
-        if one not in known:
-            try:
-                certificate = Certificate(one)
-                if certificate.path_length() >= 0:
-                    certificate.check(now)
-                    (roots if _self_signed(certificate) else links).append(certificate)
-            except (NotTrusted, PeerError) as error:
-                log("a CA certificate is left out: %s" % error)
-    roots.sort(key=lambda root: root.not_after)
-    found = [one for one in known if one in offered]
-    strange = []
-    for root in roots:
-        reason = _objection(root, anchors, links, now)
-        if reason:
-            strange.append((root, reason))
-        else:
-            anchors.append(root)
-            found.append(root.der)
-    foreign = first and strange and not found
+    bag = _Bag(known, offered, now, log)
+    found = [one for one in bag.anchors if one.der in offered] + bag.follow(bag.anchors)
+    foreign = first and len(bag.roots) > 0 and not found
     if foreign:
         # Anchors from elsewhere verified the server, whose word it is which its own are: the
-        # root that is valid longest, and one before it that it is linked with.
-        newest, _ = strange.pop()
-        anchors.append(newest)
-        found.append(newest.der)
-        for pair in list(strange):
-            if not _objection(newest, pair[:1], links, now):
-                strange.remove(pair)
-                anchors.append(pair[0])
-                found.append(pair[0].der)
-    for root, reason in strange:
-        log("the server's root %s is not trusted: %s" % (root, reason))
+        # root that begins last, and those that it is linked with.
+        newest = bag.roots.pop()
+        found = [newest] + bag.follow([newest])
+    bag.tell(log)
     if not found:
         return known, True
-    gone = [one for one in anchors if one.der not in found]
-    if gone and not _verified(agent, found):
+    if len(found) > _MAX_ANCHORS:
+        found.sort(key=_age)
+        found = found[-_MAX_ANCHORS:]
+    gone = [one for one in bag.anchors if one not in found]
+    if gone and not _verified(agent, _ders(found)):
         if foreign:
             log("the server is not verified by its own CA: the anchors given are still needed")
-            return found, False
-        room = max(_MAX_ANCHORS - len(found), 0)
-        found += [one.der for one in gone if one.not_after >= now][:room]
+            return _ders(found), False
+        kept = [one for one in gone if one.not_after >= now][: _MAX_ANCHORS - 1]
+        found = found[len(kept) - _MAX_ANCHORS :] + kept
         gone = []
     for one in gone:
         log("%s is no longer trusted" % one)
-    for one in anchors[len(known) :]:
-        if one.der not in stored:
+    for one in found:
+        if one.der not in known and one.der not in stored:
             log("%s is trusted from now on" % one)
-    return found, True
-
-
-def _self_signed(certificate):
-    if certificate.subject != certificate.issuer:
-        return False
-    try:
-        certificate.check_signature(certificate)
-    except NotTrusted:
-        return False  # a link to another key of the same name
-    return True
-
-
-def _objection(new, anchors, links, now):
-    # Why `new` does not succeed one of `anchors`, or None. NewWithOld alone would do for any CA
-    # that the old one has cross-certified; OldWithNew says that both are the same.
-    from est.x509 import verify_path
-
-    reason = "nothing links it with what is trusted"
-    for old in anchors:
-        if new.not_after < old.not_after:
-            # Whoever trusts the new root alone has his reasons.
-            reason = "it is older than what is trusted"
-            continue
-        new_with_old = [one for one in links if one.spki == new.spki]
-        old_with_new = [one for one in links if one.spki == old.spki]
-        if new_with_old and not old_with_new:
-            reason = "it does not vouch for the old root"
-        try:
-            for one in new_with_old:
-                verify_path(one, [], [old], now)
-                for other in old_with_new:
-                    verify_path(other, [], [new], now)
-                    return None
-        except NotTrusted as error:
-            reason = error
-    return reason
+    return _ders(found), True
 
 
 def _verified(agent, anchors):

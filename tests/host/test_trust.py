@@ -78,7 +78,7 @@ def test_rfc7030_4_1_3_first_contact_during_a_rollover(bench: Bench) -> None:
 
 def test_rfc7030_4_1_3_the_new_root_alone(bench: Bench) -> None:
     """Whoever gives a board the new root may have lost faith in the old one."""
-    time.sleep(1.1)  # the one is valid longer than the other, by seconds at least
+    time.sleep(1.1)  # roots are told apart by the second in which they begin
     bench.server.rollover()
     new = bench.server.ca_certificates[-1]
     for _ in range(2):

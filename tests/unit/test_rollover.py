@@ -5,9 +5,9 @@ import hashlib
 import os
 
 import check
-from est import cms, der, rollover, x509
+from est import cms, der, keys, rollover, x509
 from est.agent import Agent
-from est.errors import NotTrusted, StorageError, UsageError
+from est.errors import NotTrusted, PeerError, StorageError, UsageError
 from est.store import Store, pack, unpack
 from test_messages import DAY, KEY, NOW, OTHER, certificate
 
@@ -22,6 +22,7 @@ def root(key=KEY, signer=None, subject="CN=root", issuer=None, start=-DAY, end=D
     )
 
 
+STRAY = keys.SoftwareKey(bytes(30) + b"\2\1")
 OLD = root()
 NEW = root(OTHER, end=2 * DAY)
 NEW_WITH_OLD = root(OTHER, KEY)
@@ -191,6 +192,247 @@ def test_links_of_rfc7030_do_not_validate():
     # Not even when they were fresh.
     for now in (NOW, x509.unix_time(2013, 6, 1, 0, 0, 0)):
         check_chosen([old], [old], offered, now=now)
+
+
+class Rollovers:
+    """`count` of them: count + 1 roots, and for each the links (NewWithOld, OldWithNew)."""
+
+    def __init__(self, count, dated=True, named=False):
+        self.keys = [keys.SoftwareKey(bytes(30) + bytes([1, at])) for at in range(count + 1)]
+        self.dated = dated
+        self.named = named
+        self.roots = [self.link(at, at) for at in range(count + 1)]
+        self.links = [(self.link(at + 1, at), self.link(at, at + 1)) for at in range(count)]
+
+    def link(self, of, by, **changes):
+        """What root `by` says of the key of root `of`; it begins with that root."""
+        values = {
+            "subject": "CN=%d" % of if self.named else "CN=root",
+            "issuer": "CN=%d" % by if self.named else "CN=root",
+            "start": (of - 14) * DAY if self.dated else -DAY,
+        }
+        values.update(changes)
+        return root(self.keys[of], self.keys[by], **values)
+
+    def flat(self):
+        return [link for pair in self.links for link in pair]
+
+
+def succeed(anchors, offered, now=NOW):
+    """(DER of the successors, what was logged)."""
+    said = []
+    return rollover.successors(ders(anchors), ders(offered), now, said.append), " ".join(said)
+
+
+def check_not_adopted(word, anchor, offered):
+    found, said = succeed([anchor], offered)
+    assert not found, said
+    assert "is not trusted" in said
+    assert word in said, said
+
+
+class Checks:
+    """Counts the checks of signatures; `real`, or none of them passes."""
+
+    def __init__(self, real=True):
+        self.count = 0
+        self.real = real
+
+    def __enter__(self):
+        self.verify = x509.verify
+        x509.verify = self
+        return self
+
+    def __exit__(self, *error):
+        x509.verify = self.verify
+
+    def __call__(self, *arguments):
+        self.count += 1
+        return self.real and self.verify(*arguments)
+
+
+def test_rollovers_slept_through():
+    for count in (2, 3, 12):
+        for named in (False, True):
+            slept = Rollovers(count, named=named)
+            old, new = slept.roots[0], slept.roots[-1]
+            # The roots between are known by their links alone.
+            offered = [new] + slept.flat()
+            assert succeed([old], offered) == ([new.der], "")
+            assert succeed([old], offered[::-1]) == ([new.der], "")
+            check_chosen([new, old], [old], offered)
+            check_chosen([new], [old], offered, verified=True)
+            # All that are offered are adopted, the nearest first.
+            with Checks() as checks:
+                found, _ = succeed([old], slept.roots + slept.flat())
+            assert found == ders(slept.roots[1:])
+            assert checks.count <= 6 * count, checks.count
+            # Nothing leads back.
+            found, said = succeed([new], slept.roots + slept.flat())
+            assert not found
+            assert "older than what is trusted" in said
+
+
+def test_rollovers_that_no_date_puts_in_order():
+    slept = Rollovers(12, dated=False)
+    # Nine that look like links of the last roots, and are tried at each hop.
+    junk = [root(key, STRAY) for key in slept.keys[4:]]
+    with Checks() as checks:
+        found, _ = succeed(slept.roots[:1], slept.roots + slept.flat() + junk)
+    assert set(found) == set(ders(slept.roots[1:]))
+    assert checks.count <= 320, checks.count
+
+
+def failing(slept, of, by):
+    """Certificates that say of the key of root `of` what root `by` does not, and why."""
+    forged = bytearray(slept.link(of, by).der)
+    forged[-1] ^= 1
+
+    class Broken:
+        der = b"\x30\x03\x02\x01\x01"
+
+    return (
+        (x509.Certificate(forged), "was not signed by"),
+        (root(slept.keys[of], STRAY), "was not signed by"),
+        (slept.link(of, by, start=-3 * DAY, end=-2 * DAY), "expired"),
+        (slept.link(of, by, start=2 * DAY, end=3 * DAY), "not valid yet"),
+        (slept.link(of, by, issuer="CN=else"), "no trusted certificate named CN=else"),
+        (certificate("CN=root", "CN=root", slept.keys[of], slept.keys[by]), "is no CA"),
+        (Broken, "left out"),
+    )
+
+
+def test_a_link_that_fails_is_passed_over():
+    slept = Rollovers(3)
+    old, _, _, new = slept.roots
+    for of, by in ((2, 1), (1, 2)):
+        bad = [one for one, _ in failing(slept, of, by)]
+        for offered in (bad + slept.flat(), slept.flat() + bad + slept.flat()):
+            assert succeed([old], offered + [new])[0] == [new.der]
+    # And all of them at every hop of many.
+    slept = Rollovers(12)
+    offered = slept.flat() + slept.roots[-1:]
+    for at in range(12):
+        offered += [one for one, _ in failing(slept, at + 1, at)][:: 1 + at % 3]
+        offered += [one for one, _ in failing(slept, at, at + 1)][:: 1 + at % 2]
+    assert succeed(slept.roots[:1], offered)[0] == [slept.roots[-1].der]
+
+
+def test_a_hop_that_is_missing():
+    for named, word in ((False, "was not signed by"), (True, "no trusted certificate named CN=2")):
+        slept = Rollovers(3, named=named)
+        old, _, _, new = slept.roots
+        for at in range(3):
+            links = slept.flat()
+            del links[2 * at : 2 * at + 2]
+            check_not_adopted("nothing links it" if at == 2 else word, old, links + [new])
+        # The root between is as good as before.
+        found, said = succeed([old], slept.flat()[:2] + slept.flat()[4:] + slept.roots)
+        assert found == [slept.roots[1].der], said
+
+
+def test_a_hop_that_fails():
+    slept = Rollovers(2)
+    old, _, new = slept.roots
+    for of, by in ((2, 1), (1, 2)):
+        links = [one for one in slept.flat() if one is not slept.links[1][of < by]]
+        for one, word in failing(slept, of, by):
+            if of < by and word.startswith("no trusted"):
+                word = "nothing links it"  # it vouches for the old root under another name
+            check_not_adopted(word, old, links + [one, new])
+
+
+def test_a_hop_in_one_direction():
+    for count in (1, 3):
+        slept = Rollovers(count)
+        for at in range(count):
+            for direction in (0, 1):
+                links = slept.flat()
+                del links[2 * at + direction]
+                word = "is not trusted"
+                if at == count - 1:
+                    word = ("nothing links it", "does not vouch for the old root")[direction]
+                check_not_adopted(word, slept.roots[0], links + slept.roots[-1:])
+
+
+def test_a_new_root_may_end_earlier():
+    old = root(start=-2 * DAY, end=3 * DAY)
+    new = root(OTHER, start=-DAY, end=2 * DAY)
+    offered = [new, root(OTHER, KEY), root(KEY, OTHER, start=-2 * DAY)]
+    assert succeed([old], offered) == ([new.der], "")
+    assert "older than what is trusted" in succeed([new], offered + [old])[1]
+
+
+def test_a_root_that_was_given_up_has_no_successors():
+    """Whoever stole its key can link it with any root, and has the links that are published."""
+    for dated in (True, False):
+        slept = Rollovers(1, dated)
+        old, new = slept.roots
+        loot = [
+            root(STRAY, start=0),
+            root(STRAY, slept.keys[0], start=0),
+            root(slept.keys[0], STRAY, start=0),
+            # It may call the old root young.
+            root(slept.keys[1], slept.keys[0], start=0),
+        ]
+        # Whoever trusts the old root follows the thief.
+        assert succeed([old], slept.flat() + loot)[0] == [loot[0].der]
+        if dated:
+            young = root(slept.keys[0], start=0)
+            check_not_adopted("was not signed by", new, slept.flat() + loot + [young])
+            check_not_adopted("older than what is trusted", new, slept.flat() + [young])
+    # Where links begin when they were made, the old root tells its age itself.
+    old = root(start=-3 * DAY)
+    new = root(OTHER, start=-2 * DAY)
+    links = [root(OTHER, KEY), root(KEY, OTHER)]
+    loot = [root(STRAY, start=0), root(STRAY, KEY, start=0), root(KEY, STRAY, start=0)]
+    check_not_adopted("older than what is trusted", new, links + loot + [old])
+
+
+def test_a_flood_is_bounded():
+    slept = Rollovers(12)
+    stray = root(STRAY).der
+    flood = []
+    for at in range(400):
+        flood.append(x509.Certificate(stray[:-2] + bytes([at >> 8, at & 0xFF])))
+    offered = slept.roots + slept.flat() + flood
+    # The names are right; no signature is.
+    with Checks(real=False) as checks:
+        found, said = succeed([OLD], offered)
+        assert not found
+        assert said == ""  # what is no root is not told
+    assert checks.count == 320, checks.count
+    # Who has no trusted key cannot have more than two of each checked.
+    few = slept.flat()[2:] + slept.roots[1:]
+    with Checks() as checks:
+        assert not succeed(slept.roots[:1], few)[0]
+    assert len(few) < checks.count <= 2 * len(few), checks.count
+
+
+def test_names_that_cannot_be_told():
+    bad = [
+        x509.Certificate(one.der.replace(b"\x31\x0d\x30\x0b", b"\x04\x0d\x30\x0b"))
+        for one in (NEW, NEW_WITH_OLD)
+    ]
+    check.raises(PeerError, str, bad[0])
+    found, said = succeed([OLD], bad + [NEW, OLD_WITH_NEW, NEW_WITH_OLD])
+    assert found == [NEW.der]
+    assert "left out" in said
+
+
+def test_anchors_are_few():
+    slept = Rollovers(12)
+    offered = slept.roots + slept.flat()
+    old = slept.roots[0]
+    check_chosen(slept.roots[5:], [old], offered, verified=True)
+    # One that the server may need stays, and so it does the next time.
+    kept = slept.roots[6:] + [old]
+    check_chosen(kept, [old], offered)
+    assert check_chosen(kept, kept, offered) == ""
+    # Of a server that others verified, too.
+    web = root(subject="CN=web")
+    found, _, _ = choose([web], offered, first=True, verified=True)
+    assert ders(found) == ders(slept.roots[5:])
 
 
 def records():
