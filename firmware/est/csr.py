@@ -2,14 +2,11 @@
 
 from micropython import const
 
-from est import der, x509
+from est import der
 from est.errors import UsageError
 
 _EXTENSION_REQUEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
-
-# Upper bounds of RFC 5280 appendix A.1, in characters.
-_LIMITS = {"C": 2, "CN": 64, "O": 64, "OU": 64, "serialNumber": 64, "emailAddress": 255}
-_PRINTABLE = const(" '()+,-./:=?")
+_COMMON_NAME = const(b"\x55\x04\x03")
 
 
 def build(key, subject, extensions=(), attributes=()):
@@ -38,69 +35,16 @@ def build(key, subject, extensions=(), attributes=()):
 
 
 def name(text):
-    """DER Name from "CN=device-1,O=Example,C=DE", in that order; a backslash escapes a comma.
-
-    Attributes: CN O OU C ST L serialNumber emailAddress DC. Raises UsageError.
-    """
-    rdns = []
-    for part in _split(text):
-        attribute, equals, value = part.partition("=")
-        attribute = attribute.strip()
-        value = value.strip()
-        oid = x509.attribute_oid(attribute)
-        if not equals or oid is None or not value or min(value) < " ":
-            raise UsageError(
-                "subject: '%s' is no value for %s" % (part, " ".join(x509.ATTRIBUTES.values()))
-            )
-        limit = _LIMITS.get(attribute, 128)
-        if len(value) > limit or (attribute == "C" and len(value) != 2):
-            raise UsageError("subject: %s takes %d characters at most" % (attribute, limit))
-        if attribute in ("C", "serialNumber"):
-            if not printable(value):
-                raise UsageError("subject: %s may not be '%s'" % (attribute, value))
-            encoded = der.tlv(der.PRINTABLE_STRING, value.encode())
-        elif attribute in ("emailAddress", "DC"):
-            encoded = der.tlv(der.IA5_STRING, ascii(value))
-        else:
-            encoded = der.tlv(der.UTF8_STRING, value.encode())
-        rdns.append(der.set_of(der.sequence(der.tlv(der.OID, oid), encoded)))
-    return der.sequence(*rdns)
-
-
-def _split(text):
-    # At commas that no backslash escapes; every escaped character stands for itself (RFC 4514).
-    parts = [""]
-    escaped = False
-    for character in text:
-        if escaped:
-            parts[-1] += character
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == ",":
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
-
-
-def printable(text):
-    """Whether PrintableString can hold `text`."""
-    for character in text:
-        if character not in _PRINTABLE and not (
-            character < "\x7f" and (character.isalpha() or character.isdigit())
-        ):
-            return False
-    return True
-
-
-def ascii(text):
-    """Octets of `text`. Raises UsageError for anything but printable ASCII without spaces."""
-    encoded = text.encode()
-    for octet in encoded:
-        if not 0x20 < octet < 0x7F:
-            raise UsageError("'%s' may hold ASCII without spaces only" % text)
-    return encoded
+    """DER Name of `text`, as est.names.name; without it a CN alone. Raises UsageError."""
+    try:
+        from est import names
+    except ImportError:
+        common = text[3:]
+        if text[:3] != "CN=" or not common or "," in common:
+            raise UsageError("subject: only CN=... without est-names")
+        pair = der.tlv(der.OID, _COMMON_NAME), der.tlv(der.UTF8_STRING, common.encode())
+        return der.sequence(der.set_of(der.sequence(*pair)))
+    return names.name(text)
 
 
 def _attribute(oid, value):

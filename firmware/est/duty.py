@@ -9,13 +9,12 @@ import os
 
 from micropython import const
 
-from est import clock, order, protocol, request, store, verdict, waiting
+from est import aside, clock, protocol, request, waiting
 from est.errors import (
     Closed,
     Ended,
     EstError,
     NotTrusted,
-    NotYetValid,
     PeerError,
     Refused,
     RetryLater,
@@ -35,69 +34,45 @@ _FLOOR = const(300)
 _CHECK = const(2592000)
 
 
-def begin(agent):
-    """Once after a start: take over what an older version stored, and what outlived a reset."""
-    for part in (_upgrade, _restore):
-        try:
-            part(agent)
-        except ImportError:
-            pass  # optional parts
-
-
-def _upgrade(agent):
-    from est import layout1
-
-    layout1.upgrade(agent.store)
-
-
-def _restore(agent):
-    from est import retry
-
-    retry.load(agent)
-
-
-def of_kind(kind):
-    """A new order of the kind of that name, or None. Raises ImportError without its part."""
-    if kind == "simpleenroll":
-        return order.Enrolment()
-    if kind == "simplereenroll":
-        return order.Renewal()
-    if kind == "serverkeygen":
-        from est.serverkeygen import ServerKey as found
-    elif kind == "fullcmc":
-        from est.fullcmc import FullCmc as found
-    elif kind == "linked":
-        from est.linking import Linked as found
-    else:
-        return None
-    return found()
-
-
 def plan(agent):
     """What is due: in how many seconds to ask again, or (order, what TLS shows, DER certificate to
     renew or None, key), as est.agent.Agent.send takes them.
     """
     agent.doing = "start"
+    known = agent.known
     now = agent.now()
+    # The certificate in use has been valid, and once clock and server agreed.
+    floor = max(known.not_before, known.meta.get("agreed", 0)) - _DAY
+    if clock.now() < floor:
+        raise UsageError(
+            "the clock is %d s or more behind what it must be: set it" % (floor - now)
+        )
     left = agent.until - now
     if 0 < left <= agent.wait:
         return left
     if isinstance(agent.trust, bytes) and not agent.vouched():
-        agent.anchors()
+        agent.tell("bootstrap", anchors=agent.anchors())
         return 0
-    known = agent.known
+    if agent.lost_trust:
+        agent.lost_trust = False
+        if agent.parts.follow(agent):
+            return 0
     current = agent.resume()
     if current:
         shown = known if current.meta["leaf"] else _birth(agent)
-        # What other settings asked for is asked for once more.
-        if not (current.answer or _ours(agent, current) or _poll_once(agent, current)):
-            return 0
+        if not current.answer:
+            # What other settings asked for is asked for once more.
+            if not _is_ours(agent, current, *_usual(agent, current)):
+                if not _poll_once(agent, current):
+                    return 0
+            else:
+                waiting.hold_back(agent, current)
         return current, shown, None, None
     if not _needed(agent, now):
         return _idle(agent, now)
     if not agent.aside_tried:
         agent.aside_tried = True
-        if _try_aside(agent):
+        if aside.attempt(agent):
             return 0
     agent.aside_tried = False
     shown, leaf, key = _way(agent, now)
@@ -110,15 +85,23 @@ def _changed(agent):
     settings = meta.get("settings")
     voucher = meta.get("voucher")
     return (settings and agent.wanted[0] and settings != agent.asked(None, agent.key)) or (
-        voucher and agent.trust and voucher != store.to_hex(agent.voucher)
+        voucher and agent.trust and voucher != agent.voucher.hex()
     )
 
 
-def _ours(agent, current):
-    # Whether an order is as the settings are.
+def _usual(agent, current):
+    # The certificate to renew and the key, as the settings have it.
     known = agent.known
-    leaf = known.chain[0] if current.meta["leaf"] and known.chain else None
-    return agent.is_ours(current, leaf, agent.key)
+    return known.chain[0] if current.meta["leaf"] and known.chain else None, agent.key
+
+
+def _is_ours(agent, current, leaf, key):
+    # Whether an order is what `leaf` and `key` would make now.
+    meta = current.meta
+    new = agent.orders(leaf is not None)
+    ours = meta["asked"], meta["kind"], meta.get("terms", "")
+    # One that an older version stored does not tell.
+    return not meta["asked"] or ours == (agent.asked(leaf, key), new.kind, new.terms)
 
 
 def _floor(agent):
@@ -234,48 +217,64 @@ def _poll_once(agent, current):
     return False
 
 
-def _try_aside(agent):
-    # Whether the certificate aside was tried and thereby a connection opened, or taken.
-    items = agent.load("aside")
-    if not items:
-        return False
-    agent.doing = "aside"
-    current = agent.order(items)
-    known = agent.known
-    try:
-        found = verdict.judge(agent, current)
-        if known.chain and request.validity(found[1])[1] <= known.not_after:
-            raise Ended("it ends before the one in use")
-        agent.settle(current, found)
-    except Ended:
-        agent.store.erase("aside")
-        return agent.used
-    except EstError as error:
-        agent.log("the certificate aside is still of no use: %s" % error)
-        return agent.used
-    agent.store.erase("aside")
-    return True
-
-
 def leftover(agent, current, leaf, key):
-    """Finish order `current`, which is answered, or asked for by other settings, before any other.
+    """Before another order: finish `current` where it is answered, or of other settings.
 
-    leaf, key: of the order that the caller wants, as in est.agent.Agent.is_ours. Returns the
-    certificate (DER) where it is that one, else None: then the order is gone.
+    leaf, key: of the order that the caller wants, the certificate to renew (DER) or None, and the
+    key. Returns the certificate (DER) if it is that one. Else None: then the order is gone, or
+    still to be sent. Raises RetryLater while its time has not come.
     """
-    if not (current.answer or _poll_once(agent, current)):
-        return None
+    ours = _is_ours(agent, current, leaf, key)
+    if not current.answer:
+        if ours:
+            waiting.hold_back(agent, current)
+            return None
+        if not _poll_once(agent, current):
+            return None
     try:
-        found = verdict.judge(agent, current)
+        found = request.judge(agent, current)
     except (Ended, PeerError, Refused) as error:
         agent.log("a certificate that came before is of no use: %s" % error)
         return None
     except (NotTrusted, UsageError) as error:
         agent.log("a certificate that came before is set aside: %s" % error)
-        verdict.put_aside(agent, current)
+        aside.put(agent, current)
         return None
     agent.settle(current, found)
-    return found[1] if agent.is_ours(current, leaf, key) else None
+    return found[1] if ours else None
+
+
+def memo(agent, current, leaf):
+    """What to keep with the new identity, as est.store describes it."""
+    meta = agent.known.meta
+    try:
+        from est.schedule import share
+
+        share = share(leaf, not agent.known.chain, agent.failures)
+    except ImportError:
+        share = 43690  # two thirds
+    return {
+        "share": share,
+        "agreed": agent.agreed or meta.get("agreed", 0),
+        "settings": current.meta.get("settings", ""),
+        "voucher": agent.voucher.hex() if agent.trust else meta.get("voucher", ""),
+    }
+
+
+def taken(agent, proven):
+    """Tell of the new identity, and forget the failures before. proven: None without a proof."""
+    if proven is not None:
+        agent.tell("proven" if proven else "unproven", generation=agent.known.generation)
+    agent.tell("renewed", generation=agent.known.generation, not_after=agent.known.not_after)
+    agent.until = agent.wait = 0
+    known = agent.known
+    known.doubt = known.failure = agent.stranded = None
+    try:
+        from est import retry
+
+        retry.erase(agent)
+    except ImportError:
+        pass  # an optional part
 
 
 def failed(agent, error):
@@ -284,7 +283,7 @@ def failed(agent, error):
     now = clock.now_or_0() + agent.skew
     text = "%s: %s" % (agent.doing, error)
     left = known.not_after - now if known.chain else 0
-    if isinstance(error, (NotYetValid, NotTrusted, UsageError, ImportError)):
+    if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)):
         _give_up_late(agent, error)
     if isinstance(error, RetryLater):
         agent.failures -= 1
@@ -294,13 +293,9 @@ def failed(agent, error):
             agent.tell("waiting", seconds=wait, text=text)
         return wait
     refused = isinstance(error, Refused)
-    if (
-        refused
-        and agent.shown
-        and agent.shown[0] is known
-        and agent.doing not in ("proof", "aside")
-    ):
-        agent.refusals += 1
+    if refused and agent.doing not in ("proof", "aside"):
+        # Not where the factory's certificate was shown, or none.
+        agent.refusals += agent.shown is known
     wait = min(_FIRST_WAIT << min(agent.failures - 1, 10), _LONGEST_WAIT)
     if agent.fruitless:
         # The order ended and brought nothing.
@@ -344,10 +339,13 @@ def rest(agent, now, seconds):
 def _give_up_late(agent, error):
     # An answer that cannot be judged stays, but blocks no new order for longer than the floor.
     current = agent.resume()
-    if current and current.answer and agent.doing != "proof":
+    if not (current and current.answer):
+        # What was not trusted is the server: links may lead to its new root.
+        agent.lost_trust = isinstance(error, NotTrusted)
+    elif agent.doing != "proof":
         soon = isinstance(error, RetryLater) and error.seconds <= waiting.patience(agent)
         if not soon and agent.now() - current.meta["since"] > _floor(agent):
-            verdict.put_aside(agent, current)
+            aside.put(agent, current)
 
 
 def _strand(agent, text):

@@ -22,6 +22,14 @@ class NotTrusted(EstError):
     """The server, or a certificate it sent, is not vouched for by what the board trusts."""
 
 
+class NotYetValid(NotTrusted):
+    """A certificate that becomes valid in `seconds` by the board's clock."""
+
+    def __init__(self, message, seconds):
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class Ended(NotTrusted):
     """A certificate whose time is over by the board's clock."""
 
@@ -34,20 +42,12 @@ class Refused(EstError):
         self.status = status
 
 
-class CertificateRefused(Refused):
-    """The server does not accept a certificate of the board that it accepts others without."""
-
-
 class RetryLater(EstError):
     """Not now. `seconds` is how long to wait before sending the same request again."""
 
     def __init__(self, message, seconds):
         super().__init__(message)
         self.seconds = seconds
-
-
-class NotYetValid(RetryLater):
-    """A certificate was issued and is kept. It becomes valid in `seconds`."""
 
 
 class StorageError(EstError):

@@ -105,8 +105,7 @@ class Response:
 
     def _body(self, piece):
         self._taken += len(piece)
-        if self._taken > _MAX_BODY:
-            raise PeerError("HTTP: body over %d bytes" % _MAX_BODY)
+        _check_size(self._taken)
         self._sink.feed(piece)
 
     def _finish(self):
@@ -181,6 +180,10 @@ def _length(text, base):
         value = -1
     if value < 0 or text[:1] in "+-":
         raise PeerError("HTTP: malformed length")
-    if value > _MAX_BODY:
-        raise PeerError("HTTP: body over %d bytes" % _MAX_BODY)
+    _check_size(value)
     return value
+
+
+def _check_size(size):
+    if size > _MAX_BODY:
+        raise PeerError("HTTP: body over %d bytes" % _MAX_BODY)

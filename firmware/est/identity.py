@@ -1,10 +1,5 @@
 """The board's certificate and key, as the rest of the program sees them. Without the network."""
 
-from est import clock, store
-
-# The identity last: what is left of an order could bring it back.
-_RECORDS = ("order", "aside", "retry", "identity")
-
 
 class Identity:
     """What est.store.Store `records` holds of the board's identity; unpacks as (chain, key).
@@ -19,7 +14,7 @@ class Identity:
     """
 
     def __init__(self, records):
-        self._store = records
+        self.store = records
         self.next = self.failure = self.doubt = None
         self.take([])
 
@@ -28,24 +23,14 @@ class Identity:
         self.meta = meta = items[0] if items else {}
         self.key = items[1] if items else None
         self.chain = items[2:]
-        self.not_before = meta.get("not_before", 0)
-        self.not_after = meta.get("not_after", 0)
-        self.issued = meta.get("issued", 0)
-        self.generation = meta.get("generation", 0)
-
-    def load(self):
-        """Be what is stored; returns whether that is an identity. Raises StorageError."""
-        self.take(store.unpack(self._store.load("identity")))
-        return bool(self.chain)
+        for name in ("not_before", "not_after", "issued", "generation"):
+            setattr(self, name, meta.get(name, 0))
 
     def __iter__(self):
         return iter((self.chain, self.key))
 
     def __getitem__(self, index):
         return (self.chain, self.key)[index]
-
-    def __len__(self):
-        return 2
 
     def life(self, now):
         """(start, length) in seconds of the part of the validity that counts at `now`.
@@ -62,17 +47,10 @@ class Identity:
         return start + length * self.meta.get("share", 43690) // 65536
 
     def status(self):
-        """Dict of dates, next step and last failure, without secrets. From memory."""
-        return {
-            "enrolled": bool(self.chain),
-            "generation": self.generation,
-            "not_before": self.not_before,
-            "not_after": self.not_after,
-            "renew_at": self.renew_at(clock.now_or_0()) if self.chain else 0,
-            "next": self.next and self.next[0],
-            "next_at": self.next and self.next[1],
-            "failure": self.failure,
-        }
+        """As est.status.of."""
+        from est import status
+
+        return status.of(self)
 
     def refused(self, error):
         """Tell what the application's own server said of the certificate.
@@ -82,7 +60,7 @@ class Identity:
         self.doubt = str(error)
 
     def erase(self):
-        """Forget certificate, key and all orders. Trust and the factory's certificate stay."""
-        for name in _RECORDS:
-            self._store.erase(name)
-        self.take([])
+        """As est.status.erase."""
+        from est import status
+
+        status.erase(self)

@@ -1,8 +1,8 @@
 """Records of layout 1, as est 0.1 stored them: read, written anew, read back, then erased.
 
 A file is `EST1 | generation (4) | length (4) | payload | SHA-256`. The payload is a DER SEQUENCE
-of OCTET STRINGs. identity: key, leaf, intermediates. anchors: voucher, anchors. pending: digest, time
-to ask again, key, request.
+of OCTET STRINGs. identity: key, leaf, intermediates. anchors: voucher, anchors. pending: digest,
+time to ask again, key, request.
 """
 
 import binascii

@@ -6,11 +6,6 @@ here, est.serverkeygen.ServerKey, est.fullcmc.FullCmc and est.linking.Linked.
 """
 
 
-def is_final(status):
-    """Whether an HTTP status ends the order: the same request can never get past it."""
-    return 400 <= status < 500 and status not in (401, 403, 408, 409, 429)
-
-
 class Enrolment:
     """A first certificate, by simpleenroll (RFC 7030 4.2.1).
 
@@ -18,7 +13,7 @@ class Enrolment:
     """
 
     kind = "simpleenroll"
-    # What tells its requests from others of the kind besides the agent's settings: ":" and text.
+    # What tells its requests from others of the kind, besides the agent's settings.
     terms = ""
 
     def __init__(self):
@@ -26,12 +21,10 @@ class Enrolment:
         self.key = self.request = b""
         self.answer = []
 
-    def restore(self, meta, key, request, *answer):
+    def restore(self, items):
         """Be the order of these items of the record."""
-        self.meta = meta
-        self.key = key
-        self.request = request
-        self.answer = list(answer)
+        self.meta, self.key, self.request = items[:3]
+        self.answer = items[3:]
 
     def items(self):
         """Items of the record."""
@@ -60,9 +53,9 @@ class Enrolment:
 
         Arguments and errors as in est.request.accept; RetryLater where the answer says to wait.
         """
-        from est import cms, request
+        from est import protocol, request
 
-        issued = cms.certificates(self.answer[0])
+        issued = protocol.certificates(self.answer[0])
         return request.accept(issued, others, self.key, anchors, now)
 
 

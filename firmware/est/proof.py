@@ -1,18 +1,40 @@
 """Proof that a new certificate works, before it replaces one that does (est.agent)."""
 
-from est.apart import apart
-from est.errors import CertificateRefused, Closed, EstError, PeerError, Refused, UsageError
+from est import apart
+from est.errors import Closed, EstError, PeerError, Refused, UsageError
 from est.tls import Context
 
 
-def prove(agent, candidate):
-    """Whether `candidate`, (chain, key), is proven to work; False if no proof is to be had.
+class CertificateRefused(Refused):
+    """The server does not accept a certificate of the board that it accepts others without."""
+
+
+def prove(agent, current, candidate):
+    """Whether `candidate`, (chain, key) of order `current`, is proven to work.
+
+    False if no proof is to be had, or none came until the old certificate is about to end.
 
     Proof is a new connection that shows it, on
     which GET /cacerts brings 200 (a handshake alone proves nothing in TLS 1.3), and what the
     application's `prove` adds. Raises CertificateRefused if that fails while the working identity,
-    or none, passes; any other EstError is no verdict.
+    or none, passes: the order is then aside. Any other EstError is no verdict.
     """
+    known = agent.known
+    try:
+        return _prove(agent, candidate)
+    except CertificateRefused:
+        from est import aside
+
+        aside.put(agent, current)
+        raise
+    except EstError:
+        now = agent.now()
+        if now < known.not_after - known.life(now)[1] // 12:
+            raise
+        return False
+
+
+def _prove(agent, candidate):
     chain, key = agent.known
     if not apart(_usable, candidate[0][0]):
         if chain and apart(_usable, chain[0]):
@@ -59,6 +81,7 @@ def refused(agent, error, shown):
     without it. If that passes, it is the certificate, and the likeliest reason is named.
     """
     offered = passes(agent, None)
+    agent.shown = shown  # of which the error is
     if offered is None:
         return error
     text = "the server does not accept the board's certificate (%s)" % error

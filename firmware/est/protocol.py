@@ -83,13 +83,9 @@ class Est:
 
     def csrattrs(self):
         """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
-        from est.csrattrs import parse
+        from est import csrattrs
 
-        request = yield from self.exchange("GET", "csrattrs", (204, 404))
-        if request.response.status in (204, 404):
-            return parse(b"")
-        self._check_type(request, "application/csrattrs")
-        return parse(request.content)
+        return csrattrs.ask(self)
 
     def simpleenroll(self, request, operation="simpleenroll"):
         """DER certificates answering CertificationRequest DER `request` (RFC 7030 4.2.1)."""
@@ -108,7 +104,7 @@ class Est:
             request = yield from self.exchange("GET", operation)
         else:
             request = yield from self.post(operation, csr)
-        self._check_type(request, "application/pkcs7-mime")
+        check_type(request, "application/pkcs7-mime")
         return bytes(request.content)
 
     def post(self, operation, csr):
@@ -118,12 +114,6 @@ class Est:
             ("Content-Transfer-Encoding", "base64"),
         )
         return self.exchange("POST", operation, (201,), headers, base64.encode(csr))
-
-    def _check_type(self, request, expected):
-        given = request.response.header("content-type") or "none"
-        if given.partition(";")[0].strip().lower() != expected:
-            given = printable(given.encode())[:60]
-            raise PeerError("content type %s where %s is expected" % (given, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
         """The Request of one operation, through challenges and redirects, once it is answered with
@@ -146,7 +136,7 @@ class Est:
                 redirects += 1
                 if redirects > _MAX_REDIRECTS:
                     raise PeerError("the server redirects without end")
-                path = self._same_origin(response.header("location") or "")
+                path = _redirected(self._authority, response.header("location") or "")
             elif status == 401 and credentials:
                 challenges += 1
                 offered = [v for name, v in response.headers if name == "www-authenticate"]
@@ -155,14 +145,21 @@ class Est:
             else:
                 raise _refusal(request)
 
-    def _same_origin(self, location):
-        # RFC 7030 3.2.1: anywhere else the user would have to be asked.
-        origin = ("https://%s/" % self._authority).lower()
-        if location[: len(origin)].lower() == origin:
-            return location[len(origin) - 1 :]
-        if location[:1] == "/" and location[:2] != "//":
-            return location
-        raise PeerError("the server redirects elsewhere")
+
+def _redirected(authority, location):
+    try:
+        from est import redirect
+    except ImportError:
+        raise PeerError("a redirect needs est-redirect")
+    return redirect.path(authority, location)
+
+
+def check_type(request, expected):
+    """Raise PeerError unless the answered `request` is of content type `expected`."""
+    given = request.response.header("content-type") or "none"
+    if given.partition(";")[0].strip().lower() != expected:
+        given = printable(given.encode())[:60]
+        raise PeerError("content type %s where %s is expected" % (given, expected))
 
 
 def certificates(content):

@@ -43,7 +43,7 @@ def adopt(agent, known, offered):
     stored = agent.load("anchors") or [{}]
     damaged = agent.store.damaged
     meta = stored.pop(0)
-    voucher = store.to_hex(agent.voucher) if agent.voucher else meta.get("voucher", "")
+    voucher = agent.voucher.hex() if agent.voucher else meta.get("voucher", "")
     first = meta.get("voucher") != voucher
     found = known
     if set(known) != set(offered):
@@ -76,6 +76,30 @@ def successors(anchors, offered, now, log):
     found = bag.follow(bag.anchors)
     bag.tell(log)
     return _ders(found)
+
+
+def follow(agent):
+    """Whether links lead from what is trusted to the root of a server that TLS could not verify.
+
+    Such is the server of a board that slept through a rollover, or several. Its /cacerts is asked
+    for unverified, for the links prove themselves; then it must pass with what they lead to.
+    """
+    client = Client(agent.url, (), timeout=agent.timeout, bootstrap=True)
+    try:
+        offered = client.cacerts()
+    finally:
+        client.close()
+    stored = agent.load("anchors")
+    if not stored:
+        return False
+    known = agent.anchors()
+    found = successors(known, offered, clock.now(), agent.log)
+    anchors = (found + known)[:_MAX_ANCHORS]
+    if not found or not _verified(agent, anchors):
+        return False
+    agent.store.save("anchors", store.pack(stored[0], *anchors))
+    agent.tell("trust", anchors=anchors)
+    return True
 
 
 def _ders(certificates):

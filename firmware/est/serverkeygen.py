@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import cms, der, http, multipart, store
+from est import der, http, multipart, store
 from est.errors import PeerError, UsageError
 from est.order import Enrolment
 
@@ -92,7 +92,7 @@ class ServerKey(Enrolment):
     def __init__(self, decryption=None):
         super().__init__()
         self._decryption = decryption or Decryption()
-        self.terms = ":" + store.digest(self._decryption)
+        self.terms = store.digest(self._decryption)
 
     def build(self, attributes, log, wanted, leaf, key):
         """As Enrolment.build."""
@@ -116,10 +116,10 @@ class ServerKey(Enrolment):
 
     def accept(self, others, anchors, now):
         """As Enrolment.accept. Raises UsageError for what the board cannot decrypt."""
-        from est import keys, request, steps
+        from est import keys, protocol, request, steps
 
         certificates, data = self.answer
-        certificates = cms.certificates(certificates)
+        certificates = protocol.certificates(certificates)
         given = self._decryption
         if given.attributes():
             outer = der.Reader(data).enter()

@@ -28,7 +28,6 @@ anchors: trust anchors (DER)...
 retry: no items. See est.retry.
 """
 
-import binascii
 import hashlib
 import json
 import os
@@ -41,13 +40,12 @@ _MAGIC = const(b"EST2")
 _HEADER = const(12)
 # Key, leaf and intermediates, all anchors, or an order with its answer: a few KB.
 _MAX_RECORD = const(32768)
-# What a new order takes at most: order, identity and anchors, of two blocks each.
-_ROOM = const(24576)
 
 
 class Store:
     """Records in folder `path`, which must exist. Raises StorageError.
 
+    files: module that writes in its own way, or False; known after the first use.
     damaged: whether the last `load` met a copy that is cut off or damaged: what it returned may be
         older than what was saved last.
     """
@@ -57,13 +55,13 @@ class Store:
         self.damaged = False
         # Layouts whose records est.layout1 takes over: saving overwrites them, the older first.
         self.replaces = ()
-        self._files = None
+        self.files = None
 
     def _file(self, name, slot):
-        if self._files is None:
-            self._files = _files(self.path)
+        if self.files is None:
+            self.files = _files(self.path)
         path = "%s/%s.%d" % (self.path, name, slot)
-        return path + self._files.SUFFIX if self._files else path
+        return path + self.files.SUFFIX if self.files else path
 
     def _read(self, name, slot):
         # (generation, payload) of a good copy; else (0 if absent, -1 if cut, -2 if damaged; None).
@@ -87,8 +85,7 @@ class Store:
             return int.from_bytes(data[4:8], "big"), None
         if data[:4] != _MAGIC:
             raise OtherLayout(
-                "%s: written by another version of est, which can read it; it is left as it is"
-                % self._file(name, slot)
+                "%s: by another version of est, left as it is" % self._file(name, slot)
             )
         return int.from_bytes(data[4:8], "big"), data[_HEADER:body]
 
@@ -130,7 +127,7 @@ class Store:
             if newest > 0 and generations[slot] == newest:
                 continue
             path = self._file(name, slot)
-            files = self._files
+            files = self.files
             try:
                 with files.open(path) if files else open(path, "wb") as file:
                     for piece in (header, payload, digest):
@@ -147,60 +144,28 @@ class Store:
 
     def erase(self, name):
         """Remove record `name`, the older copy first, so that a cut cannot bring it back."""
-        generations = self._generations(name)
-        for slot in sorted((0, 1, 2), key=lambda slot: generations[slot]):
+        for _, slot in sorted(zip(self._generations(name), (0, 1, 2))):
             path = self._file(name, slot)
             try:
-                (self._files or os).remove(path)
+                (self.files or os).remove(path)
             except OSError as error:
                 if error.errno != 2:
                     raise StorageError("cannot erase %s: %s" % (path, error))
 
-    def prepare(self):
-        """Make sure that a new order finds room for all that it will store."""
-        self._file("", 0)
-        if self._files:
-            self._files.prepare(self)
-        stat = os.statvfs(self.path)
-        if stat[1] * stat[3] < _ROOM:
-            raise StorageError(
-                "only %d bytes are free in %s: make room for a new certificate"
-                % (stat[1] * stat[3], self.path)
-            )
-
-    def close(self):
-        """Let another process write to the folder, where there are processes."""
-        if self._files:
-            self._files.close(self.path)
-
 
 def _files(path):
-    # The module that writes as the system of `path` needs it; False for a board's littlefs.
     try:
-        os.stat(path + "/*")
-    except OSError as error:
-        # EINVAL: no name on FAT has an asterisk. Elsewhere there is no such file.
-        if error.errno == 22:
-            from est import fat
-
-            return fat
-    try:
-        from est import posix
+        from est import files
     except ImportError:
-        return False
-    return posix
-
-
-def to_hex(data):
-    """Text of bytes."""
-    return binascii.hexlify(data).decode()
+        return False  # an optional part; littlefs needs none
+    return files.find(path)
 
 
 def digest(value):
     """Hex digest that tells settings, requests and certificates (bytes) from others."""
     if not isinstance(value, bytes):
         value = repr(value).encode()
-    return to_hex(hashlib.sha256(value).digest())
+    return hashlib.sha256(value).digest().hex()
 
 
 def pack(meta, *items):
@@ -212,16 +177,15 @@ def pack(meta, *items):
 def unpack(payload):
     """[meta, *items] of a payload; [] for None."""
     found = []
-    at = 0
     try:
-        while payload and at < len(payload):
-            end = at + 4 + int.from_bytes(payload[at : at + 4], "big")
-            found.append(payload[at + 4 : end])
-            at = end
+        while payload:
+            end = 4 + int.from_bytes(payload[:4], "big")
+            if end > len(payload):
+                raise ValueError
+            found.append(payload[4:end])
+            payload = payload[end:]
         if found:
             found[0] = json.loads(found[0])
     except ValueError:
-        at = -1
-    if at != len(payload or b"") or (found and not isinstance(found[0], dict)):
         raise StorageError("a stored record is malformed")
     return found

@@ -1,13 +1,43 @@
-"""Orders that the server said to ask for again later. Without this part the caller is told to wait,
-and a reset forgets until when.
-"""
+"""Orders that do not go through at once: sent in vain, told to wait, or with a bad answer."""
 
 from micropython import const
 
-from est.errors import RetryLater
+from est.errors import Closed, Ended, PeerError, Refused, RetryLater
 
 _DAY = const(86400)
 _LEAST = const(60)
+
+
+def interrupted(agent, current, shown, error):
+    """What to raise for EstError `error`, met while order `current` was sent; notes it there.
+
+    shown: the identity that TLS showed, or None.
+    """
+    if isinstance(error, Closed) and shown:
+        from est import proof
+
+        return proof.refused(agent, error, shown)
+    if current.meta:
+        if isinstance(error, RetryLater):
+            postpone(agent, current, error)
+        agent.fruitless = not agent.load("order")
+    return error
+
+
+def rejected(agent, current, error):
+    """Note in the answered order `current` that its judgement ended with EstError `error`."""
+    if isinstance(error, RetryLater):
+        # CMC says so in an answer.
+        current.answer = []
+        postpone(agent, current, error)
+    elif isinstance(error, Ended) and not current.meta["date"]:
+        # Without the server's word it may be the clock that is wrong.
+        from est import aside
+
+        aside.put(agent, current)
+    elif isinstance(error, (Ended, PeerError, Refused)):
+        agent.end()
+        agent.fruitless = True
 
 
 def postpone(agent, current, error):

@@ -6,7 +6,7 @@ from micropython import const
 
 from est import der
 from est.ec import P256
-from est.errors import NotTrusted, PeerError
+from est.errors import Ended, NotTrusted, NotYetValid, PeerError
 
 # Leaf, root and intermediates; longer paths do not occur, and each link costs a verification.
 _MAX_PATH = const(6)
@@ -27,26 +27,6 @@ EXT_KEY_USAGE = b"\x55\x1d\x25"
 _UNDERSTOOD = const(b"\x0f\x11\x13\x25\x20")
 
 _KEY_CERT_SIGN = const(0x04)
-
-ATTRIBUTES = {
-    b"\x55\x04\x03": "CN",
-    b"\x55\x04\x05": "serialNumber",
-    b"\x55\x04\x06": "C",
-    b"\x55\x04\x07": "L",
-    b"\x55\x04\x08": "ST",
-    b"\x55\x04\x0a": "O",
-    b"\x55\x04\x0b": "OU",
-    b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01": "emailAddress",
-    b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01\x19": "DC",
-}
-
-
-def attribute_oid(name):
-    """OID content of a subject attribute's short name, or None."""
-    for oid, known in ATTRIBUTES.items():
-        if known == name:
-            return oid
-    return None
 
 
 def unix_time(year, month, day, hour, minute, second):
@@ -73,21 +53,12 @@ def _time(reader):
 
 
 def name_text(name):
-    """Readable text of a DER Name, in its own order: CN=device,O=Example."""
-    out = []
-    reader = der.Reader(name).enter()
-    while reader.more():
-        pairs = reader.enter(der.SET)
-        while pairs.more():
-            pair = pairs.enter()
-            oid = pair.oid()
-            value = pair.bytes(0)
-            try:
-                value = value.decode()
-            except ValueError:
-                value = "?"
-            out.append("%s=%s" % (ATTRIBUTES.get(oid) or der.oid_text(oid), value))
-    return ",".join(out)
+    """Readable text of a DER Name, as est.names.text; its octets without that part."""
+    try:
+        from est import names
+    except ImportError:
+        return str(name)
+    return names.text(name)
 
 
 class Certificate:
@@ -167,14 +138,15 @@ class Certificate:
         return length
 
     def check(self, now):
-        """Raise NotTrusted unless `now` (Unix seconds) is within the validity.
+        """Raise NotYetValid or Ended unless `now` (Unix seconds) is within the validity.
 
-        So too for a critical extension that is not understood (RFC 5280 4.2).
+        NotTrusted for a critical extension that is not understood (RFC 5280 4.2).
         """
         if now < self.not_before:
-            raise NotTrusted("%s is not valid yet: check the clock" % self)
+            wait = self.not_before - now
+            raise NotYetValid("%s is not valid yet: check the clock" % self, wait)
         if now > self.not_after:
-            raise NotTrusted("%s has expired" % self)
+            raise Ended("%s has expired" % self)
         for oid, (critical, _) in self._extensions.items():
             if critical and (oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD):
                 raise NotTrusted("%s: unknown critical extension %s" % (self, der.oid_text(oid)))

@@ -122,9 +122,9 @@ def stored_identity(state: Path) -> tuple[list[bytes], str]:
     cpython.install()
     from est import errors, identity, key_forms, keys, pem, store
 
-    found = identity.Identity(store.Store(str(state)))
+    found = identity.Identity(None)
     try:
-        found.load()
+        found.take(store.unpack(store.Store(str(state)).load("identity")))
     except errors.StorageError:
         return [], ""  # the board says so where it needs it
     try:

@@ -1,0 +1,114 @@
+"""Distinguished names as text (RFC 4514, in their own order) and in DER."""
+
+from micropython import const
+
+from est import der
+from est.errors import UsageError
+
+ATTRIBUTES = {
+    b"\x55\x04\x03": "CN",
+    b"\x55\x04\x05": "serialNumber",
+    b"\x55\x04\x06": "C",
+    b"\x55\x04\x07": "L",
+    b"\x55\x04\x08": "ST",
+    b"\x55\x04\x0a": "O",
+    b"\x55\x04\x0b": "OU",
+    b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01": "emailAddress",
+    b"\x09\x92\x26\x89\x93\xf2\x2c\x64\x01\x19": "DC",
+}
+
+# Upper bounds of RFC 5280 appendix A.1, in characters.
+_LIMITS = {"C": 2, "CN": 64, "O": 64, "OU": 64, "serialNumber": 64, "emailAddress": 255}
+_PRINTABLE = const(" '()+,-./:=?")
+
+
+def name(text):
+    """DER Name from "CN=device-1,O=Example,C=DE", in that order; a backslash escapes a comma.
+
+    Attributes: CN O OU C ST L serialNumber emailAddress DC. Raises UsageError.
+    """
+    rdns = []
+    for part in _split(text):
+        attribute, equals, value = part.partition("=")
+        attribute = attribute.strip()
+        value = value.strip()
+        oid = _oid(attribute)
+        if not equals or oid is None or not value or min(value) < " ":
+            raise UsageError(
+                "subject: '%s' is no value for %s" % (part, " ".join(ATTRIBUTES.values()))
+            )
+        limit = _LIMITS.get(attribute, 128)
+        if len(value) > limit or (attribute == "C" and len(value) != 2):
+            raise UsageError("subject: %s takes %d characters at most" % (attribute, limit))
+        if attribute in ("C", "serialNumber"):
+            if not printable(value):
+                raise UsageError("subject: %s may not be '%s'" % (attribute, value))
+            encoded = der.tlv(der.PRINTABLE_STRING, value.encode())
+        elif attribute in ("emailAddress", "DC"):
+            encoded = der.tlv(der.IA5_STRING, ascii(value))
+        else:
+            encoded = der.tlv(der.UTF8_STRING, value.encode())
+        rdns.append(der.set_of(der.sequence(der.tlv(der.OID, oid), encoded)))
+    return der.sequence(*rdns)
+
+
+def _split(text):
+    # At commas that no backslash escapes; every escaped character stands for itself (RFC 4514).
+    parts = [""]
+    escaped = False
+    for character in text:
+        if escaped:
+            parts[-1] += character
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == ",":
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def printable(text):
+    """Whether PrintableString can hold `text`."""
+    for character in text:
+        if character not in _PRINTABLE and not (
+            character < "\x7f" and (character.isalpha() or character.isdigit())
+        ):
+            return False
+    return True
+
+
+def ascii(text):
+    """Octets of `text`. Raises UsageError for anything but printable ASCII without spaces."""
+    encoded = text.encode()
+    for octet in encoded:
+        if not 0x20 < octet < 0x7F:
+            raise UsageError("'%s' may hold ASCII without spaces only" % text)
+    return encoded
+
+
+def text(name):
+    """Readable text of a DER Name, in its own order: CN=device,O=Example."""
+    out = []
+    reader = der.Reader(name).enter()
+    while reader.more():
+        pairs = reader.enter(der.SET)
+        while pairs.more():
+            pair = pairs.enter()
+            oid = pair.oid()
+            value = pair.bytes(0)
+            try:
+                value = value.decode()
+            except ValueError:
+                value = "?"
+            out.append("%s=%s" % (ATTRIBUTES.get(oid) or der.oid_text(oid), value))
+    return ",".join(out)
+
+
+def _oid(name):
+    # Content of the OID of a subject attribute's short name, or None.
+    for oid, known in ATTRIBUTES.items():
+        if known == name:
+            return oid
+    return None
