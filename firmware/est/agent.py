@@ -343,9 +343,12 @@ class Agent:
         except EstError as error:
             status = getattr(error, "status", 0)
             # By these the same request may yet succeed.
-            if meta and status // 100 == 4 and status not in (401, 403, 408, 409, 429):
+            final = status // 100 == 4 and status not in (401, 403, 408, 409, 429)
+            if parts:
+                error = parts.interrupted(self, current, shown, error, final)
+            if meta and final:
                 self.end()
-            raise parts.interrupted(self, current, shown, error) if parts else error
+            raise error
         meta["date"] = parts.answered(self, current, client.date) if parts else 0
         self.keep(current, "answered")
         try:

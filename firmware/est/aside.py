@@ -1,6 +1,6 @@
 """A certificate that was issued and is not accepted is kept, and tried before each new order."""
 
-from est import request, store
+from est import request, store, waiting
 from est.errors import Ended, EstError
 
 
@@ -9,8 +9,8 @@ def put(agent, current):
     items = current.items()
     if agent.load("aside") != items:
         agent.store.save("aside", store.pack(*items))
+    waiting.fruitless(agent)
     agent.end()
-    agent.fruitless = True
 
 
 def attempt(agent):

@@ -41,7 +41,7 @@ def name(text):
     except ImportError:
         common = text[3:]
         if text[:3] != "CN=" or not common or "," in common:
-            raise UsageError("subject: only CN=... without est-names")
+            raise UsageError("subject: only CN without est-names")
         pair = der.tlv(der.OID, _COMMON_NAME), der.tlv(der.UTF8_STRING, common.encode())
         return der.sequence(der.set_of(der.sequence(*pair)))
     return names.name(text)

@@ -4,7 +4,6 @@ from micropython import const
 
 from est import der
 from est.attributes import CsrAttrs
-from est.protocol import check_type
 
 _TEMPLATE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x3d")
 
@@ -14,7 +13,7 @@ def ask(est):
     request = yield from est.exchange("GET", "csrattrs", (204, 404))
     if request.response.status in (204, 404):
         return parse(b"")
-    check_type(request, "application/csrattrs")
+    est.check_type(request, "application/csrattrs")
     return parse(request.content)
 
 

@@ -28,8 +28,8 @@ _HOUR = const(3600)
 # A first failure is tried again after a minute, a lasting one four times a day.
 _FIRST_WAIT = const(60)
 _LONGEST_WAIT = const(21600)
-# After an order that brought nothing, where there is no identity whose life sets the measure.
-_FLOOR = const(300)
+# While a server says to wait, it is asked once an hour at least, and more often at first.
+_LONGEST_POLL = const(3600)
 # How often the server is asked for its CA certificates where no order asks anyway: 30 days.
 _CHECK = const(2592000)
 
@@ -59,6 +59,8 @@ def plan(agent):
             return 0
     current = agent.resume()
     if current:
+        if current.meta["leaf"] and not (current.answer or agent.works()):
+            _go_back(agent, current)
         shown = known if current.meta["leaf"] else _birth(agent)
         if not current.answer:
             # What other settings asked for is asked for once more.
@@ -104,16 +106,31 @@ def _is_ours(agent, current, leaf, key):
     return not meta["asked"] or ours == (agent.asked(leaf, key), new.kind, new.terms)
 
 
-def _floor(agent):
-    # Seconds that an order blocks the next, in proportion to what it brought.
-    return agent.known.life(agent.now())[1] // 24 if agent.known.chain else _FLOOR
+def _go_back(agent, current):
+    # The certificate that a request was to renew serves no more, with which the request would wait
+    # for ever: it goes out as for a first certificate. What was issued for it comes that way.
+    if agent.factory or agent.credentials:
+        agent.log(
+            "the certificate to renew is of no use any more: enrolling with the same request"
+        )
+        again = agent.orders(False)
+        again.restore(current.items())
+        current.meta.update(
+            kind=again.kind, terms=again.terms, leaf="", asked=agent.asked(None, agent.key)
+        )
+        agent.keep(current, "made")
 
 
 def _needed(agent, now):
     known = agent.known
-    if not known.chain or _changed(agent):
+    if _changed(agent):
         return True
-    return now >= known.life(now)[0] + _floor(agent) and (
+    if 0 < agent.floor - now <= agent.floored:
+        return False
+    if not known.chain:
+        return True
+    start, length = known.life(now)
+    return now >= start + length // 24 and (
         now >= known.renew_at(now) or agent.refusals >= _REFUSALS
     )
 
@@ -136,12 +153,6 @@ def _way(agent, now):
         renew = second and now >= known.renew_at(now)
     elif known.chain and not other:
         renew = True
-        if not alive:
-            _strand(
-                agent,
-                "the certificate has expired, and no other credential was given: give a password,"
-                " a token or a factory certificate; or set the clock if it is wrong",
-            )
     if renew:
         return known, known.chain[0], agent.key
     if known.chain:
@@ -155,6 +166,8 @@ def _way(agent, now):
 def _idle(agent, now):
     # Nothing to order: the anchors and what the application heard, else the seconds until then.
     known = agent.known
+    if not known.chain:
+        return agent.floor - now
     start, length = known.life(now)
     every = min(_CHECK, max(length // 6, _HOUR))
     if agent.skew:
@@ -167,6 +180,8 @@ def _idle(agent, now):
         now = agent.now()
         left = every
     due = max(known.renew_at(now), start + length // 24)
+    if 0 < agent.floor - now <= agent.floored:
+        due = max(due, agent.floor)
     known.next = ("renew", due)
     return max(min(due - now, left), 1)
 
@@ -181,6 +196,9 @@ def _refresh(agent):
     agent.contact = clock.now()
     known.doubt = None
     agent.refusals = 0
+    if agent.failures:
+        agent.failures = 0
+        _forget(agent)
     agent.adopt(protocol.certificates(offered))
 
 
@@ -266,9 +284,14 @@ def taken(agent, proven):
     if proven is not None:
         agent.tell("proven" if proven else "unproven", generation=agent.known.generation)
     agent.tell("renewed", generation=agent.known.generation, not_after=agent.known.not_after)
-    agent.until = agent.wait = 0
+    agent.until = agent.wait = agent.floor = agent.polls = 0
     known = agent.known
     known.doubt = known.failure = agent.stranded = None
+    agent.vain = 0
+    _forget(agent)
+
+
+def _forget(agent):
     try:
         from est import retry
 
@@ -287,7 +310,12 @@ def failed(agent, error):
         _give_up_late(agent, error)
     if isinstance(error, RetryLater):
         agent.failures -= 1
-        wait = min(error.seconds, waiting.patience(agent))
+        # A server that names no time, or too short a one, is asked less often the longer it takes.
+        agent.polls = min(agent.polls + 1, 12)
+        wait = error.seconds
+        if wait:
+            wait = max(wait, min(1 << agent.polls, _LONGEST_POLL))
+        wait = min(wait, waiting.patience(agent))
         rest(agent, now, wait)
         if wait:
             agent.tell("waiting", seconds=wait, text=text)
@@ -296,11 +324,8 @@ def failed(agent, error):
     if refused and agent.doing not in ("proof", "aside"):
         # Not where the factory's certificate was shown, or none.
         agent.refusals += agent.shown is known
+    agent.polls = 0
     wait = min(_FIRST_WAIT << min(agent.failures - 1, 10), _LONGEST_WAIT)
-    if agent.fruitless:
-        # The order ended and brought nothing.
-        wait = max(wait, min(_floor(agent), left // 8) if left > 0 else _FLOOR)
-        agent.fruitless = False
     if left > 0:
         # Denser again as the end comes near.
         wait = min(wait, max(left // 8, _FIRST_WAIT // 2))
@@ -320,12 +345,9 @@ def failed(agent, error):
     known.failure = text
     kind = type(error).__name__
     agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=str(error))
-    if refused and not known.chain and error.status in (401, 403):
-        _strand(
-            agent,
-            "the server does not accept what this board can show (%s): give a new password or"
-            " token, or have the server's operator allow the board" % error,
-        )
+    refused = refused and error.status in (0, 401, 403)
+    if (refused or isinstance(error, Closed)) and clock.now_or_0() and not agent.works():
+        _strand(agent, error)
     return wait
 
 
@@ -344,12 +366,17 @@ def _give_up_late(agent, error):
         agent.lost_trust = isinstance(error, NotTrusted)
     elif agent.doing != "proof":
         soon = isinstance(error, RetryLater) and error.seconds <= waiting.patience(agent)
-        if not soon and agent.now() - current.meta["since"] > _floor(agent):
+        if not soon and agent.now() - current.meta["since"] > waiting.floor(agent):
             aside.put(agent, current)
 
 
-def _strand(agent, text):
-    # Nothing that the agent has can mend it: told once.
-    if text != agent.stranded:
-        agent.stranded = text
-        agent.tell("stranded", text=text)
+def _strand(agent, error):
+    # Told once each way was refused while nothing works: what no credential at hand can mend.
+    agent.vain += 1
+    ways = bool(agent.known.chain) + bool(agent.factory) + bool(agent.credentials)
+    if agent.vain > ways and not agent.stranded:
+        agent.stranded = (
+            "the server accepts nothing that this board can show (%s): give a new password, token"
+            " or factory certificate, or have the server's operator allow the board" % error
+        )
+        agent.tell("stranded", text=agent.stranded)

@@ -1,8 +1,8 @@
 """Extensions to ask for in a request (RFC 5280 4.2.1), from text."""
 
 from est import der, x509
-from est.csr import ascii, printable
 from est.errors import UsageError
+from est.names import ascii, printable
 
 # Tags in GeneralName (RFC 5280 4.2.1.6).
 _GENERAL_NAMES = {"email": 0x81, "dns": 0x82, "uri": 0x86, "ip": 0x87}

@@ -17,14 +17,17 @@ def _part(function, *arguments):
 
 def begin(agent):
     """Take over what an older version stored, and what outlived a reset."""
-    # Of `plan`: no step before `until`, `wait` seconds later than when that was said.
-    agent.until = agent.wait = 0
+    # Of `plan`: no step before `until`, `wait` seconds later than when that was said; no order
+    # before `floor`, `floored` seconds later; how often in a row the server said to wait.
+    agent.until = agent.wait = agent.floor = agent.floored = agent.polls = 0
+    agent.kept_floor = 0
     # By the clock: when clock and server agreed, by how much they disagreed, when the server last
     # showed its CA certificates.
     agent.agreed = agent.told_ahead = agent.contact = 0
-    # Whether an order ended and brought nothing, the certificate aside was tried, the server's
-    # certificate was not trusted.
-    agent.fruitless = agent.aside_tried = agent.lost_trust = False
+    # Whether the certificate aside was tried, and the server's certificate was not trusted.
+    agent.aside_tried = agent.lost_trust = False
+    # How often all was refused while nothing worked; what was told then.
+    agent.vain = 0
     agent.stranded = None
     if agent.on_event and not isinstance(agent.on_event, _Guard):
         agent.on_event = _Guard(agent.on_event, agent.log)
@@ -150,16 +153,16 @@ def ordered(agent, current, leaf):
     meta["settings"] = settings if leaf else agent.asked(None, agent.key)
 
 
-def interrupted(agent, current, shown, error):
+def interrupted(agent, current, shown, error, final):
     """What to raise for an EstError that ended the sending of an order."""
     agent.close()
-    return _part(_interrupted, agent, current, shown, error) or error
+    return _part(_interrupted, agent, current, shown, error, final) or error
 
 
-def _interrupted(agent, current, shown, error):
+def _interrupted(agent, current, shown, error, final):
     from est import waiting
 
-    return waiting.interrupted(agent, current, shown, error)
+    return waiting.interrupted(agent, current, shown, error, final)
 
 
 def rejected(agent, current, error):
@@ -180,7 +183,9 @@ def answered(agent, current, date):
 
 
 def check_clock(agent, date):
-    """As est.witness.check; 0 without it."""
+    """As est.witness.check; 0 without it. The server has answered the connection in use."""
+    if agent.shown is agent.known:
+        agent.refusals = 0
     return _part(_check_clock, agent, date) or 0
 
 

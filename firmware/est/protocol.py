@@ -104,7 +104,7 @@ class Est:
             request = yield from self.exchange("GET", operation)
         else:
             request = yield from self.post(operation, csr)
-        check_type(request, "application/pkcs7-mime")
+        self.check_type(request, "application/pkcs7-mime")
         return bytes(request.content)
 
     def post(self, operation, csr):
@@ -114,6 +114,13 @@ class Est:
             ("Content-Transfer-Encoding", "base64"),
         )
         return self.exchange("POST", operation, (201,), headers, base64.encode(csr))
+
+    def check_type(self, request, expected):
+        """Raise PeerError unless the answered `request` is of content type `expected`."""
+        given = request.response.header("content-type") or "none"
+        if given.partition(";")[0].strip().lower() != expected:
+            given = printable(given.encode())[:60]
+            raise PeerError("content type %s where %s is expected" % (given, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
         """The Request of one operation, through challenges and redirects, once it is answered with
@@ -152,14 +159,6 @@ def _redirected(authority, location):
     except ImportError:
         raise PeerError("a redirect needs est-redirect")
     return redirect.path(authority, location)
-
-
-def check_type(request, expected):
-    """Raise PeerError unless the answered `request` is of content type `expected`."""
-    given = request.response.header("content-type") or "none"
-    if given.partition(";")[0].strip().lower() != expected:
-        given = printable(given.encode())[:60]
-        raise PeerError("content type %s where %s is expected" % (given, expected))
 
 
 def certificates(content):

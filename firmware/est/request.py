@@ -124,8 +124,11 @@ def take(agent, current, items, proven):
     if known.chain[:1] == [leaf]:
         # The power went before the order was gone, or the server has not renewed.
         if answered["leaf"] == store.digest(leaf):
+            error = PeerError("the server sent the certificate in use again")
+            if agent.parts:
+                agent.parts.rejected(agent, current, error)
             agent.end()
-            raise PeerError("the server sent the certificate in use again: not renewed")
+            raise error
     else:
         not_before, not_after = validity(leaf)
         issued = min(max(answered["date"] or answered["since"], not_before), not_after)

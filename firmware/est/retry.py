@@ -1,7 +1,8 @@
 """The agent's back-off over a reset: kept in RTC memory where there is one, else in the store.
 
-The record "retry" has no items. failures: in a row. until: when to try again, in Unix seconds.
-wait: how long that was, in seconds. refusals: of the certificate, in a row.
+The record "retry" has no items. failures: in a row. until: when to try again. wait: how long that
+was. floor: when the next order may be made. floored: how long that was. refusals: of the
+certificate, in a row. Times are in seconds, points in time Unix seconds.
 """
 
 import json
@@ -13,7 +14,7 @@ from est import store
 _MARK = b"est:"
 # Failures after which est.agent waits no longer than before.
 _GROWS = const(10)
-_FIELDS = ("failures", "until", "wait", "refusals")
+_FIELDS = ("failures", "until", "wait", "floor", "floored", "refusals")
 
 
 def _memory():
@@ -44,12 +45,14 @@ def load(agent):
 
 
 def save(agent):
-    """Keep the state. In the store only while the wait still grows: polls wear no flash."""
+    """Keep the state. In the store only what a new floor or a longer wait is worth: polls write
+    nothing."""
     kept = {name: getattr(agent, name) for name in _FIELDS}
     memory = _memory()
     if memory:
         memory(_MARK + json.dumps(kept).encode())
-    elif agent.failures <= _GROWS:
+    elif agent.failures <= _GROWS or agent.floor != agent.kept_floor:
+        agent.kept_floor = agent.floor
         agent.store.save("retry", store.pack(kept))
 
 

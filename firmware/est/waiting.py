@@ -6,12 +6,14 @@ from est.errors import Closed, Ended, PeerError, Refused, RetryLater
 
 _DAY = const(86400)
 _LEAST = const(60)
+# After an order that brought nothing, without an identity.
+_FLOOR = const(300)
 
 
-def interrupted(agent, current, shown, error):
+def interrupted(agent, current, shown, error, final):
     """What to raise for EstError `error`, met while order `current` was sent; notes it there.
 
-    shown: the identity that TLS showed, or None.
+    shown: the identity that TLS showed, or None. final: whether it ends the order.
     """
     if isinstance(error, Closed) and shown:
         from est import proof
@@ -20,7 +22,8 @@ def interrupted(agent, current, shown, error):
     if current.meta:
         if isinstance(error, RetryLater):
             postpone(agent, current, error)
-        agent.fruitless = not agent.load("order")
+        if final:
+            fruitless(agent)
     return error
 
 
@@ -36,8 +39,31 @@ def rejected(agent, current, error):
 
         aside.put(agent, current)
     elif isinstance(error, (Ended, PeerError, Refused)):
+        fruitless(agent)
         agent.end()
-        agent.fruitless = True
+
+
+def fruitless(agent):
+    """Note, before an order ends that brought nothing, until when no other may be made.
+
+    A floor in proportion to the life of the identity, or else some minutes: a server that issues
+    what cannot be used shall not be asked without end.
+    """
+    agent.floored = floor(agent)
+    agent.floor = agent.now() + agent.floored
+    try:
+        from est import retry
+
+        retry.save(agent)
+    except ImportError:
+        pass  # an optional part
+
+
+def floor(agent):
+    """Seconds that an order without result blocks the next."""
+    now = agent.now()
+    left = agent.known.not_after - now
+    return max(min(agent.known.life(now)[1] // 24, left // 8), _LEAST) if left > 0 else _FLOOR
 
 
 def postpone(agent, current, error):

@@ -76,7 +76,7 @@ steps.append(["import", empty, live_peak.take()])
 watch(tls.Context, "__init__", "load anchors")
 watch_handshake(client.Client)
 watch(client.Client, "run", "operation")
-watch(agents, "_apart", "request or verify")
+watch(agents, "apart", "request or verify")
 watch(store.Store, "save", "store")
 
 agent = agents.Agent(
