@@ -1,6 +1,6 @@
 """A certificate that was issued and is not accepted is kept, and tried before each new order."""
 
-from est import request, store, waiting
+from est import request, retry, store
 from est.errors import Ended, EstError
 
 
@@ -9,7 +9,7 @@ def put(agent, current):
     items = current.items()
     if agent.load("aside") != items:
         agent.store.save("aside", store.pack(*items))
-    waiting.fruitless(agent)
+    retry.fruitless(agent)
     agent.end()
 
 

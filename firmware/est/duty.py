@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import aside, clock, protocol, request, waiting
+from est import aside, clock, protocol, request, retry, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -110,9 +110,7 @@ def _go_back(agent, current):
     # The certificate that a request was to renew serves no more, with which the request would wait
     # for ever: it goes out as for a first certificate. What was issued for it comes that way.
     if agent.factory or agent.credentials:
-        agent.log(
-            "the certificate to renew is of no use any more: enrolling with the same request"
-        )
+        agent.log("the certificate to renew serves no more: enrolling with the same request")
         again = agent.orders(False)
         again.restore(current.items())
         current.meta.update(
@@ -198,7 +196,7 @@ def _refresh(agent):
     agent.refusals = 0
     if agent.failures:
         agent.failures = 0
-        _forget(agent)
+        retry.erase(agent)
     agent.adopt(protocol.certificates(offered))
 
 
@@ -288,16 +286,7 @@ def taken(agent, proven):
     known = agent.known
     known.doubt = known.failure = agent.stranded = None
     agent.vain = 0
-    _forget(agent)
-
-
-def _forget(agent):
-    try:
-        from est import retry
-
-        retry.erase(agent)
-    except ImportError:
-        pass  # an optional part
+    retry.erase(agent)
 
 
 def failed(agent, error):
@@ -335,11 +324,7 @@ def failed(agent, error):
     wait = wait * 3 // 4 + wait * os.urandom(1)[0] // 512
     rest(agent, now, wait)
     try:
-        from est import retry
-
         retry.save(agent)
-    except ImportError:
-        pass  # an optional part
     except EstError as other:
         agent.log("the back-off is not kept: %s" % other)
     known.failure = text
@@ -366,7 +351,7 @@ def _give_up_late(agent, error):
         agent.lost_trust = isinstance(error, NotTrusted)
     elif agent.doing != "proof":
         soon = isinstance(error, RetryLater) and error.seconds <= waiting.patience(agent)
-        if not soon and agent.now() - current.meta["since"] > waiting.floor(agent):
+        if not soon and agent.now() - current.meta["since"] > retry.floor(agent):
             aside.put(agent, current)
 
 

@@ -11,6 +11,9 @@ from micropython import const
 
 from est import store
 
+# The least floor, and that without an identity.
+_LEAST = const(60)
+_FLOOR = const(300)
 _MARK = b"est:"
 # Failures after which est.agent waits no longer than before.
 _GROWS = const(10)
@@ -63,3 +66,21 @@ def erase(agent):
         memory(b"")
     if agent.store.load("retry") is not None:
         agent.store.erase("retry")
+
+
+def fruitless(agent):
+    """Note, before an order ends that brought nothing, until when no other may be made.
+
+    A floor in proportion to the life of the identity, or else some minutes: a server that issues
+    what cannot be used shall not be asked without end.
+    """
+    agent.floored = floor(agent)
+    agent.floor = agent.now() + agent.floored
+    save(agent)
+
+
+def floor(agent):
+    """Seconds that an order without result blocks the next."""
+    now = agent.now()
+    left = agent.known.not_after - now
+    return max(min(agent.known.life(now)[1] // 24, left // 8), _LEAST) if left > 0 else _FLOOR

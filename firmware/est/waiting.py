@@ -2,12 +2,11 @@
 
 from micropython import const
 
+from est import retry
 from est.errors import Closed, Ended, PeerError, Refused, RetryLater
 
 _DAY = const(86400)
 _LEAST = const(60)
-# After an order that brought nothing, without an identity.
-_FLOOR = const(300)
 
 
 def interrupted(agent, current, shown, error, final):
@@ -23,7 +22,7 @@ def interrupted(agent, current, shown, error, final):
         if isinstance(error, RetryLater):
             postpone(agent, current, error)
         if final:
-            fruitless(agent)
+            retry.fruitless(agent)
     return error
 
 
@@ -39,31 +38,8 @@ def rejected(agent, current, error):
 
         aside.put(agent, current)
     elif isinstance(error, (Ended, PeerError, Refused)):
-        fruitless(agent)
+        retry.fruitless(agent)
         agent.end()
-
-
-def fruitless(agent):
-    """Note, before an order ends that brought nothing, until when no other may be made.
-
-    A floor in proportion to the life of the identity, or else some minutes: a server that issues
-    what cannot be used shall not be asked without end.
-    """
-    agent.floored = floor(agent)
-    agent.floor = agent.now() + agent.floored
-    try:
-        from est import retry
-
-        retry.save(agent)
-    except ImportError:
-        pass  # an optional part
-
-
-def floor(agent):
-    """Seconds that an order without result blocks the next."""
-    now = agent.now()
-    left = agent.known.not_after - now
-    return max(min(agent.known.life(now)[1] // 24, left // 8), _LEAST) if left > 0 else _FLOOR
 
 
 def postpone(agent, current, error):
