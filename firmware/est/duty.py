@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import aside, clock, protocol, request, retry, waiting
+from est import aside, clock, protocol, retry, verdict, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -39,6 +39,7 @@ def plan(agent):
     renew or None, key), as est.agent.Agent.send takes them.
     """
     agent.doing = "start"
+    agent.shown = None
     known = agent.known
     now = agent.now()
     # The certificate in use has been valid, and once clock and server agreed.
@@ -51,7 +52,7 @@ def plan(agent):
     if 0 < left <= agent.wait:
         return left
     if isinstance(agent.trust, bytes) and not agent.vouched():
-        agent.tell("bootstrap", anchors=agent.anchors())
+        agent.anchors()
         return 0
     if agent.lost_trust:
         agent.lost_trust = False
@@ -78,7 +79,8 @@ def plan(agent):
             return 0
     agent.aside_tried = False
     shown, leaf, key = _way(agent, now)
-    return agent.orders(leaf is not None), shown, leaf, key
+    agent.planned = True
+    return agent.orders[leaf is not None](), shown, leaf, key
 
 
 def _changed(agent):
@@ -100,7 +102,7 @@ def _usual(agent, current):
 def _is_ours(agent, current, leaf, key):
     # Whether an order is what `leaf` and `key` would make now.
     meta = current.meta
-    new = agent.orders(leaf is not None)
+    new = agent.orders[leaf is not None]()
     ours = meta["asked"], meta["kind"], meta.get("terms", "")
     # One that an older version stored does not tell.
     return not meta["asked"] or ours == (agent.asked(leaf, key), new.kind, new.terms)
@@ -111,7 +113,7 @@ def _go_back(agent, current):
     # for ever: it goes out as for a first certificate. What was issued for it comes that way.
     if agent.factory or agent.credentials:
         agent.log("the certificate to renew serves no more: enrolling with the same request")
-        again = agent.orders(False)
+        again = agent.orders[0]()
         again.restore(current.items())
         current.meta.update(
             kind=again.kind, terms=again.terms, leaf="", asked=agent.asked(None, agent.key)
@@ -248,13 +250,13 @@ def leftover(agent, current, leaf, key):
         if not _poll_once(agent, current):
             return None
     try:
-        found = request.judge(agent, current)
+        found = verdict.judge(agent, current)
     except (Ended, PeerError, Refused) as error:
         agent.log("a certificate that came before is of no use: %s" % error)
         return None
     except (NotTrusted, UsageError) as error:
         agent.log("a certificate that came before is set aside: %s" % error)
-        aside.put(agent, current)
+        aside.put(agent)
         return None
     agent.settle(current, found)
     return found[1] if ours else None
@@ -309,7 +311,7 @@ def failed(agent, error):
         if wait:
             agent.tell("waiting", seconds=wait, text=text)
         return wait
-    refused = isinstance(error, Refused)
+    refused = isinstance(error, Refused) and error.status in (0, 401, 403)
     if refused and agent.doing not in ("proof", "aside"):
         # Not where the factory's certificate was shown, or none.
         agent.refusals += agent.shown is known
@@ -330,7 +332,6 @@ def failed(agent, error):
     known.failure = text
     kind = type(error).__name__
     agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=str(error))
-    refused = refused and error.status in (0, 401, 403)
     if (refused or isinstance(error, Closed)) and clock.now_or_0() and not agent.works():
         _strand(agent, error)
     return wait
@@ -352,7 +353,7 @@ def _give_up_late(agent, error):
     elif agent.doing != "proof":
         soon = isinstance(error, RetryLater) and error.seconds <= waiting.patience(agent)
         if not soon and agent.now() - current.meta["since"] > retry.floor(agent):
-            aside.put(agent, current)
+            aside.put(agent)
 
 
 def _strand(agent, error):

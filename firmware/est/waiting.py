@@ -36,7 +36,7 @@ def rejected(agent, current, error):
         # Without the server's word it may be the clock that is wrong.
         from est import aside
 
-        aside.put(agent, current)
+        aside.put(agent)
     elif isinstance(error, (Ended, PeerError, Refused)):
         retry.fruitless(agent)
         agent.end()

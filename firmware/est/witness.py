@@ -44,5 +44,7 @@ def hold_back(agent, date):
     """As `check`. Raises RetryLater if a step of the agent must think again what is due."""
     before = agent.skew
     check(agent, date)
-    if abs(agent.skew - before) > _DAY:
+    planned = agent.planned
+    agent.planned = False
+    if planned and abs(agent.skew - before) > _DAY:
         raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)
