@@ -337,12 +337,12 @@ def test_revoke_amid_a_renewal(tmp_path: Path) -> None:
         assert simulate(board, *known, "reenroll").returncode == Exit.DONE
         server.config.approve_after = 60
         assert simulate(board, *known, "reenroll").returncode == Exit.LATER
-        assert list(board.glob("pending.*"))
+        assert list(board.glob("order.*"))
         (board / "identity.1").write_bytes(b"EST1")
         done = simulate(board, *known, "revoke")
         assert done.returncode == Exit.DONE
         assert "a newer certificate was perhaps there" in done.stderr
-    assert not list(board.glob("pending.*"))
+    assert not list(board.glob("order.*"))
     assert not list(board.glob("identity.*"))
 
 

@@ -150,6 +150,17 @@ def test_layers():
     assert "form" in str(check.raises(PeerError, _unwrap, _enveloped(deep, secret), given))
 
 
+def test_a_padding_that_is_right_by_chance():
+    secret = bytes(16)
+    given = (secret, None, None, b"password")
+    for found in (b"", b"\x11" * 40, b"\x30", b"\x30\1", b"\x31\0", b"\x30\0\0"):
+        error = check.raises(PeerError, _unwrap, _enveloped(found, secret), given)
+        assert "wrong key" in str(error)
+        locked = _under_password(found, b"password")
+        for data in (locked, der.sequence(locked), _enveloped(locked, secret)):
+            assert "wrong key" in str(check.raises(UsageError, _unwrap, data, given))
+
+
 def test_signed():
     secret = bytes(16)
     given = (secret, None, None, None)
