@@ -135,7 +135,10 @@ def test_serverkeygen(tmp_path: Path) -> None:
         ):
             done = simulate(state, *board, *given, "--json", "serverkeygen")
             assert done.returncode == Exit.DONE, done.stderr
-            assert json.loads(done.stdout)["certificate"]["subject"] == "CN=a"
+            *notes, event = map(json.loads, done.stdout.splitlines())
+            assert event["certificate"]["subject"] == "CN=a"
+            # The answer that came first needs the password, and is not thrown away.
+            assert ["set aside" in note["text"] for note in notes] == [True] * (not seen)
             assert "geheim" not in done.stdout + done.stderr
             assert secret.read_text().strip() not in done.stdout + done.stderr
             seen.add((state / "key.pem").read_text())
