@@ -321,8 +321,8 @@ def test_power_cuts(bench: Bench, done: bool) -> None:
         leaf_now = enrol(records)
         assert store.unpack(records.load("identity"))[2] == leaf_now
         assert not waiting(bench.state)
-        # What was issued and is stored is used, and no other asked for. Once it is the identity, to
-        # ask again is to renew.
+        # What was issued and is stored is used, and no other asked for. Once it is the identity,
+        # asking again renews it.
         answered.append(bool(order[3:]) and not kept)
         assert (len(bench.server.issued()) == issued) == answered[-1], left
         for path in bench.state.iterdir():

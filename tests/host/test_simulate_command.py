@@ -313,7 +313,9 @@ def test_expired_certificate(tmp_path: Path) -> None:
         assert done.returncode == Exit.DONE
         time.sleep(2.5)
         done = simulate(tmp_path / "board", *known, "reenroll")
-    assert done.returncode == Exit.NETWORK
+    assert done.returncode == Exit.REFUSED
+    assert "does not accept the board's certificate" in done.stderr
+    assert "it has expired" in done.stderr
     assert "expired at" in done.stderr
     assert "enrol again" in done.stderr
 
