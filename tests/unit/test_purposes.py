@@ -50,7 +50,5 @@ def test_what_tls_clients_may_show():
         extra = () if listed is None else [(extensions.oid("2.5.29.37"), usage(*listed))]
         leaf = certificate("CN=leaf", "CN=root", KEY, KEY, extra=extra)
         assert purposes.is_for_client(leaf) is good, listed
-    bad = certificate(
-        "CN=leaf", "CN=root", OTHER, KEY, extra=[(extensions.oid("2.5.29.37"), b"x")]
-    )
+    bad = certificate("CN=leaf", "CN=root", KEY, KEY, extra=[(extensions.oid("2.5.29.37"), b"x")])
     check.raises(EstError, purposes.is_for_client, bad)
