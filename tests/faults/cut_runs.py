@@ -20,15 +20,16 @@ SCENARIOS = (
     "proof refused",
     "no verdict",
     "server key",
+    "upgrade",
     "revocation",
 )
 DISKS = ("littlefs", "fat")
-# {mutant: the scenario that shows it}
+# {mutant: where it shows}. littlefs by itself leaves a file that was being replaced as it was.
 MUTANTS = {
-    "one slot": "renewal",
-    "erase before save": "renewal",
-    "no checksum": "renewal",
-    "no answer record": "once 401",
+    "one slot": ("renewal", "fat"),
+    "erase before save": ("renewal", "littlefs"),
+    "no checksum": ("renewal", "fat"),
+    "no answer record": ("once 401", "littlefs"),
 }
 OUTCOMES = (
     "ok",
@@ -74,6 +75,12 @@ def bad(result):
         for outcome, count in counts.items()
         if outcome not in (*GOOD, "cuts")
     )
+
+
+def noticed(result):
+    """How many clean cuts of a mutant's result lost or mixed identities, or asked for others."""
+    kinds = ("lost", "mixed", "second key", "stranded")
+    return sum(result["counts"]["clean"].get(kind, 0) for kind in kinds)
 
 
 def told(result):

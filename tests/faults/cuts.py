@@ -26,7 +26,7 @@ import disks  # noqa: E402
 import world  # noqa: E402
 
 import est  # noqa: E402
-from est import keys, revocation, serverkeygen, store, x509  # noqa: E402
+from est import csr, der, keys, revocation, serverkeygen, store, x509  # noqa: E402
 from est.agent import Agent  # noqa: E402
 from est.errors import EstError, RetryLater, StorageError  # noqa: E402
 from est.store import Store  # noqa: E402
@@ -163,7 +163,8 @@ class ProofRefused(Renewal):
         server.refuse_new = True
 
     def settled(self, board):
-        return board.holds("aside") and not board.pending()
+        # What brought nothing is not to be repeated at once.
+        return board.holds("aside") and not board.pending() and board.wait >= DAY
 
     def verdict(self, board):
         return None if board.identity() and board.holds("aside") else "lost"
@@ -173,13 +174,7 @@ class ProofRefused(Renewal):
         server.refuse_new = False
         server.refuse = set()
         before = board.leaf()
-        return board.settle(
-            lambda: (
-                board.leaf() not in (None, before)
-                and not board.holds("aside")
-                and not board.pending()
-            )
-        )
+        return board.settle(lambda: board.leaf() not in (None, before) and not board.pending())
 
 
 class NoVerdict(Renewal):
@@ -206,6 +201,46 @@ class ServerKey(Scenario):
         return super().agent(orders=serverkeygen.orders(), **options)
 
 
+class Upgrade(Renewal):
+    """Records of layout 1, taken over while a renewal of theirs waits to be sent."""
+
+    def prepare(self, server, agent):
+        super().prepare(server, agent)
+        chain, key = agent.identity()
+        anchors = agent.anchors()
+        agent.known.erase()
+        agent.store.erase("anchors")
+        for path, data in list(files(PATH)):
+            if path.rsplit("/", 1)[0] != PATH:
+                os.remove(path)
+                os.rmdir(path.rsplit("/", 1)[0])
+        leaf = x509.Certificate(chain[0])
+        new = keys.SoftwareKey()
+        self.spki = new.spki()
+        request = csr.build(new, leaf.subject)
+        _old("identity", key, *chain)
+        _old("anchors", server.fingerprint(), *anchors)
+        _old("pending", bytes(32), b"", new.der(), request)
+
+    def settled(self, board):
+        return super().settled(board) and not [data for _, data in files(PATH) if b"EST1" in data]
+
+    def verdict(self, board):
+        leaf = board.leaf()
+        if leaf and x509.Certificate(leaf).spki != self.spki:
+            return "lost"
+        return super().verdict(board)
+
+
+def _old(name, *items):
+    # Store a record as est 0.1 did.
+    payload = der.sequence(*[der.octets(item) for item in items])
+    for slot, generation in ((0, 1), (1, 2)):
+        data = b"EST1" + generation.to_bytes(4, "big") + len(payload).to_bytes(4, "big") + payload
+        with open("%s/%s.%d" % (PATH, name, slot), "wb") as file:
+            file.write(data + hashlib.sha256(data).digest())
+
+
 class Revocation(Scenario):
     """Revocation, while a renewal waits."""
 
@@ -217,10 +252,12 @@ class Revocation(Scenario):
         agent.step()
 
     def step(self, agent):
-        if not agent.identity():
-            return 3600
         try:
-            revocation.revoke(agent)
+            if agent.identity():
+                revocation.revoke(agent)
+        except StorageError:
+            # Both copies are damaged, as erasing leaves them that was cut.
+            revocation.forget(agent)
         except RetryLater as error:
             return error.seconds
         except EstError:
@@ -248,6 +285,7 @@ SCENARIOS = {
     "proof refused": ProofRefused,
     "no verdict": NoVerdict,
     "server key": ServerKey,
+    "upgrade": Upgrade,
     "revocation": Revocation,
 }
 
@@ -291,7 +329,8 @@ class Board:
     def _event(self, name, detail):
         self.events.append(name)
         if self._tell:
-            self._tell("  %s %s" % (name, detail))
+            words = ["%s=%s" % pair for pair in detail.items() if pair[0] != "anchors"]
+            self._tell("  %s %s" % (name, " ".join(words)))
 
     def end(self):
         self.disk.watch = self.server.watch = None
@@ -308,6 +347,7 @@ class Board:
                 if self._tell:
                     sys.print_exception(error)
                 raise Crash("%s: %s" % (type(error).__name__, error))
+            self.wait = wait
             if self._tell:
                 self._tell("  at %d: %d s" % (server.now - world.START, wait))
             if settled() if settled else self.scenario.settled(self):
@@ -335,6 +375,8 @@ class Board:
 
     # How many orders the server had before the cuts began.
     ordered = 0
+    # What the last step said.
+    wait = 0
     # What is being stored, such as "order answered".
     saving = ""
 
@@ -500,6 +542,9 @@ class Bench:
             "days": (self.server.now - self._begin["now"]) / DAY,
         }
 
+    def _orders(self):
+        return self.server.orders[self.ordered :]
+
     def _judge(self, board, settled, follow):
         server = self.server
         if board.mixed():
@@ -507,7 +552,7 @@ class Bench:
         if not board.whole():
             return "the application is gone", "file system lost"
         asked = []
-        for order in server.orders[self.ordered :]:
+        for order in self._orders():
             if order.spki not in asked:
                 asked.append(order.spki)
         if len(asked) > 1:
@@ -516,6 +561,8 @@ class Bench:
             if "stranded" in board.events:
                 return "stranded", "stranded"
             return "not settled; identity: %s" % bool(board.identity()), "lost"
+        if self.scenario.enrolled and [one for one in self._orders() if one.by != "certificate"]:
+            return "the identity was had anew by the password", "lost"
         fault = self.scenario.verdict(board)
         if fault:
             return fault, "lost"
@@ -580,12 +627,12 @@ class Bench:
         for at, cut in enumerate(self.cuts):
             for variant in cut.variants(self.disk):
                 chosen.append((self._draw(at, variant), at, variant))
-        for _, at, variant in sorted(chosen)[:sample]:
+        chosen.sort()
+        for _, at, variant in chosen[:sample]:
             self.case(self.cuts[at], variant, "%d:%s" % (at, variant), follow=True)
-        if pairs == 0:
-            return
-        # Of each first cut the recovery is cut everywhere, or in one place.
-        for _, at, variant in sorted(chosen)[:pairs]:
+        # Of a first cut its recovery is cut everywhere, in each way, or at some places in one way.
+        each = None if pairs is None else -(-pairs // len(chosen))
+        for _, at, variant in chosen[: None if pairs is None else min(pairs, len(chosen))]:
             path = "%d:%s" % (at, variant)
             first = self.cuts[at]
             blocks = self.blocks(first, variant, path)
@@ -595,12 +642,12 @@ class Bench:
             if not cuts or outcome == "file system lost":
                 continue
             may_strand = outcome == "stranded" and self.allowed(first, blocks)
-            places = range(len(cuts))
-            if pairs is not None:
-                places = [self._draw(at, variant) % len(cuts)]
-            for place in places:
-                kinds = cuts[place].variants(self.disk)
-                second = kinds[self._draw(at, variant, place) % len(kinds)]
+            seconds = []
+            for place, cut in enumerate(cuts):
+                for second in cut.variants(self.disk):
+                    seconds.append((self._draw(at, variant, place, second), place, second))
+            seconds.sort()
+            for _, place, second in seconds[:each]:
                 name = "%s/%d:%s" % (path, place, second)
                 self.case(cuts[place], second, name, may_strand=may_strand)
 
@@ -655,6 +702,7 @@ def main(scenario, disk, sample="all", pairs="0", seed="1", age="0", mutant=None
 def _one_slot():
     right = Store._file
     Store._file = lambda self, name, slot: right(self, name, 0)
+    Store._generations = lambda self, name: [0, 0, 0]
 
 
 def _erase_before_save():

@@ -19,6 +19,8 @@ from report import ROOT, save, show
 
 # Where littlefs erases next depends on what was written before: a cut there is another cut.
 _AGES = range(8)
+# On FAT most writes make room, and all pairs of them would take days.
+_SECOND_CUTS = 5000
 
 PROOFS = {}
 
@@ -72,10 +74,11 @@ def cuts(sample, seed):
 
     def one(case):
         scenario, disk, age = case
+        pairs = sample or ("all" if disk == "littlefs" and not age else _SECOND_CUTS)
         amount = sample or "all"
-        return cut_runs.run(scenario, disk, sample=amount, pairs=amount, seed=seed, age=age)
+        return cut_runs.run(scenario, disk, sample=amount, pairs=pairs, seed=seed, age=age)
 
-    cases = [(name, disk, 0) for name in cut_runs.SCENARIOS for disk in cut_runs.DISKS]
+    cases = [(name, disk, 0) for disk in cut_runs.DISKS for name in cut_runs.SCENARIOS]
     if not sample:
         cases += [(name, "littlefs", age) for name in cut_runs.SCENARIOS for age in _AGES[1:]]
     with ThreadPoolExecutor(1 if sample else 2) as pool:
@@ -85,11 +88,12 @@ def cuts(sample, seed):
     for scenario, disk in dict.fromkeys((one["scenario"], one["disk"]) for one in results):
         same = [one for one in results if (one["scenario"], one["disk"]) == (scenario, disk)]
         rows.append({"scenario": scenario, "disk": disk, **cut_runs.total(same)})
-    for mutant, scenario in cut_runs.MUTANTS.items():
-        result = cut_runs.run(scenario, "littlefs", mutant=mutant)
-        name = f"{scenario}, {mutant}"
-        rows.append({"scenario": name, "disk": "littlefs", **cut_runs.total([result])})
-        if not cut_runs.bad(result):
+    for mutant, (scenario, disk) in cut_runs.MUTANTS.items():
+        result = cut_runs.run(scenario, disk, mutant=mutant)
+        rows.append(
+            {"scenario": f"{scenario}, {mutant}", "disk": disk, **cut_runs.total([result])}
+        )
+        if not cut_runs.noticed(result):
             failures.append(f"the mutant with {mutant} is not noticed")
     return rows, failures
 
