@@ -26,7 +26,7 @@ import disks  # noqa: E402
 import world  # noqa: E402
 
 import est  # noqa: E402
-from est import csr, der, keys, revocation, serverkeygen, store, x509  # noqa: E402
+from est import csr, der, fat, keys, revocation, serverkeygen, store, x509  # noqa: E402
 from est.agent import Agent  # noqa: E402
 from est.errors import EstError, RetryLater, StorageError  # noqa: E402
 from est.store import Store  # noqa: E402
@@ -52,8 +52,12 @@ store._files = _files
 PATH = "/cut"
 # What stands beside the records, as on a board; all of it is lost only with the file system.
 FILES = {"main.py": b"import est\n" * 300, "config.json": b'{"url": ""}'}
-# What a board is given to settle in: days, and steps of the agent.
+# What is being stored while FAT makes room: most of an enrolment's writes, and all alike.
+ROOM = "room"
+_ROOM_SHARE = 8
+# What a board is given to settle in: days, after it said that it is stranded, and steps.
 _MAX_DAYS = 25
+_STRANDED_DAYS = 2
 _MAX_STEPS = 400
 # Failures named; the rest is counted.
 _MAX_TOLD = 8
@@ -301,6 +305,15 @@ class Watched(Store):
         self.board.saving = ""
 
 
+def _prepare(records, right=fat.prepare):
+    records.board.saving = ROOM
+    right(records)
+    records.board.saving = ""
+
+
+fat.prepare = _prepare
+
+
 class Board:
     """One start of a board: its disk mounted, an agent on it. `end` takes it away again.
 
@@ -352,6 +365,8 @@ class Board:
                 self._tell("  at %d: %d s" % (server.now - world.START, wait))
             if settled() if settled else self.scenario.settled(self):
                 return True
+            if "stranded" in self.events:
+                end = min(end, server.now + _STRANDED_DAYS * DAY)
             if server.now + wait > end:
                 break
             server.now += max(wait, 0)
@@ -363,6 +378,17 @@ class Board:
             return self.agent.identity()
         except StorageError:
             return None
+
+    def server_now(self):
+        """What the server would `load`; copied only when it has changed."""
+        server = self.server
+        state = server.now, server.requests, server.served, server._drawn
+        if self._seen != state:
+            self._seen = state
+            self._saved = server.save()
+        return self._saved
+
+    _seen = None
 
     def leaf(self):
         found = self.identity()
@@ -458,7 +484,7 @@ class Cut:
         self.during = board.saving
         self.saved = disk.save()
         self.cache = disk.cache() if hasattr(disk, "cache") else None
-        self.server = board.server.save()
+        self.server = board.server_now()
 
     def variants(self, disk):
         return ("clean",) if self.where[0] in ("send", "answer") else disk.variants
@@ -546,7 +572,6 @@ class Bench:
         return self.server.orders[self.ordered :]
 
     def _judge(self, board, settled, follow):
-        server = self.server
         if board.mixed():
             return "key and certificate are not a pair", "mixed"
         if not board.whole():
@@ -623,11 +648,7 @@ class Bench:
 
     def all(self, sample, pairs):
         """Run `sample` of the cuts, and `pairs` of the second cuts; None for all."""
-        chosen = []
-        for at, cut in enumerate(self.cuts):
-            for variant in cut.variants(self.disk):
-                chosen.append((self._draw(at, variant), at, variant))
-        chosen.sort()
+        chosen = self._drawn(self.cuts, 0)
         for _, at, variant in chosen[:sample]:
             self.case(self.cuts[at], variant, "%d:%s" % (at, variant), follow=True)
         # Of a first cut its recovery is cut everywhere, in each way, or at some places in one way.
@@ -642,18 +663,20 @@ class Bench:
             if not cuts or outcome == "file system lost":
                 continue
             may_strand = outcome == "stranded" and self.allowed(first, blocks)
-            seconds = []
-            for place, cut in enumerate(cuts):
-                for second in cut.variants(self.disk):
-                    seconds.append((self._draw(at, variant, place, second), place, second))
-            seconds.sort()
-            for _, place, second in seconds[:each]:
+            for _, place, second in self._drawn(cuts, path)[:each]:
                 name = "%s/%d:%s" % (path, place, second)
                 self.case(cuts[place], second, name, may_strand=may_strand)
 
-    def _draw(self, *of):
-        text = "%s %s" % (self.seed, of)
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+    def _drawn(self, cuts, of):
+        # [(rank, place, variant)] of these cuts by rank, which the seed draws.
+        found = []
+        for place, cut in enumerate(cuts):
+            share = _ROOM_SHARE if cut.during == ROOM else 1
+            for variant in cut.variants(self.disk):
+                text = "%s %s %d %s" % (self.seed, of, place, variant)
+                rank = int.from_bytes(hashlib.sha256(text.encode()).digest()[:3], "big")
+                found.append((rank * share, place, variant))
+        return sorted(found)
 
     def only(self, path):
         """Run the one case that `path` names."""

@@ -3,8 +3,8 @@
 import cut_runs
 import pytest
 
-SAMPLE = 30
-PAIRS = 30
+SAMPLE = 24
+PAIRS = 24
 SEED = 1
 
 

@@ -11,6 +11,7 @@ oracle: what counts here is what the server remembers, not how it encodes.
 
 import binascii
 import hashlib
+import os
 import sys
 import time
 
@@ -21,6 +22,7 @@ from est import (
     clock,
     csr,
     der,
+    duty,
     ec,
     entropy,
     errors,
@@ -90,8 +92,8 @@ class World:
     watch: called with "send" before each request and with "answer" after it was served.
 
     It remembers: orders, a list of Orders; issued, {DER: serial}; revoked, a set of serials;
-    connections and handshakes refused; mixed, how often a key came with another's certificate;
-    private, the scalars of all keys that were made.
+    connections and handshakes refused; requests sent and served; mixed, how often a key came with
+    another's certificate; private, the scalars of all keys that were made.
     """
 
     def __init__(self, now=START, seed=b"world", **policy):
@@ -125,7 +127,7 @@ class World:
         self.revoked = set()
         self.connections = 0
         self.refused = 0
-        self.requests = 0
+        self.requests = self.served = 0
         self.mixed = 0
         self.private = []
         self._drawn = 0
@@ -324,6 +326,7 @@ class World:
 
     def serve(self, octets, peer):
         """The octets that answer a request of `peer`, as `hello` returned it."""
+        self.served += 1
         head, _, body = octets.partition(b"\r\n\r\n")
         lines = head.decode().split("\r\n")
         method, path, _ = lines[0].split(" ")
@@ -639,6 +642,12 @@ def _clock_or_0():
     return Client.world.clock() if Client.world.clock_error is not None else 0
 
 
+class _Os:
+    # For est.duty, which draws from the system how long to wait.
+    def urandom(count):
+        return Client.world.random(count)
+
+
 _original = {"random": entropy.random, "now": clock.now, "Client": est.client.Client}
 _original["now_or_0"] = getattr(clock, "now_or_0", None)
 
@@ -651,6 +660,7 @@ def install(world, deterministic=True):
     clock.now_or_0 = _clock_or_0
     if deterministic:
         entropy.random = ec.random = world.random
+        duty.os = _Os
     for name, module in list(sys.modules.items()):
         if name[:4] == "est." and getattr(module, "Client", None) is _original["Client"]:
             module.Client = Client
@@ -664,6 +674,7 @@ def uninstall():
     clock.now = _original["now"]
     clock.now_or_0 = _original["now_or_0"]
     entropy.random = ec.random = _original["random"]
+    duty.os = os
     Client.world = None
 
 
