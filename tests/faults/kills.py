@@ -137,7 +137,7 @@ def run(
     """
     counts: Counter[str] = Counter()
     problems: list[str] = []
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=line.MEMORY) as name:
         config = ServerConfig(
             directory=Path(name, "ca"),
             auth="basic",

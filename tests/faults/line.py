@@ -1,5 +1,6 @@
 """Boards that are driven line by line, and what a server and a disk say of them."""
 
+import functools
 import json
 import os
 import select
@@ -31,10 +32,15 @@ from mpest.sim.board_process import stored_identity
 
 PROGRAM = Path(__file__).with_name("line_program.py")
 USER, PASSWORD = "board", "correct horse"
+# Where nothing is written to a disk, which would be most of the time.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # Longer than any answer takes: a board that is silent for so long hangs.
 SILENCE = 60.0
 
 Answer = dict[str, Any]
+
+
+_program = functools.cache(runtimes.find)
 
 
 class Silent(Exception):
@@ -64,7 +70,7 @@ class Line:
         if runtime == "cpython":
             command = [sys.executable, "-u", str(Path(cpython.__file__)), str(PROGRAM)]
         else:
-            program = runtimes.find(runtime)
+            program = _program(runtime)
             command = [*program.argv, str(PROGRAM)]
             environment.update(program.env, MICROPYPATH=f"{cpython.firmware()}:.frozen")
         self._process = subprocess.Popen(

@@ -4,7 +4,9 @@ Reads JSON objects from standard input, one a line, and answers each with one. T
 url, state, anchors (hex DER each), user, password, subject and `flaw`, a name of _FLAWS. The
 others hold `do`, a name of _COMMANDS, and `timeout` in seconds. The answer holds `ok`; `ms`;
 `heap`, the octets in use after a collection (0 on CPython); and after a failure `error`, the name
-of its type, `typed`, whether that is one of est.errors, and `message`.
+of its type, `typed`, whether that is one of est.errors, and `message`. `step` answers with the
+names of `events`, the `failures` among them in words, and with `seconds`, for which it moves the
+clock on.
 """
 
 import binascii
@@ -14,11 +16,29 @@ import os
 import sys
 import time
 
-from est import auth, errors
+from est import auth, clock, errors
 from est.agent import Agent
 from est.store import Store
 
 _heap = getattr(gc, "mem_alloc", lambda: 0)
+_events = []
+_failures = []
+
+
+class _Clock:
+    """Seconds by which the board's clock is ahead."""
+
+    ahead = 0
+
+
+def _turn_clock(now_or_0):
+    clock.now_or_0 = lambda: now_or_0() + _Clock.ahead
+
+
+def _note(name, detail):
+    _events.append(name)
+    if name == "failed":
+        _failures.append(detail["type"] + ": " + detail["text"])
 
 
 def _open(config):
@@ -28,6 +48,7 @@ def _open(config):
         subject=config["subject"],
         trust=[binascii.unhexlify(anchor) for anchor in config["anchors"]],
         credentials=auth.Password(config["user"], config["password"]),
+        on_event=lambda name, detail: _note(name, detail),
     )
 
 
@@ -49,10 +70,29 @@ def _cacerts(agent):
     agent.adopt(agent.client().cacerts())
 
 
+def _now(agent):
+    _Clock.ahead = 0
+
+
+def _due(agent):
+    # Turn the clock to when the renewal is due.
+    _now(agent)
+    _Clock.ahead = max(agent.due(), 0)
+
+
+def _step(agent):
+    seconds = agent.step()
+    _Clock.ahead += seconds
+    return seconds
+
+
 _COMMANDS = {
+    "now": _now,
+    "due": _due,
+    "step": _step,
     "advance": _advance,
-    "enroll": lambda agent: agent.enroll(),
-    "reenroll": lambda agent: agent.reenroll(),
+    "enroll": lambda agent: agent.enroll() and None,
+    "reenroll": lambda agent: agent.reenroll() and None,
     "cacerts": _cacerts,
     "revoke": _revoke,
     "nothing": lambda agent: None,
@@ -89,12 +129,10 @@ def _careless():
 
 
 class _Unwritten:
-    # A file that never gets to the disk on its own.
-    def __init__(self, *arguments):
-        self._file = open(*arguments)
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
+    # A file that gets to the disk when the system likes.
+    def __init__(self, file):
+        self._file = file
+        self.write = file.write
 
     def __enter__(self):
         return self
@@ -107,11 +145,12 @@ class _Unwritten:
 
 
 def _unwritten():
-    from est import store
+    from est import posix
 
-    store.open = _Unwritten
-    if hasattr(os, "fsync"):
-        os.fsync = lambda number: None
+    written = posix.open
+    posix.open = lambda path: _Unwritten(written(path))
+    posix.done = lambda file, path: None
+    posix.remove = os.remove
 
 
 _FLAWS = {
@@ -130,10 +169,12 @@ def _answer(agent, command, flaw):
     if flaw == "leaky":
         _kept.append(bytes(100))
     answer = {"ok": True}
+    _events.clear()
+    _failures.clear()
     started = time.ticks_ms()
     try:
         try:
-            _COMMANDS[command["do"]](agent)
+            answer["seconds"] = _COMMANDS[command["do"]](agent)
         except errors.PeerError as error:
             if flaw == "untyped":
                 raise OSError(str(error))
@@ -145,6 +186,8 @@ def _answer(agent, command, flaw):
         answer["message"] = str(error)
         if not answer["typed"] and hasattr(sys, "print_exception"):
             sys.print_exception(error, sys.stderr)
+    answer["events"] = _events
+    answer["failures"] = _failures
     answer["ms"] = time.ticks_diff(time.ticks_ms(), started)
     agent.close()
     return answer
@@ -156,6 +199,7 @@ def main():
         gc.threshold(4096)
     config = json.loads(sys.stdin.readline())
     _FLAWS[config["flaw"]]()
+    _turn_clock(clock.now_or_0)
     agent = _open(config)
     print(json.dumps({"ready": True}))
     while True:

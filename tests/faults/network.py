@@ -6,6 +6,7 @@ or with success; the identity on its disk is the old one or a new one, whole; it
 the fault, succeeds, with the key that the server certified if it did; nothing stays in its heap.
 """
 
+import itertools
 import random
 import select
 import shutil
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,13 @@ import line
 from mpest.server import EstServer, ServerConfig, running_server
 
 KINDS = ("cut", "reset", "truncate", "corrupt", "delay", "stall")
-OPERATIONS = ("enroll", "reenroll")
+# Enrolments and renewals by one call, and by steps.
+OPERATIONS = ("enroll", "reenroll", "enrol by steps", "renew by steps")
+# What a board may need after a failure: it waits, and tries what is aside before it asks anew.
+STEPS = 12
+LIFETIME = timedelta(hours=1)
+# Each certificate shall end later than the one before, also if both come within a second.
+_LONGER = itertools.cycle(timedelta(seconds=number) for number in range(20000))
 TIMEOUT = 1  # seconds that the board gives an exchange
 # What an operation may take: the time of one exchange that fails, and the work of a busy machine.
 BOUND_MS = 6000
@@ -190,6 +198,7 @@ class _Bench:
         self.problems: list[str] = []
         self.heap: list[int] = []
         self.memory: list[int] = []
+        self._files = 0
 
     def __enter__(self) -> "_Bench":
         self._stack = ExitStack()
@@ -206,6 +215,7 @@ class _Bench:
             self._server, *self._arguments, self._proxy.port, self._name, self._flaw
         )
         self._board.start()
+        self._files = 0
 
     def lengths(self, operation: str) -> dict[str, int]:
         """Octets that pass each way while an operation goes well."""
@@ -213,17 +223,50 @@ class _Bench:
         for _ in range(3):
             self._prepare(operation)
             self._proxy.arm(None)
-            answer = self._board.do(operation)
+            answer = self._go_on(operation)
             assert answer["ok"], answer
             most = {way: max(most[way], self._proxy.passed[way]) for way in most}
         return most
 
     def _prepare(self, operation: str) -> None:
         self._proxy.arm(None)
-        if operation == "enroll":
+        lifetime = LIFETIME + next(_LONGER)
+        self._server.config.lifetime = lifetime
+        old = line.identity(self._state)
+        if operation.startswith("enrol"):
             self._erase()
-        elif line.identity(self._state) is None:
+        elif not old or old.not_valid_after_utc >= datetime.now(UTC) + lifetime:
+            self._erase()
             assert self._board.do("enroll")["ok"]
+            self._server.config.lifetime += timedelta(seconds=2)
+        when = "due" if operation == "renew by steps" else "now"
+        assert self._board.do(when)["ok"]
+
+    def _go_on(self, operation: str, timeout: int = 30) -> line.Answer:
+        """Do it, or all steps of it."""
+        if not operation.endswith("steps"):
+            return self._board.do(operation, timeout)
+        old = line.identity(self._state)
+        for _ in range(STEPS):
+            answer = self._board.do("step", timeout)
+            now = line.identity(self._state)
+            if not answer["ok"] or (now and now != old):
+                return answer
+        return {**answer, "ok": False, "error": "Endless", "message": str(answer["events"])}
+
+    def _try_once(self, operation: str) -> line.Answer:
+        """Do it, or the steps of it until one fails."""
+        if not operation.endswith("steps"):
+            return self._board.do(operation, TIMEOUT)
+        old = line.identity(self._state)
+        for _ in range(STEPS):
+            answer = self._board.do("step", TIMEOUT)
+            now = line.identity(self._state)
+            if not answer["ok"] or (now and now != old):
+                return answer
+            if "failed" in answer["events"]:
+                break
+        return {**answer, "ok": False, "error": "failed step", "typed": True, "message": ""}
 
     def _erase(self) -> None:
         for path in self._state.iterdir():
@@ -261,7 +304,7 @@ class _Bench:
         old = line.identity(self._state)
         place = self._issued.count()
         self._proxy.arm(fault)
-        answer = self._board.do(operation, TIMEOUT)
+        answer = self._try_once(operation)
         if answer["ms"] > BOUND_MS:
             yield f"took {answer['ms']} ms"
         if self._proxy.fired:
@@ -282,7 +325,7 @@ class _Bench:
             if old and not now:
                 yield "the identity is lost"
             self._proxy.arm(None)
-            again = self._board.do(operation)
+            again = self._go_on(operation)
             if not again["ok"]:
                 yield f"the next try fails: {again['error']}: {again['message']}"
             answer["heap"] = again["heap"]
@@ -295,7 +338,8 @@ class _Bench:
         if len({line.spki(one) for one in found}) > 1:
             yield "a second key for one order"
         files, memory = self._board.resources()
-        if files > 3:
+        self._files = self._files or files
+        if files > self._files:
             yield f"{files} files open"
         self.heap.append(answer["heap"])
         self.memory.append(memory)
@@ -346,7 +390,7 @@ def run(
     counts: Counter[str] = Counter()
     problems: list[str] = []
     growth = {"heap": 0, "memory": 0}
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir=line.MEMORY) as root:
         for version in versions:
             folder = Path(root, version)
             config = ServerConfig(
@@ -354,6 +398,7 @@ def run(
                 auth="basic",
                 users={line.USER: line.PASSWORD},
                 tls_max=version,
+                lifetime=LIFETIME,
             )
             with running_server(config) as server, ExitStack() as stack:
                 benches = [
@@ -391,7 +436,7 @@ def leak(
     `heap` and `memory` are by how much it grew after the first fifth.
     """
     chance = random.Random(seed)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=line.MEMORY) as name:
         config = ServerConfig(
             directory=Path(name, "ca"),
             auth="basic",
@@ -406,8 +451,8 @@ def leak(
             while bench.counts["failed"] < failures:
                 way = chance.choice(list(lengths))
                 kind = chance.choice(("cut", "reset", "truncate"))
-                # In the first half nothing can end well.
-                offset = chance.randrange(lengths[way] // 2)
+                # In the first third nothing can end well.
+                offset = chance.randrange(lengths[way] // 3)
                 bench.fail(Fault(kind, way, offset, always=True))
             bench.try_fault("reenroll", Fault("cut", "server", 0), lengths["server"])
             fifth = len(bench.heap) // 5

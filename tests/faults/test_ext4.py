@@ -16,7 +16,7 @@ def test_power_cuts_on_ext4(program):
     program("micropython")
     if reason := ext4.missing():
         pytest.skip(f"no ext4 here: {reason}")
-    hold(ext4.run(ext4.FEW_SECONDS), 24)
+    hold(ext4.run(ext4.FEW_SECONDS, ext4.FEW), 24)
 
 
 def test_power_cuts_after_each_fsync(program):
