@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ import line
 from mpest.server import EstServer, ServerConfig, running_server
 
 RUNTIMES = ("micropython", "cpython")
+# What is killed: a command, and whether the board is new.
+OPERATIONS = {
+    "enroll": ("enroll", True),
+    "reenroll": ("reenroll", False),
+    "enrol by steps": ("steps", True),
+    "renew by steps": ("steps", False),
+}
 # How often a kill comes while the program is still being loaded, and how often only after the
 # server has issued the certificate, which is when most is at stake.
 EARLY, LATE = 0.15, 0.5
@@ -38,7 +46,7 @@ class _Bench:
         self._name = name
         self._flaw = flaw
         self._issued = line.Issued(server)
-        self._seconds = {"enroll": 0.0, "reenroll": 0.0}
+        self._seconds = dict.fromkeys(OPERATIONS, 0.0)
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
 
@@ -49,15 +57,15 @@ class _Bench:
 
     def measure(self) -> None:
         """Learn how long start and operations take without a kill."""
-        for operation in self._seconds:
+        for operation, (command, new) in OPERATIONS.items():
             for _ in range(2):  # the first time what is loaded comes from the disk
-                if operation == "enroll":
+                if new:
                     shutil.rmtree(self._state, ignore_errors=True)
                 with self._board() as board:
                     started = time.monotonic()
                     board.start()
                     self._start = time.monotonic() - started
-                    answer = board.do(operation)
+                    answer = board.do(command)
                     assert answer["ok"], answer
                     self._seconds[operation] = time.monotonic() - started - self._start
 
@@ -72,10 +80,11 @@ class _Bench:
             shutil.rmtree(self._state)
 
     def _killed(self, operation: str, chance: random.Random) -> list[str]:
-        if operation == "enroll":
+        command, new = OPERATIONS[operation]
+        if new:
             shutil.rmtree(self._state, ignore_errors=True)
         old = line.identity(self._state) if self._state.exists() else None
-        if operation == "reenroll" and not old:
+        if not (new or old):
             with self._board() as board:
                 board.start()
                 assert board.do("enroll")["ok"]
@@ -84,11 +93,11 @@ class _Bench:
         with self._board() as board:
             drawn = chance.random()
             if drawn < EARLY:
-                board.begin(operation)
+                board.begin(command)
                 time.sleep(chance.uniform(0, self._start))
             else:
                 board.start()
-                board.say(do=operation, timeout=30)
+                board.say(do=command, timeout=30)
                 seconds = self._seconds[operation]
                 if drawn > 1 - LATE:
                     while not (board.ready() or self._issued.since(place, self._name)):
@@ -110,7 +119,7 @@ class _Bench:
         with self._board() as board:
             board.start()
             if now == old:
-                again = board.do(operation)
+                again = board.do(command)
                 if not again["ok"]:
                     problems.append(f"the next run fails: {again['error']}: {again['message']}")
         found = self._issued.since(place, self._name)
@@ -143,6 +152,7 @@ def run(
             auth="basic",
             users={line.USER: line.PASSWORD},
             mtls_probe=True,
+            lifetime=timedelta(hours=1),
         )
         with running_server(config) as server:
             benches = [
@@ -157,7 +167,7 @@ def run(
                 chance = random.Random(seed * 1000 + number)
                 bench.measure()
                 for _ in range(number, count, len(benches)):
-                    bench.try_kill(chance.choice(("enroll", "reenroll")), chance)
+                    bench.try_kill(chance.choice(list(OPERATIONS)), chance)
 
             with ThreadPoolExecutor(len(benches)) as pool:
                 for done in [pool.submit(run_board, number) for number in range(len(benches))]:

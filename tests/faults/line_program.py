@@ -87,10 +87,22 @@ def _step(agent):
     return seconds
 
 
+def _steps(agent):
+    # All steps to the next identity, at the time when they are due.
+    _due(agent)
+    before = agent.known.generation
+    for _ in range(12):
+        _step(agent)
+        if agent.known.generation != before:
+            return
+    raise errors.EstError("steps bring nothing: " + str(_failures))
+
+
 _COMMANDS = {
     "now": _now,
     "due": _due,
     "step": _step,
+    "steps": _steps,
     "advance": _advance,
     "enroll": lambda agent: agent.enroll() and None,
     "reenroll": lambda agent: agent.reenroll() and None,

@@ -7,6 +7,7 @@ the fault, succeeds, with the key that the server certified if it did; nothing s
 """
 
 import itertools
+import multiprocessing
 import random
 import select
 import shutil
@@ -18,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -413,19 +414,50 @@ def run(
                         (operation, fault, lengths[fault.towards])
                         for fault in faults(lengths, sample, chance, kinds)
                     ]
-                stalls = [case for case in work if case[1].kind == "stall"]
-                _share(benches, [case for case in work if case[1].kind != "stall"])
-                for number in range(boards, min(WAITING, len(stalls) // 20)):
+                quick: list[_Work] = []
+                slow: list[_Work] = []
+                for case in work:
+                    (slow if case[1].kind in ("stall", "delay") else quick).append(case)
+                _share(benches, quick)
+                for number in range(boards, min(WAITING, len(slow) // 50)):
                     name = f"board-{number}"
                     more = _Bench(server, runtime, folder, name, flaw)
                     benches.append(stack.enter_context(more))
-                _share(benches, stalls)
+                _share(benches, slow)
                 for bench in benches:
                     counts += bench.counts
                     problems += bench.problems
                     growth["heap"] = max(growth["heap"], _growth(bench.heap))
                     growth["memory"] = max(growth["memory"], _growth(bench.memory))
     return {**counts, **growth, "problems": problems}
+
+
+# What a soak tries: one of so many octets, the version of TLS, and operations.
+_SOAK = (
+    (1, "1.2", ("enroll",)),
+    (1, "1.2", ("renew by steps",)),
+    (20, "1.2", ("enrol by steps", "reenroll")),
+    (20, "1.3", OPERATIONS),
+)
+
+
+def soak(seed: int = 0, *, jobs: int = 2) -> dict[str, Any]:
+    """Everything at every octet of an enrolment and of a renewal as boards do them, and samples of
+    the rest, in so many processes. Some hours; returns as `run` does.
+    """
+    found: dict[str, Any] = {"heap": 0, "memory": 0, "problems": []}
+    counts: Counter[str] = Counter()
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        for part in [
+            pool.submit(run, sample, seed, versions=[version], operations=operations)
+            for sample, version, operations in _SOAK
+        ]:
+            result = part.result()
+            found["problems"] += result.pop("problems")
+            for name in ("heap", "memory"):
+                found[name] = max(found[name], result.pop(name))
+            counts.update(result)
+    return {**counts, **found}
 
 
 def leak(
