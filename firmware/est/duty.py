@@ -34,6 +34,8 @@ _FIRST_WAIT = const(60)
 _LONGEST_WAIT = const(21600)
 # While a server says to wait, it is asked once an hour at least, and more often at first.
 _LONGEST_POLL = const(3600)
+# How soon after the last answer a doubt of the application's is followed.
+_DOUBT = const(300)
 # How often the server is asked for its CA certificates where no order asks anyway: 30 days.
 _CHECK = const(2592000)
 
@@ -179,8 +181,10 @@ def _idle(agent, now):
         every = min(every, _DAY)
     if not agent.contact:
         agent.contact = (agent.load("anchors") or [{}])[0].get("checked", 0)
+    if known.doubt:
+        every = _DOUBT
     left = agent.contact + every - clock.now()
-    if known.doubt or not 0 < left <= every:
+    if not 0 < left <= every:
         _refresh(agent)
         now = agent.now()
         left = every
@@ -305,10 +309,11 @@ def taken(agent, proven):
 def failed(agent, error):
     """Tell what ended a step, and return the seconds until the next."""
     known = agent.known
-    now = clock.now_or_0() + agent.skew
+    now = clock.now_or_0()
+    now += agent.skew if now else 0
     text = "%s: %s" % (agent.doing, error)
     left = known.not_after - now if known.chain else 0
-    if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)):
+    if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)) and now:
         _give_up_late(agent, error)
     if isinstance(error, RetryLater):
         agent.failures -= 1
@@ -328,11 +333,11 @@ def failed(agent, error):
         agent.refusals += agent.shown is known
     agent.polls = 0
     wait = min(_FIRST_WAIT << min(agent.failures - 1, 10), _LONGEST_WAIT)
-    if left > 0:
+    if not now:
+        wait = _FIRST_WAIT
+    elif left > 0:
         # Denser again as the end comes near.
         wait = min(wait, max(left // 8, _FIRST_WAIT // 2))
-    elif not clock.now_or_0():
-        wait = _FIRST_WAIT
     # Boards that failed together shall not come back together.
     wait = wait * 3 // 4 + wait * os.urandom(1)[0] // 512
     rest(agent, now, wait)
