@@ -23,8 +23,21 @@ _KEYS = {2: 16, 42: 32}
 def decrypt(data, password):
     """PrivateKeyInfo DER from EncryptedPrivateKeyInfo DER and the password (bytes), in steps.
 
-    Raises UsageError, also for most wrong passwords; the others give what is no private key.
+    Raises UsageError, also for a wrong password.
     """
+    found = yield from content(data, password)
+    try:
+        # With one wrong password in 256 the padding is right by chance.
+        body = der.Reader(found)
+        body.enter()
+        body.end()
+    except PeerError:
+        raise UsageError("encrypted private key: the wrong key, or changed data")
+    return found
+
+
+def content(data, password):
+    """As `decrypt`, whatever was encrypted; of the wrong passwords most raise UsageError."""
     try:
         body = der.Reader(data)
         fields = body.enter()

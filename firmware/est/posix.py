@@ -55,7 +55,8 @@ def done(file, path):
 
 
 def remove(path):
-    """Remove the file at `path`, on the medium too."""
+    """Remove the file at `path`, on the medium too. Raises StorageError as `open`."""
+    _lock(path.rsplit("/", 1)[0])
     os.remove(path)
     _sync_folder(path)
 

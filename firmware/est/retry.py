@@ -43,8 +43,11 @@ def load(agent):
             pass
     else:
         kept = (agent.load("retry") or [{}])[0]
+    if not isinstance(kept, dict):
+        kept = {}
     for name in _FIELDS:
-        setattr(agent, name, kept.get(name, 0))
+        value = kept.get(name)
+        setattr(agent, name, value if isinstance(value, int) else 0)
 
 
 def save(agent):

@@ -257,6 +257,13 @@ def _decrypted(data, given):
     except ImportError:
         raise UsageError("the key comes encrypted, and est-envelope is not installed")
     kind, data = yield from envelope.decrypt(data, *given)
+    try:
+        # With one wrong key in 256 the padding of AES-CBC is right by chance.
+        whole = der.Reader(data)
+        whole.enter()
+        whole.end()
+    except PeerError:
+        raise PeerError("the key comes encrypted: the wrong key, or changed data")
     if kind == _SIGNED_DATA and der.Reader(data).enter().peek() == der.INTEGER:
         # RFC 5652 6.1: SignedData itself, without the ContentInfo that some put around it.
         data = der.sequence(der.tlv(der.OID, kind), der.tlv(0xA0, data))

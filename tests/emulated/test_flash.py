@@ -24,11 +24,11 @@ from est import store
 records = store.Store("/")
 records.save("identity", b"key and chain")
 records.save("identity", b"key and newer chain")
-records.save("pending", b"key and request")
+records.save("order", b"key and request")
 """
 LOAD = """
 from est import store, x509
-print(store.Store("/").load("identity"), store.Store("/").load("pending"))
+print(store.Store("/").load("identity"), store.Store("/").load("order"))
 """
 KEPT = "b'key and newer chain' b'key and request'"
 
@@ -82,7 +82,7 @@ def test_repair_and_erase(mps2: Board) -> None:
         assert machine.run(LOAD).strip() == KEPT
         machine.run("import os; os.stat('/mine.py')")
         changed = changes(flash(mps2.name, machine, "--json", "--erase-identity"))
-        erased = {"/identity.0", "/identity.1", "/pending.0"}
+        erased = {"/identity.0", "/identity.1", "/order.0"}
         assert {path for path, event in changed.items() if event == "removed"} == erased
         assert machine.run(LOAD).strip() == "None None"
 

@@ -27,24 +27,24 @@ from est.extensions import requested
 key = keys.SoftwareKey()
 extensions = requested(["DNS:board-1.example"], ["clientAuth"])
 request = csr.build(key, "CN=board-1,O=Example", extensions)
-store.Store(Board().check_storage()).save("pending", store.pack(key.der(), request))
+store.Store(Board().check_storage()).save("order", store.pack({}, key.der(), request))
 print(request.hex())
 """
 INSTALL = """
 from est import clock, request, store
 records = store.Store("/")
-key, _ = store.unpack(records.load("pending"))
+_, key, _ = store.unpack(records.load("order"))
 issued = [bytes.fromhex(der) for der in {issued}]
 anchors = [bytes.fromhex(der) for der in {anchors}]
 items = request.accept(issued, (), key, anchors, clock.now())
-records.save("identity", store.pack(*items))
-records.erase("pending")
+records.save("identity", store.pack({}, *items))
+records.erase("order")
 """
 READ = """
 import hashlib, json
 from est import keys, store, x509
 records = store.Store("/")
-key, *chain = store.unpack(records.load("identity"))
+_, key, *chain = store.unpack(records.load("identity"))
 key = keys.load(key)
 algorithm, signature = key.sign(b"challenge")
 print(json.dumps({
@@ -52,7 +52,7 @@ print(json.dumps({
     "subject": str(x509.Certificate(chain[0])),
     "spki": key.spki().hex(),
     "signature": signature.hex(),
-    "pending": records.load("pending"),
+    "order": records.load("order"),
 }))
 """
 
@@ -116,7 +116,7 @@ def test_enrol_over_serial(
             assert after | {"signature": ""} == found | {"signature": ""}
     assert found["chain"] == hexes([*issued, *intermediate])
     assert found["subject"] == "CN=board-1,O=Example"
-    assert found["pending"] is None
+    assert found["order"] is None
     public = issued[0].public_key()
     spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert found["spki"] == spki.hex()

@@ -213,7 +213,7 @@ TARGETS = {
         (b"--b\r\ncontent-type: application/pkcs8\r\n\r\nMAo=\r\n--b--",),
     ),
     "pem": (_pem, ("libest/*.pem",), ()),
-    "record": (_record, (), (store.pack(b"one", b"two"),)),
+    "record": (_record, (), (store.pack({"kind": "simpleenroll"}, b"key", b"request"),)),
     "refusal": (_refusal, ("cmc/signer-cert.der",), ()),
     "request": (_request, ("rfc7030/*req.der", "libest/*.der"), ()),
     "signed": (signed.verify, ("cmc/*signed.der", "rfc7030/*resp*.der"), ()),

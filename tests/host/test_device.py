@@ -144,13 +144,13 @@ def test_a_wait_of_a_clock_that_ran_ahead_is_forgotten(bench: Bench) -> None:
     assert bench.run("enroll")["type"] == "RetryLater"
     bench.server.config.approve_after = 0
     cpython.install()
-    from est import store
+    from est import posix, store
 
     records = store.Store(str(bench.state))
     meta, *rest = store.unpack(records.load("order"))
     meta["until"] += 20 * 86400
     records.save("order", store.pack(meta, *rest))
-    records.close()
+    posix.close(str(bench.state))
     assert bench.run("enroll")["event"] == "enroll"
 
 

@@ -1,5 +1,6 @@
 """The device has the test server make its keys, on each runtime."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,8 @@ def test_what_lacks_is_named(bench: Bench) -> None:
         ),
     ):
         bench.policy(**settings)
+        # An answer that lacks something would stay, and be judged again.
+        shutil.rmtree(bench.state, ignore_errors=True)
         event = bench.run(**given)
         assert (event.get("type"), words in event.get("message", "")) == (kind, True), event
         assert not (bench.state / "cert.pem").exists()
@@ -219,8 +222,9 @@ def test_unusual_answers_are_understood(bench: Bench) -> None:
     assert bench.run()["event"] == "serverkeygen"
 
 
-def pending(state: Path) -> list[bytes]:
-    found: list[bytes] = store.unpack(store.Store(str(state)).load("pending"))
+def waiting(state: Path) -> list[Any]:
+    """The items of the order that is stored, as est.store describes them."""
+    found: list[Any] = store.unpack(store.Store(str(state)).load("order"))
     return found
 
 
@@ -228,25 +232,32 @@ def test_waiting_sends_the_same_request_after_a_restart(bench: Bench) -> None:
     bench.server.config.approve_after = 1
     event = bench.run()
     assert (event["type"], event["seconds"]) == ("RetryLater", 1)
-    request = pending(bench.state)[3]
+    meta, key, request = waiting(bench.state)
+    assert (meta["kind"], meta["state"], key) == ("serverkeygen", "waiting", b"")
     while (event := bench.run())["event"] == "error":
         assert event["type"] == "RetryLater"
-        assert pending(bench.state)[3] == request
+        assert waiting(bench.state)[2] == request
     assert event["event"] == "serverkeygen"
-    assert not pending(bench.state)
+    assert not waiting(bench.state)
     bench.check()
 
 
 def test_a_lost_answer_is_asked_for_again(bench: Bench) -> None:
     bench.server.config.faults = {"cut-after-headers@serverkeygen"}
     assert bench.run()["type"] == "PeerError"
-    request = pending(bench.state)[3]
+    request = waiting(bench.state)[2]
     assert bench.run()["type"] == "PeerError"
-    assert pending(bench.state)[3] == request
-    # An ordinary request is another one.
+    assert waiting(bench.state)[2] == request
+    # An ordinary request is another one. What was asked for before is asked for once more, so that
+    # nothing that was issued is lost.
     bench.server.config.faults = set()
     assert bench.run("enroll")["event"] == "enroll"
-    assert not pending(bench.state)
+    assert not waiting(bench.state)
+    sent = [event["path"].rpartition("/")[2] for event in bench.server.events if "path" in event]
+    assert [one for one in sent if one in ("serverkeygen", "simpleenroll")] == [
+        *["serverkeygen"] * 3,
+        "simpleenroll",
+    ]
 
 
 class PowerCut(Exception):
@@ -288,9 +299,9 @@ def test_power_cuts(bench: Bench, done: bool) -> None:
         finally:
             one.close()
 
-    # Anchors, pending, identity, erased; then without the anchors.
     cuts = 0
-    for left in range(1, 10):
+    answered = []
+    for left in range(1, 20):
         bench.state.mkdir(exist_ok=True)
         records = Cut(str(bench.state))
         records.left, records.done = left, done
@@ -302,17 +313,23 @@ def test_power_cuts(bench: Bench, done: bool) -> None:
         records = store.Store(str(bench.state))
         kept = store.unpack(records.load("identity"))
         if kept:
-            leaf = x509.load_der_x509_certificate(kept[1])
+            leaf = x509.load_der_x509_certificate(kept[2])
             spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            assert keys.load(kept[0]).spki() == spki
-        request = pending(bench.state)
+            assert keys.load(kept[1]).spki() == spki
+        order = waiting(bench.state)
+        issued = len(bench.server.issued())
         leaf_now = enrol(records)
-        assert store.unpack(records.load("identity"))[1] == leaf_now
-        assert not pending(bench.state)
-        assert request is not None
+        assert store.unpack(records.load("identity"))[2] == leaf_now
+        assert not waiting(bench.state)
+        # What was issued and is stored is used, and no other asked for. Once it is the identity,
+        # asking again renews it.
+        answered.append(bool(order[3:]) and not kept)
+        assert (len(bench.server.issued()) == issued) == answered[-1], left
         for path in bench.state.iterdir():
             path.unlink()
-    assert cuts == 4
+    # The order made, and answered; anchors, the identity in both copies; the order erased.
+    assert answered == [False, done, True, not done, False, False]
+    assert cuts == len(answered)
 
 
 @pytest.mark.parametrize("runtime", ["cpython"], indirect=True)

@@ -115,8 +115,9 @@ def test_link_changes_nothing_else(tmp_path: Path) -> None:
 
     attributes = csrattrs.CsrAttrs()
     attributes.challenge_password = True
-    wanted = ("CN=a,O=b", ["DNS:a.example"], ["clientAuth"], [], None, None)
-    key, request = linking.build(attributes, print, *wanted)
+    order = linking.Linked()
+    order.build(attributes, print, ("CN=a,O=b", ["DNS:a.example"], ["clientAuth"], []), None, None)
+    key, request = order.key, order.request
     before = x509.load_der_x509_csr(request)
     linked = linking.link(request, key, "c2lnbmVk")
     after = x509.load_der_x509_csr(linked)
@@ -132,5 +133,5 @@ def test_link_changes_nothing_else(tmp_path: Path) -> None:
     assert after.attributes.get_attribute_for_oid(oid).value == b"c2lnbmVk"
     assert before.public_bytes(Encoding.DER) == request
     own = [extensions.challenge("code")]
-    _, request = linking.build(attributes, print, "CN=a", [], [], own, None, None)
-    assert not linking.holds_placeholder(request)
+    order.build(attributes, print, ("CN=a", [], [], own), None, None)
+    assert not linking.holds_placeholder(order.request)

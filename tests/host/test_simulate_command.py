@@ -135,7 +135,10 @@ def test_serverkeygen(tmp_path: Path) -> None:
         ):
             done = simulate(state, *board, *given, "--json", "serverkeygen")
             assert done.returncode == Exit.DONE, done.stderr
-            assert json.loads(done.stdout)["certificate"]["subject"] == "CN=a"
+            *notes, event = map(json.loads, done.stdout.splitlines())
+            assert event["certificate"]["subject"] == "CN=a"
+            # The answer that came first needs the password, and is not thrown away.
+            assert ["set aside" in note["text"] for note in notes] == [True] * (not seen)
             assert "geheim" not in done.stdout + done.stderr
             assert secret.read_text().strip() not in done.stdout + done.stderr
             seen.add((state / "key.pem").read_text())
@@ -310,7 +313,9 @@ def test_expired_certificate(tmp_path: Path) -> None:
         assert done.returncode == Exit.DONE
         time.sleep(2.5)
         done = simulate(tmp_path / "board", *known, "reenroll")
-    assert done.returncode == Exit.NETWORK
+    assert done.returncode == Exit.REFUSED
+    assert "does not accept the board's certificate" in done.stderr
+    assert "it has expired" in done.stderr
     assert "expired at" in done.stderr
     assert "enrol again" in done.stderr
 
@@ -337,12 +342,12 @@ def test_revoke_amid_a_renewal(tmp_path: Path) -> None:
         assert simulate(board, *known, "reenroll").returncode == Exit.DONE
         server.config.approve_after = 60
         assert simulate(board, *known, "reenroll").returncode == Exit.LATER
-        assert list(board.glob("pending.*"))
+        assert list(board.glob("order.*"))
         (board / "identity.1").write_bytes(b"EST1")
         done = simulate(board, *known, "revoke")
         assert done.returncode == Exit.DONE
         assert "a newer certificate was perhaps there" in done.stderr
-    assert not list(board.glob("pending.*"))
+    assert not list(board.glob("order.*"))
     assert not list(board.glob("identity.*"))
 
 

@@ -1,5 +1,6 @@
 """What the unit tests share. Runs on MicroPython and on CPython."""
 
+import builtins
 import gc
 import json
 import os
@@ -21,6 +22,41 @@ def raises(error, function, *args):
     except error as raised:
         return raised
     raise AssertionError("no %s raised" % error.__name__)
+
+
+def without(part, function, *arguments):
+    """The result of `function(*arguments)` while est.`part` cannot be imported."""
+    usual = builtins.__import__
+
+    def limited(name, *rest):
+        listed = rest[2] if len(rest) > 2 else None
+        if name == "est." + part or (name == "est" and listed and part in listed):
+            raise ImportError("no module named 'est.%s'" % part)
+        return usual(name, *rest)
+
+    builtins.__import__ = limited
+    try:
+        return function(*arguments)
+    finally:
+        builtins.__import__ = usual
+
+
+def folder(name):
+    """Path of a new folder; remove it with `clean`."""
+    path = "/tmp/est-%s-%d" % (name, int.from_bytes(os.urandom(4), "big"))
+    os.mkdir(path)
+    return path
+
+
+def clean(path):
+    """Remove folder `path` and what it holds."""
+    for name in os.listdir(path):
+        name = path + "/" + name
+        if os.stat(name)[0] & 0x4000:
+            clean(name)
+        else:
+            os.remove(name)
+    os.rmdir(path)
 
 
 def vector(path):

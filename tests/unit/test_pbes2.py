@@ -39,7 +39,7 @@ _HMAC = bytes.fromhex("2a864886f70d0200")
 
 
 def _decrypt(data, password=b"secret"):
-    return steps.run(pbes2.decrypt(data, password))
+    return steps.run(pbes2.content(data, password))
 
 
 def _algorithm(oid, *parameters):
@@ -58,11 +58,23 @@ def _encrypted(
 
 def test_openssl():
     for data in _OPENSSL:
-        key = keys.load(_decrypt(data))
+        key = keys.load(steps.run(pbes2.decrypt(data, b"secret")))
         assert key.der()[7:39] == bytes(31) + b"\1"
-        # One wrong password in 256 leaves what looks padded, and is no key.
         for wrong in (b"", b"Secret", b"secret "):
-            check.raises(UsageError, lambda: keys.load(_decrypt(data, wrong)))
+            error = check.raises(UsageError, lambda: steps.run(pbes2.decrypt(data, wrong)))
+            assert "wrong key" in str(error)
+
+
+def test_a_padding_that_is_right_by_chance():
+    key = steps.run(kdf.pbkdf2(32, b"secret", b"salt", 1, 16))
+    for found in (b"", b"\x11" * 40, b"\x30", b"\x30\1", b"\x31\0", b"\x30\0\0"):
+        data = _encrypted(cbc.encrypt(key, bytes(16), found), bytes(16), b"salt", 1)
+        assert _decrypt(data) == found
+        error = check.raises(UsageError, lambda: steps.run(pbes2.decrypt(data, b"secret")))
+        assert "wrong key" in str(error)
+        assert "wrong key" in str(check.raises(UsageError, keys.load, data, b"secret"))
+    data = _encrypted(cbc.encrypt(key, bytes(16), b"\x30\0"), bytes(16), b"salt", 1)
+    assert steps.run(pbes2.decrypt(data, b"secret")) == b"\x30\0"
 
 
 def test_steps():

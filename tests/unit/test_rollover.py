@@ -496,7 +496,7 @@ def test_given_anchors_count_until_they_are_replaced():
     assert agent.anchors() == [OLD.der]
     # Nothing is stored before a server was verified.
     assert agent.store.load("anchors") is None
-    agent.store.save("anchors", pack(agent.voucher, NEW.der))
+    agent.store.save("anchors", pack({"voucher": agent.voucher.hex(), "checked": 0}, NEW.der))
     assert agent.anchors() == [NEW.der]
     other = Agent(agent.store, "https://127.0.0.1:1", trust=[OLD_WITH_NEW.der])
     assert other.anchors() == [OLD_WITH_NEW.der]

@@ -1,10 +1,11 @@
 """Records on storage: every cut and every damage leaves the record before or the new one."""
 
+import hashlib
 import os
 
 import check
 from est import store
-from est.errors import StorageError, UsageError
+from est.errors import OtherLayout, StorageError, UsageError
 
 FOLDER = "/tmp/est-store-%d" % (int.from_bytes(os.urandom(4), "big"))
 
@@ -16,9 +17,22 @@ def fresh():
 
 
 def clean():
-    for name in os.listdir(FOLDER):
-        os.remove(FOLDER + "/" + name)
-    os.rmdir(FOLDER)
+    check.clean(FOLDER)
+
+
+def framed(magic, generation, payload):
+    """A copy of a record as est.store describes it."""
+    data = magic + generation.to_bytes(4, "big") + len(payload).to_bytes(4, "big") + payload
+    return data + hashlib.sha256(data).digest()
+
+
+def unreadable(slot):
+    """Make a copy that opening or reading fails for: a folder lies in its place."""
+    try:
+        os.remove(FOLDER + "/x.%d" % slot)
+    except OSError:
+        pass  # there was none
+    os.mkdir(FOLDER + "/x.%d" % slot)
 
 
 def read(slot):
@@ -98,7 +112,191 @@ def test_damage_is_not_taken_for_nothing():
     clean()
 
 
+def test_the_frame():
+    records = fresh()
+    records.save("x", b"first")
+    assert read(0) == framed(b"EST2", 1, b"first")
+    records.save("x", b"")
+    assert read(1) == framed(b"EST2", 2, b"")
+    assert records.load("x") == b""
+    clean()
+
+
+def test_octets_after_the_frame_mean_nothing():
+    # On FAT a shorter record is written over a longer one, in place.
+    records = fresh()
+    for payload in (b"first", b"second"):
+        records.save("x", payload)
+    for rest in (b"\0", b"rest", b"\xff" * 5000, read(0)):
+        write(1, framed(b"EST2", 2, b"second") + rest)
+        assert records.load("x") == b"second"
+        assert not records.damaged
+    clean()
+
+
+def test_a_blank_copy_is_none():
+    # As est.fat makes it ahead, and leaves it when it removes a record.
+    records = fresh()
+    for size in (1, 11, 12, 44, 8192):
+        write(0, bytes(size))
+        write(1, bytes(size))
+        assert records.load("x", 0) is None
+        assert not records.damaged
+    records.save("x", b"first")
+    assert records.load("x") == b"first"
+    assert not records.damaged
+    clean()
+
+
+def test_a_changed_octet_is_damage():
+    records = fresh()
+    records.save("x", b"old")
+    records.save("x", b"new")
+    whole = read(1)
+    random = check.numbers(3)
+    for at in range(len(whole)):
+        # In the magic each value: one digit more is another layout, if the checksum says so.
+        for value in range(256) if at < 4 else [next(random) & 0xFF for _ in range(4)]:
+            if value != whole[at]:
+                write(1, whole[:at] + bytes((value,)) + whole[at + 1 :])
+                assert records.load("x") == b"old", (at, value)
+                assert records.damaged
+    write(1, framed(b"ABC2", 2, b"new"))
+    assert records.load("x") == b"old"
+    assert records.damaged
+    clean()
+
+
+def test_sizes_that_lie():
+    records = fresh()
+    records.save("x", b"old")
+    for size in (32769, 0x7FFFFFFF, 0xFFFFFFFF):
+        data = b"EST2" + (2).to_bytes(4, "big") + size.to_bytes(4, "big") + b"new"
+        write(1, data + hashlib.sha256(data).digest())
+        assert records.load("x") == b"old"
+        assert records.damaged
+    clean()
+
+
+def test_a_copy_that_cannot_be_read():
+    # The other serves, and saving goes on in the third slot; nothing is lost meanwhile.
+    for slot in (0, 1):
+        records = fresh()
+        records.save("x", b"first")
+        records.save("x", b"second")
+        unreadable(slot)
+        assert records.load("x") == (b"second", b"first")[slot]
+        assert records.damaged
+        before = records.load("x")
+        for number in range(5):
+            payload = b"%d" % number
+            # The newest copy is never the one that is written.
+            newest = [at for at in (1 - slot, 2) if before in _content(at)]
+            records.save("x", payload)
+            assert before in _content(newest[0])
+            assert records.load("x") == payload
+            assert records.damaged
+            before = payload
+        os.rmdir(FOLDER + "/x.%d" % slot)
+        assert records.load("x") == b"4"
+        assert not records.damaged
+        for payload in (b"again", b"and again"):
+            records.save("x", payload)
+            assert records.load("x") == payload
+        records.erase("x")
+        assert not [name for name in os.listdir(FOLDER) if name[:2] == "x."]
+        clean()
+
+
+def _content(slot):
+    try:
+        return read(slot)
+    except OSError:
+        return b""
+
+
+def test_no_copy_can_be_written():
+    records = fresh()
+    records.save("x", b"first")
+    before = read(0)
+    for slot in (1, 2):
+        unreadable(slot)
+    error = check.raises(StorageError, records.save, "x", b"second")
+    assert "cannot write" in str(error) and FOLDER in str(error)
+    # The one that is there was not touched.
+    assert read(0) == before
+    assert records.load("x") == b"first"
+    unreadable(0)
+    check.raises(StorageError, records.save, "x", b"second")
+    check.raises(StorageError, records.load, "x")
+    clean()
+
+
+def test_a_newer_layout_is_not_damage():
+    for newer in ((0,), (1,), (2,), (0, 1)):
+        records = fresh()
+        records.save("x", b"old")
+        records.save("x", b"new")
+        for slot in newer:
+            write(slot, framed(b"EST3", 7, b"of the future"))
+        before = [_content(slot) for slot in (0, 1, 2)]
+        for action in (
+            lambda: records.load("x"),
+            lambda: records.load("x", 0),
+            lambda: records.save("x", b"newest"),
+            lambda: records.erase("x"),
+        ):
+            error = check.raises(OtherLayout, action)
+            assert "another version" in str(error) and "x.%d" % newer[0] in str(error)
+            assert [_content(slot) for slot in (0, 1, 2)] == before
+        # Another record goes on.
+        records.save("y", b"other")
+        assert records.load("y") == b"other"
+        clean()
+
+
+def test_an_older_layout_is_replaced_only_where_it_was_read():
+    records = fresh()
+    for slot in (0, 1):
+        write(slot, framed(b"EST1", 7 + slot, b"old"))
+    check.raises(OtherLayout, records.save, "x", b"new")
+    records.replaces = (b"EST1",)
+    records.save("x", b"new")
+    # The older copy went, the newer one stays until there is another of the present layout.
+    assert read(0) == framed(b"EST2", 9, b"new")
+    assert read(1) == framed(b"EST1", 8, b"old")
+    assert store.Store(FOLDER).replaces == ()
+    records.save("x", b"new")
+    assert read(1) == framed(b"EST2", 10, b"new")
+    clean()
+
+
 def test_pack():
-    assert store.unpack(store.pack(b"a", b"", b"c")) == [b"a", b"", b"c"]
+    meta = {"state": "made", "until": 1800000000, "leaf": ""}
+    for items in ([], [b"a"], [b"a", b"", b"c" * 300], [bytes(range(256))] * 3):
+        assert store.unpack(store.pack(meta, *items)) == [meta] + items
     assert store.unpack(None) == []
-    check.raises(StorageError, store.unpack, b"\x30\x05\x04")
+    assert store.unpack(b"") == []
+
+
+def test_unpack_malformed():
+    items = [{"kind": "simpleenroll", "since": 1}, b"key", b"", b"request" * 9]
+    whole = store.pack(*items)
+    # Between two items nothing tells that more were there.
+    whole_items = {len(store.pack(*items[:count])): count for count in range(1, 5)}
+    for size in range(1, len(whole)):
+        count = whole_items.get(size)
+        if count:
+            assert store.unpack(whole[:size]) == items[:count]
+        else:
+            assert "malformed" in str(check.raises(StorageError, store.unpack, whole[:size]))
+    check.mutated(store.unpack, whole)
+    for bad in (
+        b"\0",
+        b"\0\0\0\0",
+        b"\0\0\0\3abc",
+        b"\x30\x05\x04",
+        b"\xff\xff\xff\xff" + whole[4:],
+        whole + b"\0",
+    ):
+        check.raises(StorageError, store.unpack, bad)

@@ -186,10 +186,12 @@ def in_words(failed: Event) -> str:
 def not_accepted(failed: Event, state: Path) -> str:
     """What to add where the server may have refused the board's certificate in TLS.
 
-    Of that a client learns no more than that the connection ended.
+    Of that a client often learns no more than that the connection ended.
     """
     words = ("TLS", "closed the connection")
-    if failed["type"] != "PeerError" or not any(word in failed["message"] for word in words):
+    perhaps = failed["type"] == "PeerError" and any(word in failed["message"] for word in words)
+    refused = failed["type"] == "Refused" and "accept the board's certificate" in failed["message"]
+    if not (perhaps or refused):
         return ""
     try:
         leaf = x509.load_pem_x509_certificate((state / "cert.pem").read_bytes())
@@ -197,6 +199,8 @@ def not_accepted(failed: Event, state: Path) -> str:
         return ""
     if leaf.not_valid_after_utc < datetime.now(UTC):
         return f"; the board's certificate expired at {leaf.not_valid_after_utc}: enrol again"
+    if refused:
+        return "; enrol again"
     return (
         "; if the server's log says that it does not accept the board's certificate, enrol again"
     )

@@ -1,0 +1,186 @@
+"""What the program sees of the board's identity, when it renews, and what it shows of it."""
+
+import check
+from est import identity, schedule, status, store
+from est.errors import StorageError
+
+DAY = 86400
+START = 1800000000
+
+
+def record(**meta):
+    """Items as est.store describes them."""
+    whole = {"not_before": START, "not_after": START + 90 * DAY, "issued": 0, "generation": 3}
+    whole.update(meta)
+    return [whole, b"key", b"leaf", b"middle"]
+
+
+def known(**meta):
+    found = identity.Identity(None)
+    found.take(record(**meta))
+    return found
+
+
+def test_before_the_first_enrolment():
+    found = identity.Identity(None)
+    assert tuple(found) == ([], None)
+    assert (found.not_before, found.not_after, found.issued, found.generation) == (0, 0, 0, 0)
+
+
+def test_what_the_record_says():
+    found = known(issued=START + 5)
+    chain, key = found
+    assert (chain, key) == ([b"leaf", b"middle"], b"key")
+    assert (found[0], found[1]) == (chain, key)
+    assert (found.not_before, found.not_after) == (START, START + 90 * DAY)
+    assert (found.issued, found.generation) == (START + 5, 3)
+    found.take([])
+    assert tuple(found) == ([], None)
+    assert found.generation == 0
+
+
+def test_life_counts_from_the_time_of_issue():
+    now = START + 80 * DAY
+    # (issued, where the life begins)
+    for issued, begin in (
+        (0, START),
+        (START - 9, START),
+        (START, START),
+        (START + 9, START + 9),
+        (now, now),
+        # The clock was wrong then: no certificate is issued later than now.
+        (now + 1, START),
+        (START + 89 * DAY, START),
+    ):
+        found = known(issued=issued)
+        assert found.life(now) == (begin, START + 90 * DAY - begin), issued
+
+
+def test_a_ca_that_backdates_causes_no_storm():
+    # Of 90 days 80 are over when it is issued: without more care it would be renewed at once.
+    issued = START + 80 * DAY
+    found = known(issued=issued)
+    due = found.renew_at(issued)
+    assert issued + 6 * DAY < due < issued + 7 * DAY
+    # Two thirds of what is left, in full also where a clock comes right later.
+    assert due == issued + 10 * DAY * 43690 // 65536
+    assert known().renew_at(START) == START + 90 * DAY * 43690 // 65536
+
+
+def test_the_share():
+    for share in (2731, 32768, 43690):
+        assert known(share=share).renew_at(START) == START + 90 * DAY * share // 65536
+    # 68 years of 32 bits do not overflow.
+    far = known(not_after=START + (1 << 31), share=43690)
+    assert far.renew_at(START) == START + (1 << 31) * 43690 // 65536
+
+
+def test_shares_have_bounds():
+    kept = schedule._unique
+    found = {}
+    try:
+        for first, retried, earliest in (
+            (True, False, 2731),
+            (True, True, 2731),
+            (False, False, 40959),
+            (False, True, 32768),
+        ):
+            shares = []
+            for number in range(400):
+                leaf = number.to_bytes(2, "big")
+                schedule._unique = lambda: leaf
+                shares.append(schedule.share(leaf, first, retried))
+            assert earliest <= min(shares) and max(shares) < 43690
+            # All of the range is used, and evenly.
+            width = 43690 - earliest
+            assert min(shares) < earliest + width // 40
+            assert max(shares) > 43690 - width // 40
+            assert abs(sum(shares) // 400 - earliest - width // 2) < width // 10
+            found[first, retried] = shares
+    finally:
+        schedule._unique = kept
+    assert found[True, False] == found[True, True]
+
+
+def test_the_first_share_is_of_the_board():
+    kept = schedule._unique
+    try:
+        schedule._unique = lambda: b"board 1"
+        first = schedule.share(b"leaf", True, False)
+        assert schedule.share(b"another leaf", True, False) == first
+        # Later ones are of the certificate, or an outage would bring the same boards together.
+        later = {schedule.share(b"leaf %d" % number, False, True) for number in range(9)}
+        assert len(later) == 9
+        schedule._unique = lambda: b"board 2"
+        assert schedule.share(b"leaf", True, False) != first
+        # A computer has no number of its own: the certificate tells it from others.
+        schedule._unique = lambda: b""
+        assert len({schedule.share(b"leaf %d" % one, True, False) for one in range(9)}) == 9
+    finally:
+        schedule._unique = kept
+
+
+def test_status():
+    found = identity.Identity(None)
+    empty = status.of(found)
+    assert empty["enrolled"] is False
+    assert (empty["next"], empty["next_at"], empty["failure"]) == (None, 0, None)
+    found.take(record())
+    found.next = ("renew", START + 9)
+    found.failure = "simplereenroll: no answer"
+    shown = found.status()
+    assert shown == {
+        "enrolled": True,
+        "generation": 3,
+        "not_before": START,
+        "not_after": START + 90 * DAY,
+        "renew_at": found.renew_at(0),
+        "next": "renew",
+        "next_at": START + 9,
+        "failure": "simplereenroll: no answer",
+    }
+    assert set(shown) == set(empty)
+    assert "key" not in repr(shown) and "leaf" not in repr(shown)
+
+
+def test_what_the_application_heard():
+    found = known()
+    found.refused(OSError(5, "alert"))
+    assert "alert" in found.doubt or "EIO" in found.doubt
+
+
+class Forgetful:
+    """A store that tells what is erased of it, and fails at one of them."""
+
+    def __init__(self, failing=None):
+        self.erased = []
+        self.failing = failing
+
+    def erase(self, name):
+        if name == self.failing:
+            raise StorageError("cannot erase")
+        self.erased.append(name)
+
+
+def test_erasing_forgets_all_but_trust():
+    path = check.folder("identity")
+    records = store.Store(path)
+    names = ("identity", "order", "aside", "retry", "anchors")
+    for name in names:
+        for _ in range(2):
+            records.save(name, store.pack({"not_after": 9, "generation": 2}, b"key", b"leaf"))
+    found = identity.Identity(records)
+    found.take(store.unpack(records.load("identity")))
+    assert found.chain
+    found.erase()
+    assert tuple(found) == ([], None)
+    assert [name for name in names if records.load(name) is not None] == ["anchors"]
+    check.clean(path)
+    # The identity goes last: what is left of an order could bring it back.
+    records = Forgetful()
+    identity.Identity(records).erase()
+    assert records.erased[-1] == "identity" and len(records.erased) == 4
+    found = identity.Identity(Forgetful("order"))
+    found.take(record())
+    check.raises(StorageError, found.erase)
+    assert found.chain

@@ -1,0 +1,555 @@
+"""Orders that wait or bring nothing of use; the back-off over a reset; the clock's witness."""
+
+import sys
+
+import check
+from est import aside, order, request, retry, store, waiting, witness
+from est.errors import (
+    Closed,
+    Ended,
+    NotTrusted,
+    NotYetValid,
+    PeerError,
+    Refused,
+    RetryLater,
+    StorageError,
+    UsageError,
+)
+from est.identity import Identity
+
+DAY = 86400
+NOW = 1800000000
+
+
+class FakeAgent:
+    """What the parts need of an est.agent.Agent, at a time of its own."""
+
+    trust = ()
+
+    def __init__(self):
+        self.path = check.folder("waiting")
+        self.store = store.Store(self.path)
+        self.known = Identity(self.store)
+        self.time = NOW
+        self.failures = self.until = self.wait = self.floor = self.floored = self.refusals = 0
+        self.kept_floor = 0
+        self.agreed = self.told_ahead = self.skew = 0
+        self.used = False
+        self.doing = self.candidate = None
+        self.said = []
+        self.events = []
+        self.settled = []
+        self.saves = 0
+        usual = self.store.save
+
+        def save(name, payload):
+            self.saves += 1
+            usual(name, payload)
+
+        self.store.save = save
+
+    def now(self):
+        return self.time
+
+    def log(self, text):
+        self.said.append(text)
+
+    def tell(self, event, **detail):
+        self.events.append((event, detail))
+
+    def load(self, name, needed=False):
+        return store.unpack(self.store.load(name))
+
+    def order(self, items):
+        found = order.Enrolment()
+        found.restore(items)
+        return found
+
+    def keep(self, current, state):
+        current.meta["state"] = state
+        current.meta["since"] = self.now()
+        self.store.save("order", store.pack(*current.items()))
+
+    def end(self):
+        self.store.erase("order")
+
+    def settle(self, current, items):
+        self.settled.append(items)
+
+    def live(self, start, length):
+        """Have an identity for so many seconds."""
+        meta = {"not_before": NOW + start, "not_after": NOW + start + length, "generation": 1}
+        self.known.take([meta, b"key", b"leaf"])
+
+    def new_order(self, state="made", **meta):
+        found = order.Enrolment()
+        found.key = b"key"
+        found.request = b"request"
+        found.meta = {"kind": "simpleenroll", "leaf": "", "date": 0}
+        found.meta.update(meta)
+        self.keep(found, state)
+        self.saves = 0
+        return found
+
+    def again(self):
+        """An agent after a reset, with the same store."""
+        found = FakeAgent()
+        check.clean(found.path)
+        found.path = self.path
+        found.store.path = self.path
+        found.time = self.time
+        return found
+
+    def clean(self):
+        check.clean(self.path)
+
+
+# Orders
+
+
+def test_an_order_is_its_record():
+    found = order.simple(False)
+    assert (found.kind, found.meta, found.answer) == ("simpleenroll", {}, [])
+    assert order.simple(True).kind == "simplereenroll"
+    items = [{"kind": "simpleenroll"}, b"key", b"request", b"answer", b"more"]
+    found.restore(items)
+    assert (found.key, found.request, found.answer) == (b"key", b"request", [b"answer", b"more"])
+    assert found.items() == items
+    found.restore(items[:3])
+    assert found.answer == []
+
+
+# Waiting
+
+
+def test_patience_leaves_room_to_renew():
+    agent = FakeAgent()
+    assert waiting.patience(agent) == DAY  # there is none
+    for left, expected in (
+        (-1, DAY),
+        (0, DAY),
+        (1, 60),
+        (119, 60),
+        (200, 100),
+        (90 * DAY, 45 * DAY),
+    ):
+        agent.live(left - 100 * DAY, 100 * DAY)
+        assert waiting.patience(agent) == expected, left
+    agent.clean()
+
+
+def test_retry_after_is_obeyed_but_not_past_the_end():
+    agent = FakeAgent()
+    agent.live(-80 * DAY, 90 * DAY)
+    for seconds, expected in (
+        (77, 77),
+        (5 * DAY, 5 * DAY),
+        (6 * DAY, 5 * DAY),
+        (1 << 40, 5 * DAY),
+    ):
+        current = agent.new_order()
+        error = RetryLater("wait", seconds)
+        assert waiting.interrupted(agent, current, None, error, False) is error
+        assert error.seconds == expected
+        assert current.meta["state"] == "waiting"
+        assert current.meta["until"] == NOW + expected
+        # And so after a reset.
+        stored = agent.load("order")[0]
+        assert (stored["until"], stored["wait"]) == (NOW + expected, expected)
+    agent.clean()
+
+
+def test_polls_write_nothing():
+    agent = FakeAgent()
+    current = agent.new_order()
+    waiting.postpone(agent, current, RetryLater("wait", 60))
+    assert agent.saves == 1
+    for _ in range(50):
+        agent.time += 60
+        waiting.postpone(agent, current, RetryLater("wait", 60))
+    assert agent.saves == 1
+    agent.clean()
+
+
+def test_the_time_that_the_server_said_is_kept():
+    agent = FakeAgent()
+    current = agent.new_order()
+    waiting.hold_back(agent, current)
+    waiting.postpone(agent, current, RetryLater("wait", 100))
+    for passed, left in ((0, 100), (1, 99), (99, 1)):
+        agent.time = NOW + passed
+        assert check.raises(RetryLater, waiting.hold_back, agent, current).seconds == left
+    # Longer than the server said: the clock was wrong then.
+    for passed in (100, 101, 70 * DAY, -1, -70 * DAY):
+        agent.time = NOW + passed
+        waiting.hold_back(agent, current)
+    agent.clean()
+
+
+def test_what_ends_an_order_keeps_others_back():
+    # Only a final refusal brings the floor; what may yet succeed leaves all as it is.
+    for error, final, floor in (
+        (Refused("no", 400), True, 300),
+        (Refused("no", 403), False, 0),
+        (PeerError("lost"), False, 0),
+        (Closed("lost"), False, 0),
+    ):
+        agent = FakeAgent()
+        current = agent.new_order()
+        before = agent.load("order")
+        assert waiting.interrupted(agent, current, None, error, final) is error
+        assert agent.floored == floor
+        assert agent.floor == (NOW + floor if floor else 0)
+        assert agent.load("order") == before
+        agent.clean()
+
+
+def test_answers_that_stay_and_that_end():
+    for error, stays, aside_too in (
+        (NotTrusted("no issuer"), True, False),
+        (NotYetValid("early", 9), True, False),
+        (UsageError("a part is missing"), True, False),
+        (StorageError("full"), True, False),
+        (PeerError("another key"), False, False),
+        (Refused("no"), False, False),
+        # Without the server's word it may be the clock that is wrong.
+        (Ended("ended"), False, True),
+    ):
+        agent = FakeAgent()
+        current = agent.new_order("answered")
+        current.answer = [b"answer"]
+        agent.keep(current, "answered")
+        waiting.rejected(agent, current, error)
+        assert bool(agent.load("order")) == stays, error
+        assert bool(agent.load("aside")) == aside_too, error
+        assert bool(agent.floor) != stays, error
+        agent.clean()
+    agent = FakeAgent()
+    current = agent.new_order("answered", date=NOW)
+    waiting.rejected(agent, current, Ended("by the server's word"))
+    assert not agent.load("order") and not agent.load("aside")
+    agent.clean()
+
+
+def test_an_answer_that_says_to_wait_is_no_answer():
+    agent = FakeAgent()
+    current = agent.new_order("answered")
+    current.answer = [b"CMC, pending"]
+    waiting.rejected(agent, current, RetryLater("pending", 70))
+    meta, *rest = agent.load("order")
+    assert (meta["state"], meta["until"], rest) == ("waiting", NOW + 70, [b"key", b"request"])
+    agent.clean()
+
+
+# The back-off
+
+
+def test_the_floor_has_bounds():
+    agent = FakeAgent()
+    assert retry.floor(agent) == 300  # without an identity
+    for gone, length, expected in (
+        (0, 24 * 3600, 3600),
+        (0, 90 * DAY, 90 * 3600),
+        # Near the end it is less, for the board must get another one.
+        (80 * DAY, 90 * DAY, 30 * 3600),
+        (89 * DAY, 90 * DAY, DAY // 8),
+        (90 * DAY - 100, 90 * DAY, 60),
+        (90 * DAY, 90 * DAY, 300),
+        (91 * DAY, 90 * DAY, 300),
+        (0, 600, 60),
+    ):
+        agent.live(-gone, length)
+        assert retry.floor(agent) == expected, (gone, length)
+    agent.clean()
+
+
+def test_the_back_off_outlives_a_reset():
+    agent = FakeAgent()
+    retry.load(agent)
+    assert (agent.failures, agent.until, agent.wait, agent.floor) == (0, 0, 0, 0)
+    agent.failures = 3
+    agent.refusals = 2
+    agent.until = NOW + 99
+    agent.wait = 240
+    retry.fruitless(agent)
+    after = agent.again()
+    retry.load(after)
+    found = (after.failures, after.refusals, after.until, after.wait, after.floor, after.floored)
+    assert found == (3, 2, NOW + 99, 240, NOW + 300, 300)
+    retry.erase(after)
+    assert agent.store.load("retry") is None
+    last = agent.again()
+    retry.load(last)
+    assert (last.failures, last.floor) == (0, 0)
+    agent.clean()
+
+
+def test_a_wait_that_grows_no_more_is_not_written():
+    agent = FakeAgent()
+    for failures in range(1, 100):
+        agent.failures = failures
+        retry.save(agent)
+    assert agent.saves == 10
+    # A new floor is.
+    retry.fruitless(agent)
+    retry.fruitless(agent)
+    assert agent.saves == 11
+    agent.time += 1
+    retry.fruitless(agent)
+    assert agent.saves == 12
+    agent.clean()
+
+
+class Machine:
+    """A board whose RTC has memory, which an application may use."""
+
+    def __init__(self, held=b""):
+        self.held = held
+
+    def RTC(self):
+        return self
+
+    def memory(self, data=None):
+        if data is None:
+            return self.held
+        self.held = data
+
+
+def on(machine, function):
+    before = sys.modules.get("machine")
+    sys.modules["machine"] = machine
+    try:
+        function()
+    finally:
+        if before is None:
+            del sys.modules["machine"]
+        else:
+            sys.modules["machine"] = before
+
+
+def test_memory_of_the_rtc():
+    agent = FakeAgent()
+
+    def live():
+        agent.failures = 12
+        retry.save(agent)
+        after = agent.again()
+        retry.load(after)
+        assert after.failures == 12
+        for damaged in (
+            b"",
+            b"5",
+            b"[]",
+            b"null",
+            b"\xff",
+            b'{"failures": "x"}',
+            b'{"failures": 0.5}',
+        ):
+            after.failures = 7
+            machine.held = b"est:" + damaged
+            retry.load(after)
+            assert after.failures == 0, damaged
+        retry.erase(after)
+        assert machine.held == b""
+
+    machine = Machine()
+    on(machine, live)
+    assert agent.saves == 0
+    # What an application keeps there is not ours to overwrite.
+    machine = Machine(b"mine")
+
+    def beside():
+        agent.failures = 5
+        retry.save(agent)
+        after = agent.again()
+        retry.load(after)
+        assert after.failures == 5
+        retry.erase(after)
+
+    on(machine, beside)
+    assert machine.held == b"mine"
+    assert agent.saves == 1
+    agent.clean()
+
+
+# Aside
+
+
+def judged(outcome, function, *arguments):
+    """`function` where request.judge gives, or raises, `outcome`, and a leaf ends 50 days on."""
+    kept = request.judge, request.validity
+
+    def judge(agent, current):
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    request.judge = judge
+    request.validity = lambda leaf: (NOW, NOW + 50 * DAY)
+    try:
+        return function(*arguments)
+    finally:
+        request.judge, request.validity = kept
+
+
+def test_nothing_is_aside():
+    agent = FakeAgent()
+    assert aside.attempt(agent) is False
+    assert agent.doing is None
+    agent.clean()
+
+
+def test_what_is_aside_is_tried_and_used():
+    agent = FakeAgent()
+    current = agent.new_order("answered")
+    current.answer = [b"answer"]
+    aside.put(agent, current)
+    assert not agent.load("order")
+    assert agent.load("aside") == current.items()
+    assert agent.floor > NOW
+    items = [b"key", b"new leaf"]
+    assert judged(items, aside.attempt, agent) is True
+    assert agent.settled == [items]
+    assert not agent.load("aside")
+    agent.clean()
+
+
+def test_what_is_still_refused_stays_aside():
+    for error in (NotTrusted("x"), PeerError("x"), UsageError("x"), RetryLater("x", 9)):
+        for used in (False, True):
+            agent = FakeAgent()
+            aside.put(agent, agent.new_order("answered"))
+            agent.used = used
+            assert judged(error, aside.attempt, agent) is used
+            assert agent.load("aside"), error
+            assert "still of no use" in agent.said[0]
+            agent.clean()
+
+
+def test_what_has_ended_is_aside_no_more():
+    agent = FakeAgent()
+    aside.put(agent, agent.new_order("answered"))
+    assert judged(Ended("x"), aside.attempt, agent) is False
+    assert not agent.load("aside")
+    # As good as ended: the one in use lasts longer.
+    for length, tried in ((49 * DAY, True), (50 * DAY, False), (51 * DAY, False)):
+        agent = agent.again()
+        agent.live(0, length)
+        aside.put(agent, agent.new_order("answered"))
+        assert judged([b"key", b"leaf"], aside.attempt, agent) is tried
+        assert bool(agent.settled) is tried
+        assert not agent.load("aside")
+    agent.clean()
+
+
+def test_a_newer_refused_one_replaces_it():
+    agent = FakeAgent()
+    for number in range(3):
+        current = agent.new_order("answered")
+        current.answer = [b"%d" % number]
+        aside.put(agent, current)
+        assert agent.load("aside")[3:] == [b"%d" % number]
+    # The same once more costs no wear: the floor is written alone.
+    aside.put(agent, agent.order(agent.load("aside")))
+    agent.time += 1
+    agent.saves = 0
+    aside.put(agent, agent.order(agent.load("aside")))
+    assert agent.saves == 1
+    agent.clean()
+
+
+# The clock's witness
+
+
+def at(seconds, function, *arguments):
+    """`function` while the board's clock says so."""
+
+    class Clock:
+        pass
+
+    Clock.now = lambda: seconds
+    kept = witness.clock
+    witness.clock = Clock
+    try:
+        return function(*arguments)
+    finally:
+        witness.clock = kept
+
+
+# 1800000000 is Fri, 15 Jan 2027 08:00:00 GMT.
+DATE = "Fri, 15 Jan 2027 08:00:00 GMT"
+
+
+def test_no_date_is_no_witness():
+    agent = FakeAgent()
+    for date in (None, "", "yesterday", "Fri, 15 Foo 2027 08:00:00 GMT", "1 2 3 4 5 6", "\xff"):
+        agent.skew = 7
+        assert at(NOW, witness.check, agent, date) == 0, date
+        assert (agent.skew, agent.agreed, agent.events) == (7, 0, [])
+    agent.clean()
+
+
+def test_within_a_day_both_agree():
+    for ahead in (0, 1, -1, 299, -299, DAY - 1, 1 - DAY):
+        agent = FakeAgent()
+        agent.skew = 99 * DAY
+        assert at(NOW + ahead, witness.check, agent, DATE) == NOW
+        assert (agent.skew, agent.agreed) == (0, NOW + ahead)
+        assert bool(agent.events) == (abs(ahead) > 300), ahead
+        agent.clean()
+
+
+def test_beyond_a_day_the_server_counts():
+    for ahead in (DAY, -DAY, 70 * DAY, -20 * 365 * DAY):
+        agent = FakeAgent()
+        assert at(NOW + ahead, witness.check, agent, DATE) == NOW
+        # The clock and its skew make the server's time; they have not agreed.
+        assert (NOW + ahead + agent.skew, agent.agreed) == (NOW, 0)
+        ((event, detail),) = agent.events
+        assert (event, detail["ahead"]) == ("clock", ahead)
+        assert ("ahead of" if ahead > 0 else "behind") in detail["text"]
+        assert "local time" not in detail["text"]
+        agent.clean()
+
+
+def test_whole_hours_are_local_time():
+    agent = FakeAgent()
+    for ahead, whole in (
+        (3600, True),
+        (-3600, True),
+        (7200 + 299, True),
+        (7200 - 299, True),
+        (-5 * 3600 + 120, True),
+        (12 * 3600, True),
+        (1800, False),
+        (5 * 3600 + 1800, False),
+        (3600 + 302, False),
+        (3600 - 302, False),
+        (24 * 3600, False),
+    ):
+        agent.events.clear()
+        agent.told_ahead = 0
+        at(NOW + ahead, witness.check, agent, DATE)
+        ((_, detail),) = agent.events
+        assert ("local time" in detail["text"]) is whole, ahead
+    agent.clean()
+
+
+def test_it_is_told_once():
+    agent = FakeAgent()
+    for ahead, count in ((1000, 1), (1000, 1), (1200, 1), (2000, 2), (0, 2), (1000, 3)):
+        at(NOW + ahead, witness.check, agent, DATE)
+        assert len(agent.events) == count, ahead
+    agent.clean()
+
+
+def test_a_step_thinks_again_where_the_clock_proved_wrong():
+    agent = FakeAgent()
+    at(NOW + 100, witness.hold_back, agent, DATE)
+    error = check.raises(RetryLater, at, NOW + 70 * DAY, witness.hold_back, agent, DATE)
+    assert error.seconds == 0
+    # Known now; and so it is once the clock is right again.
+    at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
+    check.raises(RetryLater, at, NOW, witness.hold_back, agent, DATE)
+    at(NOW, witness.hold_back, agent, None)
+    agent.clean()
