@@ -23,6 +23,10 @@ from est.errors import (
 
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
 _REFUSALS = const(3)
+# Ways to prove who the board is.
+_CERTIFICATE = const(1)
+_FACTORY = const(2)
+_LOGIN = const(4)
 _DAY = const(86400)
 _HOUR = const(3600)
 # A first failure is tried again after a minute, a lasting one four times a day.
@@ -61,7 +65,7 @@ def plan(agent):
     current = agent.resume()
     if current:
         if current.meta["leaf"] and not (current.answer or agent.works()):
-            _go_back(agent, current)
+            current = _go_back(agent, current)
         shown = known if current.meta["leaf"] else _birth(agent)
         if not current.answer:
             # What other settings asked for is asked for once more.
@@ -111,14 +115,15 @@ def _is_ours(agent, current, leaf, key):
 def _go_back(agent, current):
     # The certificate that a request was to renew serves no more, with which the request would wait
     # for ever: it goes out as for a first certificate. What was issued for it comes that way.
-    if agent.factory or agent.credentials:
-        agent.log("the certificate to renew serves no more: enrolling with the same request")
-        again = agent.orders[0]()
-        again.restore(current.items())
-        current.meta.update(
-            kind=again.kind, terms=again.terms, leaf="", asked=agent.asked(None, agent.key)
-        )
-        agent.keep(current, "made")
+    if not (agent.factory or agent.credentials):
+        return current
+    agent.log("the certificate to renew serves no more: enrolling with the same request")
+    again = agent.orders[0]()
+    again.restore(current.items())
+    asked = agent.asked(None, agent.key)
+    again.meta.update(kind=again.kind, terms=again.terms, leaf="", asked=asked)
+    agent.keep(again, "made")
+    return again
 
 
 def _needed(agent, now):
@@ -264,13 +269,19 @@ def leftover(agent, current, leaf, key):
 
 def memo(agent, current, leaf):
     """What to keep with the new identity, as est.store describes it."""
-    meta = agent.known.meta
+    known = agent.known
+    meta = known.meta
+    share = 43690  # two thirds
     try:
-        from est.schedule import share
+        from est import schedule
 
-        share = share(leaf, not agent.known.chain, agent.failures)
+        now = agent.now()
+        late = 0
+        if known.chain:
+            late = max(now - known.renew_at(now), 0) * 65536 // max(known.life(now)[1], 1)
+        share = schedule.share(leaf, not known.chain, late)
     except ImportError:
-        share = 43690  # two thirds
+        pass  # an optional part
     return {
         "share": share,
         "agreed": agent.agreed or meta.get("agreed", 0),
@@ -357,10 +368,13 @@ def _give_up_late(agent, error):
 
 
 def _strand(agent, error):
-    # Told once each way was refused while nothing works: what no credential at hand can mend.
-    agent.vain += 1
-    ways = bool(agent.known.chain) + bool(agent.factory) + bool(agent.credentials)
-    if agent.vain > ways and not agent.stranded:
+    # Told once every way was refused while nothing works: what no credential at hand can mend.
+    shown = agent.shown
+    agent.vain |= _CERTIFICATE if shown is agent.known else _FACTORY if shown else _LOGIN
+    ways = _FACTORY * bool(agent.factory) | _LOGIN * bool(agent.credentials)
+    if not ways and agent.known.chain:
+        ways = _CERTIFICATE
+    if agent.vain & ways == ways and not agent.stranded:
         agent.stranded = (
             "the server accepts nothing that this board can show (%s): give a new password, token"
             " or factory certificate, or have the server's operator allow the board" % error

@@ -30,7 +30,7 @@ def begin(agent):
     agent.agreed = agent.told_ahead = agent.contact = 0
     # Whether the certificate aside was tried, and the server's certificate was not trusted.
     agent.aside_tried = agent.lost_trust = False
-    # How often all was refused while nothing worked; what was told then.
+    # Which ways were refused while nothing worked (est.duty); what was told then.
     agent.vain = 0
     agent.stranded = agent.shown = None
     # Whether `plan` wants the order that is being made.
@@ -183,9 +183,7 @@ def answered(agent, current, date):
 
 @_apart
 def check_clock(agent, date):
-    """As est.witness.check. The server has answered over the connection in use."""
-    if agent.shown is agent.known:
-        agent.refusals = 0
+    """As est.witness.check."""
     from est import witness
 
     return witness.check(agent, date)

@@ -18,6 +18,9 @@ def interrupted(agent, current, shown, error, final):
         from est import proof
 
         return proof.refused(agent, error, shown)
+    taken = isinstance(error, RetryLater) or getattr(error, "status", 0) not in (0, 401, 403)
+    if taken and agent.shown is agent.known:
+        agent.refusals = 0  # TLS took the certificate, whatever else is wrong
     if current.meta:
         if isinstance(error, RetryLater):
             postpone(agent, current, error)

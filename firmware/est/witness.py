@@ -15,8 +15,11 @@ def check(agent, date):
     """Compare the clock with `date`, the Date header of a server that TLS verified, or None.
 
     Beyond a day est.agent.Agent `agent` counts by the server's time (its `skew`). Below, both have
-    agreed. Returns the Unix seconds of `date`, or 0.
+    agreed. Returns the Unix seconds of `date`, or 0. The server has answered: the certificate that
+    it was shown is not refused.
     """
+    if agent.shown is agent.known:
+        agent.refusals = 0
     try:
         seconds = httpdate.unix_time(date or "")
     except ValueError:
