@@ -8,7 +8,7 @@ RUNTIMES := micropython micropython-armhf micropython-picow-like estserver estcl
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test lint bench size mpy heap emulated fuzz factory-demo clean
+.PHONY: help setup demo test lint bench size mpy heap emulated fuzz soak factory-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
@@ -57,6 +57,9 @@ emulated: $(READY) ## Run real firmware on emulated boards
 
 fuzz: $(READY) ## Fuzz the parsers, SECONDS each (60)
 	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60)
+
+soak: $(READY) ## Cut, break and age boards in every way, whole; hours
+	@$(BIN)/python tests/faults/soak.py
 
 factory-demo: ## Provision a batch of simulated boards
 	@echo "make factory-demo isn't there yet." >&2; exit 2

@@ -16,8 +16,6 @@ _WIFI_MS = const(15000)
 _POLL_MS = const(200)
 # ntptime waits one second for each.
 _NTP_TRIES = const(8)
-# Identity, anchors and pending request, each in two files of up to 4 KB.
-_LEAST_FREE = const(24576)
 
 
 class Board:
@@ -93,14 +91,14 @@ class Board:
         entropy.random(1)
 
     def check_storage(self):
-        """Folder for est.store.Store. Raises StorageError if it is not mounted or nearly full."""
+        """Folder for est.store.Store. Raises StorageError if no file system is mounted there.
+
+        Room is not checked here: its lack stops a new order only (est.room).
+        """
         try:
-            stat = os.statvfs(self.storage)
+            os.statvfs(self.storage)
         except OSError as error:
             raise StorageError("no file system is mounted at %s: %s" % (self.storage, error))
-        free = stat[1] * stat[3]
-        if free < _LEAST_FREE:
-            raise StorageError("only %d bytes are free in %s" % (free, self.storage))
         return self.storage
 
     def unique_id(self):

@@ -12,69 +12,110 @@ import time
 from micropython import const
 from wiring import Board
 
-from est import auth
+from est import auth, clock
 from est.agent import Agent
-from est.errors import EstError, RetryLater, StorageError
 from est.store import Store
 
-_RETRY = const(300)
+# Seconds until the next try where the board itself is not ready.
+_RETRY = const(60)
 # Wi-Fi, clock, and several requests that each wait for their timeout.
 _LONGEST_ATTEMPT = const(600)
 _LONGEST = const(86400)
+_NEEDED = ("url", "sha256", "subject")
+_KEYS = _NEEDED + ("user", "secret", "ssid", "password", "country")
 
 
-def enrol_or_renew(board, config):
-    """Do what is due; returns the seconds until something is again."""
-    board.wifi(config.get("ssid"), config.get("password"), config.get("country"))
-    board.set_clock()
-    board.check_entropy()
-    login = auth.Password(config["user"], config["secret"]) if "user" in config else None
-    agent = Agent(
-        Store(board.check_storage()),
-        config["url"],
-        config["subject"].replace("{id}", board.unique_id()),
-        trust=binascii.unhexlify(config["sha256"].replace(":", "")),
-        credentials=login,
-        log=print,
-    )
-    try:
-        try:
-            due = agent.due()
-            known = agent.identity()
-        except StorageError as error:
-            print(error)  # damaged beyond use: what helps is to enrol as for the first time
-            due = known = 0
-        if due <= 0:
-            # With a certificate that has expired TLS lets nobody in, but the password may.
-            if known and not (login and agent.due(True) <= 0):
-                agent.reenroll()
-            else:
-                agent.enroll()
-        return agent.due()
-    finally:
-        agent.close()
+def problems(config):
+    """What is wrong with the settings: a list of lines, each of which names its key."""
+    if not isinstance(config, dict):
+        return ["config.json: must be an object: {...}"]
+    found = ["config.json: %s is missing" % key for key in _NEEDED if key not in config]
+    for key, value in config.items():
+        if key not in _KEYS:
+            found.append("config.json: %s is unknown: one of %s" % (key, " ".join(_KEYS)))
+        elif not isinstance(value, str) and (value is not None or key in _NEEDED):
+            found.append('config.json: %s must be text in "..."' % key)
+    if ("user" in config) != ("secret" in config):
+        found.append("config.json: user and secret go together")
+    if not found and len(fingerprint(config)) != 32:
+        found.append("config.json: sha256 must be 64 hexadecimal digits")
+    return found
 
 
-def main():
-    gc.threshold(4096)  # or the heap is in pieces when TLS asks for 17 KB of it
+def fingerprint(config):
+    """The bytes of sha256, none if it is no hexadecimal text."""
+    digits = config["sha256"].replace(":", "")
+    if len(digits) % 2 or digits.lower().strip("0123456789abcdef"):
+        return b""
+    return binascii.unhexlify(digits)
+
+
+def read_config():
+    """The settings, or None after a line for each thing that is wrong with them."""
     try:
         with open("config.json") as file:
             config = json.load(file)
     except (OSError, ValueError) as error:
         print("config.json is missing or malformed (%s); main.py says what goes in it" % error)
+        return None
+    found = problems(config)
+    for line in found:
+        print(line)
+    return None if found else config
+
+
+def report(event, detail):
+    """One line for each event of the agent."""
+    if event not in ("bootstrap", "trust"):
+        detail = detail.get("text") or " ".join(["%s=%s" % pair for pair in detail.items()])
+    print("%s: %s" % (event, detail))
+
+
+def make_agent(board, config):
+    login = auth.Password(config["user"], config["secret"]) if "user" in config else None
+    return Agent(
+        Store(board.check_storage()),
+        config["url"],
+        config["subject"].replace("{id}", board.unique_id()),
+        trust=fingerprint(config),
+        credentials=login,
+        log=print,
+        on_event=report,
+    )
+
+
+def make_ready(board, config):
+    """Network, clock and random source. Without the time server a plausible clock will do."""
+    board.wifi(config.get("ssid"), config.get("password"), config.get("country"))
+    try:
+        board.set_clock()
+    except Exception as error:
+        if not clock.now_or_0():
+            raise
+        print("the clock is not set anew: %s" % error)
+    board.check_entropy()
+
+
+def main():
+    gc.threshold(4096)  # or the heap is in pieces when TLS asks for 17 KB of it
+    config = read_config()
+    if config is None:
         return
     board = Board()
     dog = board.watchdog(_LONGEST_ATTEMPT)
+    agent = None
     while True:
         try:
-            wait = enrol_or_renew(board, config)
-            print("certificate in place, next renewal in %d s" % wait)
-        except RetryLater as error:
-            print(error)
-            wait = error.seconds
-        except EstError as error:
-            print(error)
+            make_ready(board, config)
+            agent = agent or make_agent(board, config)
+            wait = agent.step()
+            if wait:
+                print("%s in %d s" % ((agent.known.next or ("next step", 0))[0], wait))
+        except Exception as error:
+            # Whatever wiring and settings can raise: nothing of it may end the renewals.
+            print("%s: %s" % (type(error).__name__, error))
             wait = _RETRY
+        gc.collect()
         # An hour too late does no harm, a clock that ran wrong for a year would.
         end = time.ticks_add(time.ticks_ms(), min(max(wait, 1), _LONGEST) * 1000)
         while time.ticks_diff(end, time.ticks_ms()) > 0:

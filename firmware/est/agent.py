@@ -2,10 +2,11 @@
 
 `step` does the next thing and says when it wants to be called again; nothing it meets ends it.
 `enroll` and `reenroll` do one thing now. This module stays in the heap while TLS runs, so it is
-short. Judging an answer is est.request's. What makes a life of it, such as another way to trust or
+short. Judging an answer is est.verdict's. What makes a life of it, such as another way to trust or
 other credentials, is optional: est.parts has it, and what stands here is what remains without.
 """
 
+import gc
 import hashlib
 
 from micropython import const
@@ -42,7 +43,7 @@ class Agent:
     authorize: called with each est.tls.Context before it connects to a verified server, such as
         est.cmcra.required.
     log: called with a line of text where something is not as asked and yet no error.
-    orders: makes the orders, see est.order.simple; est.fullcmc.orders, est.linking.orders and
+    orders: makes the orders, see est.order.SIMPLE; est.fullcmc.ORDERS, est.linking.ORDERS and
         est.serverkeygen.orders(decryption) make others.
     on_event: called with the name and a dict for each event; docs/agent.md lists them.
     prove: called with the platform's TLS context, which holds a renewed certificate, before that
@@ -65,7 +66,7 @@ class Agent:
         extra=(),
         key=None,
         authorize=None,
-        orders=order.simple,
+        orders=order.SIMPLE,
         on_event=None,
         prove=None,
     ):
@@ -98,11 +99,6 @@ class Agent:
         # Of `step`: whether a connection was opened, what is being done, (request, items) judged.
         self.used = False
         self.doing = self.candidate = None
-
-    def tell(self, event, **detail):
-        """Hand an event to the application."""
-        if self.on_event:
-            self.on_event(event, detail)
 
     def now(self):
         """Unix seconds by the clock, or by the server's where both disagree. Raises UsageError."""
@@ -137,7 +133,7 @@ class Agent:
             self.log(str(error))
             return []
         if self.store.damaged:
-            self.log("a cut or damaged copy of %s is passed over" % name)
+            self.log("a damaged copy of %s is passed over" % name)
         return items
 
     def vouched(self):
@@ -220,7 +216,7 @@ class Agent:
             current = self.resume()
         elif current and not current.answer and current.meta["asked"] != self.asked(leaf, key):
             current = None
-        self._advance(current or self.orders(leaf is not None), shown, leaf, key, True)
+        self._advance(current or self.orders[leaf is not None](), shown, leaf, key, True)
         return self.known.chain[0]
 
     def step(self):
@@ -255,9 +251,9 @@ class Agent:
         if current:
             return current, known if current.meta["leaf"] else self.factory, None, None
         if now > known.not_after:
-            return self.orders(False), self.factory, None, self.key
+            return self.orders[0](), self.factory, None, self.key
         left = known.renew_at(now) - now
-        return left if left > 0 else (self.orders(True), known, known.chain[0], self.key)
+        return left if left > 0 else (self.orders[1](), known, known.chain[0], self.key)
 
     def _advance(self, current, shown, leaf, key, finish=False):
         # An order as far as one connection brings it, or to the end.
@@ -267,6 +263,7 @@ class Agent:
             others = self.send(current, shown, leaf, key)
         if not self.candidate or self.candidate[0] != current.request:
             self.candidate = current.request, apart(_judge, self, current, others)
+            others = None
             if self.used and not finish and self.works():
                 return 0
         self.settle(current, self.candidate[1])
@@ -304,7 +301,7 @@ class Agent:
 
     def order(self, items):
         """The order of a record's items."""
-        current = self.orders(bool(items[0]["leaf"]))
+        current = self.orders[items[0]["leaf"] > ""]()
         if self.parts:
             current = self.parts.of_kind(current, items[0]["kind"])
         current.restore(items)
@@ -324,14 +321,21 @@ class Agent:
     def send(self, current, shown, leaf=None, key=None):
         """Over one connection: make the order unless it is made, send it, store the answer.
 
-        Returns the server's CA certificates as they came, or None.
+        Returns the server's CA certificates as they came.
         """
         parts = self.parts
         meta = current.meta
         try:
             if not meta:
-                attributes = parts and parts.prepare(self, shown)
-                apart(current.build, attributes, self.log, self.wanted, leaf, key)
+                # Not kept in a variable: the heap has better use for them afterwards.
+                apart(
+                    current.build,
+                    parts and parts.prepare(self, shown),
+                    self.log,
+                    self.wanted,
+                    leaf,
+                    key,
+                )
                 meta["kind"] = current.kind
                 meta["leaf"] = store.digest(leaf) if leaf else ""
                 meta["asked"] = self.asked(leaf, key)
@@ -339,6 +343,7 @@ class Agent:
                     parts.ordered(self, current, leaf)
                 self.keep(current, "made")
             client = self.client(shown)
+            others = client.run(client.est.answer("cacerts"))
             current.send(client)
         except EstError as error:
             status = getattr(error, "status", 0)
@@ -349,21 +354,22 @@ class Agent:
             if meta and final:
                 self.end()
             raise error
-        meta["date"] = parts.answered(self, current, client.date) if parts else 0
-        self.keep(current, "answered")
-        try:
-            return client.run(client.est.answer("cacerts"))
-        except EstError as error:
-            self.log("no CA certificates: %s" % error)
         finally:
             # What TLS holds of the heap is worth more now than a connection kept.
             self.close()
+        meta["date"] = parts.answered(self, current, client.date) if parts else 0
+        self.keep(current, "answered")
+        return others
 
     def settle(self, current, items):
         """Prove the identity of these items, unless there is none that works, and use it."""
         proven = None
         if self.works() and self.known.chain[0] != items[1]:
             self.doing = "proof"
+            # TLS takes 17 KB in one piece. The answer is stored, and copies come to lie together.
+            current.answer = self.candidate = None
+            gc.collect()
+            items = [bytes(memoryview(item)) for item in items]
             candidate = items[1:], items[0]
             if self.parts:
                 proven = self.parts.prove(self, current, candidate)
@@ -382,12 +388,12 @@ def _bootstrap(agent):
 
 
 def _judge(agent, current, others):
-    from est import request
+    from est import verdict
 
-    return request.judge(agent, current, others)
+    return verdict.judge(agent, current, others)
 
 
 def _take(agent, current, items, proven):
-    from est import request
+    from est import verdict
 
-    request.take(agent, current, items, proven)
+    verdict.take(agent, current, items, proven)

@@ -1,13 +1,13 @@
 """A certificate that was issued and is not accepted is kept, and tried before each new order."""
 
-from est import request, retry, store
+from est import retry, store, verdict
 from est.errors import Ended, EstError
 
 
-def put(agent, current):
-    """Keep the answered order `current` instead of the one that was kept before, and end it."""
-    items = current.items()
-    if agent.load("aside") != items:
+def put(agent):
+    """Keep the answered order at hand instead of the one that was kept before, and end it."""
+    items = agent.load("order")
+    if items:
         agent.store.save("aside", store.pack(*items))
     retry.fruitless(agent)
     agent.end()
@@ -22,12 +22,15 @@ def attempt(agent):
     known = agent.known
     current = agent.order(items)
     try:
-        found = request.judge(agent, current)
-        if known.chain and request.validity(found[1])[1] <= known.not_after:
-            raise Ended("it ends before the one in use")
+        found = verdict.judge(agent, current)
+        if known.chain and verdict.validity(found[1])[1] <= known.not_after:
+            agent.store.erase("aside")
+            return agent.used
         agent.settle(current, found)
     except Ended:
-        agent.store.erase("aside")
+        # Without a server's word it may be the clock that is wrong.
+        if agent.agreed or agent.skew:
+            agent.store.erase("aside")
         return agent.used
     except EstError as error:
         agent.log("the certificate aside is still of no use: %s" % error)

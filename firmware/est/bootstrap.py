@@ -41,6 +41,8 @@ def anchors(agent):
         _cacerts(agent, found, False)
     voucher = binascii.hexlify(fingerprint).decode()
     agent.store.save("anchors", store.pack({"voucher": voucher, "checked": clock.now()}, *found))
+    if agent.parts:
+        agent.tell("bootstrap", anchors=[store.digest(one) for one in found])
     return found
 
 

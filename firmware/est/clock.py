@@ -29,3 +29,12 @@ def now():
             % time.gmtime()[:3]
         )
     return seconds
+
+
+def unix_time(year, month, day, hour, minute, second):
+    """Seconds since 1970 of a proleptic Gregorian UTC date; any year, unlike time.mktime."""
+    # Years start in March here, so that the leap day comes last.
+    year -= month < 3
+    days = 365 * year + year // 4 - year // 100 + year // 400
+    days += (153 * ((month + 9) % 12) + 2) // 5 + day - 719469
+    return ((days * 24 + hour) * 60 + minute) * 60 + second

@@ -8,15 +8,6 @@ from est.attributes import CsrAttrs
 _TEMPLATE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x3d")
 
 
-def ask(est):
-    """Generator as the operations of est.protocol.Est `est`: what the server asks of requests."""
-    request = yield from est.exchange("GET", "csrattrs", (204, 404))
-    if request.response.status in (204, 404):
-        return parse(b"")
-    est.check_type(request, "application/csrattrs")
-    return parse(request.content)
-
-
 def parse(data):
     """CsrAttrs from DER, or the est.csrtemplate.Template that it holds. Raises DerError.
 

@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import aside, clock, protocol, request, retry, waiting
+from est import aside, clock, protocol, retry, verdict, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -23,6 +23,10 @@ from est.errors import (
 
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
 _REFUSALS = const(3)
+# Ways to prove who the board is.
+_CERTIFICATE = const(1)
+_FACTORY = const(2)
+_LOGIN = const(4)
 _DAY = const(86400)
 _HOUR = const(3600)
 # A first failure is tried again after a minute, a lasting one four times a day.
@@ -39,6 +43,7 @@ def plan(agent):
     renew or None, key), as est.agent.Agent.send takes them.
     """
     agent.doing = "start"
+    agent.shown = None
     known = agent.known
     now = agent.now()
     # The certificate in use has been valid, and once clock and server agreed.
@@ -51,7 +56,7 @@ def plan(agent):
     if 0 < left <= agent.wait:
         return left
     if isinstance(agent.trust, bytes) and not agent.vouched():
-        agent.tell("bootstrap", anchors=agent.anchors())
+        agent.anchors()
         return 0
     if agent.lost_trust:
         agent.lost_trust = False
@@ -60,7 +65,7 @@ def plan(agent):
     current = agent.resume()
     if current:
         if current.meta["leaf"] and not (current.answer or agent.works()):
-            _go_back(agent, current)
+            current = _go_back(agent, current)
         shown = known if current.meta["leaf"] else _birth(agent)
         if not current.answer:
             # What other settings asked for is asked for once more.
@@ -78,7 +83,8 @@ def plan(agent):
             return 0
     agent.aside_tried = False
     shown, leaf, key = _way(agent, now)
-    return agent.orders(leaf is not None), shown, leaf, key
+    agent.planned = True
+    return agent.orders[leaf is not None](), shown, leaf, key
 
 
 def _changed(agent):
@@ -100,7 +106,7 @@ def _usual(agent, current):
 def _is_ours(agent, current, leaf, key):
     # Whether an order is what `leaf` and `key` would make now.
     meta = current.meta
-    new = agent.orders(leaf is not None)
+    new = agent.orders[leaf is not None]()
     ours = meta["asked"], meta["kind"], meta.get("terms", "")
     # One that an older version stored does not tell.
     return not meta["asked"] or ours == (agent.asked(leaf, key), new.kind, new.terms)
@@ -109,14 +115,15 @@ def _is_ours(agent, current, leaf, key):
 def _go_back(agent, current):
     # The certificate that a request was to renew serves no more, with which the request would wait
     # for ever: it goes out as for a first certificate. What was issued for it comes that way.
-    if agent.factory or agent.credentials:
-        agent.log("the certificate to renew serves no more: enrolling with the same request")
-        again = agent.orders(False)
-        again.restore(current.items())
-        current.meta.update(
-            kind=again.kind, terms=again.terms, leaf="", asked=agent.asked(None, agent.key)
-        )
-        agent.keep(current, "made")
+    if not (agent.factory or agent.credentials):
+        return current
+    agent.log("the certificate to renew serves no more: enrolling with the same request")
+    again = agent.orders[0]()
+    again.restore(current.items())
+    asked = agent.asked(None, agent.key)
+    again.meta.update(kind=again.kind, terms=again.terms, leaf="", asked=asked)
+    agent.keep(again, "made")
+    return again
 
 
 def _needed(agent, now):
@@ -248,13 +255,13 @@ def leftover(agent, current, leaf, key):
         if not _poll_once(agent, current):
             return None
     try:
-        found = request.judge(agent, current)
+        found = verdict.judge(agent, current)
     except (Ended, PeerError, Refused) as error:
         agent.log("a certificate that came before is of no use: %s" % error)
         return None
     except (NotTrusted, UsageError) as error:
         agent.log("a certificate that came before is set aside: %s" % error)
-        aside.put(agent, current)
+        aside.put(agent)
         return None
     agent.settle(current, found)
     return found[1] if ours else None
@@ -262,13 +269,19 @@ def leftover(agent, current, leaf, key):
 
 def memo(agent, current, leaf):
     """What to keep with the new identity, as est.store describes it."""
-    meta = agent.known.meta
+    known = agent.known
+    meta = known.meta
+    share = 43690  # two thirds
     try:
-        from est.schedule import share
+        from est import schedule
 
-        share = share(leaf, not agent.known.chain, agent.failures)
+        now = agent.now()
+        late = 0
+        if known.chain:
+            late = max(now - known.renew_at(now), 0) * 65536 // max(known.life(now)[1], 1)
+        share = schedule.share(leaf, not known.chain, late)
     except ImportError:
-        share = 43690  # two thirds
+        pass  # an optional part
     return {
         "share": share,
         "agreed": agent.agreed or meta.get("agreed", 0),
@@ -309,7 +322,7 @@ def failed(agent, error):
         if wait:
             agent.tell("waiting", seconds=wait, text=text)
         return wait
-    refused = isinstance(error, Refused)
+    refused = isinstance(error, Refused) and error.status in (0, 401, 403)
     if refused and agent.doing not in ("proof", "aside"):
         # Not where the factory's certificate was shown, or none.
         agent.refusals += agent.shown is known
@@ -330,7 +343,6 @@ def failed(agent, error):
     known.failure = text
     kind = type(error).__name__
     agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=str(error))
-    refused = refused and error.status in (0, 401, 403)
     if (refused or isinstance(error, Closed)) and clock.now_or_0() and not agent.works():
         _strand(agent, error)
     return wait
@@ -352,14 +364,17 @@ def _give_up_late(agent, error):
     elif agent.doing != "proof":
         soon = isinstance(error, RetryLater) and error.seconds <= waiting.patience(agent)
         if not soon and agent.now() - current.meta["since"] > retry.floor(agent):
-            aside.put(agent, current)
+            aside.put(agent)
 
 
 def _strand(agent, error):
-    # Told once each way was refused while nothing works: what no credential at hand can mend.
-    agent.vain += 1
-    ways = bool(agent.known.chain) + bool(agent.factory) + bool(agent.credentials)
-    if agent.vain > ways and not agent.stranded:
+    # Told once every way was refused while nothing works: what no credential at hand can mend.
+    shown = agent.shown
+    agent.vain |= _CERTIFICATE if shown is agent.known else _FACTORY if shown else _LOGIN
+    ways = _FACTORY * bool(agent.factory) | _LOGIN * bool(agent.credentials)
+    if not ways and agent.known.chain:
+        ways = _CERTIFICATE
+    if agent.vain & ways == ways and not agent.stranded:
         agent.stranded = (
             "the server accepts nothing that this board can show (%s): give a new password, token"
             " or factory certificate, or have the server's operator allow the board" % error

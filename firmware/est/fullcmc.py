@@ -95,15 +95,14 @@ class FullCmc(Enrolment):
 
     def accept(self, others, anchors, now):
         """As Enrolment.accept, and errors as in est.cmc.accept."""
-        from est import request
+        from est import verdict
 
         message, status, transaction, nonce = self.answer[:4]
         known = [x509.Certificate(one) for one in anchors]
         given = (transaction, nonce, self.answer[4:], True)
         issued = cmc.accept(message, given, known, now, int(status))
-        return request.accept(issued, others, self.key, anchors, now)
+        return verdict.accept(issued, others, self.key, anchors, now)
 
 
-def orders(renewal):
-    """What est.agent.Agent takes as `orders` to enrol and renew by full CMC."""
-    return FullCmc()
+# What est.agent.Agent takes as `orders` to enrol and renew by full CMC.
+ORDERS = (FullCmc, FullCmc)

@@ -119,7 +119,7 @@ class Response:
             code, _, self.reason = rest.partition(" ")
             # As bytes, of which only ASCII's are digits.
             if version[:-1] != "HTTP/1." or len(code) != 3 or not code.encode().isdigit():
-                raise PeerError("HTTP: malformed status line")
+                _malformed("status line")
             self.status = int(code)
             self.keep = version == "HTTP/1.1"
             self.headers = []
@@ -128,7 +128,7 @@ class Response:
             if line:
                 name, colon, value = line.partition(":")
                 if not colon or not name or name[0] in " \t":
-                    raise PeerError("HTTP: malformed header")
+                    _malformed("header")
                 if len(self.headers) == _MAX_HEADERS:
                     raise PeerError("HTTP: over %d headers" % _MAX_HEADERS)
                 self.headers.append((name.strip().lower(), value.strip()))
@@ -138,7 +138,7 @@ class Response:
                 self._head()
         elif self._state == _CRLF:
             if line:
-                raise PeerError("HTTP: malformed chunk")
+                _malformed("chunk")
             self._state = _SIZE
         else:
             self._left = _length(line.partition(";")[0].strip(), 16)
@@ -179,9 +179,13 @@ def _length(text, base):
     except ValueError:
         value = -1
     if value < 0 or text[:1] in "+-":
-        raise PeerError("HTTP: malformed length")
+        _malformed("length")
     _check_size(value)
     return value
+
+
+def _malformed(what):
+    raise PeerError("HTTP: malformed " + what)
 
 
 def _check_size(size):

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import x509
+from est import clock
 
 _MONTHS = const("JanFebMarAprMayJunJulAugSepOctNovDec")
 
@@ -14,4 +14,4 @@ def unix_time(text):
     hour, minute, second = [int(part) for part in hms.split(":")]
     if len(month) != 3 or at < 0 or at % 3:
         raise ValueError("no month: " + month)
-    return x509.unix_time(int(year), at // 3 + 1, int(day), hour, minute, second)
+    return clock.unix_time(int(year), at // 3 + 1, int(day), hour, minute, second)

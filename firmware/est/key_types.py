@@ -4,7 +4,6 @@ from micropython import const
 
 from est import der, keys
 from est.errors import UsageError
-from est.x509 import Certificate
 
 _NULL = const(0x05)
 
@@ -62,7 +61,11 @@ def _open(demanded, signature, renewed):
     # The type to make where the caller does not mind.
     if not demanded and signature:
         demanded = "EC" if signature[:5] == "ecdsa" else "RSA"
-    last = _type(Certificate(renewed).spki) if renewed else "P-256"
+    last = "P-256"
+    if renewed:
+        from est.x509 import Certificate
+
+        last = _type(Certificate(renewed).spki)
     if demanded in (None, _family(last)):
         return last
     return {"EC": "P-256", "RSA": "RSA-2048"}.get(demanded, demanded)

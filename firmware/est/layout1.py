@@ -11,7 +11,7 @@ import os
 
 from micropython import const
 
-from est import clock, der, request, store
+from est import clock, der, store
 from est.errors import PeerError, StorageError
 
 _MAGIC = const(b"EST1")
@@ -84,7 +84,9 @@ def _payload(records, name, items):
     if name == "identity":
         if len(items) < 2:
             return None
-        not_before, not_after = request.validity(items[1])
+        from est import verdict
+
+        not_before, not_after = verdict.validity(items[1])
         meta = {"not_before": not_before, "not_after": not_after, "generation": 1}
         return store.pack(meta, *items)
     # Whatever it was asked for: it is asked for once more, and what comes is used.

@@ -89,9 +89,8 @@ class Linked(Enrolment):
         return bound
 
 
-def orders(renewal):
-    """What est.agent.Agent takes as `orders` to link its requests."""
-    return Linked()
+# What est.agent.Agent takes as `orders` to link its requests.
+ORDERS = (Linked, Linked)
 
 
 def holds_placeholder(data):

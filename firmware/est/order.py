@@ -33,12 +33,10 @@ class Enrolment:
     def build(self, attributes, log, wanted, leaf, key):
         """Make `key` and `request`. wanted: (subject, san, eku, extra).
 
-        The rest as in est.request.build. What `accept` needs is loaded too: what is broken or
-        finds no room must show before a server issues.
+        The rest as in est.request.build.
         """
-        from est import cms, request
+        from est import request
 
-        _ = cms.certificates
         self.key, self.request = request.build(attributes, log, *(wanted + (leaf, key)))
 
     def send(self, client):
@@ -51,12 +49,12 @@ class Enrolment:
     def accept(self, others, anchors, now):
         """[key, leaf, *intermediates] (DER) that the answer brings.
 
-        Arguments and errors as in est.request.accept; RetryLater where the answer says to wait.
+        Arguments and errors as in est.verdict.accept; RetryLater where the answer says to wait.
         """
-        from est import protocol, request
+        from est import protocol, verdict
 
         issued = protocol.certificates(self.answer[0])
-        return request.accept(issued, others, self.key, anchors, now)
+        return verdict.accept(issued, others, self.key, anchors, now)
 
 
 class Renewal(Enrolment):
@@ -65,6 +63,5 @@ class Renewal(Enrolment):
     kind = "simplereenroll"
 
 
-def simple(renewal):
-    """A new order of this module."""
-    return Renewal() if renewal else Enrolment()
+# What est.agent.Agent takes as `orders`: makers of a first certificate's order and a renewal's.
+SIMPLE = (Enrolment, Renewal)

@@ -8,11 +8,15 @@ from est import apart, order
 from est.errors import UsageError
 
 
-def _part(function, *arguments):
-    try:
-        return apart(function, *arguments)
-    except ImportError:
-        return None
+def _apart(function):
+    # What the function gives; None where the part that it imports is not installed.
+    def call(*arguments):
+        try:
+            return apart(function, *arguments)
+        except ImportError:
+            return None
+
+    return call
 
 
 def begin(agent):
@@ -26,68 +30,63 @@ def begin(agent):
     agent.agreed = agent.told_ahead = agent.contact = 0
     # Whether the certificate aside was tried, and the server's certificate was not trusted.
     agent.aside_tried = agent.lost_trust = False
-    # How often all was refused while nothing worked; what was told then.
+    # Which ways were refused while nothing worked (est.duty); what was told then.
     agent.vain = 0
-    agent.stranded = None
-    if agent.on_event and not isinstance(agent.on_event, _Guard):
-        agent.on_event = _Guard(agent.on_event, agent.log)
-    for part in (_upgrade, _restore):
-        _part(part, agent)
+    agent.stranded = agent.shown = None
+    # Whether `plan` wants the order that is being made.
+    agent.planned = False
+    agent.tell = _Events(agent)
+    _upgrade(agent)
+    _restore(agent)
 
 
-class _Guard:
-    # An application's hook that cannot stop a renewal, whatever it raises.
-    def __init__(self, hook, log):
-        self._hook = hook
-        self._log = log
+class _Events:
+    # Hands events to the application, which cannot stop a renewal by what it raises.
+    def __init__(self, agent):
+        self._agent = agent
 
-    def __call__(self, event, detail):
+    def __call__(self, event, **detail):
+        agent = self._agent
         try:
-            self._hook(event, detail)
+            if agent.on_event:
+                agent.on_event(event, detail)
         except Exception as error:
-            self._log("on_event raised %r" % error)
+            agent.log("on_event raised %r" % error)
 
 
+@_apart
 def _upgrade(agent):
     from est import layout1
 
     layout1.upgrade(agent.store)
 
 
+@_apart
 def _restore(agent):
     from est import retry
 
     retry.load(agent)
 
 
+@_apart
 def plan(agent):
     """As est.duty.plan."""
-    return apart(_plan, agent)
-
-
-def _plan(agent):
     from est import duty
 
     return duty.plan(agent)
 
 
+@_apart
 def failed(agent, error):
     """As est.duty.failed."""
-    return apart(_failed, agent, error)
-
-
-def _failed(agent, error):
     from est import duty
 
     return duty.failed(agent, error)
 
 
+@_apart
 def leftover(agent, current, leaf, key):
     """As est.duty.leftover."""
-    return apart(_leftover, agent, current, leaf, key)
-
-
-def _leftover(agent, current, leaf, key):
     from est import duty
 
     return duty.leftover(agent, current, leaf, key)
@@ -115,27 +114,34 @@ def of_kind(current, kind):
 
 def prepare(agent, shown):
     """Before an order is made: room for it, and the server's est.csrattrs.CsrAttrs, or None."""
-    _part(_make_room, agent)
-    found = _part(_attributes, agent, shown)
-    if found:
-        _part(_doubt_clock, agent, agent.client(shown).date)
+    _make_room(agent)
+    _rehearse()
+    found = _attributes(agent, shown)
+    _doubt_clock(agent, agent.client(shown).date)
     return found
 
 
+@_apart
 def _make_room(agent):
     from est import room
 
     room.make(agent.store)
 
 
-def _attributes(agent, shown):
-    from est import csrattrs
+@_apart
+def _rehearse():
+    # What is broken or finds no room in the heap must show before a server issues.
+    from est import cms, verdict
 
-    # Loaded before TLS has its share of the heap.
-    _ = csrattrs.parse
+    return bool(cms and verdict)
+
+
+@_apart
+def _attributes(agent, shown):
     return agent.client(shown).csrattrs()
 
 
+@_apart
 def _doubt_clock(agent, date):
     from est import witness
 
@@ -153,24 +159,17 @@ def ordered(agent, current, leaf):
     meta["settings"] = settings if leaf else agent.asked(None, agent.key)
 
 
+@_apart
 def interrupted(agent, current, shown, error, final):
     """What to raise for an EstError that ended the sending of an order."""
-    agent.close()
-    return _part(_interrupted, agent, current, shown, error, final) or error
-
-
-def _interrupted(agent, current, shown, error, final):
     from est import waiting
 
     return waiting.interrupted(agent, current, shown, error, final)
 
 
+@_apart
 def rejected(agent, current, error):
     """As est.waiting.rejected."""
-    apart(_rejected, agent, current, error)
-
-
-def _rejected(agent, current, error):
     from est import waiting
 
     waiting.rejected(agent, current, error)
@@ -179,76 +178,52 @@ def _rejected(agent, current, error):
 def answered(agent, current, date):
     """Unix seconds of the server's Date, or 0."""
     agent.tell("answered", operation=current.kind)
-    return check_clock(agent, date)
+    return check_clock(agent, date) or 0
 
 
+@_apart
 def check_clock(agent, date):
-    """As est.witness.check; 0 without it. The server has answered the connection in use."""
-    if agent.shown is agent.known:
-        agent.refusals = 0
-    return _part(_check_clock, agent, date) or 0
-
-
-def _check_clock(agent, date):
+    """As est.witness.check."""
     from est import witness
 
     return witness.check(agent, date)
 
 
+@_apart
 def prove(agent, current, candidate):
     """As est.proof.prove; without it what the agent has."""
-    agent.tell("candidate", generation=agent.known.generation + 1)
-    try:
-        return apart(_prove, agent, current, candidate)
-    except ImportError:
-        return bool(agent.cacerts(candidate))
-
-
-def _prove(agent, current, candidate):
     from est import proof
 
     return proof.prove(agent, current, candidate)
 
 
+@_apart
 def memo(agent, current, leaf):
     """As est.duty.memo."""
-    return apart(_memo, agent, current, leaf)
-
-
-def _memo(agent, current, leaf):
     from est import duty
 
     return duty.memo(agent, current, leaf)
 
 
+@_apart
 def taken(agent, proven):
     """As est.duty.taken."""
-    apart(_taken, agent, proven)
-
-
-def _taken(agent, proven):
     from est import duty
 
     duty.taken(agent, proven)
 
 
+@_apart
 def adopt(agent, anchors, offered):
     """As est.rollover.adopt."""
-    return _part(_adopt, agent, anchors, offered)
-
-
-def _adopt(agent, anchors, offered):
     from est import rollover
 
     return rollover.adopt(agent, anchors, offered)
 
 
+@_apart
 def follow(agent):
     """As est.rollover.follow."""
-    return _part(_follow, agent)
-
-
-def _follow(agent):
     from est import rollover
 
     return rollover.follow(agent)

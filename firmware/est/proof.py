@@ -25,7 +25,7 @@ def prove(agent, current, candidate):
     except CertificateRefused:
         from est import aside
 
-        aside.put(agent, current)
+        aside.put(agent)
         raise
     except EstError:
         now = agent.now()

@@ -83,9 +83,9 @@ class Est:
 
     def csrattrs(self):
         """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
-        from est import csrattrs
+        from est import asking
 
-        return csrattrs.ask(self)
+        return asking.csrattrs(self)
 
     def simpleenroll(self, request, operation="simpleenroll"):
         """DER certificates answering CertificationRequest DER `request` (RFC 7030 4.2.1)."""
@@ -93,7 +93,7 @@ class Est:
 
     def simplereenroll(self, request):
         """As simpleenroll, to renew or rekey the certificate that TLS presents (4.2.2)."""
-        return (yield from self.simpleenroll(request, "simplereenroll"))
+        return self.simpleenroll(request, "simplereenroll")
 
     def answer(self, operation, csr=None):
         """What `operation` answers, certs-only CMS (DER) that nobody has judged yet.

@@ -63,7 +63,10 @@ def save(agent):
 
 
 def erase(agent):
-    """Forget the state: all is well."""
+    """Forget the state, all is well; but not a floor that is ahead."""
+    if 0 < agent.floor - agent.now() <= agent.floored:
+        save(agent)
+        return
     memory = _memory()
     if memory:
         memory(b"")

@@ -57,7 +57,7 @@ def adopt(agent, known, offered):
     if damaged or found != stored or meta.get("voucher") != voucher or not recent:
         agent.store.save("anchors", store.pack({"voucher": voucher, "checked": now}, *found))
     if found != known:
-        agent.tell("trust", anchors=found)
+        agent.tell("trust", anchors=[store.digest(one) for one in found])
     return found
 
 
@@ -98,7 +98,7 @@ def follow(agent):
     if not found or not _verified(agent, anchors):
         return False
     agent.store.save("anchors", store.pack(stored[0], *anchors))
-    agent.tell("trust", anchors=anchors)
+    agent.tell("trust", anchors=[store.digest(one) for one in anchors])
     return True
 
 

@@ -4,26 +4,25 @@ import hashlib
 
 from micropython import const
 
-# Of 65536: 1/24, a half, and 2/3 of a life.
+# Of 65536: 1/24 and 2/3 of a life.
 _EARLIEST = const(2731)
-_HALF = const(32768)
 _LATEST = const(43690)
 
 
-def share(leaf, first, retried):
+def share(leaf, first, late):
     """At which share of its life, in 1/65536, to renew the certificate `leaf` (DER).
 
     first: boards made on one day spread over the whole of their first life, by the board's unique
-    number. Later ones keep their distance. retried: after an outage all that came due meanwhile
-    come together, and spread once more.
+    number. Later ones keep their distance, less up to 1/24. late: which share of a life, in
+    1/65536, the renewal that brought `leaf` came too late. The next one comes earlier by that: all
+    that came due during an outage come at once when it ends, and would do so for ever.
     """
     drawn = int.from_bytes(hashlib.sha256(first and _unique() or leaf).digest()[:4], "big")
     start = _LATEST - _EARLIEST
-    if first:
+    if first or late > start - _EARLIEST:
         start = _EARLIEST
-    elif retried:
-        start = _HALF
-    return start + (drawn * (_LATEST - start) >> 32)
+        late = 0
+    return start - late + (drawn * (_LATEST - start) >> 32)
 
 
 def _unique():

@@ -116,7 +116,7 @@ class ServerKey(Enrolment):
 
     def accept(self, others, anchors, now):
         """As Enrolment.accept. Raises UsageError for what the board cannot decrypt."""
-        from est import keys, protocol, request, steps
+        from est import keys, protocol, steps, verdict
 
         certificates, data = self.answer
         certificates = protocol.certificates(certificates)
@@ -130,12 +130,12 @@ class ServerKey(Enrolment):
             key = keys.load(data).der()
         except UsageError as error:
             raise PeerError("the key that the server sent cannot be used: %s" % error)
-        return request.accept(certificates, others, key, anchors, now)
+        return verdict.accept(certificates, others, key, anchors, now)
 
 
 def orders(decryption=None):
     """What est.agent.Agent takes as `orders` to have the server make all keys."""
-    return lambda renewal: ServerKey(decryption)
+    return (lambda: ServerKey(decryption),) * 2
 
 
 def enroll(agent, decryption=None):

@@ -18,6 +18,9 @@ def interrupted(agent, current, shown, error, final):
         from est import proof
 
         return proof.refused(agent, error, shown)
+    taken = isinstance(error, RetryLater) or getattr(error, "status", 0) not in (0, 401, 403)
+    if taken and agent.shown is agent.known:
+        agent.refusals = 0  # TLS took the certificate, whatever else is wrong
     if current.meta:
         if isinstance(error, RetryLater):
             postpone(agent, current, error)
@@ -36,7 +39,7 @@ def rejected(agent, current, error):
         # Without the server's word it may be the clock that is wrong.
         from est import aside
 
-        aside.put(agent, current)
+        aside.put(agent)
     elif isinstance(error, (Ended, PeerError, Refused)):
         retry.fruitless(agent)
         agent.end()

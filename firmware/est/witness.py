@@ -15,8 +15,11 @@ def check(agent, date):
     """Compare the clock with `date`, the Date header of a server that TLS verified, or None.
 
     Beyond a day est.agent.Agent `agent` counts by the server's time (its `skew`). Below, both have
-    agreed. Returns the Unix seconds of `date`, or 0.
+    agreed. Returns the Unix seconds of `date`, or 0. The server has answered: the certificate that
+    it was shown is not refused.
     """
+    if agent.shown is agent.known:
+        agent.refusals = 0
     try:
         seconds = httpdate.unix_time(date or "")
     except ValueError:
@@ -44,5 +47,7 @@ def hold_back(agent, date):
     """As `check`. Raises RetryLater if a step of the agent must think again what is due."""
     before = agent.skew
     check(agent, date)
-    if abs(agent.skew - before) > _DAY:
+    planned = agent.planned
+    agent.planned = False
+    if planned and abs(agent.skew - before) > _DAY:
         raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)

@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import der
+from est import clock, der
 from est.ec import P256
 from est.errors import Ended, NotTrusted, NotYetValid, PeerError
 
@@ -29,15 +29,6 @@ _UNDERSTOOD = const(b"\x0f\x11\x13\x25\x20")
 _KEY_CERT_SIGN = const(0x04)
 
 
-def unix_time(year, month, day, hour, minute, second):
-    """Seconds since 1970 of a proleptic Gregorian UTC date; any year, unlike time.mktime."""
-    # Years start in March here, so that the leap day comes last.
-    year -= month < 3
-    days = 365 * year + year // 4 - year // 100 + year // 400
-    days += (153 * ((month + 9) % 12) + 2) // 5 + day - 719469
-    return ((days * 24 + hour) * 60 + minute) * 60 + second
-
-
 def _time(reader):
     # Time ::= CHOICE of UTCTime and GeneralizedTime, both in Zulu with seconds (RFC 5280 4.1.2.5).
     if reader.peek() == der.UTC_TIME:
@@ -48,7 +39,7 @@ def _time(reader):
     if text[14:] == b"Z" and text[:14].isdigit():
         month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
         if 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61:
-            return unix_time(int(text[:4]), month, day, hour, minute, second)
+            return clock.unix_time(int(text[:4]), month, day, hour, minute, second)
     raise der.DerError("X.509: malformed time")
 
 

@@ -33,10 +33,15 @@ def parts(name: str = "package") -> list[str]:
     return [path for path, _ in listed]
 
 
-def installed(arch: str | None) -> list[str]:
-    """Paths of the modules that boards of an architecture install, with its machine code."""
+# What est.store needs where closing a file is not enough, by the kind of storage.
+_OF_STORAGE = {"fat": ["est/fat.py", "est/files.py"], "host": ["est/files.py", "est/posix.py"]}
+
+
+def installed(arch: str | None, storage: str = "littlefs2") -> list[str]:
+    """Paths of the modules that boards of an architecture and a kind of storage install."""
     own = mpy.machine_code(arch)
-    return parts() + [path for path in parts("extra") if Path(path).stem.endswith(own)]
+    code = [path for path in parts("extra") if Path(path).stem.endswith(own)]
+    return parts() + code + _OF_STORAGE.get(storage, [])
 
 
 def _all() -> list[str]:

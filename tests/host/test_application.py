@@ -89,9 +89,12 @@ import main
 with open("config.json") as file:
     config = json.load(file)
 board = main.Board()
-main.enrol_or_renew(board, config)
-main.time.sleep(2.5)
-main.enrol_or_renew(board, config)
+agent = main.make_agent(board, config)
+for generation in (1, 2):
+    main.make_ready(board, config)
+    while agent.known.generation < generation:
+        assert agent.step() == 0
+    main.time.sleep(2.5)
 """
     with server_for(board, 1) as server:
         (board / "twice.py").write_text(code)
@@ -107,3 +110,78 @@ main.enrol_or_renew(board, config)
         assert len(server.issued()) == 2
         paths = [event["path"].rpartition("/")[2] for event in server.events if "path" in event]
     assert "simplereenroll" not in paths
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("{", "malformed"),
+        ("[]", "must be an object"),
+        ("{}", "url is missing"),
+        ('{"url": 5}', 'url must be text in "..."'),
+        ('{"sha256": "00"}', "subject is missing"),
+        ('{"url": "u", "subject": "s", "sha256": "zz"}', "sha256 must be 64 hexadecimal digits"),
+        ('{"url": "u", "subject": "s", "sha256": "00", "user": "b"}', "go together"),
+        ('{"ur": "https://a"}', "ur is unknown"),
+    ],
+)
+def test_malformed_settings_are_told_key_by_key(
+    board: Path, program: Callable[[str], Program], settings: str, words: str
+) -> None:
+    (board / "config.json").write_text(settings)
+    micropython = program("micropython")
+    done = subprocess.run(
+        [*micropython.argv, "main.py"],
+        cwd=board,
+        env={**os.environ, **micropython.env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert words in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "raised", ["KeyError('pin')", "ValueError(1)", "OSError(5)", "MemoryError()"]
+)
+def test_nothing_that_the_wiring_raises_ends_it(
+    board: Path, program: Callable[[str], Program], raised: str
+) -> None:
+    """Each is one line, and the next try comes."""
+    micropython = program("micropython")
+    code = f"""
+import main
+class Broken(main.Board):
+    tries = 0
+    def wifi(self, *arguments):
+        Broken.tries += 1
+        if Broken.tries == 3:
+            raise SystemExit
+        raise {raised}
+main.Board = Broken
+main.time.sleep = lambda seconds: None
+ticks = [0]
+def ticks_ms():
+    ticks[0] += 30000
+    return ticks[0]
+main.time = type("time", (), dict(
+    ticks_ms=ticks_ms, ticks_add=main.time.ticks_add, ticks_diff=main.time.ticks_diff,
+    sleep=lambda seconds: None,
+))
+main.main()
+"""
+    with server_for(board, 60):
+        (board / "broken.py").write_text(code)
+        done = subprocess.run(
+            [*micropython.argv, "broken.py"],
+            cwd=board,
+            env={**os.environ, **micropython.env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stdout + done.stderr
+    assert all(line.startswith(raised.partition("(")[0]) for line in lines)

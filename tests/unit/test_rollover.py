@@ -5,7 +5,7 @@ import hashlib
 import os
 
 import check
-from est import cms, der, keys, rollover, x509
+from est import clock, cms, der, keys, rollover, x509
 from est.agent import Agent
 from est.errors import NotTrusted, PeerError, StorageError, UsageError
 from est.store import Store, pack, unpack
@@ -185,12 +185,12 @@ def test_links_of_rfc7030_do_not_validate():
     assert (new_with_old.issuer, old_with_new.issuer) == (old.subject, new.subject)
     assert [one.path_length() >= 0 for one in offered] == [True, False, False, True]
     for one in offered:
-        assert one.not_after < x509.unix_time(2014, 5, 10, 0, 0, 0)
+        assert one.not_after < clock.unix_time(2014, 5, 10, 0, 0, 0)
         check.raises(NotTrusted, one.check, NOW)
     for link, issuer in ((new_with_old, old), (old_with_new, new)):
         check.raises(NotTrusted, link.check_signature, issuer)
     # Not even when they were fresh.
-    for now in (NOW, x509.unix_time(2013, 6, 1, 0, 0, 0)):
+    for now in (NOW, clock.unix_time(2013, 6, 1, 0, 0, 0)):
         check_chosen([old], [old], offered, now=now)
 
 

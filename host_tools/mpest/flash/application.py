@@ -35,7 +35,7 @@ def files(board: Board, *, main: bool = True) -> list[File]:
         raise CliError(f"{board.folder} has no {board.wiring.name}")
     firmware = shipped.folder("firmware")
     library = "" if isinstance(board.flash, Folder) else "/lib/"
-    paths = installed(board.arch)
+    paths = installed(board.arch, board.storage.kind)
     modules = {library + path.removesuffix(".py"): firmware / path for path in paths}
     modules[f"{library}bringup"] = firmware / "bringup.py"
     modules[f"{library}wiring"] = board.wiring

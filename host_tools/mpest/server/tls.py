@@ -117,9 +117,12 @@ def trust_clients(context: ssl.SSLContext, authority: Authority) -> None:
 
 
 def client_certificate(request: web.BaseRequest) -> x509.Certificate | None:
-    """The certificate that the client proved to hold in the handshake."""
+    """The certificate that the client proved to hold in the handshake; None once it has gone."""
     tls = request.get_extra_info("ssl_object")
-    der = tls.getpeercert(binary_form=True) if tls else None
+    try:
+        der = tls.getpeercert(binary_form=True) if tls else None
+    except ValueError:  # a broken connection forgets its handshake
+        der = None
     return x509.load_der_x509_certificate(der) if der else None
 
 

@@ -141,12 +141,12 @@ def orders(config):
     if config.get("cmc"):
         from est import fullcmc
 
-        return fullcmc.orders
+        return fullcmc.ORDERS
     try:
         from est import linking
     except ImportError:
-        return order.simple  # the least install
-    return linking.orders
+        return order.SIMPLE  # the least install
+    return linking.ORDERS
 
 
 def run(operation, agent, config):

@@ -1,0 +1,109 @@
+"""Whether an answer brings an identity, and taking it over: between connections (est.apart)."""
+
+from est import keys, protocol, store, x509
+from est.errors import (
+    Ended,
+    EstError,
+    NotTrusted,
+    NotYetValid,
+    PeerError,
+    Refused,
+    RetryLater,
+)
+
+
+def accept(issued, others, key, anchors, now):
+    """[key, *chain to present], leaf first: of `issued` the one with our key, and its issuers.
+
+    All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. Raises
+    PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
+    """
+    spki = keys.load(key).spki()
+    found = [x509.Certificate(certificate) for certificate in issued]
+    for leaf in found:
+        if leaf.spki == spki:
+            break
+    else:
+        raise PeerError("the server issued a certificate for another key")
+    found += [x509.Certificate(certificate) for certificate in others]
+    path = x509.verify_path(leaf, found, [x509.Certificate(anchor) for anchor in anchors], now)
+    return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
+
+
+def validity(leaf):
+    """(notBefore, notAfter) of DER certificate `leaf`, in Unix seconds."""
+    leaf = x509.Certificate(leaf)
+    return leaf.not_before, leaf.not_after
+
+
+def judge(agent, current, others=None):
+    """Items [key, leaf, *intermediates] (DER) that the answer of order `current` brings.
+
+    others: the server's CA certificates as they came; None to ask for them if they are needed.
+    Raises RetryLater for one that is not valid yet, NotTrusted or UsageError where an issuer or a
+    part of est is missing: then the order stays. Anything else ends it.
+    """
+    anchors = agent.anchors()
+    offered = []
+    while True:
+        if others:
+            try:
+                offered = protocol.certificates(others)
+                anchors = agent.adopt(offered)
+            except (PeerError, NotTrusted) as error:
+                agent.log("CA certificates of no use: %s" % error)
+        try:
+            now = max(agent.now(), current.meta["date"])
+            return current.accept(offered, anchors, now)
+        except EstError as error:
+            ended = isinstance(error, (Ended, PeerError, Refused))
+            early = isinstance(error, NotYetValid)
+            if others or ended or early or not isinstance(error, NotTrusted):
+                if agent.parts:
+                    agent.parts.rejected(agent, current, error)
+                elif ended:
+                    agent.end()
+                if early:
+                    raise RetryLater("%s; it is kept for then" % error, error.seconds)
+                raise
+        # The server may have what is missing.
+        others = agent.cacerts(agent.known if agent.works() else None)
+
+
+def take(agent, current, items, proven):
+    """Use the identity of these items from now on. proven: None where no proof was asked for.
+
+    Raises PeerError where it is the one in use already.
+    """
+    known = agent.known
+    answered = current.meta
+    leaf = items[1]
+    meta = known.meta
+    if known.chain[:1] == [leaf]:
+        # The power went before the order was gone, or the server has not renewed.
+        if answered["leaf"] == store.digest(leaf):
+            error = PeerError("the server sent the certificate in use again")
+            if agent.parts:
+                agent.parts.rejected(agent, current, error)
+            agent.end()
+            raise error
+    else:
+        not_before, not_after = validity(leaf)
+        issued = min(max(answered["date"] or answered["since"], not_before), not_after)
+        meta = {
+            "not_before": not_before,
+            "not_after": not_after,
+            "issued": issued,
+            "generation": known.generation + 1,
+        }
+        if agent.parts:
+            meta.update(agent.parts.memo(agent, current, leaf))
+    payload = store.pack(meta, *items)
+    # Both copies: damage to one must not bring the old certificate back.
+    for _ in (0, 1):
+        agent.store.save("identity", payload)
+    known.take([meta] + items)
+    agent.end()
+    if agent.parts:
+        agent.parts.taken(agent, proven)
+    agent.failures = agent.refusals = 0

@@ -1,0 +1,166 @@
+"""What a disk would hold if the power were cut, computed from what a program did to its files.
+
+`strace` records the program. The model is a journalling file system at its laziest, as ext4 is
+with delayed allocation: names, and that a file was emptied, reach the disk with the next fsync of
+whatever file or folder; what was written into a file reaches it with that file's own fsync alone.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_TRACED = (
+    "open,openat,creat,close,read,pread64,write,pwrite64,writev,pwritev,lseek,ftruncate,truncate,"
+    "fsync,fdatasync,sync,syncfs,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,"
+    "link,linkat,symlink,symlinkat,dup,dup2,dup3"
+)
+# Longer than any record.
+_MOST = 70000
+_CALL = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)")
+_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
+_FILE = re.compile(r"^(\d+)<((?:\\x[0-9a-f]{2})*)>")
+
+
+def prefix(log: Path) -> list[str]:
+    """The words before a command that have it recorded in `log`."""
+    options = ["-qq", "-y", "-xx", "-s", str(_MOST), "-e", f"trace={_TRACED}"]
+    return ["strace", *options, "-o", str(log)]
+
+
+def missing() -> str | None:
+    """Why nothing can be recorded here, or None."""
+    if not shutil.which("strace"):
+        return "there is no strace"
+    done = subprocess.run(["strace", "true"], capture_output=True, text=True)
+    return done.stderr.strip().splitlines()[-1] if done.returncode else None
+
+
+@dataclass
+class _File:
+    data: bytearray
+    disk: bytes = b""
+    """What the disk holds of it."""
+    emptied: bool = False
+    """And the disk does not know."""
+
+
+@dataclass
+class Disk:
+    """Files and folders below `root`, by their paths, as a program sees them and as they are."""
+
+    root: Path
+    _names: dict[str, _File | None] = field(default_factory=dict)
+    _stored: dict[str, _File | None] = field(default_factory=dict)
+    _open: dict[int, tuple[str, _File | None, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for path in sorted(self.root.rglob("*")):
+            data = None if path.is_dir() else path.read_bytes()
+            self._names[str(path)] = None if data is None else _File(bytearray(data), data)
+        self._stored = dict(self._names)
+
+    def write_to(self, folder: Path) -> None:
+        """Make `folder`, with what the disk holds."""
+        folder.mkdir(mode=0o700)
+        for name, file in sorted(self._stored.items()):
+            path = folder / Path(name).relative_to(self.root)
+            if file is None:
+                path.mkdir(exist_ok=True)
+            elif path.parent.exists():
+                path.write_bytes(file.disk)
+
+    def replay(self, text: str) -> Iterator[None]:
+        """Do what strace recorded; pause after each time that something reached the disk."""
+        for call in text.splitlines():
+            if match := _CALL.match(call):
+                name, arguments, result = match[1], match[2], int(match[3])
+                if result >= 0 and self._call(name, arguments, result):
+                    yield
+
+    def _call(self, name: str, arguments: str, result: int) -> bool:
+        paths = [self._path(text) for text, _ in _TEXT.findall(arguments)]
+        file = _FILE.match(arguments)
+        number = int(file[1]) if file else -1
+        if name in ("open", "openat", "creat"):
+            self._opened(paths[-1], arguments, result)
+        elif name == "close":
+            self._open.pop(number, None)
+        elif name in ("unlink", "unlinkat", "rmdir"):
+            self._names.pop(paths[-1], None)
+        elif name in ("mkdir", "mkdirat"):
+            if self._inside(paths[-1]):
+                self._names[paths[-1]] = None
+        elif name in ("rename", "renameat", "renameat2"):
+            if paths[0] in self._names:
+                assert self._names[paths[0]], "a folder is renamed"
+                self._names[paths[1]] = self._names.pop(paths[0])
+        elif name in ("sync", "syncfs"):
+            for known in self._names.values():
+                if known:
+                    known.disk = bytes(known.data)
+                    known.emptied = False
+            self._commit()
+            return True
+        elif number in self._open:
+            return self._on_file(name, number, arguments, result)
+        return False
+
+    def _on_file(self, name: str, number: int, arguments: str, result: int) -> bool:
+        path, file, place = self._open[number]
+        if name in ("fsync", "fdatasync"):
+            if file:
+                file.disk = bytes(file.data)
+                file.emptied = False
+            self._commit()
+            return True
+        if file is None:
+            return False
+        if name == "write":
+            match = _TEXT.search(arguments)
+            assert match, arguments
+            assert not match[2], "a write is longer than what is recorded"
+            data = self._bytes(match[1])[:result]
+            file.data[place : place + len(data)] = data
+            self._open[number] = path, file, place + len(data)
+        elif name == "read":
+            self._open[number] = path, file, place + result
+        elif name == "lseek":
+            self._open[number] = path, file, result
+        elif name == "ftruncate":
+            del file.data[int(arguments.rpartition(" ")[2]) :]
+            file.emptied = True
+        else:
+            raise AssertionError(f"not understood: {name} on {path}")
+        return False
+
+    def _opened(self, path: str, arguments: str, number: int) -> None:
+        if not self._inside(path):
+            self._open.pop(number, None)
+            return
+        file = self._names.get(path)
+        if "O_CREAT" in arguments and path not in self._names:
+            file = self._names[path] = _File(bytearray())
+        elif "O_TRUNC" in arguments and file:
+            file.data.clear()
+            file.emptied = True
+        self._open[number] = path, file, 0
+
+    def _commit(self) -> None:
+        self._stored = dict(self._names)
+        for file in self._names.values():
+            if file and file.emptied:
+                file.disk = b""
+                file.emptied = False
+
+    def _inside(self, path: str) -> bool:
+        return Path(path).is_relative_to(self.root)
+
+    @staticmethod
+    def _bytes(text: str) -> bytes:
+        return bytes.fromhex(text.replace("\\x", ""))
+
+    def _path(self, text: str) -> str:
+        return self._bytes(text).decode(errors="replace").rstrip("/")

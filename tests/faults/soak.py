@@ -1,0 +1,109 @@
+"""Runs the proofs of what a board lives through, whole or a sample, and prints what was counted.
+
+`python tests/faults/soak.py` runs all, each whole; `soak.py NAME --sample N --seed S` one of them,
+a part. Figures go to build/soak.json, by the name of the proof. The exit code is 1 if any fails.
+"""
+
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import click
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import cut_runs
+from report import ROOT, save, show
+
+# Where littlefs erases next depends on what was written before: a cut there is another cut.
+_AGES = range(8)
+# On FAT most writes make room, and all pairs of them would take days.
+_SECOND_CUTS = {"littlefs": 500, "fat": 5000}
+
+PROOFS = {}
+
+
+def proof(function):
+    """Makes a subcommand of function(sample or None, seed), which returns (rows, [failure])."""
+    name = function.__name__.replace("_", "-")
+
+    @click.option("--sample", type=click.IntRange(1), help="How many of each kind; all if absent.")
+    @click.option("--seed", default=1, show_default=True, help="Draws the sample.")
+    def command(sample, seed):
+        sys.exit(_run(name, sample, seed))
+
+    command.__doc__ = function.__doc__
+    PROOFS[name] = function
+    main.command(name)(command)
+    return function
+
+
+def _run(name, sample, seed):
+    begun = time.monotonic()
+    rows, failures = PROOFS[name](sample, seed)
+    show(rows, name)
+    path = ROOT / "build/soak.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[name] = {
+        "sample": sample,
+        "seed": seed,
+        "seconds": round(time.monotonic() - begun),
+        "rows": rows,
+        "failures": failures,
+    }
+    save("soak", known)
+    for line in failures:
+        print(f"{name}: {line}", file=sys.stderr)
+    return bool(failures)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context):
+    """What a board lives through, whole; or one proof."""
+    if context.invoked_subcommand is None:
+        failed = [name for name in PROOFS if _run(name, None, 1)]
+        sys.exit(bool(failed))
+
+
+@proof
+def cuts(sample, seed):
+    """Power cuts before every write, and a second one in each recovery."""
+
+    def one(case):
+        scenario, disk, age = case
+        pairs = sample or ("all" if disk == "littlefs" and not age else _SECOND_CUTS[disk])
+        amount = sample or "all"
+        return cut_runs.run(scenario, disk, sample=amount, pairs=pairs, seed=seed, age=age)
+
+    cases = [(name, disk, 0) for disk in cut_runs.DISKS for name in cut_runs.SCENARIOS]
+    if not sample:
+        cases += [(name, "littlefs", age) for name in cut_runs.SCENARIOS for age in _AGES[1:]]
+    with ThreadPoolExecutor(1 if sample else 2) as pool:
+        results = list(pool.map(one, cases))
+    failures = [line for result in results for line in cut_runs.told(result)]
+    rows = []
+    for scenario, disk in dict.fromkeys((one["scenario"], one["disk"]) for one in results):
+        same = [one for one in results if (one["scenario"], one["disk"]) == (scenario, disk)]
+        rows.append({"scenario": scenario, "disk": disk, **cut_runs.total(same)})
+    for mutant, (scenario, disk) in cut_runs.MUTANTS.items():
+        result = cut_runs.run(scenario, disk, mutant=mutant)
+        rows.append(
+            {"scenario": f"{scenario}, {mutant}", "disk": disk, **cut_runs.total([result])}
+        )
+        if not cut_runs.noticed(result):
+            failures.append(f"the mutant with {mutant} is not noticed")
+    return rows, failures
+
+
+@main.command()
+@click.argument("arguments", nargs=-1, required=True)
+def one_cut(arguments):
+    """One power cut, named as a failure of `cuts` is, with all that happens."""
+    sys.exit(cut_runs.start(*arguments).returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""A sample of the power cuts of tests/faults/soak.py, and whether those would notice mistakes."""
+
+import cut_runs
+import pytest
+
+SAMPLE = 24
+PAIRS = 24
+SEED = 1
+
+
+@pytest.mark.parametrize("disk", cut_runs.DISKS)
+@pytest.mark.parametrize("scenario", cut_runs.SCENARIOS)
+def test_a_board_comes_back_from_a_power_cut(scenario, disk, program):
+    program("micropython")
+    result = cut_runs.run(scenario, disk, sample=SAMPLE, pairs=PAIRS, seed=SEED)
+    print(result)
+    assert list(cut_runs.told(result)) == []
+    assert cut_runs.bad(result) == 0
+
+
+@pytest.mark.parametrize("mutant", cut_runs.MUTANTS)
+def test_a_mistake_would_be_noticed(mutant, program):
+    program("micropython")
+    result = cut_runs.run(*cut_runs.MUTANTS[mutant], mutant=mutant)
+    print(result)
+    assert cut_runs.noticed(result) > 0
