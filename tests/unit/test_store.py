@@ -215,6 +215,52 @@ def _content(slot):
         return b""
 
 
+def test_one_copy_that_cannot_be_read_is_not_nothing():
+    # Unlike a first save that was cut: to enrol as if nothing was there could lose an identity.
+    records = fresh()
+    unreadable(0)
+    check.raises(StorageError, records.load, "x")
+    records.save("x", b"new")
+    assert records.load("x") == b"new"
+    assert records.damaged
+    clean()
+
+
+class Spoiling:
+    """Files of which those whose names end in `spoiled` do not hold what was written."""
+
+    SUFFIX = ""
+
+    def __init__(self, *spoiled):
+        self.spoiled = spoiled
+
+    def open(self, path):
+        self.path = path
+        return open(path, "wb")
+
+    def done(self, file, path):
+        assert path == self.path
+        if path[-1] in self.spoiled:
+            file.seek(13)
+            file.write(b"?")
+
+
+def test_a_write_that_reads_back_otherwise():
+    records = fresh()
+    records.files = Spoiling("0", "1")
+    records.save("x", b"first")  # in the third slot
+    assert records.load("x") == b"first"
+    assert records.damaged
+    records.files = Spoiling("0", "1", "2")
+    error = check.raises(StorageError, records.save, "x", b"second")
+    assert "damaged" in str(error)
+    assert records.load("x") == b"first"
+    records.files = Spoiling("0")
+    records.save("x", b"third")
+    assert records.load("x") == b"third"
+    clean()
+
+
 def test_no_copy_can_be_written():
     records = fresh()
     records.save("x", b"first")
