@@ -77,45 +77,46 @@ def test_the_share():
 
 def test_shares_have_bounds():
     kept = schedule._unique
-    found = {}
     try:
-        for first, retried, earliest in (
-            (True, False, 2731),
-            (True, True, 2731),
-            (False, False, 40959),
-            (False, True, 32768),
+        for first, late, earliest, latest in (
+            (True, 0, 2731, 43690),
+            (True, 9999, 2731, 43690),
+            (False, 0, 40959, 43690),
+            (False, 10000, 30959, 33690),
+            (False, 38228, 2731, 5462),
+            # More than there is: over the whole of the life, as the first.
+            (False, 38229, 2731, 43690),
+            (False, 1 << 20, 2731, 43690),
         ):
             shares = []
             for number in range(400):
                 leaf = number.to_bytes(2, "big")
                 schedule._unique = lambda: leaf
-                shares.append(schedule.share(leaf, first, retried))
-            assert earliest <= min(shares) and max(shares) < 43690
+                shares.append(schedule.share(leaf, first, late))
+            assert earliest <= min(shares) and max(shares) < latest
             # All of the range is used, and evenly.
-            width = 43690 - earliest
+            width = latest - earliest
             assert min(shares) < earliest + width // 40
-            assert max(shares) > 43690 - width // 40
+            assert max(shares) > latest - width // 40
             assert abs(sum(shares) // 400 - earliest - width // 2) < width // 10
-            found[first, retried] = shares
     finally:
         schedule._unique = kept
-    assert found[True, False] == found[True, True]
 
 
 def test_the_first_share_is_of_the_board():
     kept = schedule._unique
     try:
         schedule._unique = lambda: b"board 1"
-        first = schedule.share(b"leaf", True, False)
-        assert schedule.share(b"another leaf", True, False) == first
+        first = schedule.share(b"leaf", True, 0)
+        assert schedule.share(b"another leaf", True, 0) == first
         # Later ones are of the certificate, or an outage would bring the same boards together.
-        later = {schedule.share(b"leaf %d" % number, False, True) for number in range(9)}
+        later = {schedule.share(b"leaf %d" % number, False, 0) for number in range(9)}
         assert len(later) == 9
         schedule._unique = lambda: b"board 2"
-        assert schedule.share(b"leaf", True, False) != first
+        assert schedule.share(b"leaf", True, 0) != first
         # A computer has no number of its own: the certificate tells it from others.
         schedule._unique = lambda: b""
-        assert len({schedule.share(b"leaf %d" % one, True, False) for one in range(9)}) == 9
+        assert len({schedule.share(b"leaf %d" % one, True, 0) for one in range(9)}) == 9
     finally:
         schedule._unique = kept
 

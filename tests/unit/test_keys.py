@@ -243,8 +243,8 @@ class Certificate:
 
 
 def test_a_renewal_keeps_the_type():
-    real = key_types.Certificate
-    key_types.Certificate = lambda renewed: renewed
+    real = x509.Certificate
+    x509.Certificate = lambda renewed: renewed
     try:
         old = Certificate(ec_key.EcKey(P384_OID, SCALAR))
         assert chosen(None, None, old) == ("P-384", 3)
@@ -259,7 +259,7 @@ def test_a_renewal_keeps_the_type():
         assert opened(None, "sha256WithRSAEncryption", old) == "RSA-2048"
         assert opened(None, "ecdsa-with-SHA256", old) == "P-384"
     finally:
-        key_types.Certificate = real
+        x509.Certificate = real
 
 
 class Context:

@@ -3,7 +3,7 @@
 import sys
 
 import check
-from est import aside, order, request, retry, store, waiting, witness
+from est import aside, order, retry, store, verdict, waiting, witness
 from est.errors import (
     Closed,
     Ended,
@@ -35,6 +35,8 @@ class FakeAgent:
         self.kept_floor = 0
         self.agreed = self.told_ahead = self.skew = 0
         self.used = False
+        self.shown = None
+        self.planned = True
         self.doing = self.candidate = None
         self.said = []
         self.events = []
@@ -108,9 +110,9 @@ class FakeAgent:
 
 
 def test_an_order_is_its_record():
-    found = order.simple(False)
+    found = order.SIMPLE[0]()
     assert (found.kind, found.meta, found.answer) == ("simpleenroll", {}, [])
-    assert order.simple(True).kind == "simplereenroll"
+    assert order.SIMPLE[1]().kind == "simplereenroll"
     items = [{"kind": "simpleenroll"}, b"key", b"request", b"answer", b"more"]
     found.restore(items)
     assert (found.key, found.request, found.answer) == (b"key", b"request", [b"answer", b"more"])
@@ -195,6 +197,7 @@ def test_what_ends_an_order_keeps_others_back():
         (Closed("lost"), False, 0),
     ):
         agent = FakeAgent()
+        agent.shown = object()
         current = agent.new_order()
         before = agent.load("order")
         assert waiting.interrupted(agent, current, None, error, final) is error
@@ -202,6 +205,26 @@ def test_what_ends_an_order_keeps_others_back():
         assert agent.floor == (NOW + floor if floor else 0)
         assert agent.load("order") == before
         agent.clean()
+
+
+def test_what_shows_that_tls_took_the_certificate():
+    # The server answered: so many refusals in a row are over, but for those by status.
+    for error, left in (
+        (RetryLater("busy", 9), 0),
+        (Refused("no", 400), 0),
+        (Refused("no", 500), 0),
+        (Refused("no", 401), 2),
+        (Refused("no", 403), 2),
+        (PeerError("lost"), 2),
+        (NotTrusted("another server"), 2),
+    ):
+        for shows in (True, False):
+            agent = FakeAgent()
+            agent.refusals = 2
+            agent.shown = agent.known if shows else None
+            waiting.interrupted(agent, agent.new_order(), None, error, False)
+            assert agent.refusals == (left if shows else 2), error
+            agent.clean()
 
 
 def test_answers_that_stay_and_that_end():
@@ -276,11 +299,24 @@ def test_the_back_off_outlives_a_reset():
     retry.load(after)
     found = (after.failures, after.refusals, after.until, after.wait, after.floor, after.floored)
     assert found == (3, 2, NOW + 99, 240, NOW + 300, 300)
+    # All is well: but a floor that is ahead stays, with what else there is.
+    after.failures = after.refusals = after.until = after.wait = 0
     retry.erase(after)
-    assert agent.store.load("retry") is None
     last = agent.again()
     retry.load(last)
-    assert (last.failures, last.floor) == (0, 0)
+    assert (last.failures, last.refusals, last.floor, last.floored) == (0, 0, NOW + 300, 300)
+    # One that is over, or further ahead than it ever was: then the clock was wrong.
+    for now in (NOW + 300, NOW - 70 * DAY):
+        last = agent.again()
+        retry.load(last)
+        last.time = NOW
+        retry.fruitless(last)
+        last.time = now
+        retry.erase(last)
+        assert agent.store.load("retry") is None
+        last = agent.again()
+        retry.load(last)
+        assert (last.failures, last.floor) == (0, 0)
     agent.clean()
 
 
@@ -376,20 +412,20 @@ def test_memory_of_the_rtc():
 
 
 def judged(outcome, function, *arguments):
-    """`function` where request.judge gives, or raises, `outcome`, and a leaf ends 50 days on."""
-    kept = request.judge, request.validity
+    """`function` where verdict.judge gives, or raises, `outcome`, and a leaf ends 50 days on."""
+    kept = verdict.judge, verdict.validity
 
     def judge(agent, current):
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    request.judge = judge
-    request.validity = lambda leaf: (NOW, NOW + 50 * DAY)
+    verdict.judge = judge
+    verdict.validity = lambda leaf: (NOW, NOW + 50 * DAY)
     try:
         return function(*arguments)
     finally:
-        request.judge, request.validity = kept
+        verdict.judge, verdict.validity = kept
 
 
 def test_nothing_is_aside():
@@ -403,7 +439,8 @@ def test_what_is_aside_is_tried_and_used():
     agent = FakeAgent()
     current = agent.new_order("answered")
     current.answer = [b"answer"]
-    aside.put(agent, current)
+    agent.keep(current, "answered")
+    aside.put(agent)
     assert not agent.load("order")
     assert agent.load("aside") == current.items()
     assert agent.floor > NOW
@@ -418,7 +455,8 @@ def test_what_is_still_refused_stays_aside():
     for error in (NotTrusted("x"), PeerError("x"), UsageError("x"), RetryLater("x", 9)):
         for used in (False, True):
             agent = FakeAgent()
-            aside.put(agent, agent.new_order("answered"))
+            agent.new_order("answered")
+            aside.put(agent)
             agent.used = used
             assert judged(error, aside.attempt, agent) is used
             assert agent.load("aside"), error
@@ -427,15 +465,22 @@ def test_what_is_still_refused_stays_aside():
 
 
 def test_what_has_ended_is_aside_no_more():
-    agent = FakeAgent()
-    aside.put(agent, agent.new_order("answered"))
-    assert judged(Ended("x"), aside.attempt, agent) is False
-    assert not agent.load("aside")
+    # Without a server's word it may be the clock that is wrong.
+    for agreed, skew, stays in ((0, 0, True), (NOW, 0, False), (0, 70 * DAY, False)):
+        agent = FakeAgent()
+        agent.new_order("answered")
+        aside.put(agent)
+        agent.agreed, agent.skew = agreed, skew
+        assert judged(Ended("x"), aside.attempt, agent) is False
+        assert bool(agent.load("aside")) is stays
+        agent.clean()
     # As good as ended: the one in use lasts longer.
+    agent = FakeAgent()
     for length, tried in ((49 * DAY, True), (50 * DAY, False), (51 * DAY, False)):
         agent = agent.again()
         agent.live(0, length)
-        aside.put(agent, agent.new_order("answered"))
+        agent.new_order("answered")
+        aside.put(agent)
         assert judged([b"key", b"leaf"], aside.attempt, agent) is tried
         assert bool(agent.settled) is tried
         assert not agent.load("aside")
@@ -447,14 +492,12 @@ def test_a_newer_refused_one_replaces_it():
     for number in range(3):
         current = agent.new_order("answered")
         current.answer = [b"%d" % number]
-        aside.put(agent, current)
+        agent.keep(current, "answered")
+        aside.put(agent)
         assert agent.load("aside")[3:] == [b"%d" % number]
-    # The same once more costs no wear: the floor is written alone.
-    aside.put(agent, agent.order(agent.load("aside")))
-    agent.time += 1
-    agent.saves = 0
-    aside.put(agent, agent.order(agent.load("aside")))
-    assert agent.saves == 1
+    # There is no order: the one aside stays.
+    aside.put(agent)
+    assert agent.load("aside")[3:] == [b"2"]
     agent.clean()
 
 
@@ -546,10 +589,15 @@ def test_it_is_told_once():
 def test_a_step_thinks_again_where_the_clock_proved_wrong():
     agent = FakeAgent()
     at(NOW + 100, witness.hold_back, agent, DATE)
+    agent.planned = True
     error = check.raises(RetryLater, at, NOW + 70 * DAY, witness.hold_back, agent, DATE)
     assert error.seconds == 0
     # Known now; and so it is once the clock is right again.
+    agent.planned = True
     at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
+    agent.planned = True
     check.raises(RetryLater, at, NOW, witness.hold_back, agent, DATE)
+    # What the application asked for goes on, whatever the clock says.
+    at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
     at(NOW, witness.hold_back, agent, None)
     agent.clean()
