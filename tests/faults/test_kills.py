@@ -5,6 +5,7 @@ import pytest
 from line import show
 
 SEED = 2026
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_thirty_kills(program):
