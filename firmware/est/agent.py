@@ -19,7 +19,7 @@ _DAY = const(86400)
 # Without est.duty a first failure is tried again after twice this.
 _FIRST_WAIT = const(30)
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
-_REFUSALS = const(3)
+_REFUSALS = const(6)
 
 
 class Agent:

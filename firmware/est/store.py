@@ -20,7 +20,8 @@ identity: key (DER), leaf (DER), intermediates (DER)...
 order: key (DER; empty where the server makes it), request (DER), what the server answered...
     kind: name of the order's class (est.order). state: "made", "waiting" or "answered".
     asked, terms: tell the request from others; asked is "" for any. settings: digest of the
-    agent's settings. leaf: digest of the certificate to renew, or "". url: where it was sent.
+    agent's settings. leaf: digest of the certificate to renew, or "". was: leaf of a renewal that
+    became an enrolment. url: where it was sent.
     since: when the state began. until: in state "waiting", when to ask again. wait: how long that
     was in seconds. date: in state "answered", the server's Date or 0.
 aside: as an order in state "answered" whose certificate was not accepted.
