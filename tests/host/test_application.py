@@ -115,7 +115,7 @@ for generation in (1, 2):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ("{", "malformed"),
+        ("nonsense", "malformed"),
         ("[]", "must be an object"),
         ("{}", "url is missing"),
         ('{"url": 5}', 'url must be text in "..."'),
@@ -161,13 +161,13 @@ class Broken(main.Board):
             raise SystemExit
         raise {raised}
 main.Board = Broken
-main.time.sleep = lambda seconds: None
+clock = main.time
 ticks = [0]
 def ticks_ms():
     ticks[0] += 30000
     return ticks[0]
 main.time = type("time", (), dict(
-    ticks_ms=ticks_ms, ticks_add=main.time.ticks_add, ticks_diff=main.time.ticks_diff,
+    ticks_ms=ticks_ms, ticks_add=clock.ticks_add, ticks_diff=clock.ticks_diff,
     sleep=lambda seconds: None,
 ))
 main.main()
