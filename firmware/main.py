@@ -67,7 +67,8 @@ def read_config():
 def report(event, detail):
     """One line for each event of the agent."""
     if event not in ("bootstrap", "trust"):
-        detail = detail.get("text") or " ".join(["%s=%s" % pair for pair in detail.items()])
+        text = detail.get("text") or " ".join(["%s=%s" % pair for pair in detail.items()])
+        detail = "%s: %s" % (detail["operation"], text) if event == "failed" else text
     print("%s: %s" % (event, detail))
 
 

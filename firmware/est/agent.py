@@ -6,7 +6,6 @@ short. Judging an answer is est.verdict's. What makes a life of it, such as anot
 other credentials, is optional: est.parts has it, and what stands here is what remains without.
 """
 
-import gc
 import hashlib
 
 from micropython import const
@@ -17,10 +16,10 @@ from est.identity import Identity
 from est.url import parse
 
 _DAY = const(86400)
-# A first failure is tried again after a minute, without est.duty.
-_FIRST_WAIT = const(60)
+# Without est.duty a first failure is tried again after twice this.
+_FIRST_WAIT = const(30)
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
-_REFUSALS = const(3)
+_REFUSALS = const(6)
 
 
 class Agent:
@@ -89,16 +88,18 @@ class Agent:
         self.prove = prove
         self.log = log or (lambda text: None)
         self.known = Identity(store)
-        # est.parts; False without it, None before the first use.
+        # est.parts, once it was looked for.
         self.parts = None
-        self._open = None
+        self._started = False
+        self.connection = None
         # What to add to the clock for the server's time, where they disagree.
         self.skew = 0
         # In a row: errors that ended a step, and refusals of the certificate.
         self.failures = self.refusals = 0
         # Of `step`: whether a connection was opened, what is being done, (request, items) judged.
         self.used = False
-        self.doing = self.candidate = None
+        self.doing = "start"
+        self.candidate = None
 
     def now(self):
         """Unix seconds by the clock, or by the server's where both disagree. Raises UsageError."""
@@ -163,22 +164,22 @@ class Agent:
 
     def client(self, identity=None):
         """A verified Client, kept open until `close` or another identity."""
-        if self._open is None or identity is not self.shown:
+        if self.connection is None or identity is not self.shown:
             self.close()
             from est.client import Client
 
             client = Client(self.url, self.anchors(), identity, self.credentials, self.timeout)
             if self._authorize:
                 self._authorize(client.context)
-            self._open = client
+            self.connection = client
             self.shown = identity
             self.used = True
-        return self._open
+        return self.connection
 
     def close(self):
-        if self._open:
-            self._open.close()
-            self._open = None
+        if self.connection:
+            self.connection.close()
+            self.connection = None
 
     def cacerts(self, identity):
         """What /cacerts brings with `identity` shown, CMS as it came. Closes the connection."""
@@ -214,8 +215,6 @@ class Agent:
             if found:
                 return found
             current = self.resume()
-        elif current and not current.answer and current.meta["asked"] != self.asked(leaf, key):
-            current = None
         self._advance(current or self.orders[leaf is not None](), shown, leaf, key, True)
         return self.known.chain[0]
 
@@ -263,7 +262,6 @@ class Agent:
             others = self.send(current, shown, leaf, key)
         if not self.candidate or self.candidate[0] != current.request:
             self.candidate = current.request, apart(_judge, self, current, others)
-            others = None
             if self.used and not finish and self.works():
                 return 0
         self.settle(current, self.candidate[1])
@@ -271,16 +269,17 @@ class Agent:
 
     def _start(self):
         # Once.
-        if self.parts is None:
+        if not self._started:
             try:
                 from est import parts
 
                 parts.begin(self)
+                self.parts = parts
             except ImportError:
-                parts = False
+                pass
             # If it is damaged, what helps is to enrol as for the first time.
             self.known.take(self.load("identity"))
-            self.parts = parts
+            self._started = True
 
     # One order.
 
@@ -366,15 +365,10 @@ class Agent:
         proven = None
         if self.works() and self.known.chain[0] != items[1]:
             self.doing = "proof"
-            # TLS takes 17 KB in one piece. The answer is stored, and copies come to lie together.
-            current.answer = self.candidate = None
-            gc.collect()
-            items = [bytes(memoryview(item)) for item in items]
-            candidate = items[1:], items[0]
             if self.parts:
-                proven = self.parts.prove(self, current, candidate)
+                proven = self.parts.prove(self, current, items)
             else:
-                proven = bool(self.cacerts(candidate))
+                self.cacerts((items[1:], items[0]))
         apart(_take, self, current, items, proven)
 
 

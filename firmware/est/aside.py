@@ -7,8 +7,9 @@ from est.errors import Ended, EstError
 def put(agent):
     """Keep the answered order at hand instead of the one that was kept before, and end it."""
     items = agent.load("order")
-    if items:
-        agent.store.save("aside", store.pack(*items))
+    if not items:
+        return  # what was aside is still
+    agent.store.save("aside", store.pack(*items))
     retry.fruitless(agent)
     agent.end()
 

@@ -25,7 +25,7 @@ class Client:
     credentials: see est.auth. timeout: seconds for one exchange, connecting included.
     bootstrap: do not verify the server; only `cacerts` works then.
     identity: as given. context: the est.tls.Context. est: the est.protocol.Est.
-    date: the Date that came with the last answer, or None.
+    date: the Date that came with the last answer, "" without one, or None before any answer.
     Errors are those of est.errors.
     """
 
@@ -81,7 +81,7 @@ class Client:
                 self._left()
                 self.close()
                 self._send(request)
-            self.date = response.header("date")
+            self.date = response.header("date") or ""
         finally:
             if not (response.done and response.keep):
                 self.close()

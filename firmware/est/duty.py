@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import aside, clock, protocol, retry, verdict, waiting
+from est import aside, clock, protocol, retry, store, verdict, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -22,7 +22,7 @@ from est.errors import (
 )
 
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
-_REFUSALS = const(3)
+_REFUSALS = const(6)
 # Ways to prove who the board is.
 _CERTIFICATE = const(1)
 _FACTORY = const(2)
@@ -34,6 +34,8 @@ _FIRST_WAIT = const(60)
 _LONGEST_WAIT = const(21600)
 # While a server says to wait, it is asked once an hour at least, and more often at first.
 _LONGEST_POLL = const(3600)
+# How soon after the last answer a doubt of the application's is followed.
+_DOUBT = const(300)
 # How often the server is asked for its CA certificates where no order asks anyway: 30 days.
 _CHECK = const(2592000)
 
@@ -64,9 +66,11 @@ def plan(agent):
             return 0
     current = agent.resume()
     if current:
-        if current.meta["leaf"] and not (current.answer or agent.works()):
-            current = _go_back(agent, current)
-        shown = known if current.meta["leaf"] else _birth(agent)
+        if not current.answer:
+            current = _turned(agent, current)
+        shown = known
+        if not current.meta["leaf"] and (agent.failures % 2 == 0 or now > known.not_after):
+            shown = _birth(agent)
         if not current.answer:
             # What other settings asked for is asked for once more.
             if not _is_ours(agent, current, *_usual(agent, current)):
@@ -112,16 +116,25 @@ def _is_ours(agent, current, leaf, key):
     return not meta["asked"] or ours == (agent.asked(leaf, key), new.kind, new.terms)
 
 
-def _go_back(agent, current):
-    # The certificate that a request was to renew serves no more, with which the request would wait
-    # for ever: it goes out as for a first certificate. What was issued for it comes that way.
-    if not (agent.factory or agent.credentials):
+def _turned(agent, current):
+    # A renewal whose certificate serves no more would wait for ever: the same request goes out as
+    # for a first certificate, and as a renewal again once the certificate is accepted again. What
+    # was issued for it comes either way.
+    meta = current.meta
+    works = agent.works()
+    if meta["leaf"] and not works and (agent.factory or agent.credentials):
+        agent.log("the certificate to renew serves no more: enrolling with the same request")
+        again = agent.orders[0]()
+        leaf, was = None, meta["leaf"]
+    elif works and meta.get("was") == store.digest(agent.known.chain[0]):
+        again = agent.orders[1]()
+        leaf, was = agent.known.chain[0], ""
+    else:
         return current
-    agent.log("the certificate to renew serves no more: enrolling with the same request")
-    again = agent.orders[0]()
     again.restore(current.items())
-    asked = agent.asked(None, agent.key)
-    again.meta.update(kind=again.kind, terms=again.terms, leaf="", asked=asked)
+    asked = agent.asked(leaf, agent.key)
+    leaf = store.digest(leaf) if leaf else ""
+    again.meta.update(kind=again.kind, terms=again.terms, leaf=leaf, was=was, asked=asked)
     agent.keep(again, "made")
     return again
 
@@ -179,8 +192,10 @@ def _idle(agent, now):
         every = min(every, _DAY)
     if not agent.contact:
         agent.contact = (agent.load("anchors") or [{}])[0].get("checked", 0)
+    if known.doubt:
+        every = _DOUBT
     left = agent.contact + every - clock.now()
-    if known.doubt or not 0 < left <= every:
+    if not 0 < left <= every:
         _refresh(agent)
         now = agent.now()
         left = every
@@ -305,10 +320,11 @@ def taken(agent, proven):
 def failed(agent, error):
     """Tell what ended a step, and return the seconds until the next."""
     known = agent.known
-    now = clock.now_or_0() + agent.skew
+    now = clock.now_or_0()
+    now += agent.skew if now else 0
     text = "%s: %s" % (agent.doing, error)
     left = known.not_after - now if known.chain else 0
-    if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)):
+    if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)) and now:
         _give_up_late(agent, error)
     if isinstance(error, RetryLater):
         agent.failures -= 1
@@ -328,11 +344,11 @@ def failed(agent, error):
         agent.refusals += agent.shown is known
     agent.polls = 0
     wait = min(_FIRST_WAIT << min(agent.failures - 1, 10), _LONGEST_WAIT)
-    if left > 0:
+    if not now:
+        wait = _FIRST_WAIT
+    elif left > 0:
         # Denser again as the end comes near.
         wait = min(wait, max(left // 8, _FIRST_WAIT // 2))
-    elif not clock.now_or_0():
-        wait = _FIRST_WAIT
     # Boards that failed together shall not come back together.
     wait = wait * 3 // 4 + wait * os.urandom(1)[0] // 512
     rest(agent, now, wait)

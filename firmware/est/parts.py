@@ -4,8 +4,14 @@ The agent calls the functions here, which stay in the heap, with itself as the f
 What a part that is not installed would give is None.
 """
 
+import gc
+
+from micropython import const
+
 from est import apart, order
 from est.errors import UsageError
+
+_RETRY = const(60)
 
 
 def _apart(function):
@@ -76,9 +82,17 @@ def plan(agent):
     return duty.plan(agent)
 
 
-@_apart
 def failed(agent, error):
-    """As est.duty.failed."""
+    """As est.duty.failed, whatever else fails then."""
+    try:
+        return _failed(agent, error)
+    except Exception as other:
+        agent.log("%s, and then %r" % (error, other))
+        return _RETRY
+
+
+@_apart
+def _failed(agent, error):
     from est import duty
 
     return duty.failed(agent, error)
@@ -155,13 +169,21 @@ def ordered(agent, current, leaf):
     meta["terms"] = current.terms
     meta["url"] = agent.url
     # A renewal keeps what the first certificate was asked by.
-    settings = agent.known.meta.get("settings", "")
-    meta["settings"] = settings if leaf else agent.asked(None, agent.key)
+    settings = leaf and agent.known.meta.get("settings")
+    meta["settings"] = settings or agent.asked(None, agent.key)
+
+
+def interrupted(agent, current, shown, error, final):
+    """What to raise for an EstError that ended the sending of an order."""
+    connection = agent.connection
+    if connection and connection.date is not None:
+        shown = None  # the server has answered before: it is not the certificate
+    agent.close()
+    return _interrupted(agent, current, shown, error, final) or error
 
 
 @_apart
-def interrupted(agent, current, shown, error, final):
-    """What to raise for an EstError that ended the sending of an order."""
+def _interrupted(agent, current, shown, error, final):
     from est import waiting
 
     return waiting.interrupted(agent, current, shown, error, final)
@@ -189,12 +211,24 @@ def check_clock(agent, date):
     return witness.check(agent, date)
 
 
+def prove(agent, current, items):
+    """As est.proof.prove, for the identity of these items."""
+    # TLS takes 17 KB in one piece. The answer is stored, and copies come to lie together.
+    current.answer = agent.candidate = None
+    gc.collect()
+    items[:] = [bytes(memoryview(item)) for item in items]
+    agent.tell("candidate", generation=agent.known.generation + 1)
+    proven = _prove(agent, (items[1:], items[0]))
+    if proven is None:
+        agent.cacerts((items[1:], items[0]))
+    return proven is not False
+
+
 @_apart
-def prove(agent, current, candidate):
-    """As est.proof.prove; without it what the agent has."""
+def _prove(agent, candidate):
     from est import proof
 
-    return proof.prove(agent, current, candidate)
+    return proof.prove(agent, candidate)
 
 
 @_apart

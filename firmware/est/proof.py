@@ -9,8 +9,8 @@ class CertificateRefused(Refused):
     """The server does not accept a certificate of the board that it accepts others without."""
 
 
-def prove(agent, current, candidate):
-    """Whether `candidate`, (chain, key) of order `current`, is proven to work.
+def prove(agent, candidate):
+    """Whether `candidate`, (chain, key) of the order at hand, is proven to work.
 
     False if no proof is to be had, or none came until the old certificate is about to end.
 

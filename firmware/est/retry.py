@@ -67,11 +67,16 @@ def erase(agent):
     if 0 < agent.floor - agent.now() <= agent.floored:
         save(agent)
         return
+    wipe()
+    if agent.store.load("retry") is not None:
+        agent.store.erase("retry")
+
+
+def wipe():
+    """Forget what RTC memory keeps."""
     memory = _memory()
     if memory:
         memory(b"")
-    if agent.store.load("retry") is not None:
-        agent.store.erase("retry")
 
 
 def fruitless(agent):

@@ -26,7 +26,8 @@ def revoke(agent, reason="unspecified", comment=None, since=None):
             "%s. Where the request was sent, it may be revoked: revoke again" % error
         )
     forget(agent)
-    agent.tell("revoked", subject=str(leaf))
+    if agent.parts:
+        agent.tell("revoked", subject=str(leaf))
     return leaf.der
 
 
@@ -35,3 +36,5 @@ def forget(agent):
     server refuses."""
     agent.close()
     agent.known.erase()
+    agent.failures = agent.refusals = 0
+    agent.until = agent.floor = 0

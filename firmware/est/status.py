@@ -27,6 +27,12 @@ def erase(identity):
     Raises StorageError.
     """
     # The identity last: what is left of an order could bring it back.
+    try:
+        from est import retry
+
+        retry.wipe()
+    except ImportError:
+        pass  # an optional part
     for name in ("order", "aside", "retry", "identity"):
         identity.store.erase(name)
     identity.take([])

@@ -19,9 +19,11 @@ identity: key (DER), leaf (DER), intermediates (DER)...
     voucher: of the anchors it was asked for under.
 order: key (DER; empty where the server makes it), request (DER), what the server answered...
     kind: name of the order's class (est.order). state: "made", "waiting" or "answered".
-    leaf: hex DER of the certificate to renew, or "". settings: digest of what was asked for.
-    url: where it was sent. since: when the state began. until: in state "waiting", when to ask
-    again. wait: how long that was in seconds. date: in state "answered", the server's Date or 0.
+    asked, terms: tell the request from others; asked is "" for any. settings: digest of the
+    agent's settings. leaf: digest of the certificate to renew, or "". was: leaf of a renewal that
+    became an enrolment. url: where it was sent.
+    since: when the state began. until: in state "waiting", when to ask again. wait: how long that
+    was in seconds. date: in state "answered", the server's Date or 0.
 aside: as an order in state "answered" whose certificate was not accepted.
 anchors: trust anchors (DER)...
     voucher: of the trust given, which stands for them. checked: when the server last offered them.

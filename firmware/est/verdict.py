@@ -50,8 +50,8 @@ def judge(agent, current, others=None):
             try:
                 offered = protocol.certificates(others)
                 anchors = agent.adopt(offered)
-            except (PeerError, NotTrusted) as error:
-                agent.log("CA certificates of no use: %s" % error)
+            except (PeerError, NotTrusted):
+                pass  # then the answer must do without them
         try:
             now = max(agent.now(), current.meta["date"])
             return current.accept(offered, anchors, now)
@@ -97,7 +97,7 @@ def take(agent, current, items, proven):
             "generation": known.generation + 1,
         }
         if agent.parts:
-            meta.update(agent.parts.memo(agent, current, leaf))
+            meta.update(agent.parts.memo(agent, current, leaf) or {})
     payload = store.pack(meta, *items)
     # Both copies: damage to one must not bring the old certificate back.
     for _ in (0, 1):

@@ -55,9 +55,10 @@ class _Bench:
             self._server, self._runtime, self._state, name=self._name, flaw=self._flaw
         )
 
-    def measure(self) -> None:
+    def measure(self, operations: Sequence[str]) -> None:
         """Learn how long start and operations take without a kill."""
-        for operation, (command, new) in OPERATIONS.items():
+        for operation in operations:
+            command, new = OPERATIONS[operation]
             for _ in range(2):  # the first time what is loaded comes from the disk
                 if new:
                     shutil.rmtree(self._state, ignore_errors=True)
@@ -138,6 +139,7 @@ def run(
     seed: int = 0,
     *,
     runtimes: Sequence[str] = RUNTIMES,
+    operations: Sequence[str] = tuple(OPERATIONS),
     boards: int = 2,
     flaw: str = "",
 ) -> dict[str, Any]:
@@ -165,9 +167,9 @@ def run(
             def run_board(number: int) -> None:
                 bench = benches[number]
                 chance = random.Random(seed * 1000 + number)
-                bench.measure()
+                bench.measure(operations)
                 for _ in range(number, count, len(benches)):
-                    bench.try_kill(chance.choice(list(OPERATIONS)), chance)
+                    bench.try_kill(chance.choice(operations), chance)
 
             with ThreadPoolExecutor(len(benches)) as pool:
                 for done in [pool.submit(run_board, number) for number in range(len(benches))]:

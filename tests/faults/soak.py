@@ -15,6 +15,9 @@ import click
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cut_runs
+import ext4
+import kills
+import network
 from report import ROOT, save, show
 
 # Where littlefs erases next depends on what was written before: a cut there is another cut.
@@ -96,6 +99,47 @@ def cuts(sample, seed):
         if not cut_runs.noticed(result):
             failures.append(f"the mutant with {mutant} is not noticed")
     return rows, failures
+
+
+def _counted(found):
+    # What the others return, as a proof does.
+    failures = found.pop("problems")
+    return [{"count": name, "number": number} for name, number in found.items()], failures
+
+
+@proof
+def network_faults(sample, seed):
+    """A network that fails at each octet of an enrolment and of a renewal."""
+    if sample:
+        octets = 15000  # of both
+        return _counted(network.run(max(octets // sample, 1), seed, versions=["1.2"]))
+    return _counted(network.soak(seed))
+
+
+@proof
+def heap(sample, seed):
+    """A thousand failures, each of which leaves nothing in the heap."""
+    rows, failures = [], []
+    for runtime in ("micropython", "micropython-picow-like"):
+        found = network.leak(sample or 1000, seed, runtime=runtime)
+        failures += found.pop("problems")
+        if found["heap"] > network.LEAK:
+            failures.append(f"{runtime}: the heap grew by {found['heap']} octets")
+        rows.append({"runtime": runtime, **found})
+    return rows, failures
+
+
+@proof
+def kill_9(sample, seed):
+    """Two thousand kills amid enrolments and renewals."""
+    return _counted(kills.run(sample or 2000, seed))
+
+
+@proof
+def power_cuts_on_ext4(sample, seed):
+    """Power cuts on ext4, until 15 s after success; where there is none, recorded ones."""
+    seconds = None if ext4.missing() else ext4.SECONDS
+    return _counted(ext4.run(seconds, sample or ext4.MANY, seed))
 
 
 @main.command()

@@ -5,6 +5,8 @@ import pytest
 import recorded
 from line import show
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def hold(found, least):
     assert show(found) == []

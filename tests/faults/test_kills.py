@@ -5,6 +5,7 @@ import pytest
 from line import show
 
 SEED = 2026
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_thirty_kills(program):
@@ -21,5 +22,6 @@ def test_thirty_kills(program):
 )
 def test_a_worse_agent_is_found_out(program, flaw, complaint):
     program("micropython")
-    found = kills.run(30, SEED, runtimes=["micropython"], flaw=flaw)
+    operations = ("enroll", "reenroll")
+    found = kills.run(20, SEED, runtimes=["micropython"], operations=operations, flaw=flaw)
     assert complaint in " ".join(show(found))

@@ -5,6 +5,8 @@ import pytest
 from line import show
 
 SEED = 2026
+# On a machine that has more to do.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize(
