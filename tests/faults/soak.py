@@ -79,14 +79,19 @@ def cuts(sample, seed):
         scenario, disk, age = case
         pairs = sample or ("all" if disk == "littlefs" and not age else _SECOND_CUTS[disk])
         amount = sample or "all"
-        return cut_runs.run(scenario, disk, sample=amount, pairs=pairs, seed=seed, age=age)
+        try:
+            return cut_runs.run(scenario, disk, sample=amount, pairs=pairs, seed=seed, age=age)
+        except RuntimeError as error:
+            failures.append(str(error))
+            return None
 
     cases = [(name, disk, 0) for disk in cut_runs.DISKS for name in cut_runs.SCENARIOS]
     if not sample:
         cases += [(name, "littlefs", age) for name in cut_runs.SCENARIOS for age in _AGES[1:]]
+    failures = []
     with ThreadPoolExecutor(1 if sample else 2) as pool:
-        results = list(pool.map(one, cases))
-    failures = [line for result in results for line in cut_runs.told(result)]
+        results = [result for result in pool.map(one, cases) if result]
+    failures += [line for result in results for line in cut_runs.told(result)]
     rows = []
     for scenario, disk in dict.fromkeys((one["scenario"], one["disk"]) for one in results):
         same = [one for one in results if (one["scenario"], one["disk"]) == (scenario, disk)]
