@@ -9,7 +9,7 @@ from est.agent import Agent
 from est.store import Store
 
 before = 0
-for count in range(settings.ROUNDS + 1):
+for count in range(settings.ROUNDS + 2):
     agent = Agent(
         Store(settings.STATE),
         settings.URL,
@@ -20,6 +20,6 @@ for count in range(settings.ROUNDS + 1):
     agent.close()
     del agent
     gc.collect()
-    if count == 0:  # it loads what is kept for the next ones
+    if count == 1:  # the first, and the first that is proven, bring what stays
         before = gc.mem_free()
 print(before - gc.mem_free())
