@@ -11,7 +11,7 @@ import hashlib
 from micropython import const
 
 from est import apart, clock, order, store
-from est.errors import EstError, OtherLayout, StorageError, UsageError
+from est.errors import EstError, OtherLayout, Refused, StorageError, UsageError
 from est.identity import Identity
 from est.url import parse
 
@@ -320,7 +320,7 @@ class Agent:
     def send(self, current, shown, leaf=None, key=None):
         """Over one connection: make the order unless it is made, send it, store the answer.
 
-        Returns the server's CA certificates as they came.
+        Returns the server's CA certificates as they came, or None.
         """
         parts = self.parts
         meta = current.meta
@@ -342,7 +342,10 @@ class Agent:
                     parts.ordered(self, current, leaf)
                 self.keep(current, "made")
             client = self.client(shown)
-            others = client.run(client.est.answer("cacerts"))
+            try:
+                others = client.run(client.est.answer("cacerts"))
+            except Refused:
+                others = None  # the answer may do without
             current.send(client)
         except EstError as error:
             status = getattr(error, "status", 0)

@@ -18,6 +18,7 @@ from est.errors import (
     PeerError,
     Refused,
     RetryLater,
+    StorageError,
     UsageError,
 )
 
@@ -65,6 +66,12 @@ def plan(agent):
         if agent.parts.follow(agent):
             return 0
     current = agent.resume()
+    if not current and agent.store.damaged:
+        # What a cut left of an order that has ended may hold a key.
+        try:
+            agent.store.erase("order")
+        except StorageError as error:
+            agent.log(str(error))
     if current:
         if not current.answer:
             current = _turned(agent, current)

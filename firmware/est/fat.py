@@ -15,6 +15,7 @@ from est.errors import StorageError
 SUFFIX = ".d/copy"
 # Made ahead. A record that outgrows it changes the table of all files.
 _RESERVED = const(8192)
+_SECTOR = const(512)
 _RECORDS = ("identity", "order", "aside", "anchors", "retry")
 
 
@@ -38,12 +39,17 @@ def done(file, path):
 
 
 def remove(path):
-    """Overwrite the file at `path` with zeros. Raises OSError (ENOENT) if absent."""
+    """Overwrite the file at `path` with zeros. Raises OSError (ENOENT) if absent.
+
+    From its end: while the beginning stands, what a cut leaves is damaged, and erased again.
+    """
+    zeros = bytes(_SECTOR)
     with builtins.open(path, "r+b") as file:
-        left = file.seek(0, 2)
-        file.seek(0)
-        while left > 0:
-            left -= file.write(bytes(min(left, 512)))
+        size = file.seek(0, 2)
+        for at in range((size - 1) // _SECTOR * _SECTOR, -1, -_SECTOR):
+            file.seek(at)
+            file.write(zeros[: size - at])
+            file.flush()
 
 
 def prepare(store):

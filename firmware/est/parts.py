@@ -9,7 +9,7 @@ import gc
 from micropython import const
 
 from est import apart, order
-from est.errors import UsageError
+from est.errors import StorageError, UsageError
 
 _RETRY = const(60)
 
@@ -42,6 +42,10 @@ def begin(agent):
     # Whether `plan` wants the order that is being made.
     agent.planned = False
     agent.tell = _Events(agent)
+    try:
+        _reserve(agent)
+    except StorageError as error:
+        agent.log(str(error))  # what is there stays in use
     _upgrade(agent)
     _restore(agent)
 
@@ -58,6 +62,13 @@ class _Events:
                 agent.on_event(event, detail)
         except Exception as error:
             agent.log("on_event raised %r" % error)
+
+
+@_apart
+def _reserve(agent):
+    from est import room
+
+    room.reserve(agent.store)
 
 
 @_apart

@@ -10,13 +10,20 @@ from est.errors import StorageError
 _LEAST_FREE = const(24576)
 
 
-def make(store):
-    """Make the files of est.store.Store `store` that must be there before, and check the room.
+def reserve(store):
+    """Make the files of est.store.Store `store` that must be there before anything is written.
 
-    Raises StorageError. What is stored stays in use.
+    On FAT a file that grows changes the table of all files, and a cut may mix them up. Raises
+    StorageError.
     """
+    store.load("retry")  # finds out how to write there
     if store.files:
         store.files.prepare(store)
+
+
+def make(store):
+    """As `reserve`, and check the room for a new certificate. What is stored stays in use."""
+    reserve(store)
     stat = os.statvfs(store.path)
     free = stat[1] * stat[3]
     if free < _LEAST_FREE:

@@ -1,6 +1,7 @@
 """What an application shows of its identity, and how it forgets it."""
 
 from est import clock
+from est.errors import StorageError
 
 
 def of(identity):
@@ -26,13 +27,13 @@ def erase(identity):
 
     Raises StorageError.
     """
+    failure = None
     # The identity last: what is left of an order could bring it back.
-    try:
-        from est import retry
-
-        retry.wipe()
-    except ImportError:
-        pass  # an optional part
     for name in ("order", "aside", "retry", "identity"):
-        identity.store.erase(name)
+        try:
+            identity.store.erase(name)
+        except StorageError as error:
+            failure = error
     identity.take([])
+    if failure:
+        raise failure
