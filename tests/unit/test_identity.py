@@ -181,7 +181,10 @@ def test_erasing_forgets_all_but_trust():
     records = Forgetful()
     identity.Identity(records).erase()
     assert records.erased[-1] == "identity" and len(records.erased) == 4
-    found = identity.Identity(Forgetful("order"))
+    # One record that cannot be erased is told, and keeps no other.
+    records = Forgetful("order")
+    found = identity.Identity(records)
     found.take(record())
     check.raises(StorageError, found.erase)
-    assert found.chain
+    assert not found.chain
+    assert records.erased[-1] == "identity"
