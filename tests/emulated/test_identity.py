@@ -37,7 +37,7 @@ _, key, _ = store.unpack(records.load("order"))
 issued = [bytes.fromhex(der) for der in {issued}]
 anchors = [bytes.fromhex(der) for der in {anchors}]
 items = verdict.accept(issued, (), key, anchors, clock.now())
-records.save("identity", store.pack({}, *items))
+records.save("identity", store.pack({{}}, *items))
 records.erase("order")
 """
 READ = """
