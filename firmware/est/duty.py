@@ -393,10 +393,13 @@ def _give_up_late(agent, error):
 def _strand(agent, error):
     # Told once every way was refused while nothing works: what no credential at hand can mend.
     shown = agent.shown
+    if shown is agent.known and agent.refusals == _REFUSALS:
+        return  # the other ways come first, and then this one again
     agent.vain |= _CERTIFICATE if shown is agent.known else _FACTORY if shown else _LOGIN
     ways = _FACTORY * bool(agent.factory) | _LOGIN * bool(agent.credentials)
-    if not ways and agent.known.chain:
-        ways = _CERTIFICATE
+    # One that has ended is a way only where there is no other.
+    if agent.known.chain and (not ways or agent.now() <= agent.known.not_after):
+        ways |= _CERTIFICATE
     if agent.vain & ways == ways and not agent.stranded:
         agent.stranded = (
             "the server accepts nothing that this board can show (%s): give a new password, token"

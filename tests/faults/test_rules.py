@@ -1,0 +1,496 @@
+"""The rules of an identity's life (docs/agent.md), one test or a few for each, in its words.
+
+The worlds of test_ten_years.py and test_model.py hold a board to all of them at once, in life.py.
+"""
+
+from collections.abc import Iterator
+
+import life
+import pytest
+from life import DAY, HOUR, Board, Server
+
+
+@pytest.fixture(autouse=True)
+def laboratory() -> Iterator[None]:
+    with life.laboratory():
+        yield
+
+
+def enrolled(server, seed=5, **options):
+    """A Board that has its first certificate; with this seed, for more than a half of its life."""
+    board = Board(server, seed, **options)
+    board.live(60)
+    assert board.works()
+    return board
+
+
+def to_renewal(board):
+    """Let it live until its next step orders a renewal; returns the certificate in use."""
+    board.live(board.agent.known.renew_at(board.server.now) - board.server.now - 1)
+    board.server.now += 2
+    return board.leaf
+
+
+def asked(server):
+    """The distinct requests that reached the server."""
+    return {order.csr for order in server.orders}
+
+
+# One order at a time; interrupted, the same request goes out again.
+
+
+@pytest.mark.parametrize("fault", ["request", "answer", "closed", 100])
+@pytest.mark.parametrize("where", range(3))
+def test_one_order_at_a_time(fault, where):
+    server = Server()
+    board = enrolled(server)
+    to_renewal(board)
+    faults = [None] * where + [fault]
+    server.unlucky = lambda operation: faults.pop(0) if faults else None
+    board.live(HOUR)
+    assert not faults
+    assert len(asked(server)) == 2
+    assert board.counts["identities"] == 2
+
+
+def test_one_order_at_a_time_over_resets():
+    server = Server(wait_polls=3)
+    board = Board(server)
+    for _ in range(40):
+        board.start()
+        board.live(HOUR / 3)
+    assert len(asked(server)) == 1
+    assert board.works()
+
+
+def test_other_settings_wait_for_the_order_at_hand():
+    server = Server(wait_polls=1)
+    board = Board(server)
+    board.live(60)
+    board.start(subject="CN=another")
+    board.live(DAY)
+    first = server.orders[0]
+    # It was asked for once more, came, and was used until the one that the settings want.
+    assert [order.csr for order in server.orders].count(first.csr) == 2
+    assert board.counts["identities"] == 2
+    assert life.subject(board.leaf) == life.name("CN=another")
+
+
+# Nothing issued is thrown away.
+
+
+@pytest.mark.parametrize("seconds", [4, 300, DAY / 2])
+def test_nothing_issued_is_thrown_away_that_comes_early(seconds):
+    server = Server(backdate=-seconds)
+    board = Board(server)
+    board.live(60)
+    assert not board.leaf or seconds < 60
+    board.live(seconds)
+    assert board.works()
+    assert len(server.issued) == 1
+
+
+def test_nothing_issued_is_thrown_away_that_is_refused():
+    server = Server()
+    board = enrolled(server)
+    old = to_renewal(board)
+    server.refuse_new = True
+    board.live(DAY)
+    assert board.leaf == old
+    assert board.state() == "none, aside"
+    server.refuse_new = False
+    server.refuse = set()
+    board.live(5 * DAY)
+    # The one aside is tried before another is asked for.
+    assert board.works()
+    assert board.leaf != old
+    assert len(server.issued) == 2
+
+
+@pytest.mark.parametrize("after", range(22))
+def test_nothing_issued_is_thrown_away_when_the_power_goes(after):
+    server = Server(once="same")
+    board = Board(server)
+    board.cut_next = after
+    board.live(2 * HOUR)
+    assert board.counts["power cuts"] == 1
+    assert board.works()
+    assert len(server.issued) == 1
+
+
+def test_nothing_issued_is_thrown_away_with_the_certificate_that_asked():
+    server = Server(once=None, remembers=True)
+    board = enrolled(server, seed=0)
+    to_renewal(board)
+    server.unlucky = lambda operation: "answer" if operation == "simplereenroll" else None
+    board.step()
+    server.unlucky = None
+    server.down = True
+    board.disturb()
+    # The old one ends, the one that was issued does not yet.
+    board.live(75 * DAY)
+    server.down = False
+    board.live(life.LONGEST_WAIT)
+    assert board.works()
+    # The renewal's request, by the password.
+    assert len(asked(server)) == 2
+
+
+# Proof before trust.
+
+
+def test_proof_before_trust():
+    server = Server()
+    board = enrolled(server)
+    old = to_renewal(board)
+    connections = server.connections
+    assert board.step() == 0
+    assert board.leaf == old
+    board.step()
+    assert board.leaf != old
+    assert board.leaf in server.proofs
+    assert server.connections == connections + 2
+    assert board.counts["proven"] == 1
+
+
+def test_proof_before_trust_is_an_answer():
+    server = Server()
+    board = enrolled(server)
+    old = to_renewal(board)
+    # The handshake passes, the answer to /cacerts is lost: no verdict.
+    fresh = lambda peer: peer not in (None, old)  # noqa: E731
+    usual = server.fault
+    server.fault = lambda number, operation, peer: (
+        "answer" if fresh(peer) else usual(number, operation, peer)
+    )
+    board.disturb()
+    last = board.life(old)[1] - server.lifetime / 12
+    board.live(last - server.now - HOUR)
+    assert board.leaf == old
+    assert board.items("order")[0]["state"] == "answered"
+    # Until the old one has 1/12 of its life left.
+    board.live(DAY)
+    assert board.leaf != old
+    assert board.counts["unproven"] == 1
+    assert len(asked(server)) == 2
+
+
+def test_proof_before_trust_is_the_application_too():
+    server = Server()
+    ready = []
+
+    def prove(context):
+        if not ready:
+            raise OSError("not now")
+
+    board = enrolled(server, prove=prove)
+    old = to_renewal(board)
+    board.disturb()
+    board.live(5 * DAY)
+    assert board.leaf == old
+    assert not board.counts["aside"]
+    ready.append(True)
+    board.live(DAY)
+    assert board.leaf != old
+
+
+def test_proof_before_trust_not_without_an_identity():
+    server = Server()
+    board = enrolled(server)
+    # The bootstrap and the enrolment, whose certificate is used at once.
+    assert server.connections == 2
+    assert not board.counts["proven"] + board.counts["unproven"]
+
+
+# A renewal storm cannot happen.
+
+
+@pytest.mark.parametrize("left", [20 * 60, HOUR, 90 * DAY])
+def test_a_renewal_storm_cannot_happen_by_backdating(left):
+    server = Server(backdate=3 * left, lifetime=4 * left)
+    board = Board(server)
+    board.live(20 * left)
+    # Each lives to 2/3 of what is left of it, but for the first.
+    assert 30 <= board.counts["orders"] <= 34
+
+
+def test_a_renewal_storm_cannot_happen_by_bad_answers():
+    server = Server()
+    board = enrolled(server)
+    to_renewal(board)
+    used = board.leaf
+
+    def again(order):
+        order.certificate = used
+        return used
+
+    server._decide = again
+    board.disturb()
+    board.live(10 * DAY)
+    # "The certificate in use already" is no renewal; the next is asked for after 1/24 of a life.
+    assert board.counts["orders"] - 1 == 3
+    assert board.works()
+
+
+def test_a_renewal_storm_cannot_happen_by_failures():
+    server = Server()
+    board = enrolled(server)
+    to_renewal(board)
+    server.status = 500
+    board.disturb()
+    before = server.connections
+    board.live(DAY)
+    assert server.connections - before < 20
+    server.status = 503
+    server.retry_after = None
+    before = server.connections
+    board.live(DAY)
+    assert server.connections - before < 60
+    assert board.counts["orders"] == 2
+
+
+def test_retry_after_is_obeyed_but_not_past_the_end():
+    server = Server(wait_polls=1, retry_after=3600)
+    board = Board(server)
+    board.live(HOUR - 60)
+    assert len(server.orders) == 1
+    board.live(120)
+    assert board.works()
+    server.wait_polls = 1
+    server.retry_after = 365 * DAY
+    to_renewal(board)
+    board.disturb()
+    board.live(31 * DAY)
+    assert board.works()
+    assert not board.counts["gap"]
+
+
+# A way back.
+
+
+def gone(server, board, days=100):
+    server.down = True
+    board.disturb()
+    board.live(days * DAY)
+    server.down = False
+    assert not board.works()
+
+
+def test_a_way_back_by_the_password():
+    server = Server()
+    board = enrolled(server)
+    gone(server, board)
+    board.live(life.LONGEST_WAIT)
+    assert board.works()
+    assert server.orders[-1].by == "password"
+    assert not board.counts["stranded"]
+
+
+def test_a_way_back_by_the_factory_certificate():
+    server = Server()
+    board = enrolled(server, factory=server.factory(), credentials=None)
+    gone(server, board)
+    board.live(life.LONGEST_WAIT)
+    assert board.works()
+    assert not board.counts["stranded"]
+
+
+@pytest.mark.parametrize("factory", [False, True])
+def test_a_way_back_from_a_revoked_certificate(factory):
+    server = Server()
+    options = {"factory": server.factory(), "credentials": None} if factory else {}
+    board = enrolled(server, prompt=True, **options)
+    board.live(10 * DAY)
+    server.refuse.add(server.issued[board.leaf])
+    board.live(DAY)
+    assert board.works()
+
+
+def test_a_way_back_does_not_lose_what_works():
+    server = Server(once="same")
+    board = enrolled(server)
+    # Refused for an hour; the password is spent.
+    old = to_renewal(board)
+    server.refuse.add(server.issued[old])
+    board.disturb()
+    board.live(HOUR)
+    assert board.leaf == old
+    server.refuse = set()
+    board.calm()
+    board.live(DAY)
+    assert board.works()
+    assert board.leaf != old
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"subject": "CN=another"},
+        {"san": ("DNS:another.example",)},
+        {"key": "P-384"},
+        {"url": life.world.URL + "/.well-known/est/another"},
+    ],
+)
+def test_a_way_back_to_other_settings(changed):
+    server = Server()
+    board = enrolled(server)
+    board.live(10 * DAY)
+    old = board.leaf
+    board.start(**changed)
+    board.live(HOUR)
+    assert board.leaf != old
+    assert board.works()
+    board.live(10 * DAY)
+    assert board.counts["orders"] == 2
+
+
+@pytest.mark.parametrize("how", ["ended", "revoked"])
+def test_stranded_says_what_a_person_must_do(how):
+    server = Server(once="same")
+    board = enrolled(server, prompt=True)
+    if how == "ended":
+        gone(server, board)
+    else:
+        board.disturb()
+        board.live(4 * DAY)
+        server.refuse.add(server.issued[board.leaf])
+    board.live(5 * life.LONGEST_WAIT)
+    assert board.counts["stranded"] == 1
+    assert "password" in board.agent.stranded
+    server._spent = None
+    board.calm()
+    board.live(life.LONGEST_WAIT)
+    assert board.works()
+
+
+def test_stranded_is_not_what_only_lacks_a_server_or_the_time():
+    server = Server()
+    board = enrolled(server)
+    board.start(credentials=None)
+    server.refuse_expired = False
+    gone(server, board)
+    assert not board.counts["stranded"]
+    board.live(life.LONGEST_WAIT)
+    assert board.works()
+
+
+# The clock is a witness, not a judge.
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_the_clock_is_a_witness(reset):
+    server = Server()
+    board = enrolled(server)
+    board.live(10 * DAY)
+    old = board.leaf
+    board.clock.ahead = 70 * DAY
+    if reset:
+        board.start(credentials=None)
+    board.live(20 * DAY)
+    # By this clock it has ended: an event, no renewal.
+    assert board.leaf == old
+    assert board.counts["clock"]
+    assert board.counts["orders"] == 1
+    board.clock.right()
+    board.live(80 * DAY)
+    assert board.works()
+    assert not board.counts["gap"]
+
+
+def test_the_clock_is_a_witness_that_one_answer_cannot_forge():
+    server = Server()
+    board = enrolled(server)
+    for _ in range(3):
+        board.clock.ahead = 3650 * DAY
+        board.start()
+        board.live(DAY)
+        # Nothing that it said remains.
+        board.clock.right()
+        board.start()
+        board.live(DAY)
+        assert board.works()
+    board.live(90 * DAY)
+    assert board.works()
+    assert not board.counts["gap"]
+
+
+@pytest.mark.parametrize("year", [1970, 2000, 2021])
+def test_the_clock_is_a_witness_that_may_know_nothing(year):
+    server = Server()
+    board = enrolled(server)
+    board.clock.set((year - 1970) * life.YEAR)
+    board.start()
+    connections = server.connections
+    board.disturb()
+    board.live(HOUR)
+    assert server.connections == connections
+    board.calm()
+    board.live(300)
+    assert board.works()
+    assert board.state() == "none"
+
+
+def test_the_clock_is_a_witness_about_an_answer():
+    server = Server(backdate=-20)
+    board = Board(server)
+    board.step()
+    board.step()
+    assert board.state() == "answered"
+    board.clock.set(1609459200)
+    assert board.step() > 0
+    board.clock.right()
+    board.live(HOUR)
+    assert board.works()
+    assert len(server.issued) == 1
+
+
+def test_the_clock_is_a_witness_of_the_time_of_issue():
+    server = Server()
+    board = Board(server)
+    board.clock.ahead = 70 * DAY
+    board.live(60)
+    # The server's Date, not the clock's.
+    assert abs(board.items("identity")[0]["issued"] - server.now) < 120
+
+
+def test_whole_hours_are_told_to_be_local_time():
+    server = Server()
+    board = Board(server)
+    told = []
+    board.tell = lambda name, detail: told.append(detail["text"]) if name == "clock" else None
+    board.clock.ahead = 2 * HOUR
+    board.live(60)
+    assert "local time" in told[0]
+
+
+# A fleet spreads itself.
+
+
+def test_a_fleet_spreads_itself():
+    server = Server()
+    when = []
+    for number in range(60):
+        board = enrolled(server, seed=number)
+        at = (board.agent.known.renew_at(server.now) - server.now) / server.lifetime
+        assert 1 / 24 - 0.01 < at < 2 / 3
+        when.append(at)
+    # Over all of it.
+    assert min(when) < 0.15
+    assert max(when) > 0.55
+    assert 0.25 < sum(when) / len(when) < 0.46
+
+
+def test_a_fleet_spreads_itself_and_keeps_its_distance():
+    server = Server()
+    board = enrolled(server)
+    to_renewal(board)
+    server.down = True
+    board.disturb()
+    came = board.agent.known.renew_at(server.now)
+    board.live(5 * DAY)
+    server.down = False
+    board.calm()
+    board.live(DAY)
+    # After an outage it comes as much earlier: as if there had been none.
+    again = board.agent.known.renew_at(server.now)
+    assert 0.62 < (again - came) / server.lifetime < 0.67
