@@ -210,7 +210,7 @@ class Agent:
     def _have(self, shown, leaf, key):
         # The certificate of the order at hand, or of a new one.
         current = self.resume()
-        if self.parts and current:
+        if self.parts:
             found = self.parts.leftover(self, current, leaf, key)
             if found:
                 return found

@@ -24,7 +24,7 @@ def attempt(agent):
     current = agent.order(items)
     try:
         found = verdict.judge(agent, current)
-        if known.chain and verdict.validity(found[1])[1] <= known.not_after:
+        if known.chain and verdict.validity(found[1])[1] < known.not_after:
             agent.store.erase("aside")
             return agent.used
         agent.settle(current, found)

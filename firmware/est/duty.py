@@ -269,6 +269,13 @@ def leftover(agent, current, leaf, key):
     key. Returns the certificate (DER) if it is that one. Else None: then the order is gone, or
     still to be sent. Raises RetryLater while its time has not come.
     """
+    if not current:
+        items = agent.load("aside")
+        if not items or not _is_ours(agent, agent.order(items), leaf, key):
+            return None
+        before = agent.known.generation
+        aside.attempt(agent)
+        return agent.known.chain[0] if agent.known.generation != before else None
     ours = _is_ours(agent, current, leaf, key)
     if not current.answer:
         if ours:

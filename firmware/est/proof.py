@@ -52,9 +52,11 @@ def _prove(agent, candidate):
     try:
         agent.cacerts(candidate)
     except (Closed, Refused) as error:
-        if passes(agent, agent.known) or passes(agent, None):
+        if not (passes(agent, agent.known) or passes(agent, None)):
+            raise
+        # A connection may have been lost by chance.
+        if not passes(agent, candidate):
             raise CertificateRefused("the server does not accept the new certificate: %s" % error)
-        raise
     if agent.prove:
         try:
             agent.prove(Context(anchors, *candidate).ssl)
@@ -82,7 +84,8 @@ def refused(agent, error, shown):
     """
     offered = passes(agent, None)
     agent.shown = shown  # of which the error is
-    if offered is None:
+    # A connection may have been lost by chance.
+    if offered is None or passes(agent, shown) is not None:
         return error
     text = "the server does not accept the board's certificate (%s)" % error
     try:
