@@ -203,6 +203,7 @@ def test_room_on_other_file_systems():
     class Records:
         files = False
         path = "/somewhere"
+        load = staticmethod(lambda name: None)
 
     class Os:
         pass

@@ -474,7 +474,7 @@ def test_what_has_ended_is_aside_no_more():
         assert judged(Ended("x"), aside.attempt, agent) is False
         assert bool(agent.load("aside")) is stays
         agent.clean()
-    # As good as ended: the one in use lasts longer. CAs cap lives at their own end, so equal is not.
+    # As good as ended: the one in use lasts longer. Equal is not, for CAs cap lives at their end.
     agent = FakeAgent()
     for length, tried in ((49 * DAY, True), (50 * DAY, True), (51 * DAY, False)):
         agent = agent.again()
