@@ -21,7 +21,7 @@ from est import duty
 from est.errors import PeerError
 
 YEARS = 5
-LIFE = 90 * DAY
+LIFETIME = 90 * DAY
 OUTAGE = 5 * DAY
 
 
@@ -41,7 +41,7 @@ class _Order:
     meta: ClassVar = {}
 
 
-class _Fleet:
+class Fleet:
     def __init__(self, seed, lifetime):
         self.random = Random(seed)
         self.lifetime = lifetime
@@ -92,7 +92,7 @@ class _Fleet:
             yield when
 
 
-def run(boards=100000, years=YEARS, outage_after=400, seed=1, lifetime=LIFE):
+def run(boards=100000, years=YEARS, outage_after=400, seed=1, lifetime=LIFETIME):
     """Counts, for a fleet of so many boards.
 
     outage_after: days until the server is gone for five days; None for never.
@@ -104,7 +104,7 @@ def run(boards=100000, years=YEARS, outage_after=400, seed=1, lifetime=LIFE):
         outage = begin, begin + OUTAGE
     load = Counter()
     with life.laboratory():
-        fleet = _Fleet(seed, lifetime)
+        fleet = Fleet(seed, lifetime)
         until = life.START + days * DAY
         for number in range(boards):
             for when in fleet.board(number, until, outage):

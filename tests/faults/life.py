@@ -182,7 +182,8 @@ class Server(world.World):
     def serve(self, octets, peer):
         answer = super().serve(octets, peer)
         if self._hit is None:
-            self.welcome.add(peer)
+            denied = answer[9:12] in (b"401", b"403")
+            (self.turned_away if denied else self.welcome).add(peer)
         whole = self._hit is None or (isinstance(self._hit, int) and self._hit >= len(answer))
         if peer and whole and self._asked == "cacerts" and b" 200 " in answer[:13]:
             self.proofs.add(peer)
@@ -471,9 +472,9 @@ class Board:
         # A renewal storm cannot happen.
         if self._finished is None or self._other_settings():
             return
-        # Less than a day may the clock be wrong, and become right.
+        # It is the board's clock that tells when, and that may be set meanwhile.
         jump = abs(self.clock.error() - self._error)
-        early = self._finished - self.server.now - (jump if jump < DAY else 0)
+        early = self._finished - self.server.now - jump
         if early > 2:
             self._broken(f"a renewal storm cannot happen: {early:.0f} s below the floor")
 
@@ -499,21 +500,23 @@ class Board:
         self._error = self.clock.error()
         if brought:
             start, end = self.life(leaf)
-            # When the request was sent twice, the board knows when the second answer came.
-            start = max(start, self.items("identity")[0]["issued"])
-            self._finished = start + (end - start) / 24
+            self._finished = start + self._counted(leaf) / 24
             return
         # The floor counts, denser as the end comes near.
         floors = [] if leaf else [300]
         if leaf:
-            start, end = self.life(leaf)
-            start = max(start, self.items("identity")[0]["issued"])
+            end = self.life(leaf)[1]
             for left in (end - now, end - now - self._error):
                 if left > 0:
-                    floors.append(min((end - start) / 24, max(left / 8, 60)))
+                    floors.append(max(min(self._counted(leaf) / 24, left / 8), 60))
                 else:
                     floors.append(300)
         self._finished = now + min(floors)
+
+    def _counted(self, leaf):
+        # The life that the board counts: to it the second answer to a request is the issue.
+        start, end = self.life(leaf)
+        return end - max(start, self.items("identity")[0]["issued"])
 
     def _ended(self, before):
         # Nothing issued is thrown away, and no order is given up.
@@ -526,15 +529,15 @@ class Board:
         if not works and before[0]["leaf"] and before[0]["state"] != "answered":
             self.counts["given up with its certificate"] += 1
             return
-        self._finish(False)
-        aside = self.items("aside")
-        if aside and aside[2] == before[2]:
-            return
         status = self.server.statuses.get(before[2])
         final = status and status // 100 == 4 and status not in _NOT_FINAL
         if not final and before[0]["asked"] != self._asked(before):
             # Asked for a last time, and ended: the settings are others.
             self.counts["given up for other settings"] += 1
+            return
+        self._finish(False)
+        aside = self.items("aside")
+        if aside and aside[2] == before[2]:
             return
         if not certificates:
             if not final:
@@ -788,3 +791,9 @@ def name(text):
 def key_type(leaf):
     """Its name in est.key_types."""
     return key_types._type(_certificate(leaf).spki)
+
+
+def add(total, counts):
+    """Add the counts of a Board to a Counter of totals."""
+    for name, value in counts.items():
+        total[name] = max(total[name], value) if name[:4] == "most" else total[name] + value

@@ -194,6 +194,21 @@ def test_proof_before_trust_is_the_application_too():
     assert board.leaf != old
 
 
+def test_proof_before_trust_of_what_was_aside_by_a_clock_that_was_set():
+    server = Server()
+    board = enrolled(server)
+    old = to_renewal(board)
+    board.clock.ahead = -40 * DAY
+    server.refuse_new = True
+    board.disturb()
+    board.live(HOUR)
+    assert board.state() == "none, aside"
+    # What the clock lacked is added until the server tells that it does not any more.
+    board.clock.right()
+    board.live(20 * DAY)
+    assert board.leaf == old
+
+
 def test_proof_before_trust_not_without_an_identity():
     server = Server()
     board = enrolled(server)
@@ -247,6 +262,20 @@ def test_a_renewal_storm_cannot_happen_by_failures():
     board.live(DAY)
     assert server.connections - before < 60
     assert board.counts["orders"] == 2
+
+
+@pytest.mark.parametrize("hours", [-5, -1, 1, 2, 13])
+@pytest.mark.parametrize("lifetime", [HOUR, 12 * HOUR])
+def test_a_renewal_storm_cannot_happen_by_local_time(hours, lifetime):
+    server = Server(lifetime=lifetime)
+    board = Board(server)
+    board.clock.ahead = hours * HOUR
+    board.live(4 * lifetime)
+    board.start()
+    board.live(4 * lifetime)
+    assert board.works()
+    assert not board.counts["gap"]
+    assert 12 <= board.counts["orders"] <= 14
 
 
 def test_retry_after_is_obeyed_but_not_past_the_end():
