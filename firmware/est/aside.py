@@ -1,7 +1,7 @@
 """A certificate that was issued and is not accepted is kept, and tried before each new order."""
 
 from est import retry, store, verdict
-from est.errors import Ended, EstError
+from est.errors import EstError
 
 
 def put(agent):
@@ -23,16 +23,14 @@ def attempt(agent):
     known = agent.known
     current = agent.order(items)
     try:
+        if agent.now() > known.not_after:
+            # By a clock that may have been set meanwhile: the server's Date first.
+            agent.cacerts(None)
         found = verdict.judge(agent, current)
         if known.chain and verdict.validity(found[1])[1] < known.not_after:
             agent.store.erase("aside")
             return agent.used
         agent.settle(current, found)
-    except Ended:
-        # Without a server's word it may be the clock that is wrong.
-        if agent.agreed or agent.skew:
-            agent.store.erase("aside")
-        return agent.used
     except EstError as error:
         agent.log("the certificate aside is still of no use: %s" % error)
         return agent.used

@@ -342,6 +342,8 @@ def failed(agent, error):
         _give_up_late(agent, error)
     if isinstance(error, RetryLater):
         agent.failures -= 1
+        if agent.shown is known:
+            agent.refusals = 0
         # A server that names no time, or too short a one, is asked less often the longer it takes.
         agent.polls = min(agent.polls + 1, 12)
         wait = error.seconds

@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import retry
-from est.errors import Closed, Ended, PeerError, Refused, RetryLater
+from est.errors import Closed, Ended, EstError, PeerError, Refused, RetryLater
 
 _DAY = const(86400)
 _LEAST = const(60)
@@ -35,14 +35,25 @@ def rejected(agent, current, error):
         # CMC says so in an answer.
         current.answer = []
         postpone(agent, current, error)
-    elif isinstance(error, Ended) and not current.meta["date"]:
-        # Without the server's word it may be the clock that is wrong.
+    elif isinstance(error, Ended) and not _over(agent, current):
+        # It may be the clock that is wrong.
         from est import aside
 
         aside.put(agent)
     elif isinstance(error, (Ended, PeerError, Refused)):
         retry.fruitless(agent)
         agent.end()
+
+
+def _over(agent, current):
+    # Whether what was issued had ended by the Date that it came with.
+    date = current.meta["date"]
+    try:
+        return date and not current.accept([], agent.anchors(), date)
+    except Ended:
+        return True
+    except EstError:
+        return False
 
 
 def postpone(agent, current, error):

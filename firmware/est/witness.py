@@ -28,9 +28,7 @@ def check(agent, date):
     ahead = now - seconds
     if abs(ahead) < _DAY:
         agent.agreed = now
-        agent.skew = 0
-    else:
-        agent.skew = -ahead
+    agent.skew = -ahead if abs(ahead) > _TOLERANCE else 0
     if abs(ahead) > _TOLERANCE and abs(ahead - agent.told_ahead) > _TOLERANCE:
         text = "the clock is %d s %s the server's" % (
             abs(ahead),
@@ -49,5 +47,5 @@ def hold_back(agent, date):
     check(agent, date)
     planned = agent.planned
     agent.planned = False
-    if planned and abs(agent.skew - before) > _DAY:
+    if planned and abs(agent.skew - before) > _TOLERANCE:
         raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)

@@ -472,11 +472,15 @@ class Board:
         # A renewal storm cannot happen.
         if self._finished is None or self._other_settings():
             return
-        # It is the board's clock that tells when, and that may be set meanwhile.
-        jump = abs(self.clock.error() - self._error)
+        # It is the board that tells when, by a clock that may be set meanwhile.
+        jump = abs(self._wrong() - self._error)
         early = self._finished - self.server.now - jump
         if early > 2:
             self._broken(f"a renewal storm cannot happen: {early:.0f} s below the floor")
+
+    def _wrong(self):
+        # Seconds that the board believes it is later than it is.
+        return self.clock.error() + self.agent.skew
 
     def _other_settings(self):
         found = self.items("identity")
@@ -497,7 +501,7 @@ class Board:
         # When the next order may be made.
         leaf = self.leaf
         now = self.server.now
-        self._error = self.clock.error()
+        self._error = self._wrong()
         if brought:
             start, end = self.life(leaf)
             self._finished = start + self._counted(leaf) / 24
@@ -562,7 +566,10 @@ class Board:
             return
         certificates = self.server.certificates.get(before[2], ())
         leaf = self.leaf
-        if leaf in certificates or not any(self._alive(one) for one in certificates):
+        if leaf in certificates:
+            self._finish(True)
+            return
+        if not any(self._alive(one) for one in certificates):
             return
         if leaf and all(
             _certificate(one).not_after <= _certificate(leaf).not_after for one in certificates
@@ -597,7 +604,7 @@ class Board:
         if leaf in self.server.proofs:
             return
         # By the board's clock, as far as it may know.
-        if now + max(self.clock.error(), 0) >= end - (end - start) / 12:
+        if now + max(self._wrong(), 0) >= end - (end - start) / 12:
             self.counts["unproven at the end"] += 1
         elif self.server.current(old) and not self._seems_refused(old):
             self._broken("proof before trust: a certificate that works is replaced unproven")

@@ -5,8 +5,8 @@ url, state, anchors (hex DER each), user, password, subject and `flaw`, a name o
 others hold `do`, a name of _COMMANDS, and `timeout` in seconds. The answer holds `ok`; `ms`;
 `heap`, the octets in use after a collection (0 on CPython); and after a failure `error`, the name
 of its type, `typed`, whether that is one of est.errors, and `message`. `step` answers with the
-names of `events`, the `failures` among them in words, and with `seconds`, for which it moves the
-clock on.
+names of `events`, the `failures` among them in words, and with `seconds`, by which it moves the
+agent's time on.
 """
 
 import binascii
@@ -17,7 +17,7 @@ import sys
 import time
 
 # The client would stay or go with who loads it first, which is not the leak that is looked for.
-from est import auth, client, clock, errors  # noqa: F401
+from est import auth, client, errors  # noqa: F401
 from est.agent import Agent
 from est.store import Store
 
@@ -27,13 +27,13 @@ _failures = []
 
 
 class _Clock:
-    """Seconds by which the board's clock is ahead."""
+    """Seconds by which the agent's time is ahead of the clock, which agrees with the server's."""
 
     ahead = 0
 
 
-def _turn_clock(now_or_0):
-    clock.now_or_0 = lambda: now_or_0() + _Clock.ahead
+def _turn_clock(now=Agent.now):
+    Agent.now = lambda agent: now(agent) + _Clock.ahead
 
 
 def _note(name, detail):
@@ -76,7 +76,7 @@ def _now(agent):
 
 
 def _due(agent):
-    # Turn the clock to when the renewal is due.
+    # Move the time to when the renewal is due.
     _now(agent)
     _Clock.ahead = max(agent.due(), 0)
 
@@ -212,7 +212,7 @@ def main():
         gc.threshold(4096)
     config = json.loads(sys.stdin.readline())
     _FLAWS[config["flaw"]]()
-    _turn_clock(clock.now_or_0)
+    _turn_clock()
     agent = _open(config)
     print(json.dumps({"ready": True}))
     while True:

@@ -107,6 +107,32 @@ def test_nothing_issued_is_thrown_away_that_is_refused():
     assert len(server.issued) == 2
 
 
+def test_nothing_issued_is_thrown_away_but_what_had_ended_when_it_came():
+    # Issued for an hour, two hours ago; or by a clock that jumps before it is judged.
+    server = Server(backdate=2 * HOUR, lifetime=HOUR)
+    board = Board(server)
+    board.live(HOUR)
+    assert server.issued
+    assert board.state() == "none"
+
+
+def test_nothing_issued_is_thrown_away_by_a_clock_that_jumps():
+    server = Server(backdate=-DAY)
+    board = Board(server)
+    board.live(60)
+    assert board.state() == "answered"
+    server.down = True
+    board.clock.ahead = 100 * DAY
+    board.disturb()
+    board.live(2 * DAY)
+    assert board.state() == "none, aside"
+    server.down = False
+    board.clock.right()
+    board.live(2 * DAY)
+    assert board.works()
+    assert len(server.issued) == 1
+
+
 @pytest.mark.parametrize("after", range(22))
 def test_nothing_issued_is_thrown_away_when_the_power_goes(after):
     server = Server(once="same")
