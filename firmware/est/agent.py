@@ -6,6 +6,7 @@ short. Judging an answer is est.verdict's. What makes a life of it, such as anot
 other credentials, is optional: est.parts has it, and what stands here is what remains without.
 """
 
+import gc
 import hashlib
 
 from micropython import const
@@ -13,13 +14,14 @@ from micropython import const
 from est import apart, clock, order, store
 from est.errors import EstError, OtherLayout, Refused, StorageError, UsageError
 from est.identity import Identity
-from est.url import parse
 
 _DAY = const(86400)
 # Without est.duty a first failure is tried again after twice this.
 _FIRST_WAIT = const(30)
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
 _REFUSALS = const(6)
+# What TLS takes in one piece.
+_TLS = const(17408)
 
 
 class Agent:
@@ -69,7 +71,7 @@ class Agent:
         on_event=None,
         prove=None,
     ):
-        parse(url)
+        apart(_parse, url)
         self.store = store
         self.url = url
         self.wanted = (subject, san, eku, extra)
@@ -99,7 +101,7 @@ class Agent:
         # Of `step`: whether a connection was opened, what is being done, (request, items) judged.
         self.used = False
         self.doing = "start"
-        self.candidate = None
+        self.candidate = self.hole = None
 
     def now(self):
         """Unix seconds by the clock, or by the server's where both disagree. Raises UsageError."""
@@ -171,6 +173,8 @@ class Agent:
             client = Client(self.url, self.anchors(), identity, self.credentials, self.timeout)
             if self._authorize:
                 self._authorize(client.context)
+            client.room = self.hole
+            self.hole = None
             self.connection = client
             self.shown = identity
             self.used = True
@@ -184,13 +188,12 @@ class Agent:
     def cacerts(self, identity):
         """What /cacerts brings with `identity` shown, CMS as it came. Closes the connection."""
         try:
-            client = self.client(identity)
-            found = client.run(client.est.answer("cacerts"))
-            if self.parts:
-                self.parts.check_clock(self, client.date)
-            return found
+            found, date = apart(_exchange, self, None, identity)
         finally:
             self.close()
+        if self.parts:
+            self.parts.check_clock(self, date)
+        return found
 
     def enroll(self):
         """simpleenroll; returns the certificate (DER) once it is verified, proven and stored."""
@@ -301,8 +304,9 @@ class Agent:
     def order(self, items):
         """The order of a record's items."""
         current = self.orders[items[0]["leaf"] > ""]()
-        if self.parts:
-            current = self.parts.of_kind(current, items[0]["kind"])
+        kind = items[0]["kind"]
+        if self.parts and kind != current.kind:
+            current = apart(_of_kind, kind)
         current.restore(items)
         return current
 
@@ -326,27 +330,18 @@ class Agent:
         meta = current.meta
         try:
             if not meta:
+                if parts:
+                    parts.prepare(self)
                 # Not kept in a variable: the heap has better use for them afterwards.
-                apart(
-                    current.build,
-                    parts and parts.prepare(self, shown),
-                    self.log,
-                    self.wanted,
-                    leaf,
-                    key,
-                )
+                fetch = parts and (lambda: parts.attributes(self, shown))
+                apart(current.build, fetch, self.log, self.wanted, leaf, key)
                 meta["kind"] = current.kind
                 meta["leaf"] = store.digest(leaf) if leaf else ""
                 meta["asked"] = self.asked(leaf, key)
                 if parts:
-                    parts.ordered(self, current, leaf)
+                    apart(_ordered, self, current, leaf)
                 self.keep(current, "made")
-            client = self.client(shown)
-            try:
-                others = client.run(client.est.answer("cacerts"))
-            except Refused:
-                others = None  # the answer may do without
-            current.send(client)
+            others, date = apart(_exchange, self, current, shown)
         except EstError as error:
             status = getattr(error, "status", 0)
             # By these the same request may yet succeed.
@@ -359,7 +354,14 @@ class Agent:
         finally:
             # What TLS holds of the heap is worth more now than a connection kept.
             self.close()
-        meta["date"] = parts.answered(self, current, client.date) if parts else 0
+        if self.works():
+            gc.collect()
+            # Until the next connection nothing that stays shall come to lie where TLS was.
+            self.hole = bytearray(_TLS)
+        meta["date"] = 0
+        if parts:
+            self.tell("answered", operation=current.kind)
+            meta["date"] = parts.check_clock(self, date) or 0
         self.keep(current, "answered")
         return others
 
@@ -368,6 +370,10 @@ class Agent:
         proven = None
         if self.works() and self.known.chain[0] != items[1]:
             self.doing = "proof"
+            current.answer = self.candidate = None
+            gc.collect()
+            items = [bytes(memoryview(item)) for item in items]
+            gc.collect()
             if self.parts:
                 proven = self.parts.prove(self, current, items)
             else:
@@ -378,10 +384,42 @@ class Agent:
 # What follows is run by est.apart.
 
 
+def _parse(url):
+    from est.url import parse
+
+    parse(url)
+
+
+def _exchange(agent, current, shown):
+    # What /cacerts brings, CMS as it came, and the answer's Date; with `current` its answer, too.
+    client = agent.client(shown)
+    found = None
+    try:
+        found = client.run(client.est.answer("cacerts"))
+    except Refused:
+        if not current:
+            raise
+    if current:
+        current.send(client)
+    return found, client.date
+
+
 def _bootstrap(agent):
     from est import bootstrap
 
     return bootstrap.anchors(agent)
+
+
+def _of_kind(kind):
+    from est import between
+
+    return between.of_kind(kind)
+
+
+def _ordered(agent, current, leaf):
+    from est import between
+
+    between.ordered(agent, current, leaf)
 
 
 def _judge(agent, current, others):

@@ -75,15 +75,26 @@ class CsrAttrs:
         self.extensions = []
         self.unknown = []
 
-    def check(self):
-        """Raise UsageError for a key or signature that takes est.key_types."""
-        if self.key not in (None, "EC", "P-256"):
-            raise UsageError("the server demands a %s key, this board makes P-256" % self.key)
-        if self.signature not in (None, "ecdsa-with-SHA256"):
-            raise UsageError(
-                "the server demands %s signatures, this board makes ecdsa-with-SHA256"
-                % self.signature
-            )
+    def demands(self):
+        """(key, signature, digest) as above; None if a P-256 key with SHA-256 will do.
+
+        Raises UsageError where it will not and est.key_types is missing.
+        """
+        key = self.key
+        signature = self.signature
+        if key not in (None, "EC", "P-256"):
+            text = "a %s key, this board makes P-256" % key
+        elif signature not in (None, "ecdsa-with-SHA256"):
+            text = "%s signatures, this board makes ecdsa-with-SHA256" % signature
+        elif self.digest in (None, "SHA-256"):
+            return None
+        else:
+            text = "%s, this board makes SHA-256" % self.digest
+        try:
+            from est import key_types  # noqa: F401
+        except ImportError:
+            raise UsageError("the server demands " + text)
+        return key, signature, self.digest
 
     def apply(self, subject, wanted, kept, extra, log):
         """(subject, extensions) for est.csr.build, of which later ones win.

@@ -8,10 +8,7 @@ import time
 from micropython import const
 
 from est.errors import Closed, PeerError
-from est.http import MAX_LINE
-from est.protocol import Est
 from est.tls import Context
-from est.url import parse
 
 _POLL_MS = const(50)
 
@@ -24,7 +21,8 @@ class Client:
     anchors: DER trust anchors. identity: (chain of DER certificates, DER key) or None.
     credentials: see est.auth. timeout: seconds for one exchange, connecting included.
     bootstrap: do not verify the server; only `cacerts` works then.
-    identity: as given. context: the est.tls.Context. est: the est.protocol.Est.
+    identity: as given. context: the est.tls.Context. est: the est.protocol.Est; deleted, it leaves
+        the heap until it is used again.
     date: the Date that came with the last answer, "" without one, or None before any answer.
     Errors are those of est.errors.
     """
@@ -32,19 +30,26 @@ class Client:
     def __init__(
         self, url, anchors=(), identity=None, credentials=None, timeout=30, bootstrap=False
     ):
+        from est.url import parse
+
         self._host, self._port, label = parse(url)
-        authority = url[8:].partition("/")[0]
+        self._authority = url[8:].partition("/")[0]
+        self._operations = label, credentials, bootstrap
         self.identity = identity
+        self.room = None
         self.date = None
         chain, key = identity or ((), None)
         self.context = Context(anchors, chain, key, bootstrap)
-        self.est = Est(authority, label, credentials, bootstrap)
-        self._authority = authority
         self._timeout = timeout
         self._sock = None
         self._stream = None
 
     def __getattr__(self, name):
+        if name == "est":
+            from est.protocol import Est
+
+            self.est = Est(self._authority, *self._operations)
+            return self.est
         operation = getattr(self.est, name)
         return lambda *arguments: self.run(operation(*arguments))
 
@@ -99,7 +104,8 @@ class Client:
                 # MicroPython forgets TLS's end of data when one read meets both it and data, so
                 # no read may reach for more than is sure to come.
                 wanted = response.wanted()
-                data = self._stream.read(wanted) if wanted else self._stream.readline(MAX_LINE)
+                stream = self._stream
+                data = stream.read(wanted) if wanted > 0 else stream.readline(-wanted)
                 if data is None:
                     self._wait()
                 elif data:
@@ -143,6 +149,7 @@ class Client:
             )
         self._poll = select.poll()
         self._poll.register(self._sock, select.POLLIN)
+        self.room = None
         gc.collect()  # TLS takes 17 KB in one piece
         self._stream = self.context.wrap(self._sock, self._host)
 

@@ -3,6 +3,7 @@
 from micropython import const
 
 from est import der
+from est.errors import PeerError
 
 # CA bundles of real servers hold up to about thirty; twelve rollovers slept through take 25.
 _MAX_CERTIFICATES = const(48)
@@ -39,4 +40,12 @@ def certificates(data):
             listed.skip()  # attribute certificates and other formats
     while signed.more():
         signed.skip()
+    return found
+
+
+def issued(content):
+    """As `certificates`, of an answer (bytes), which must hold one. Raises PeerError."""
+    found = content and certificates(content)
+    if not found:
+        raise PeerError("the answer holds no certificate")
     return found

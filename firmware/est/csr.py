@@ -10,7 +10,15 @@ _COMMON_NAME = const(b"\x55\x04\x03")
 
 
 def build(key, subject, extensions=(), attributes=()):
-    """CertificationRequest DER signed by `key` (see est.keys).
+    """CertificationRequest DER signed by `key` (see est.keys). The rest as in `fields`."""
+    from est.keys import signed
+
+    subject, attributes = fields(subject, extensions, attributes)
+    return signed(key, der.sequence(der.integer(0), subject, key.spki(), attributes))
+
+
+def fields(subject, extensions, attributes):
+    """(Name, attributes) of a request, DER each.
 
     subject: text as for `name`, or DER of a Name.
     extensions: (OID content, critical, DER value) each, such as est.extensions makes; later ones
@@ -24,14 +32,9 @@ def build(key, subject, extensions=(), attributes=()):
     listed = [_attribute(oid, value) for oid, value in attributes]
     if wanted:
         listed.append(_attribute(_EXTENSION_REQUEST, der.sequence(*wanted.values())))
-    info = der.sequence(
-        der.integer(0),
-        name(subject) if isinstance(subject, str) else subject,
-        key.spki(),
-        b"\xa0" + der.set_of(*listed)[1:],
-    )
-    algorithm, signature = key.sign(info)
-    return der.sequence(info, algorithm, der.bits(signature))
+    if isinstance(subject, str):
+        subject = name(subject)
+    return subject, b"\xa0" + der.set_of(*listed)[1:]
 
 
 def name(text):

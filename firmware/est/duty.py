@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import aside, clock, protocol, retry, store, verdict, waiting
+from est import aside, between, clock, cms, retry, store, verdict, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -63,7 +63,7 @@ def plan(agent):
         return 0
     if agent.lost_trust:
         agent.lost_trust = False
-        if agent.parts.follow(agent):
+        if between.follow(agent):
             return 0
     current = agent.resume()
     if not current and agent.store.damaged:
@@ -226,7 +226,7 @@ def _refresh(agent):
     if agent.failures:
         agent.failures = 0
         retry.erase(agent)
-    agent.adopt(protocol.certificates(offered))
+    agent.adopt(cms.issued(offered))
 
 
 def proof_of_refusal(agent, error):

@@ -5,14 +5,21 @@ from micropython import const
 from est.errors import PeerError
 
 # Real EST servers send under 1 KB of headers; a proxy may add a few more.
-MAX_LINE = const(1024)
+_MAX_LINE = const(1024)
 _MAX_HEADERS = const(64)
 # Base64 of the largest CA bundle in use is about 30 KB.
 _MAX_BODY = const(65536)
 # What is read of a body at once. Decoding takes several times as much heap meanwhile.
 _PIECE = const(256)
 
-_STATUS, _HEADERS, _BODY, _SIZE, _CHUNK, _CRLF, _TRAILER, _DONE = range(8)
+_STATUS = const(0)
+_HEADERS = const(1)
+_BODY = const(2)
+_SIZE = const(3)
+_CHUNK = const(4)
+_CRLF = const(5)
+_TRAILER = const(6)
+_DONE = const(7)
 
 
 def request(method, path, host, headers=(), body=None):
@@ -58,10 +65,10 @@ class Response:
         return None
 
     def wanted(self):
-        """How many bytes to read next without passing over the end; 0 for up to a line."""
+        """How many bytes to read next, not beyond the end; negative: at most, of a line."""
         if self._state in (_BODY, _CHUNK):
             return min(self._left, _PIECE) if self._left >= 0 else 1
-        return 0
+        return -_MAX_LINE
 
     def feed(self, data):
         """Take bytes as they come from the peer."""
@@ -84,8 +91,8 @@ class Response:
                 continue
             end = data.find(b"\n", at)
             self._line += data[at : end + 1] if end >= 0 else data[at:]
-            if len(self._line) > MAX_LINE:
-                raise PeerError("HTTP: line over %d bytes" % MAX_LINE)
+            if len(self._line) > _MAX_LINE:
+                raise PeerError("HTTP: line over %d bytes" % _MAX_LINE)
             if end < 0:
                 return
             at = end + 1

@@ -16,17 +16,17 @@ _OIDS = {
 }
 
 
-def choose(key, renewed, attributes, log):
+def choose(key, renewed, demands, log):
     """A key with the methods of est.keys.SoftwareKey.
 
     key: DER of the one to take, the type of the one to make (see _OIDS), or None for the type that
-        the server demands, else that of the certificate to be `renewed` (DER or None), else P-256.
-    attributes: est.csrattrs.CsrAttrs or None.
+        the server demands, else that of `renewed`, the SubjectPublicKeyInfo (DER) of the
+        certificate to renew, or None, else P-256.
+    demands: (key, signature, digest) as in est.attributes.CsrAttrs, or None.
     log: called with a line of text now and then while an RSA key is made.
     Raises UsageError where the server demands another key or signature than the board can make.
     """
-    demanded = attributes and attributes.key
-    signature = attributes and attributes.signature
+    demanded, signature, digest = demands or (None, None, None)
     found = None
     if isinstance(key, bytes):
         found = keys.load(key)
@@ -39,7 +39,7 @@ def choose(key, renewed, attributes, log):
         # Text that long may be a key, which is not to be seen.
         name = "such" if len(name) > 16 else name
         raise UsageError("no %s key can be made, only %s" % (name, " ".join(sorted(_OIDS))))
-    size = int(attributes.digest[4:]) // 8 if attributes and attributes.digest else 0
+    size = int(digest[4:]) // 8 if digest else 0
     form = "sha%dWithRSAEncryption" if _family(name) == "RSA" else "ecdsa-with-SHA%d"
     if signature:
         sizes = [bits // 8 for bits in (256, 384, 512) if signature == form % bits]
@@ -63,9 +63,7 @@ def _open(demanded, signature, renewed):
         demanded = "EC" if signature[:5] == "ecdsa" else "RSA"
     last = "P-256"
     if renewed:
-        from est.x509 import Certificate
-
-        last = _type(Certificate(renewed).spki)
+        last = _type(renewed)
     if demanded in (None, _family(last)):
         return last
     return {"EC": "P-256", "RSA": "RSA-2048"}.get(demanded, demanded)

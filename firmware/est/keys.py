@@ -4,8 +4,16 @@ A CSR needs `spki()` and `sign(message)`; TLS and the store need `der()`. The sa
 P-384 keys (est.ec_key), RSA keys (est.rsa_private) and those in a secure element (est.element).
 """
 
+from est import der
 from est.errors import UsageError
 from est.p256_key import SoftwareKey
+
+
+def signed(key, info):
+    """`info` (DER) as `key` signs it, in a CertificationRequest (RFC 2986) such as in a
+    certificate."""
+    algorithm, signature = key.sign(info)
+    return der.sequence(info, algorithm, der.bits(signature))
 
 
 def load(data, password=None):

@@ -29,22 +29,28 @@ class Linked(Enrolment):
 
     kind = "linked"
 
-    def build(self, attributes, log, wanted, leaf, key):
+    def build(self, fetch, log, wanted, leaf, key):
         """As Enrolment.build; the request has a placeholder where it is to be linked."""
         from est import extensions
 
-        subject, _, _, extra = wanted
-        if attributes and attributes.challenge_password and not isinstance(subject, bytes):
-            placeholder = extensions.challenge(_PLACEHOLDER)
-            if placeholder[0] not in [oid for oid, _ in extra]:
-                if _AVAILABLE:
-                    wanted = wanted[:3] + (list(extra) + [placeholder],)
+        extra = list(wanted[3])
+
+        def fetched():
+            attributes = fetch and fetch()
+            if attributes and attributes.challenge_password:
+                placeholder = extensions.challenge(_PLACEHOLDER)
+                if placeholder[0] in [oid for oid, _ in extra]:
+                    pass
+                elif _AVAILABLE:
+                    extra.append(placeholder)
                 else:
                     log(
                         "the server may want the request linked to TLS, which has no tls-unique"
                         " here"
                     )
-        super().build(attributes, log, wanted, leaf, key)
+            return attributes
+
+        super().build(fetched, log, wanted[:3] + (extra,), leaf, key)
 
     def send(self, client):
         """As Enrolment.send."""
@@ -109,8 +115,7 @@ def link(data, key, value):
     attributes.remove(_attribute(_PLACEHOLDER))
     attributes.append(_attribute(value))
     info = der.sequence(*head, b"\xa0" + der.set_of(*attributes)[1:])
-    algorithm, signature = keys.load(key).sign(info)
-    return der.sequence(info, algorithm, der.bits(signature))
+    return keys.signed(keys.load(key), info)
 
 
 def _attribute(value):

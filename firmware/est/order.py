@@ -30,14 +30,14 @@ class Enrolment:
         """Items of the record."""
         return [self.meta, self.key, self.request] + self.answer
 
-    def build(self, attributes, log, wanted, leaf, key):
+    def build(self, fetch, log, wanted, leaf, key):
         """Make `key` and `request`. wanted: (subject, san, eku, extra).
 
         The rest as in est.request.build.
         """
         from est import request
 
-        self.key, self.request = request.build(attributes, log, *(wanted + (leaf, key)))
+        self.key, self.request = request.build(fetch, log, *(wanted + (leaf, key)))
 
     def send(self, client):
         """Send `request` over est.client.Client `client`; leaves the `answer`.
@@ -51,9 +51,9 @@ class Enrolment:
 
         Arguments and errors as in est.verdict.accept; RetryLater where the answer says to wait.
         """
-        from est import protocol, verdict
+        from est import cms, verdict
 
-        issued = protocol.certificates(self.answer[0])
+        issued = cms.issued(self.answer[0])
         return verdict.accept(issued, others, self.key, anchors, now)
 
 

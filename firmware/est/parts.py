@@ -1,21 +1,22 @@
 """What makes a life of est.agent: the optional parts, each loaded for a moment (est.apart).
 
-The agent calls the functions here, which stay in the heap, with itself as the first argument.
-What a part that is not installed would give is None.
+The agent calls the functions here, which stay in the heap, with itself as the first argument. What
+runs between connections anyway is in est.between. What a part that is not installed would give is
+None.
 """
 
 import gc
 
 from micropython import const
 
-from est import apart, order
-from est.errors import StorageError, UsageError
+from est import apart
 
 _RETRY = const(60)
 
 
-def _apart(function):
-    # What the function gives; None where the part that it imports is not installed.
+def optional(function):
+    """The function, run by est.apart. It gives None where a part that it imports is missing."""
+
     def call(*arguments):
         try:
             return apart(function, *arguments)
@@ -25,33 +26,18 @@ def _apart(function):
     return call
 
 
+@optional
 def begin(agent):
-    """Take over what an older version stored, and what outlived a reset."""
-    # Of `plan`: no step before `until`, `wait` seconds later than when that was said; no order
-    # before `floor`, `floored` seconds later; how often in a row the server said to wait.
-    agent.until = agent.wait = agent.floor = agent.floored = agent.polls = 0
-    agent.kept_floor = 0
-    # By the clock: when clock and server agreed, by how much they disagreed, when the server last
-    # showed its CA certificates.
-    agent.agreed = agent.told_ahead = agent.contact = 0
-    # Whether the certificate aside was tried, and the server's certificate was not trusted.
-    agent.aside_tried = agent.lost_trust = False
-    # Which ways were refused while nothing worked (est.duty); what was told then.
-    agent.vain = 0
-    agent.stranded = agent.shown = None
-    # Whether `plan` wants the order that is being made.
-    agent.planned = False
-    agent.tell = _Events(agent)
-    try:
-        _reserve(agent)
-    except StorageError as error:
-        agent.log(str(error))  # what is there stays in use
-    _upgrade(agent)
-    _restore(agent)
+    """As est.between.begin."""
+    from est import between
+
+    between.begin(agent)
 
 
-class _Events:
-    # Hands events to the application, which cannot stop a renewal by what it raises.
+class Events:
+    """Hands events of est.agent.Agent `agent` to the application, which cannot stop a renewal by
+    what it raises."""
+
     def __init__(self, agent):
         self._agent = agent
 
@@ -64,28 +50,7 @@ class _Events:
             agent.log("on_event raised %r" % error)
 
 
-@_apart
-def _reserve(agent):
-    from est import room
-
-    room.reserve(agent.store)
-
-
-@_apart
-def _upgrade(agent):
-    from est import layout1
-
-    layout1.upgrade(agent.store)
-
-
-@_apart
-def _restore(agent):
-    from est import retry
-
-    retry.load(agent)
-
-
-@_apart
+@optional
 def plan(agent):
     """As est.duty.plan."""
     from est import duty
@@ -102,14 +67,14 @@ def failed(agent, error):
         return _RETRY
 
 
-@_apart
+@optional
 def _failed(agent, error):
     from est import duty
 
     return duty.failed(agent, error)
 
 
-@_apart
+@optional
 def leftover(agent, current, leaf, key):
     """As est.duty.leftover."""
     from est import duty
@@ -117,71 +82,26 @@ def leftover(agent, current, leaf, key):
     return duty.leftover(agent, current, leaf, key)
 
 
-def of_kind(current, kind):
-    """`current`, or a new order of the kind of that name. Raises UsageError without its part."""
-    if current.kind == kind:
-        return current
-    if kind == "simpleenroll":
-        return order.Enrolment()
-    if kind == "simplereenroll":
-        return order.Renewal()
+@optional
+def prepare(agent):
+    """As est.between.prepare."""
+    from est import between
+
+    between.prepare(agent)
+
+
+@optional
+def attributes(agent, shown):
+    """The server's est.attributes.CsrAttrs, asked for with identity `shown`."""
+    client = agent.client(shown)
+    found = client.csrattrs()
+    del client.est  # TLS leaves little room for making the request
     try:
-        if kind == "serverkeygen":
-            from est.serverkeygen import ServerKey as found
-        elif kind == "fullcmc":
-            from est.fullcmc import FullCmc as found
-        else:
-            from est.linking import Linked as found
+        from est import witness
     except ImportError:
-        raise UsageError("a stored order needs the part of est for %s" % kind)
-    return found()
-
-
-def prepare(agent, shown):
-    """Before an order is made: room for it, and the server's est.csrattrs.CsrAttrs, or None."""
-    _make_room(agent)
-    _rehearse()
-    found = _attributes(agent, shown)
-    _doubt_clock(agent, agent.client(shown).date)
+        return found
+    witness.hold_back(agent, client.date)
     return found
-
-
-@_apart
-def _make_room(agent):
-    from est import room
-
-    room.make(agent.store)
-
-
-@_apart
-def _rehearse():
-    # What is broken or finds no room in the heap must show before a server issues.
-    from est import cms, verdict
-
-    return bool(cms and verdict)
-
-
-@_apart
-def _attributes(agent, shown):
-    return agent.client(shown).csrattrs()
-
-
-@_apart
-def _doubt_clock(agent, date):
-    from est import witness
-
-    witness.hold_back(agent, date)
-
-
-def ordered(agent, current, leaf):
-    """Add to a new order what the agent wants to know of it later."""
-    agent.tell("ordered", operation=current.kind)
-    meta = current.meta
-    meta["terms"] = current.terms
-    meta["url"] = agent.url
-    # A renewal keeps what the first certificate was asked by.
-    settings = leaf and agent.known.meta.get("settings")
-    meta["settings"] = settings or agent.asked(None, agent.key)
 
 
 def interrupted(agent, current, shown, error, final):
@@ -193,28 +113,14 @@ def interrupted(agent, current, shown, error, final):
     return _interrupted(agent, current, shown, error, final) or error
 
 
-@_apart
+@optional
 def _interrupted(agent, current, shown, error, final):
     from est import waiting
 
     return waiting.interrupted(agent, current, shown, error, final)
 
 
-@_apart
-def rejected(agent, current, error):
-    """As est.waiting.rejected."""
-    from est import waiting
-
-    waiting.rejected(agent, current, error)
-
-
-def answered(agent, current, date):
-    """Unix seconds of the server's Date, or 0."""
-    agent.tell("answered", operation=current.kind)
-    return check_clock(agent, date) or 0
-
-
-@_apart
+@optional
 def check_clock(agent, date):
     """As est.witness.check."""
     from est import witness
@@ -235,40 +141,16 @@ def prove(agent, current, items):
     return proven is not False
 
 
-@_apart
+@optional
 def _prove(agent, candidate):
     from est import proof
 
     return proof.prove(agent, candidate)
 
 
-@_apart
-def memo(agent, current, leaf):
-    """As est.duty.memo."""
-    from est import duty
-
-    return duty.memo(agent, current, leaf)
-
-
-@_apart
-def taken(agent, proven):
-    """As est.duty.taken."""
-    from est import duty
-
-    duty.taken(agent, proven)
-
-
-@_apart
+@optional
 def adopt(agent, anchors, offered):
     """As est.rollover.adopt."""
     from est import rollover
 
     return rollover.adopt(agent, anchors, offered)
-
-
-@_apart
-def follow(agent):
-    """As est.rollover.follow."""
-    from est import rollover
-
-    return rollover.follow(agent)

@@ -102,6 +102,6 @@ def _usable(leaf):
 
 
 def _reason(chain, offered, anchors, now):
-    from est import protocol, refusal
+    from est import cms, refusal
 
-    return refusal.of_own(chain, protocol.certificates(offered) + anchors, now)
+    return refusal.of_own(chain, cms.issued(offered) + anchors, now)

@@ -79,7 +79,7 @@ class Est:
 
     def cacerts(self):
         """List of DER certificates (RFC 7030 4.1)."""
-        return certificates((yield from self.answer("cacerts")))
+        return _issued((yield from self.answer("cacerts")))
 
     def csrattrs(self):
         """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
@@ -89,7 +89,7 @@ class Est:
 
     def simpleenroll(self, request, operation="simpleenroll"):
         """DER certificates answering CertificationRequest DER `request` (RFC 7030 4.2.1)."""
-        return certificates((yield from self.answer(operation, request)))
+        return _issued((yield from self.answer(operation, request)))
 
     def simplereenroll(self, request):
         """As simpleenroll, to renew or rekey the certificate that TLS presents (4.2.2)."""
@@ -161,15 +161,11 @@ def _redirected(authority, location):
     return redirect.path(authority, location)
 
 
-def certificates(content):
-    """List of DER certificates in certs-only CMS. Raises PeerError where there is none."""
+def _issued(content):
     # Loaded only now: where the caller judges later, TLS has its room.
     from est import cms
 
-    found = content and cms.certificates(content)
-    if not found:
-        raise PeerError("the answer holds no certificate")
-    return found
+    return cms.issued(content)
 
 
 def printable(data):

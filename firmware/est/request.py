@@ -1,12 +1,17 @@
-"""Makes a certification request. est.order loads it only while it is called (est.apart)."""
+"""Makes a certification request in two halves (est.apart), while TLS has most of the heap."""
 
-from est import csr, keys
+from micropython import const
+
+from est import apart
+
+# Octets of a SubjectPublicKeyInfo.
+_P256 = const(91)
 
 
-def build(attributes, log, subject, san, eku, extra, leaf, key):
+def build(fetch, log, subject, san, eku, extra, leaf, key):
     """(DER of the key, CertificationRequest DER).
 
-    attributes: est.csrattrs.CsrAttrs or None.
+    fetch: None, or gives the server's est.attributes.CsrAttrs, or None.
     log, subject, san, eku, extra, key: as in est.agent.Agent; subject, san and eku are for a first
         certificate, an own request in place of the subject for every one.
     leaf: DER certificate to renew instead, whose subject and names are kept (RFC 7030 4.2.2).
@@ -14,14 +19,33 @@ def build(attributes, log, subject, san, eku, extra, leaf, key):
     if isinstance(subject, bytes):
         from est.own_request import check
 
+        if fetch:
+            apart(fetch)
         return check(subject, key)
+    fields, renewed, demands = apart(_fields, fetch, log, subject, san, eku, extra, leaf)
+    from est import der, keys
+
+    key = _key(key, renewed, demands, log)
+    info = der.sequence(der.integer(0), fields[0], key.spki(), fields[1])
+    return key.der(), keys.signed(key, info)
+
+
+def _fields(fetch, log, subject, san, eku, extra, leaf):
+    # What est.csr.fields gives; and what demands another key than P-256, for est.key_types.choose.
+    attributes = fetch and fetch()
+    # Loaded only now: the handshake takes more of the heap.
+    from est import csr
+
     wanted = []
     kept = []
+    renewed = demands = None
     if leaf:
         from est import x509
 
         old = x509.Certificate(leaf)
         subject = old.subject
+        if len(old.spki) != _P256:
+            renewed = old.spki
         for oid in (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE):
             value = old.extension(oid)
             if value:
@@ -33,12 +57,18 @@ def build(attributes, log, subject, san, eku, extra, leaf, key):
     extensions = wanted + kept
     if attributes:
         subject, extensions = attributes.apply(subject, wanted, kept, extra, log)
-    try:
-        from est.key_types import choose
+        demands = attributes.demands()
+    return csr.fields(subject, extensions, extra), renewed, demands
 
-        key = choose(key, leaf, attributes, log)
-    except ImportError:
-        if attributes:
-            attributes.check()
-        key = keys.load(key) if key else keys.SoftwareKey()
-    return key.der(), csr.build(key, subject, extensions, extra)
+
+def _key(key, renewed, demands, log):
+    from est import keys
+
+    if demands or renewed or isinstance(key, str):
+        try:
+            from est.key_types import choose
+
+            return choose(key, renewed, demands, log)
+        except ImportError:
+            pass  # an optional part
+    return keys.load(key) if key else keys.SoftwareKey()

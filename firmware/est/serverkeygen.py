@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import der, http, multipart, store
+from est import apart, der, http, multipart, store
 from est.errors import PeerError, UsageError
 from est.order import Enrolment
 
@@ -94,21 +94,27 @@ class ServerKey(Enrolment):
         self._decryption = decryption or Decryption()
         self.terms = store.digest(self._decryption)
 
-    def build(self, attributes, log, wanted, leaf, key):
+    def build(self, fetch, log, wanted, leaf, key):
         """As Enrolment.build."""
-        from est import keys, request
+        from est import request
 
         subject, san, eku, extra = wanted
         if isinstance(subject, bytes):
             self.request = subject
+            if fetch:
+                apart(fetch)
             return
-        if attributes:
-            # What they say of the key is the server's to heed.
-            attributes.key = attributes.signature = attributes.digest = None
+
+        def fetched():
+            attributes = fetch and fetch()
+            if attributes:
+                # What they say of the key is the server's to heed.
+                attributes.key = attributes.signature = attributes.digest = None
+            return attributes
+
         extra = list(extra) + self._decryption.attributes()
-        # This key signs, and is forgotten: RFC 7030 4.4.1 has the server ignore it.
-        own = keys.SoftwareKey().der()
-        _, self.request = request.build(attributes, log, subject, san, eku, extra, leaf, own)
+        own = apart(_own_key)
+        _, self.request = request.build(fetched, log, subject, san, eku, extra, leaf, own)
 
     def send(self, client):
         """As Enrolment.send."""
@@ -116,10 +122,10 @@ class ServerKey(Enrolment):
 
     def accept(self, others, anchors, now):
         """As Enrolment.accept. Raises UsageError for what the board cannot decrypt."""
-        from est import keys, protocol, steps, verdict
+        from est import cms, keys, steps, verdict
 
         certificates, data = self.answer
-        certificates = protocol.certificates(certificates)
+        certificates = cms.issued(certificates)
         given = self._decryption
         if given.attributes():
             outer = der.Reader(data).enter()
@@ -131,6 +137,13 @@ class ServerKey(Enrolment):
         except UsageError as error:
             raise PeerError("the key that the server sent cannot be used: %s" % error)
         return verdict.accept(certificates, others, key, anchors, now)
+
+
+def _own_key():
+    # It signs, and is forgotten: RFC 7030 4.4.1 has the server ignore it.
+    from est import keys
+
+    return keys.SoftwareKey().der()
 
 
 def orders(decryption=None):

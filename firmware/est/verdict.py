@@ -1,6 +1,6 @@
 """Whether an answer brings an identity, and taking it over: between connections (est.apart)."""
 
-from est import keys, protocol, store, x509
+from est import store
 from est.errors import (
     Ended,
     EstError,
@@ -18,6 +18,8 @@ def accept(issued, others, key, anchors, now):
     All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. Raises
     PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
     """
+    from est import keys, x509
+
     spki = keys.load(key).spki()
     found = [x509.Certificate(certificate) for certificate in issued]
     for leaf in found:
@@ -32,6 +34,8 @@ def accept(issued, others, key, anchors, now):
 
 def validity(leaf):
     """(notBefore, notAfter) of DER certificate `leaf`, in Unix seconds."""
+    from est import x509
+
     leaf = x509.Certificate(leaf)
     return leaf.not_before, leaf.not_after
 
@@ -47,8 +51,10 @@ def judge(agent, current, others=None):
     offered = []
     while True:
         if others:
+            from est import cms
+
             try:
-                offered = protocol.certificates(others)
+                offered = cms.issued(others)
                 anchors = agent.adopt(offered)
             except (PeerError, NotTrusted):
                 pass  # then the answer must do without them
@@ -60,7 +66,9 @@ def judge(agent, current, others=None):
             early = isinstance(error, NotYetValid)
             if others or ended or early or not isinstance(error, NotTrusted):
                 if agent.parts:
-                    agent.parts.rejected(agent, current, error)
+                    from est import between
+
+                    between.rejected(agent, current, error)
                 elif ended:
                     agent.end()
                 if early:
@@ -75,6 +83,9 @@ def take(agent, current, items, proven):
 
     Raises PeerError where it is the one in use already.
     """
+    between = None
+    if agent.parts:
+        from est import between
     known = agent.known
     answered = current.meta
     leaf = items[1]
@@ -83,8 +94,8 @@ def take(agent, current, items, proven):
         # The power went before the order was gone, or the server has not renewed.
         if answered["leaf"] == store.digest(leaf):
             error = PeerError("the server sent the certificate in use again")
-            if agent.parts:
-                agent.parts.rejected(agent, current, error)
+            if between:
+                between.rejected(agent, current, error)
             agent.end()
             raise error
     else:
@@ -96,14 +107,14 @@ def take(agent, current, items, proven):
             "issued": issued,
             "generation": known.generation + 1,
         }
-        if agent.parts:
-            meta.update(agent.parts.memo(agent, current, leaf) or {})
+        if between:
+            meta.update(between.memo(agent, current, leaf) or {})
     payload = store.pack(meta, *items)
     # Both copies: damage to one must not bring the old certificate back.
     for _ in (0, 1):
         agent.store.save("identity", payload)
     known.take([meta] + items)
     agent.end()
-    if agent.parts:
-        agent.parts.taken(agent, proven)
+    if between:
+        between.taken(agent, proven)
     agent.failures = agent.refusals = 0

@@ -5,7 +5,6 @@ import hashlib
 from micropython import const
 
 from est import clock, der
-from est.ec import P256
 from est.errors import Ended, NotTrusted, NotYetValid, PeerError
 
 # Leaf, root and intermediates; longer paths do not occur, and each link costs a verification.
@@ -160,6 +159,8 @@ def verify(spki, algorithm, message, signature):
         except ImportError:
             raise NotTrusted("only ECDSA P-256 SHA-256 can be verified")
         return signatures.verify(spki, algorithm, message, signature)
+    from est.ec import P256
+
     return P256.verify(fields.bit_string(), hashlib.sha256(message).digest(), signature)
 
 

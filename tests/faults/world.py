@@ -29,7 +29,6 @@ from est import (
     extensions,
     key_forms,
     keys,
-    protocol,
     signed,
     x509,
 )
@@ -575,7 +574,7 @@ class Client(est.client.Client):
         self._authority = url[8:].partition("/")[0]
         label = url[8:].partition("/")[2]
         label = label.strip("/")[16:] or None
-        self.est = protocol.Est(self._authority, label, credentials, bootstrap)
+        self._operations = label, credentials, bootstrap
         self._anchors = None if bootstrap else [x509.Certificate(bytes(one)) for one in anchors]
         self.identity = identity
         self.date = None

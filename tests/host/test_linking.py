@@ -116,7 +116,8 @@ def test_link_changes_nothing_else(tmp_path: Path) -> None:
     attributes = csrattrs.CsrAttrs()
     attributes.challenge_password = True
     order = linking.Linked()
-    order.build(attributes, print, ("CN=a,O=b", ["DNS:a.example"], ["clientAuth"], []), None, None)
+    wanted = ("CN=a,O=b", ["DNS:a.example"], ["clientAuth"], [])
+    order.build(lambda: attributes, print, wanted, None, None)
     key, request = order.key, order.request
     before = x509.load_der_x509_csr(request)
     linked = linking.link(request, key, "c2lnbmVk")
@@ -133,5 +134,5 @@ def test_link_changes_nothing_else(tmp_path: Path) -> None:
     assert after.attributes.get_attribute_for_oid(oid).value == b"c2lnbmVk"
     assert before.public_bytes(Encoding.DER) == request
     own = [extensions.challenge("code")]
-    order.build(attributes, print, ("CN=a", [], [], own), None, None)
+    order.build(lambda: attributes, print, ("CN=a", [], [], own), None, None)
     assert not linking.holds_placeholder(order.request)

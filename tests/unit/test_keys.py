@@ -4,7 +4,6 @@ import hashlib
 
 import check
 from est import csr, der, ec_key, element, hashes, key_forms, key_types, keys, own_request, x509
-from est.csrattrs import CsrAttrs
 from est.curves import P384
 from est.ec import P256
 from est.errors import UsageError
@@ -151,7 +150,7 @@ def test_what_is_refused_is_named():
 def test_a_key_is_in_no_message():
     # Text where bytes belong, as of a PEM file.
     text = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"
-    for call in (keys.load, lambda key: key_types.choose(key, None, None, print)):
+    for call in (keys.load, lambda key: key_types.choose(key, None, demands(), print)):
         error = check.raises(UsageError, call, text)
         assert "secret" not in str(error)
 
@@ -176,15 +175,14 @@ def test_malformed():
     check.truncated(lambda data: keys.load(data, b"secret"), ENCRYPTED[2][:40])
 
 
-def attributes(key=None, signature=None, digest=None):
-    found = CsrAttrs()
-    found.key = key
-    found.signature = signature
-    found.digest = digest
-    return found
+_NOTHING = (None, None, None)
 
 
-def chosen(key=None, asked=None, renewed=None):
+def demands(key=None, signature=None, digest=None):
+    return key, signature, digest
+
+
+def chosen(key=None, asked=_NOTHING, renewed=None):
     """(type, last octet of the signature algorithm's OID) of the key that is made or taken."""
     found = key_types.choose(key, renewed, asked, lambda text: None)
     algorithm = der.Reader(found.sign(b"")[0]).enter().oid()
@@ -193,7 +191,6 @@ def chosen(key=None, asked=None, renewed=None):
 
 def test_which_key_is_made():
     assert chosen() == ("P-256", 2)
-    assert chosen(None, attributes()) == ("P-256", 2)
     assert chosen("P-384") == ("P-384", 3)
     for key, asked, expected in (
         (None, ("P-256",), ("P-256", 2)),
@@ -211,7 +208,7 @@ def test_which_key_is_made():
         (RSA, ("RSA-2048", "sha512WithRSAEncryption"), ("RSA-2048", 13)),
         (RSA, (None, None, "SHA-384"), ("RSA-2048", 12)),
     ):
-        assert chosen(key, attributes(*asked)) == expected, (key, asked)
+        assert chosen(key, demands(*asked)) == expected, (key, asked)
 
 
 def test_what_the_board_cannot_make():
@@ -230,36 +227,25 @@ def test_what_the_board_cannot_make():
         (RSA, (None, "ecdsa-with-SHA256"), ("ecdsa-with-SHA256", "RSA-2048")),
         ("P-256", ("P-256", "sha384WithRSAEncryption"), ("sha384WithRSAEncryption",)),
     ):
-        error = check.raises(UsageError, chosen, key, attributes(*asked))
+        error = check.raises(UsageError, chosen, key, demands(*asked))
         for text in texts:
             assert text in str(error), (error, asked)
 
 
-class Certificate:
-    """Stands for a certificate whose key is to be renewed."""
-
-    def __init__(self, key):
-        self.spki = key.spki()
-
-
 def test_a_renewal_keeps_the_type():
-    real = x509.Certificate
-    x509.Certificate = lambda renewed: renewed
-    try:
-        old = Certificate(ec_key.EcKey(P384_OID, SCALAR))
-        assert chosen(None, None, old) == ("P-384", 3)
-        assert chosen(None, attributes("EC"), old) == ("P-384", 3)
-        assert chosen(None, attributes("P-256"), old) == ("P-256", 2)
-        assert chosen("P-256", None, old) == ("P-256", 2)
-        opened = key_types._open
-        assert opened(None, None, Certificate(keys.load(RSA))) == "RSA-2048"
-        assert opened("RSA", None, Certificate(keys.load(RSA))) == "RSA-2048"
-        assert opened("EC", None, Certificate(keys.load(RSA))) == "P-256"
-        assert opened("RSA", None, old) == "RSA-2048"
-        assert opened(None, "sha256WithRSAEncryption", old) == "RSA-2048"
-        assert opened(None, "ecdsa-with-SHA256", old) == "P-384"
-    finally:
-        x509.Certificate = real
+    old = ec_key.EcKey(P384_OID, SCALAR).spki()
+    rsa = keys.load(RSA).spki()
+    assert chosen(None, demands(), old) == ("P-384", 3)
+    assert chosen(None, demands("EC"), old) == ("P-384", 3)
+    assert chosen(None, demands("P-256"), old) == ("P-256", 2)
+    assert chosen("P-256", demands(), old) == ("P-256", 2)
+    opened = key_types._open
+    assert opened(None, None, rsa) == "RSA-2048"
+    assert opened("RSA", None, rsa) == "RSA-2048"
+    assert opened("EC", None, rsa) == "P-256"
+    assert opened("RSA", None, old) == "RSA-2048"
+    assert opened(None, "sha256WithRSAEncryption", old) == "RSA-2048"
+    assert opened(None, "ecdsa-with-SHA256", old) == "P-384"
 
 
 class Context:
@@ -311,7 +297,7 @@ def test_secure_element_on_p384():
     algorithm, signature = key.sign(b"message")
     assert x509.verify(key.spki(), algorithm, b"message", signature)
     assert chosen(key.der()) == ("P-384", 3)
-    assert chosen(key.der(), attributes("P-384", "ecdsa-with-SHA512")) == ("P-384", 4)
+    assert chosen(key.der(), demands("P-384", "ecdsa-with-SHA512")) == ("P-384", 4)
 
 
 def test_secure_element_misused():
