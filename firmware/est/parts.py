@@ -75,7 +75,9 @@ def _reserve(agent):
 def _upgrade(agent):
     from est import layout1
 
-    layout1.upgrade(agent.store)
+    left = layout1.upgrade(agent.store)
+    if left:
+        agent.log(left)
 
 
 @_apart
