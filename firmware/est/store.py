@@ -1,14 +1,14 @@
 """Records that survive power cuts: each in two copies, the older one overwritten by the next save.
 
-A copy is `EST2 | generation (4) | length (4) of name and payload | name | payload | SHA-256 of all
-before`. Octets after that mean nothing. Whatever moment the power goes, the copy that was not being
-written still holds the record before. A copy that is too short is a write cut off. One that cannot
-be read, or has another checksum or another record's name, is damaged.
+A copy is `EST2 | generation (4) | length (4) of name and payload | name | payload | SHA-256 of
+all before`. Octets after that mean nothing. Whatever moment the power goes, the copy that was not
+being written still holds the record before. A copy that is too short is a write cut off. One that
+cannot be read, or has another checksum or another record's name, is damaged.
 
 The copies of record NAME are the files NAME.0 and NAME.1. NAME.2 is used while one of these cannot
 be written. On FAT a cut can spoil the sector that describes all files of a folder. So there each
-copy lies in a folder of its own, NAME.d0/copy. `prepare` makes it, `save` rewrites it in place, and
-one that is of zeros to its end is none.
+copy lies in a folder of its own, NAME.d0/copy. `prepare` makes it, `save` rewrites it in place,
+and one that is of zeros to its end is none.
 
 What this package stores, each as `pack(meta, *items)`. meta is a dict that JSON can hold. Times
 are Unix seconds, digests are SHA-256 in hex:
