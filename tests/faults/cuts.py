@@ -196,7 +196,8 @@ class AsideUsed(Renewal):
         server.now += 10 * DAY
 
     def settled(self, board):
-        return board.leaf() == self.expected and not board.pending() and not board.holds("aside")
+        # After a cut it may be there still when it is in use, until the next renewal.
+        return (board.leaf() == self.expected or board.newest()) and not board.pending()
 
     def verdict(self, board):
         return None if board.identity() else "lost"
@@ -205,7 +206,13 @@ class AsideUsed(Renewal):
         server = board.server
         before = board.leaf()
         server.now = x509.Certificate(before).not_after - server.lifetime // 4
-        return board.settle(lambda: board.leaf() not in (None, before) and not board.pending())
+        return board.settle(
+            lambda: (
+                board.leaf() not in (None, before)
+                and not board.pending()
+                and not board.holds("aside")
+            )
+        )
 
 
 class NoVerdict(Renewal):
