@@ -21,10 +21,19 @@ def reserve(records):
     On FAT a file that grows changes the table of all files, and a cut may mix them up. What is of
     no use any more, and may hold a key, is erased. Raises StorageError.
     """
-    _prepare(records)
+    failure = None
+    try:
+        _prepare(records)
+    except StorageError as error:
+        failure = error
     for name in _ITEMS:
-        if _useless(records, name):
-            records.erase(name)
+        try:
+            if _useless(records, name):
+                records.erase(name)
+        except StorageError as error:
+            failure = error
+    if failure:
+        raise failure
 
 
 def _prepare(records):

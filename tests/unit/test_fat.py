@@ -462,6 +462,13 @@ def test_records_that_lack_something_are_erased_at_the_start():
         records.save("identity", payload)
         room.reserve(records)
         assert records.load("identity", 0) is None
+    # One that cannot be erased does not keep the others.
+    for name in ("order", "aside"):
+        records.save(name, b"malformed")
+    os.mkdir(path + "/order.1")
+    check.raises(StorageError, room.reserve, records)
+    assert records.load("aside", 0) is None
+    os.rmdir(path + "/order.1")
     # An identity says when it ends or is renewed at once.
     for name, items in (("identity", (b"key", b"leaf")), ("anchors", ()), ("retry", ())):
         records.save(name, store.pack({}, *items))
