@@ -4,7 +4,7 @@ What a part that is not installed would give is None.
 """
 
 from est import order
-from est.errors import OtherLayout, StorageError, UsageError
+from est.errors import StorageError, UsageError
 from est.parts import Events, optional
 
 
@@ -29,10 +29,7 @@ def begin(agent):
         _reserve(agent)
     except StorageError as error:
         agent.log(str(error))  # what is there stays in use
-    try:
-        for name in ("identity", "anchors", "pending"):
-            agent.store.load(name)
-    except OtherLayout:
+    if _is_old(agent.store.path):
         _upgrade(agent)
     _restore(agent)
 
@@ -44,11 +41,26 @@ def _reserve(agent):
     room.reserve(agent.store)
 
 
+def _is_old(path):
+    # Whether a file is not of the present layout. On FAT that has folders instead.
+    for name in ("identity", "anchors", "pending"):
+        for slot in (0, 1):
+            try:
+                with open("%s/%s.%d" % (path, name, slot), "rb") as file:
+                    if file.read(4) not in (b"", b"EST2"):
+                        return True
+            except OSError:
+                pass  # absent, or not to be read
+    return False
+
+
 @optional
 def _upgrade(agent):
     from est import layout1
 
-    layout1.upgrade(agent.store)
+    left = layout1.upgrade(agent.store)
+    if left:
+        agent.log(left)
 
 
 @optional

@@ -242,7 +242,7 @@ def _poll_once(agent, current):
     # Ask a last time for what other settings asked for. Whether an answer is stored.
     agent.log("a waiting request for other settings is given up after this")
     usual = agent.url, agent.credentials
-    url = current.meta["url"] or agent.url
+    url = current.meta.get("url") or agent.url
     if url != agent.url:
         agent.close()
         agent.url = url

@@ -2,9 +2,14 @@
 
 import os
 
+from est.errors import StorageError
+
 
 def find(path):
-    """est.fat, est.posix, or False for the file system that folder `path` is on."""
+    """est.fat, est.posix, or False for the file system that folder `path` is on.
+
+    Raises StorageError if that cannot be told: in another's way nothing would be found.
+    """
     try:
         os.stat(path + "/*")
     except OSError as error:
@@ -13,6 +18,8 @@ def find(path):
             from est import fat
 
             return fat
+        if error.errno == 5:  # EIO
+            raise StorageError("cannot read %s: %s" % (path, error))
     try:
         from est import posix
     except ImportError:

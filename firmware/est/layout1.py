@@ -12,7 +12,7 @@ import os
 from micropython import const
 
 from est import clock, der, store
-from est.errors import PeerError, StorageError
+from est.errors import EstError, PeerError, StorageError
 
 _MAGIC = const(b"EST1")
 _HEADER = const(12)
@@ -22,22 +22,47 @@ _MAX_RECORD = const(32768)
 def upgrade(records):
     """Bring what est.store.Store `records` has of layout 1 to the present one.
 
-    A cut leaves the old record or the new one. Raises StorageError.
+    A cut leaves the old record or the new one. Returns what to tell of a file that cannot be
+    erased, or None. Raises StorageError where the new one cannot be stored.
     """
     records.replaces = (_MAGIC,)
+    failure = None
     for old in ("identity", "anchors", "pending"):
-        newest, items = _load(records, old)
-        if not newest:
-            continue
         new = "order" if old == "pending" else old
-        if not _newer(records, new):
-            for payload in [_payload(records, old, items)] * 2:
-                if payload:
-                    records.save(new, payload)
+        newer = _newer(records, new)
+        payload = _payload(records, old)
+        if payload and not newer:
+            # Both copies.
+            records.save(new, payload)
+            records.save(new, payload)
         for slot in (0, 1):
             path = _path(records, old, slot)
-            if _read(path)[0]:
-                os.remove(path)
+            generation = _read(path)[0]
+            # Damaged ones that nothing overwrites may hold a key.
+            if path != records._file(new, slot) and (
+                payload or newer or (generation < 0 and old == "pending")
+            ):
+                generation = _there(path)
+            if generation > 0:
+                failure = _erase(records, path) or failure
+    return failure
+
+
+def _there(path):
+    try:
+        return os.stat(path)[0] > 0
+    except OSError as error:
+        return error.errno != 2  # ENOENT
+
+
+def _erase(records, path):
+    # On FAT what was removed would lie there still.
+    for remove in ((records.files or os).remove, os.remove):
+        try:
+            remove(path)
+        except OSError as error:
+            if error.errno != 2:  # ENOENT
+                return "cannot erase %s: %s" % (path, error)
 
 
 def _newer(records, name):
@@ -53,11 +78,12 @@ def _path(records, name, slot):
 
 
 def _load(records, name):
-    # (generation, items) of the newest whole file; (0, None).
+    # (generation, items) of the newest whole file; (0 or -1, None).
     return max([_read(_path(records, name, slot)) for slot in (0, 1)], key=lambda one: one[0])
 
 
 def _read(path):
+    # (generation, items); else (0 if it cannot be read, -1 if damaged or of another layout; None).
     try:
         with open(path, "rb") as file:
             data = file.read(_HEADER + _MAX_RECORD + 32)
@@ -65,25 +91,31 @@ def _read(path):
         return 0, None
     body = len(data) - 32
     if data[:4] != _MAGIC or hashlib.sha256(data[:body]).digest() != data[body:]:
-        return 0, None
+        return -1, None
     items = []
     try:
         reader = der.Reader(data[_HEADER:body]).enter()
         while reader.more():
             items.append(reader.bytes())
     except PeerError:
-        return 0, None
+        return -1, None
     return int.from_bytes(data[4:8], "big"), items
 
 
-def _payload(records, name, items):
-    # The record of the present layout, or None.
+def _payload(records, name):
+    # The record of the present layout; None where there is none, or what there is is malformed.
+    items = _load(records, name)[1]
+    try:
+        return items and _converted(records, name, items)
+    except (EstError, IndexError):
+        return None
+
+
+def _converted(records, name, items):
     if name == "anchors":
         voucher = binascii.hexlify(items[0]).decode()
         return store.pack({"voucher": voucher, "checked": 0}, *items[1:])
     if name == "identity":
-        if len(items) < 2:
-            return None
         from est import verdict
 
         not_before, not_after = verdict.validity(items[1])
@@ -92,13 +124,18 @@ def _payload(records, name, items):
     # Whatever it was asked for: it is asked for once more, and what comes is used.
     leaf = ""
     kind = "simpleenroll"
-    identity = store.unpack(records.load("identity"))
-    if identity:
+    try:
+        identity = store.unpack(records.load("identity"))
+    except StorageError:
+        identity = []
+    if len(identity) > 2:
         leaf = binascii.hexlify(hashlib.sha256(identity[2]).digest()).decode()
         kind = "simplereenroll"
+    if not items[3]:
+        return None
     if not items[2]:
         kind = "serverkeygen"
     now = clock.now_or_0()
     meta = {"kind": kind, "leaf": leaf, "asked": "", "settings": "", "url": ""}
     meta.update(state="made", since=now)
-    return store.pack(meta, *items[2:])
+    return store.pack(meta, *items[2:4])

@@ -11,7 +11,7 @@ from micropython import const
 
 from est.errors import StorageError
 
-SUFFIX = ""
+FORM = "%s/%s.%d"
 _LOCK = const("est.lock")
 _EXCLUSIVE = const(2)  # F_TLOCK of lockf()
 
@@ -27,6 +27,11 @@ def _libc():
         return ffi.open(None)
     except (ImportError, OSError):
         return None
+
+
+def blank(file):
+    """No copy is made ahead: one of zeros is damaged."""
+    return False
 
 
 def open(path):
@@ -49,6 +54,7 @@ def open(path):
 
 def done(file, path):
     """Write `file` and its name to the medium. MicroPython's flush is an fsync already."""
+    file.flush()
     if hasattr(os, "fsync"):
         os.fsync(file.fileno())
     _sync_folder(path)

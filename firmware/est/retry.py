@@ -68,7 +68,7 @@ def erase(agent):
         save(agent)
         return
     wipe()
-    if agent.store.load("retry") is not None:
+    if agent.load("retry") or agent.store.damaged:
         agent.store.erase("retry")
 
 

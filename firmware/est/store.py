@@ -1,13 +1,14 @@
 """Records that survive power cuts: each in two copies, the older one overwritten by the next save.
 
-A copy is `EST2 | generation (4) | length (4) | payload | SHA-256 of all before`. Octets after that
-mean nothing. Whatever moment the power goes, the copy that was not being written still holds the
-record before. A copy that is too short is a write cut off. One that cannot be read, or has another
-checksum, is damaged. One of zeros is none.
+A copy is `EST2 | generation (4) | length (4) of name and payload | name | payload | SHA-256 of
+all before`. Octets after that mean nothing. Whatever moment the power goes, the copy that was not
+being written still holds the record before. A copy that is too short is a write cut off. One that
+cannot be read, or has another checksum or another record's name, is damaged.
 
 The copies of record NAME are the files NAME.0 and NAME.1. NAME.2 is used while one of these cannot
 be written. On FAT a cut can spoil the sector that describes all files of a folder. So there each
-copy lies in a folder of its own, NAME.0.d/copy. `prepare` makes it, `save` rewrites it in place.
+copy lies in a folder of its own, NAME.d0/copy. `prepare` makes it, `save` rewrites it in place,
+and one that is of zeros to its end is none.
 
 What this package stores, each as `pack(meta, *items)`. meta is a dict that JSON can hold. Times
 are Unix seconds, digests are SHA-256 in hex:
@@ -62,13 +63,16 @@ class Store:
     def _file(self, name, slot):
         if self.files is None:
             self.files = _files(self.path)
-        path = "%s/%s.%d" % (self.path, name, slot)
-        return path + self.files.SUFFIX if self.files else path
+        form = self.files.FORM if self.files else "%s/%s.%d"
+        return form % (self.path, name, slot)
 
     def _read(self, name, slot):
         # (generation, payload) of a good copy; else (0 if absent, -1 if cut, -2 if damaged; None).
+        path = self._file(name, slot)
         try:
-            with open(self._file(name, slot), "rb") as file:
+            with open(path, "rb") as file:
+                if self.files and self.files.blank(file):
+                    return 0, None
                 data = file.read(_HEADER)
                 size = int.from_bytes(data[8:], "big")
                 if size <= _MAX_RECORD:
@@ -76,20 +80,20 @@ class Store:
         except OSError as error:
             # ENOENT
             return (0 if error.errno == 2 else -2), None
-        if not any(data[:_HEADER]):
-            return (0 if data else -1), None
         body = _HEADER + size
         if len(data) < body + 32:
             return (-1 if size <= _MAX_RECORD else -2), None
         if data[:3] != b"EST" or hashlib.sha256(data[:body]).digest() != data[body:]:
             return -2, None
+        generation = int.from_bytes(data[4:8], "big")
         if data[:4] in self.replaces:
-            return int.from_bytes(data[4:8], "big"), None
+            return generation, None
         if data[:4] != _MAGIC:
-            raise OtherLayout(
-                "%s: by another version of est, left as it is" % self._file(name, slot)
-            )
-        return int.from_bytes(data[4:8], "big"), data[_HEADER:body]
+            raise OtherLayout("%s: by another version of est, kept" % path)
+        start = _HEADER + len(name)
+        if data[_HEADER:start] != name.encode():
+            return -2, None
+        return generation, data[start:body]
 
     def _generations(self, name):
         return [self._read(name, slot)[0] for slot in (0, 1, 2)]
@@ -115,18 +119,17 @@ class Store:
 
     def save(self, name, payload):
         """Replace record `name`. The one before stays until the new one is read back whole."""
-        size = len(payload)
+        size = len(name) + len(payload)
         if size > _MAX_RECORD:
             raise UsageError("%s is too large" % name)
         generations = self._generations(name)
-        newest = max(generations)
-        header = _MAGIC + (max(newest, 0) + 1).to_bytes(4, "big") + size.to_bytes(4, "big")
+        newest = max(0, *generations)
+        header = _MAGIC + (newest + 1).to_bytes(4, "big") + size.to_bytes(4, "big") + name.encode()
         digest = hashlib.sha256(header)
         digest.update(payload)
         digest = digest.digest()
-        slots = [0, 1] if generations[0] <= generations[1] else [1, 0]
-        for slot in slots + [2]:
-            if newest > 0 and generations[slot] == newest:
+        for slot in (0, 1, 2) if generations[0] <= generations[1] else (1, 0, 2):
+            if newest and generations[slot] == newest:
                 continue
             path = self._file(name, slot)
             files = self.files
@@ -134,25 +137,27 @@ class Store:
                 with files.open(path) if files else open(path, "wb") as file:
                     for piece in (header, payload, digest):
                         file.write(piece)
-                    file.flush()
                     if files:
                         files.done(file, path)
                 if self._read(name, slot)[1] == payload:
                     return
-                reason = "it reads back damaged"
+                reason = "reads back damaged"
             except OSError as error:
                 reason = error
         raise StorageError("cannot write %s: %s" % (path, reason))
 
     def erase(self, name):
         """Remove record `name`, the older copy first, so that a cut cannot bring it back."""
+        failure = None
         for _, slot in sorted(zip(self._generations(name), (0, 1, 2))):
             path = self._file(name, slot)
             try:
                 (self.files or os).remove(path)
             except OSError as error:
                 if error.errno != 2:
-                    raise StorageError("cannot erase %s: %s" % (path, error))
+                    failure = error
+        if failure:
+            raise StorageError("cannot erase %s: %s" % (name, failure))
 
 
 def _files(path):

@@ -18,9 +18,11 @@ SCENARIOS = (
     "renewal waiting",
     "rollover",
     "proof refused",
+    "aside used",
     "no verdict",
     "server key",
     "upgrade",
+    "upgrade first",
     "revocation",
 )
 DISKS = ("littlefs", "fat")

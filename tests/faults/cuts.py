@@ -181,6 +181,40 @@ class ProofRefused(Renewal):
         return board.settle(lambda: board.leaf() not in (None, before) and not board.pending())
 
 
+class AsideUsed(Renewal):
+    """A certificate that TLS refused is used after all, once the server is mended."""
+
+    def prepare(self, server, agent):
+        super().prepare(server, agent)
+        server.refuse_new = True
+        while not agent.load("aside"):
+            server.now += max(agent.step(), 1)
+        server.refuse_new = False
+        server.refuse = set()
+        self.expected = server.orders[-1].certificate
+        # Past the floor.
+        server.now += 10 * DAY
+
+    def settled(self, board):
+        # After a cut it may be there still when it is in use, until the next renewal.
+        return (board.leaf() == self.expected or board.newest()) and not board.pending()
+
+    def verdict(self, board):
+        return None if board.identity() else "lost"
+
+    def finish(self, board):
+        server = board.server
+        before = board.leaf()
+        server.now = x509.Certificate(before).not_after - server.lifetime // 4
+        return board.settle(
+            lambda: (
+                board.leaf() not in (None, before)
+                and not board.pending()
+                and not board.holds("aside")
+            )
+        )
+
+
 class NoVerdict(Renewal):
     """Renewal whose proof gets no answer for a week."""
 
@@ -236,6 +270,24 @@ class Upgrade(Renewal):
         return super().verdict(board)
 
 
+class UpgradeFirst(Scenario):
+    """A first request of layout 1, taken over while it waits to be sent."""
+
+    def prepare(self, server, agent):
+        subject = agent.wanted[0]
+        new = keys.SoftwareKey()
+        self.spki = new.spki()
+        _old("anchors", server.fingerprint(), *server.offered())
+        _old("pending", bytes(32), b"", new.der(), csr.build(new, subject))
+
+    settled = Upgrade.settled
+
+    def verdict(self, board):
+        if x509.Certificate(board.leaf()).spki != self.spki:
+            return "lost"
+        return super().verdict(board)
+
+
 def _old(name, *items):
     # Store a record as est 0.1 did.
     payload = der.sequence(*[der.octets(item) for item in items])
@@ -287,9 +339,11 @@ SCENARIOS = {
     "renewal waiting": RenewalWaiting,
     "rollover": Rollover,
     "proof refused": ProofRefused,
+    "aside used": AsideUsed,
     "no verdict": NoVerdict,
     "server key": ServerKey,
     "upgrade": Upgrade,
+    "upgrade first": UpgradeFirst,
     "revocation": Revocation,
 }
 

@@ -18,6 +18,7 @@ from mpest.exits import CliError, Exit
 from mpest.flash import application, esp, uf2
 from mpest.flash.install import check_runtime
 from mpest.flash.target import Runtime
+from mpest.sim import cpython
 
 COMMAND = [sys.executable, "-c", "from mpest.cli import main; main()", "flash"]
 PICO, PICO2 = boards.load("RPI_PICO_W"), boards.load("RPI_PICO2_W")
@@ -225,6 +226,27 @@ def test_esptool_cannot_reach_the_chip(files: Path) -> None:
 
 
 # What runs on the board
+
+
+@pytest.mark.parametrize("kind", ["fat", "littlefs2"])
+def test_erasing_the_identity_knows_all_copies(kind: str) -> None:
+    cpython.install()
+    from est import fat, posix
+
+    board = boards.load("ESP32_GENERIC")
+    board = board.model_copy(
+        update={"storage": board.storage.model_copy(update={"kind": kind, "path": "/sd"})}
+    )
+    records = application.records(board)
+    for name in ("identity", "order", "aside", "anchors", "retry"):
+        for slot in range(3):
+            form = fat.FORM if kind == "fat" else posix.FORM
+            assert form % ("/sd", name, slot) in records
+    # As est 0.1 stored them.
+    assert {f"/sd/{name}.{slot}" for name in ("identity", "pending") for slot in (0, 1)} <= {
+        *records
+    }
+    assert len(set(records)) == len(records)
 
 
 def test_application_fits_its_budget() -> None:

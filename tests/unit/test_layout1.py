@@ -188,6 +188,65 @@ def test_malformed_payloads_are_no_record():
     check.clean(folder.path)
 
 
+def test_records_that_lack_something():
+    # The checksum is good, and yet it is no record.
+    for name in ("identity", "anchors", "pending"):
+        for items in (
+            (),
+            (b"",),
+            (b"key",),
+            (b"key", b"no certificate"),
+            (b"d", b"", b""),
+            (b"d", b"", b"key", b""),
+        ):
+            if name == "anchors" and items:
+                continue
+            folder = Folder()
+            folder.old(name, 1, *items)
+            folder.upgraded()
+            folder.upgraded()
+            for new in ("identity", "anchors", "order"):
+                assert folder.items(new) == []
+            assert folder.names() == []
+            check.clean(folder.path)
+    folder = Folder()
+    folder.old("identity", 1, b"key")
+    folder.old("pending", 1, b"d", b"", KEY.der(), b"request", b"and more")
+    folder.upgraded()
+    assert folder.items("order")[1:] == [KEY.der(), b"request"]
+    check.clean(folder.path)
+
+
+def test_a_damaged_request_is_erased():
+    # It may hold a key, and nothing overwrites it.
+    for good in (0, 1, 2):
+        folder = Folder()
+        for slot in range(2):
+            folder.old("pending", 1 + slot, b"d", b"", KEY.der(), b"request")
+        for slot in range(good, 2):
+            whole = folder.read("pending.%d" % slot)
+            folder.write("pending.%d" % slot, whole[:-1] + b"?")
+        folder.upgraded()
+        assert bool(folder.items("order")) == (good > 0)
+        assert folder.names() == (["order.0", "order.1"] if good else [])
+        check.clean(folder.path)
+
+
+def test_a_file_that_cannot_be_erased_stops_nothing():
+    folder = Folder()
+    all_of(folder)
+    os.mkdir(folder.path + "/pending.1")  # instead of the older copy
+    folder.write("pending.1/file", b"")
+    said = []
+    for _ in range(2):
+        agent = Agent(folder.records(), "https://127.0.0.1:1", log=said.append)
+        assert agent.identity().chain == [LEAF, MIDDLE]
+        assert agent.resume().request == b"request"
+        assert "pending.1" in said.pop()
+    assert "pending.0" not in folder.names()
+    check.clean(folder.path)
+
+
 def test_what_the_present_layout_has_is_not_replaced():
     # The power went between the first new copy and the rest.
     folder = Folder()
@@ -210,7 +269,7 @@ def cut_at(folder, step, torn):
     records = folder.records()
     counted = [0]
     usual = records.save
-    remove = layout1.os.remove
+    erase = layout1._erase
 
     def due():
         counted[0] += 1
@@ -228,25 +287,20 @@ def cut_at(folder, step, torn):
             raise PowerCut
         usual(name, payload)
 
-    def removing(path):
+    def erasing(records, path):
         if due():
             raise PowerCut
-        remove(path)
+        return erase(records, path)
 
-    class Limited:
-        pass
-
-    Limited.remove = removing
     records.save = save
-    kept = layout1.os
-    layout1.os = Limited
+    layout1._erase = erasing
     try:
         layout1.upgrade(records)
         return False
     except PowerCut:
         return True
     finally:
-        layout1.os = kept
+        layout1._erase = erase
 
 
 def test_a_cut_leaves_the_record_before_or_the_new_one():

@@ -73,6 +73,8 @@ def shadows(file: File) -> str | None:
 def records(board: Board) -> list[str]:
     """Paths of the files that hold the board's identity and what it trusts."""
     base = "" if board.storage.path == "." else board.storage.path.rstrip("/") + "/"
-    suffixes = ["", ".d/copy"] if board.storage.kind == "fat" else [""]
-    copies = [f"{name}.{slot}" for name in RECORDS for slot in (0, 1, 2)]
-    return [f"{base}{copy}{suffix}" for suffix in suffixes for copy in copies]
+    # On FAT the first form is that of est 0.1.
+    forms = ["{}.{}", "{}.d{}/copy"] if board.storage.kind == "fat" else ["{}.{}"]
+    return [
+        base + form.format(name, slot) for form in forms for name in RECORDS for slot in (0, 1, 2)
+    ]
