@@ -2,7 +2,8 @@
 
 The record "retry" has no items. failures: in a row. until: when to try again. wait: how long that
 was. floor: when the next order may be made. floored: how long that was. refusals: of the
-certificate, in a row. Times are in seconds, points in time Unix seconds.
+certificate, in a row. generation: of that certificate. Times are in seconds, points in time Unix
+seconds.
 """
 
 import json
@@ -48,12 +49,18 @@ def load(agent):
     for name in _FIELDS:
         value = kept.get(name)
         setattr(agent, name, value if isinstance(value, int) else 0)
+    if agent.refusals:
+        # The power may have gone before the state of the certificate before was erased.
+        known = (agent.load("identity") or [{}])[0].get("generation", 0)
+        if kept.get("generation", known) != known:
+            agent.refusals = 0
 
 
 def save(agent):
     """Keep the state. In the store only what a new floor or a longer wait is worth: polls write
     nothing."""
     kept = {name: getattr(agent, name) for name in _FIELDS}
+    kept["generation"] = agent.known.generation
     memory = _memory()
     if memory:
         memory(_MARK + json.dumps(kept).encode())

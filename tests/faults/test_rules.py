@@ -290,6 +290,23 @@ def test_a_renewal_storm_cannot_happen_by_failures():
     assert board.counts["orders"] == 2
 
 
+@pytest.mark.parametrize("after", range(20))
+def test_a_renewal_storm_cannot_happen_by_refusals_of_the_certificate_before(after):
+    server = Server()
+    board = enrolled(server, prompt=True)
+    board.live(10 * DAY)
+    server.refuse.add(server.issued[board.leaf])
+    board.disturb()
+    while board.agent.refusals < 6:
+        server.now += board.step()
+    board.cut_next = after
+    board.live(3 * DAY)
+    assert board.counts["power cuts"] == 1
+    assert board.works()
+    board.live(30 * DAY)
+    assert board.counts["orders"] == 2
+
+
 @pytest.mark.parametrize("hours", [-5, -1, 1, 2, 13])
 @pytest.mark.parametrize("lifetime", [HOUR, 12 * HOUR])
 def test_a_renewal_storm_cannot_happen_by_local_time(hours, lifetime):
