@@ -9,6 +9,7 @@ The rules speak of the truth: the Server's time, what it issued, what it would a
 """
 
 import contextlib
+import gc
 import heapq
 import importlib
 import itertools
@@ -393,7 +394,7 @@ class Board:
 
     def life(self, leaf):
         """(start, end) of the part of its validity that counts."""
-        certificate = _certificate(leaf)
+        certificate = x509.Certificate(leaf)
         return (
             max(certificate.not_before, self.server.born.get(leaf, 0)),
             certificate.not_after,
@@ -435,7 +436,7 @@ class Board:
             self._broken(f"failures are typed: {detail}")
 
     def _alive(self, leaf):
-        return self.server.now <= _certificate(leaf).not_after
+        return self.server.now <= x509.Certificate(leaf).not_after
 
     def _doubtful(self):
         leaf = self.leaf
@@ -572,7 +573,7 @@ class Board:
         if not any(self._alive(one) for one in certificates):
             return
         if leaf and all(
-            _certificate(one).not_after <= _certificate(leaf).not_after for one in certificates
+            x509.Certificate(one).not_after <= x509.Certificate(leaf).not_after for one in certificates
         ):
             return
         self._broken("nothing issued is thrown away: it was aside")
@@ -581,7 +582,7 @@ class Board:
         if not after:
             return
         leaf = after[2]
-        if keys.load(after[1]).spki() != _certificate(leaf).spki:
+        if keys.load(after[1]).spki() != x509.Certificate(leaf).spki:
             self._broken("key and certificate are not a pair")
         if before and before[2] == leaf:
             return
@@ -689,16 +690,21 @@ class _Random:
         self.urandom = random.randbytes
 
 
+_parse = x509.Certificate.__init__
+# Certificates that were parsed: {DER: attributes}.
 _known = {}
 
 
-def _certificate(leaf):
-    found = _known.get(leaf)
+def _remember(certificate, data):
+    # In place of x509.Certificate.__init__.
+    data = bytes(data)
+    found = _known.get(data)
     if not found:
         if len(_known) > 100:
             _known.clear()
-        found = _known[leaf] = x509.Certificate(leaf)
-    return found
+        _parse(certificate, data)
+        found = _known[data] = dict(certificate.__dict__)
+    certificate.__dict__.update(found)
 
 
 def _call(function, *arguments):
@@ -764,6 +770,9 @@ def laboratory():
     for module in aparts:
         # All is loaded, and stays: to look for what is not takes most of the time.
         module.apart = _call
+    # All that is loaded is nothing to collect, else that takes half of the time.
+    gc.freeze()
+    x509.Certificate.__init__ = _remember
     world.install(Server(), deterministic=True)
     # The shipped clock, which reads the simulated time.
     clock.now, clock.now_or_0 = world._original["now"], world._original["now_or_0"]
@@ -780,6 +789,8 @@ def laboratory():
         for module in aparts:
             module.apart = est.apart
         clock.time, duty.os, machine.unique_id = usual
+        x509.Certificate.__init__ = _parse
+        gc.unfreeze()
         world.uninstall()
         _mathematics.clear()
         _known.clear()
@@ -787,7 +798,7 @@ def laboratory():
 
 def subject(leaf):
     """DER of the Subject of a certificate."""
-    return _certificate(leaf).subject
+    return x509.Certificate(leaf).subject
 
 
 def name(text):
@@ -797,7 +808,7 @@ def name(text):
 
 def key_type(leaf):
     """Its name in est.key_types."""
-    return key_types._type(_certificate(leaf).spki)
+    return key_types._type(x509.Certificate(leaf).spki)
 
 
 def add(total, counts):
