@@ -101,7 +101,8 @@ class Server(world.World):
     for a fault of World.fault. allows: called with an Order; False answers 403.
     turned_away, welcome: the certificates that were closed the door on, by chance or not, and
     those that were answered; a Board clears both.
-    closed: when a connection was last closed by chance, which looks like a refusal.
+    closed: when a connection was last closed by chance, which looks like a refusal, or all
+    were refused.
     born: {DER: when it was issued}. proofs: the certificates that /cacerts was answered with.
     """
 
@@ -185,6 +186,8 @@ class Server(world.World):
         if self._hit is None:
             denied = answer[9:12] in (b"401", b"403")
             (self.turned_away if denied else self.welcome).add(peer)
+            if denied and self.status:
+                self.closed = self.now
         whole = self._hit is None or (isinstance(self._hit, int) and self._hit >= len(answer))
         if peer and whole and self._asked == "cacerts" and b" 200 " in answer[:13]:
             self.proofs.add(peer)

@@ -179,6 +179,22 @@ def fleet_(sample, seed):
     return rows, failures
 
 
+@proof
+def model_(sample, seed):
+    """What happens in the model: each series of events, from each state, and long walks."""
+    rows, failures = [], []
+    searches = {
+        f"series of {depth} of {len(events)} events": (model.search, depth, sample, seed)
+        for depth, events in model.DEPTHS.items()
+    }
+    searches["walks"] = (model.walks, sample, seed)
+    for name, (function, *arguments) in searches.items():
+        counts, broken = function(*arguments)
+        failures += broken
+        rows.append({"search": name, **model.table(counts), "broken": len(broken)})
+    return rows, failures
+
+
 @main.command()
 @click.argument("arguments", nargs=-1, required=True)
 def one_cut(arguments):

@@ -179,6 +179,27 @@ class LocalTime(Weather):
 
 
 @world
+class SetRight(Weather):
+    """The clock is wrong by hours, is set right, and is wrong again; lives are as short."""
+
+    whole = _WHOLE_SHORT
+
+    def __init__(self, random):
+        super().__init__(random)
+        lifetime = int(HOUR * (10 * DAY / HOUR) ** random.random())
+        self.policy = {"lifetime": lifetime, "tls_life": 90 * DAY}
+
+    def begin(self, server, board):
+        # Until the next Date the board counts as before.
+        board.patience = 26 * HOUR
+
+        def set_clock():
+            board.clock.ahead = self.random.choice((0, 0, 0, -12, -5, -1, 1, 2, 5, 8, 13)) * HOUR
+
+        self.often(board, server.lifetime / 2, 9 * server.lifetime, set_clock)
+
+
+@world
 class Silent(Weather):
     """NTP is silent for a year: the clock drifts, or was lost and shows 2021."""
 

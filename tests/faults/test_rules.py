@@ -235,6 +235,27 @@ def test_proof_before_trust_of_what_was_aside_by_a_clock_that_was_set():
     assert board.leaf == old
 
 
+@pytest.mark.parametrize("lifetime", [HOUR, DAY])
+@pytest.mark.parametrize("lacks", [3 / 8, 1 / 2])
+def test_proof_before_trust_by_a_clock_that_is_set_right(lifetime, lacks):
+    server = Server(lifetime=lifetime)
+    board = Board(server, 5)
+    board.clock.ahead = -lacks * lifetime
+    board.live(60)
+    old = to_renewal(board)
+    board.disturb()
+    assert board.step() == 0
+    # Less of its life than 1/2 is left: with what the clock lacked, it has ended.
+    server.down = True
+    board.live(lifetime / 30)
+    board.clock.right()
+    board.live(lifetime / 60)
+    assert board.leaf == old
+    server.down = False
+    board.live(lifetime / 6)
+    assert board.leaf in server.proofs
+
+
 def test_proof_before_trust_not_without_an_identity():
     server = Server()
     board = enrolled(server)
@@ -244,6 +265,16 @@ def test_proof_before_trust_not_without_an_identity():
 
 
 # A renewal storm cannot happen.
+
+
+@pytest.mark.parametrize("lifetime", [HOUR, 12 * HOUR])
+@pytest.mark.parametrize("share", [1, 0.999, 0.9])
+def test_a_renewal_storm_cannot_happen_by_a_server_that_is_ahead_of_its_ca(lifetime, share):
+    server = Server(lifetime=lifetime, date=int(share * lifetime))
+    board = Board(server)
+    board.disturb()
+    board.live(HOUR)
+    assert board.counts["orders"] <= 60
 
 
 @pytest.mark.parametrize("left", [20 * 60, HOUR, 90 * DAY])
