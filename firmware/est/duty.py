@@ -154,9 +154,11 @@ def _turned(agent, current):
 
 def _needed(agent, now):
     known = agent.known
+    floor = 0 < agent.floor - now <= agent.floored
     if _changed(agent):
-        return True
-    if 0 < agent.floor - now <= agent.floored:
+        # New settings wait for no floor but their own.
+        return not floor or agent.floor_of != agent.asked(None, agent.key)
+    if floor:
         return False
     if not known.chain:
         return True

@@ -31,6 +31,7 @@ def begin(agent):
     # before `floor`, `floored` seconds later; how often in a row the server said to wait.
     agent.until = agent.wait = agent.floor = agent.floored = agent.polls = 0
     agent.kept_floor = 0
+    agent.floor_of = ""
     # By the clock: when clock and server agreed, by how much they disagreed, when the server last
     # showed its CA certificates.
     agent.agreed = agent.told_ahead = agent.contact = 0
@@ -189,6 +190,9 @@ def interrupted(agent, current, shown, error, final):
     connection = agent.connection
     if connection and connection.date is not None:
         shown = None  # the server has answered before: it is not the certificate
+        refusals = agent.refusals
+        check_clock(agent, connection.date)
+        agent.refusals = refusals
     agent.close()
     return _interrupted(agent, current, shown, error, final) or error
 

@@ -2,8 +2,8 @@
 
 The record "retry" has no items. failures: in a row. until: when to try again. wait: how long that
 was. floor: when the next order may be made. floored: how long that was. refusals: of the
-certificate, in a row. generation: of that certificate. Times are in seconds, points in time Unix
-seconds.
+certificate, in a row. generation: of that certificate. settings: for which the floor is. Times are in
+seconds, points in time Unix seconds.
 """
 
 import json
@@ -49,6 +49,7 @@ def load(agent):
     for name in _FIELDS:
         value = kept.get(name)
         setattr(agent, name, value if isinstance(value, int) else 0)
+    agent.floor_of = kept.get("settings", "")
     if agent.refusals:
         # The power may have gone before the state of the certificate before was erased.
         known = (agent.load("identity") or [{}])[0].get("generation", 0)
@@ -61,6 +62,7 @@ def save(agent):
     nothing."""
     kept = {name: getattr(agent, name) for name in _FIELDS}
     kept["generation"] = agent.known.generation
+    kept["settings"] = agent.floor_of
     memory = _memory()
     if memory:
         memory(_MARK + json.dumps(kept).encode())
@@ -86,14 +88,15 @@ def wipe():
         memory(b"")
 
 
-def fruitless(agent):
-    """Note, before an order ends that brought nothing, until when no other may be made.
+def fruitless(agent, meta):
+    """Note, before an order of this `meta` ends that brought nothing, until when none may be made.
 
     A floor in proportion to the life of the identity, or else some minutes: a server that issues
     what cannot be used shall not be asked without end.
     """
     agent.floored = floor(agent)
     agent.floor = agent.now() + agent.floored
+    agent.floor_of = meta.get("settings", "")
     save(agent)
 
 

@@ -25,7 +25,7 @@ def interrupted(agent, current, shown, error, final):
         if isinstance(error, RetryLater):
             postpone(agent, current, error)
         if final:
-            retry.fruitless(agent)
+            retry.fruitless(agent, current.meta)
     return error
 
 
@@ -41,7 +41,7 @@ def rejected(agent, current, error):
 
         aside.put(agent)
     elif isinstance(error, (Ended, PeerError, Refused)):
-        retry.fruitless(agent)
+        retry.fruitless(agent, current.meta)
         agent.end()
 
 

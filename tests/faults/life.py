@@ -282,7 +282,7 @@ class Board:
         self._numbers = itertools.count()
         self._day = None
         self._in_a_row = 0
-        self._finished = None
+        self._finished = self._finished_for = None
         self._fruitless = False
         self._to_report = []
         self._events = []
@@ -323,7 +323,8 @@ class Board:
         """Let the application run for so long."""
         end = self.server.now + seconds
         while self.server.now < end:
-            wake = self.server.now + self.step()
+            # As docs/agent.md has an application do it.
+            wake = self.server.now + min(self.step(), DAY)
             while self._plan and self._plan[0][0] <= min(wake, end):
                 when, _, function = heapq.heappop(self._plan)
                 self.server.now = max(when, self.server.now)
@@ -357,7 +358,7 @@ class Board:
         leaf = self.leaf
         if leaf in server.turned_away:
             self._turned_away += 1
-        elif leaf in server.welcome:
+        elif leaf in server.welcome and not any(name == "failed" for name, _ in self._events):
             self._turned_away = 0
         self.moves[before, self.state()] += 1
         self.counts["steps"] += 1
@@ -474,7 +475,7 @@ class Board:
 
     def _floor(self):
         # A renewal storm cannot happen.
-        if self._finished is None or self._other_settings():
+        if self._finished is None or self._finished_for != self._wants():
             return
         # It is the board that tells when, by a clock that may be set meanwhile.
         jump = abs(self._wrong() - self._error)
@@ -488,8 +489,7 @@ class Board:
 
     def _other_settings(self):
         found = self.items("identity")
-        agent = self.agent
-        return found and found[0]["settings"] != agent.asked(None, agent.key)
+        return found and found[0]["settings"] != self._wants()
 
     def _early(self):
         # The clock is a witness: where the server's Date can be had, it orders nothing too early.
@@ -501,8 +501,12 @@ class Board:
             if self.server.date == 0 and early > DAY:
                 self._broken(f"the clock is a witness: an order {early / DAY:.1f} days too early")
 
-    def _finish(self, brought):
+    def _wants(self):
+        return self.agent.asked(None, self.agent.key)
+
+    def _finish(self, order, brought):
         # When the next order may be made.
+        self._finished_for = order[0]["settings"]
         leaf = self.leaf
         now = self.server.now
         self._error = self._wrong()
@@ -531,7 +535,7 @@ class Board:
         certificates = self.server.certificates.get(before[2], ())
         again = self.leaf and before[0]["leaf"] == store.digest(self.leaf)
         if self.leaf in certificates and not again:
-            self._finish(True)
+            self._finish(before, True)
             return
         works = self.works() and not self._seems_refused(self.leaf)
         if not works and before[0]["leaf"] and before[0]["state"] != "answered":
@@ -543,7 +547,7 @@ class Board:
             # Asked for a last time, and ended: the settings are others.
             self.counts["given up for other settings"] += 1
             return
-        self._finish(False)
+        self._finish(before, False)
         aside = self.items("aside")
         if aside and aside[2] == before[2]:
             return
@@ -571,7 +575,7 @@ class Board:
         certificates = self.server.certificates.get(before[2], ())
         leaf = self.leaf
         if leaf in certificates:
-            self._finish(True)
+            self._finish(before, True)
             return
         if not any(self._alive(one) for one in certificates):
             return
