@@ -46,8 +46,9 @@ CHECK = 30 * DAY
 _MAX_IN_A_ROW = 8
 # While the clock is not set, a step each 45 s; the last minutes of a life are denser.
 _MAX_STEPS_A_DAY = 2400
-# Resets aside, a dozen tries of three connections while the back-off grows, then five a day.
-_MAX_CONNECTIONS_A_DAY = 250
+# Resets aside. Where what is issued is refused, on the last day of a life: 47 floors of 1/8 of what
+# is left, with seven connections each.
+_MAX_CONNECTIONS_A_DAY = 400
 
 # Else est.apart would load them anew for each step. The others are for boards' processors.
 for _path in Path(est.__path__[0]).glob("[a-z]*.py"):

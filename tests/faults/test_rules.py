@@ -304,6 +304,46 @@ def test_a_renewal_storm_cannot_happen_by_bad_answers():
     assert board.works()
 
 
+def test_a_renewal_storm_cannot_happen_by_new_settings():
+    server = Server()
+    board = enrolled(server)
+    board.live(10 * DAY)
+    server.refuse_new = True
+    board.disturb()
+    board.start(subject="CN=another")
+    orders = board.counts["orders"]
+    board.live(20 * DAY)
+    # The first at once, the next after 1/24 of a life.
+    assert 5 <= board.counts["orders"] - orders <= 6
+    # It counts for these settings only.
+    board.start(subject="CN=yet another")
+    server.refuse_new = False
+    board.live(HOUR)
+    assert life.subject(board.leaf) == life.name("CN=yet another")
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_renewal_storm_cannot_happen_by_a_floor_of_a_wrong_clock(hours):
+    server = Server(lifetime=5 * DAY)
+    board = enrolled(server)
+    to_renewal(board)
+    board.disturb()
+    board.clock.ahead = hours * HOUR
+    # The order is made, and sent after a reset, when nothing was heard of the server's time yet.
+    server.unlucky = lambda operation: "request" if operation == "simplereenroll" else None
+    while board.state() != "made":
+        server.now += board.step()
+    server.unlucky = None
+    board.start()
+    server.status = 400
+    while board.state() == "made":
+        server.now += board.step()
+    orders = board.counts["orders"]
+    board.start()
+    board.live(3 * HOUR)
+    assert board.counts["orders"] == orders
+
+
 def test_a_renewal_storm_cannot_happen_by_failures():
     server = Server()
     board = enrolled(server)
