@@ -587,6 +587,21 @@ def test_the_clock_is_a_witness_about_an_answer():
     assert len(server.issued) == 1
 
 
+@pytest.mark.parametrize("hours", [-13, -5, -3, 3, 5, 13])
+@pytest.mark.parametrize("lifetime", [HOUR, 12 * HOUR, 90 * DAY])
+def test_the_clock_is_a_witness_against_a_server_whose_date_is_wrong(lifetime, hours):
+    # What it issues is by the right time.
+    server = Server(lifetime=lifetime, date=hours * HOUR, tls_life=90 * DAY)
+    board = Board(server)
+    board.live(60)
+    assert board.works()
+    board.live(10 * lifetime)
+    assert board.works()
+    assert not board.counts["gap"]
+    # Sooner where the Date may be right, and lets less of each life be left.
+    assert board.counts["orders"] <= 30
+
+
 def test_the_clock_is_a_witness_of_the_time_of_issue():
     server = Server()
     board = Board(server)
