@@ -202,7 +202,8 @@ def _idle(agent, now):
     if not known.chain:
         return agent.floor - now
     start, length = known.life(now)
-    every = min(_CHECK, max(length // 6, _HOUR))
+    # Once at least between when it is due and when it ends: after a reset the clock alone counts.
+    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _LEAST))
     if agent.skew:
         every = min(every, _DAY)
     if not agent.contact:

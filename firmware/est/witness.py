@@ -14,9 +14,9 @@ _HOUR = const(3600)
 def check(agent, date):
     """Compare the clock with `date`, the Date header of a server that TLS verified, or None.
 
-    Beyond some minutes est.agent.Agent `agent` counts by the server's time (its `skew`). Within a
-    day, both have agreed. Returns the Unix seconds of `date`, or 0 if it is of no use. The server has answered: the certificate that
-    it was shown is not refused.
+    Beyond some minutes est.agent.Agent `agent` counts by the server's time (its `skew`), unless
+    that is disbelieved. Within a day, both have agreed. Returns the Unix seconds of `date`, or 0 if
+    it is of no use. The server has answered: the certificate that it was shown is not refused.
     """
     if agent.shown is agent.known:
         agent.refusals = 0

@@ -173,7 +173,8 @@ class LocalTime(Weather):
         self.policy = {"lifetime": lifetime, "tls_life": 90 * DAY}
 
     def begin(self, server, board):
-        board.patience = 120
+        # After a reset the clock counts, until the server is asked.
+        board.patience = 120 + max(server.lifetime / 6, min(HOUR, server.lifetime / 4))
         board.clock.ahead = self.random.choice((-12, -5, -1, 1, 2, 5, 8, 13)) * HOUR
         self.often(board, server.lifetime, 9 * server.lifetime, board.start)
 

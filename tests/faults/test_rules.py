@@ -557,6 +557,20 @@ def test_the_clock_is_a_witness_that_one_answer_cannot_forge():
     assert not board.counts["gap"]
 
 
+@pytest.mark.parametrize("lifetime", [HOUR, 3 * HOUR, DAY])
+def test_the_clock_is_a_witness_in_time_after_a_reset(lifetime):
+    server = Server(lifetime=lifetime, tls_life=90 * DAY)
+    board = Board(server, 5)
+    board.clock.ahead = -12 * HOUR
+    board.patience = 120 + lifetime / 4
+    board.live(60)
+    # By which the server's time is forgotten; and it was asked just now.
+    board.start()
+    board.live(lifetime)
+    assert board.works()
+    assert not board.counts["gap"]
+
+
 @pytest.mark.parametrize("year", [1970, 2000, 2021])
 def test_the_clock_is_a_witness_that_may_know_nothing(year):
     server = Server()
