@@ -15,8 +15,8 @@ def check(agent, date):
     """Compare the clock with `date`, the Date header of a server that TLS verified, or None.
 
     Beyond some minutes est.agent.Agent `agent` counts by the server's time (its `skew`), unless
-    that is disbelieved. Within a day, both have agreed. Returns the Unix seconds of `date`, or 0 if
-    it is of no use. The server has answered: the certificate that it was shown is not refused.
+    that is disbelieved. Within a day, both have agreed. Returns the Unix seconds of `date`, or 0
+    if it is of no use. The server has answered: the certificate that it was shown is not refused.
     """
     if agent.shown is agent.known:
         agent.refusals = 0
@@ -44,10 +44,10 @@ def check(agent, date):
 
 
 def disbelieve(agent, current):
-    """Whether by the clock the answer of order `current` is valid that is not by the server's Date.
+    """Whether the answer of order `current`, not valid by the server's Date, is by the clock.
 
-    Where it has just come, and both are less than a day apart, it is the Date that is wrong, and
-    the clock counts.
+    If it has just come, and both are less than a day apart, it is the Date that is wrong, and the
+    clock counts.
     """
     meta = current.meta
     ahead = -agent.skew

@@ -46,8 +46,8 @@ CHECK = 30 * DAY
 _MAX_IN_A_ROW = 8
 # While the clock is not set, a step each 45 s; the last minutes of a life are denser.
 _MAX_STEPS_A_DAY = 2400
-# Resets aside. Where what is issued is refused, on the last day of a life: 47 floors of 1/8 of what
-# is left, with seven connections each.
+# Resets aside. Where what is issued is refused, on the last day of a life: 47 floors of 1/8 of
+# what is left, with seven connections each.
 _MAX_CONNECTIONS_A_DAY = 400
 
 # Else est.apart would load them anew for each step. The others are for boards' processors.
@@ -581,7 +581,8 @@ class Board:
         if not any(self._alive(one) for one in certificates):
             return
         if leaf and all(
-            x509.Certificate(one).not_after <= x509.Certificate(leaf).not_after for one in certificates
+            x509.Certificate(one).not_after <= x509.Certificate(leaf).not_after
+            for one in certificates
         ):
             return
         self._broken("nothing issued is thrown away: it was aside")

@@ -314,9 +314,7 @@ def series(machine, start, names):
             possible = method != "the_certificate_is_revoked" or (
                 machine.board.leaf in machine.server.issued
             )
-            if possible and (
-                method != "the_root_is_followed" or len(machine.server.roots) < 4
-            ):
+            if possible and (method != "the_root_is_followed" or len(machine.server.roots) < 4):
                 getattr(machine, method)(*arguments)
     finally:
         machine.teardown()
