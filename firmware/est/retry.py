@@ -1,9 +1,9 @@
 """The agent's back-off over a reset: kept in RTC memory where there is one, else in the store.
 
 The record "retry" has no items. failures: in a row. until: when to try again. wait: how long that
-was. floor: when the next order may be made. floored: how long that was. refusals: of the
-certificate, in a row. generation: of that certificate. settings: for which the floor is. Times are in
-seconds, points in time Unix seconds.
+was. floor: when the next order may be made. floored: how long that was. settings: for which that
+is. refusals: of the certificate, in a row. generation: of that certificate. Times are in seconds,
+points in time Unix seconds.
 """
 
 import json
