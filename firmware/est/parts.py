@@ -189,13 +189,13 @@ def ordered(agent, current, leaf):
 
 def interrupted(agent, current, shown, error, final):
     """What to raise for an EstError that ended the sending of an order."""
-    connection = agent.connection
-    if connection and connection.date is not None:
+    date = agent.connection.date if agent.connection else None
+    agent.close()
+    if date is not None:
         shown = None  # the server has answered before: it is not the certificate
         refusals = agent.refusals
-        check_clock(agent, connection.date)
+        check_clock(agent, date)
         agent.refusals = refusals
-    agent.close()
     return _interrupted(agent, current, shown, error, final) or error
 
 
