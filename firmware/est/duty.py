@@ -154,7 +154,7 @@ def _turned(agent, current):
 
 def _needed(agent, now):
     known = agent.known
-    floor = 0 < agent.floor - now <= agent.floored
+    floor = retry.is_floored(agent, now)
     if _changed(agent):
         # New settings wait for no floor but their own.
         return not floor or agent.floor_of != agent.asked(None, agent.key)
@@ -216,7 +216,7 @@ def _idle(agent, now):
         now = agent.now()
         left = every
     due = max(known.renew_at(now), start + max(length // 24, _LEAST))
-    if 0 < agent.floor - now <= agent.floored:
+    if retry.is_floored(agent, now):
         due = max(due, agent.floor)
     known.next = ("renew", due)
     return max(min(due - now, left), 1)

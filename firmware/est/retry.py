@@ -73,12 +73,20 @@ def save(agent):
 
 def erase(agent):
     """Forget the state, all is well; but not a floor that is ahead."""
-    if 0 < agent.floor - agent.now() <= agent.floored:
+    if is_floored(agent, agent.now()):
         save(agent)
         return
     wipe()
     if agent.store.load("retry") is not None:
         agent.store.erase("retry")
+
+
+def is_floored(agent, now):
+    """Whether the floor is ahead; as far again as it ever was, for the clock may have been set.
+
+    What is further ahead is none: then the clock was quite wrong.
+    """
+    return 0 < agent.floor - now <= 2 * agent.floored
 
 
 def wipe():

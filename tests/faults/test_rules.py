@@ -344,6 +344,23 @@ def test_a_renewal_storm_cannot_happen_by_a_floor_of_a_wrong_clock(hours):
     assert board.counts["orders"] == orders
 
 
+def test_a_renewal_storm_cannot_happen_by_a_floor_of_a_clock_that_is_set_right():
+    server = Server(lifetime=7 * DAY)
+    board = enrolled(server)
+    to_renewal(board)
+    board.disturb()
+    # No Date tells what the clock is ahead.
+    server.date = None
+    board.clock.ahead = 5 * HOUR
+    server.status = 400
+    while not board.counts["failed"]:
+        server.now += board.step()
+    orders = board.counts["orders"]
+    board.clock.right()
+    board.live(6 * HOUR)
+    assert board.counts["orders"] == orders
+
+
 def test_a_renewal_storm_cannot_happen_by_failures():
     server = Server()
     board = enrolled(server)
