@@ -18,6 +18,8 @@ _FLOOR = const(300)
 _MARK = b"est:"
 # Failures after which est.agent waits no longer than before.
 _GROWS = const(10)
+# So many refusals, and the certificate works no more (est.agent).
+_REFUSALS = const(6)
 _FIELDS = ("failures", "until", "wait", "floor", "floored", "refusals")
 
 
@@ -55,6 +57,8 @@ def load(agent):
         known = (agent.load("identity") or [{}])[0].get("generation", 0)
         if kept.get("generation", known) != known:
             agent.refusals = 0
+        # It may have been accepted since, which is not noted: only one more refusal counts.
+        agent.refusals = min(agent.refusals, _REFUSALS - 1)
 
 
 def save(agent):

@@ -466,6 +466,23 @@ def test_a_way_back_from_a_revoked_certificate(factory):
     assert board.works()
 
 
+def test_proof_before_trust_of_what_is_accepted_again():
+    server = Server()
+    board = enrolled(server, prompt=True)
+    board.live(10 * DAY)
+    old = board.leaf
+    server.refuse.add(server.issued[old])
+    board.disturb()
+    while board.agent.refusals < 6:
+        server.now += board.step()
+    server.refuse = set()
+    board.start()
+    board.live(DAY)
+    # It is asked for once more after a reset, and serves.
+    assert board.leaf == old
+    assert board.counts["orders"] == 1
+
+
 def test_a_way_back_does_not_lose_what_works():
     server = Server(once="same")
     board = enrolled(server)
