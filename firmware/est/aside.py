@@ -10,7 +10,7 @@ def put(agent):
     if not items:
         return  # what was aside is still
     agent.store.save("aside", store.pack(*items))
-    retry.fruitless(agent)
+    retry.fruitless(agent, items[0])
     agent.end()
 
 

@@ -14,9 +14,12 @@ def begin(agent):
     # before `floor`, `floored` seconds later; how often in a row the server said to wait.
     agent.until = agent.wait = agent.floor = agent.floored = agent.polls = 0
     agent.kept_floor = 0
+    agent.floor_of = ""
     # By the clock: when clock and server agreed, by how much they disagreed, when the server last
     # showed its CA certificates.
     agent.agreed = agent.told_ahead = agent.contact = 0
+    # By how much it disagrees with a Date that is wrong itself.
+    agent.disbelieved = 0
     # Whether the certificate aside was tried, and the server's certificate was not trusted.
     agent.aside_tried = agent.lost_trust = False
     # Which ways were refused while nothing worked (est.duty); what was told then.

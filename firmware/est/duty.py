@@ -35,6 +35,8 @@ _FIRST_WAIT = const(60)
 _LONGEST_WAIT = const(21600)
 # While a server says to wait, it is asked once an hour at least, and more often at first.
 _LONGEST_POLL = const(3600)
+# The least floor after a success: what is left of a life may be nothing.
+_LEAST = const(60)
 # How soon after the last answer a doubt of the application's is followed.
 _DOUBT = const(300)
 # How often the server is asked for its CA certificates where no order asks anyway: 30 days.
@@ -76,6 +78,10 @@ def plan(agent):
         if not current.answer:
             current = _turned(agent, current)
         shown = known
+        if current.answer and known.chain and clock.now() <= known.not_after < now:
+            # The clock may have been set since: the server's Date before the old one is given up.
+            agent.cacerts(None)
+            agent.doing = "start"
         if not current.meta["leaf"] and (agent.failures % 2 == 0 or now > known.not_after):
             shown = _birth(agent)
         if not current.answer:
@@ -148,14 +154,16 @@ def _turned(agent, current):
 
 def _needed(agent, now):
     known = agent.known
+    floor = retry.is_floored(agent, now)
     if _changed(agent):
-        return True
-    if 0 < agent.floor - now <= agent.floored:
+        # New settings wait for no floor but their own.
+        return not floor or agent.floor_of != agent.asked(None, agent.key)
+    if floor:
         return False
     if not known.chain:
         return True
     start, length = known.life(now)
-    return now >= start + length // 24 and (
+    return now >= start + max(length // 24, _LEAST) and (
         now >= known.renew_at(now) or agent.refusals >= _REFUSALS
     )
 
@@ -194,7 +202,8 @@ def _idle(agent, now):
     if not known.chain:
         return agent.floor - now
     start, length = known.life(now)
-    every = min(_CHECK, max(length // 6, _HOUR))
+    # Once at least between when it is due and when it ends: after a reset the clock alone counts.
+    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _LEAST))
     if agent.skew:
         every = min(every, _DAY)
     if not agent.contact:
@@ -206,8 +215,8 @@ def _idle(agent, now):
         _refresh(agent)
         now = agent.now()
         left = every
-    due = max(known.renew_at(now), start + length // 24)
-    if 0 < agent.floor - now <= agent.floored:
+    due = max(known.renew_at(now), start + max(length // 24, _LEAST))
+    if retry.is_floored(agent, now):
         due = max(due, agent.floor)
     known.next = ("renew", due)
     return max(min(due - now, left), 1)

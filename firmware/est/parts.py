@@ -106,10 +106,13 @@ def attributes(agent, shown):
 
 def interrupted(agent, current, shown, error, final):
     """What to raise for an EstError that ended the sending of an order."""
-    connection = agent.connection
-    if connection and connection.date is not None:
-        shown = None  # the server has answered before: it is not the certificate
+    date = agent.connection.date if agent.connection else None
     agent.close()
+    if date is not None:
+        shown = None  # the server has answered before: it is not the certificate
+        refusals = agent.refusals
+        check_clock(agent, date)
+        agent.refusals = refusals
     return _interrupted(agent, current, shown, error, final) or error
 
 

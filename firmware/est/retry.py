@@ -1,8 +1,9 @@
 """The agent's back-off over a reset: kept in RTC memory where there is one, else in the store.
 
 The record "retry" has no items. failures: in a row. until: when to try again. wait: how long that
-was. floor: when the next order may be made. floored: how long that was. refusals: of the
-certificate, in a row. Times are in seconds, points in time Unix seconds.
+was. floor: when the next order may be made. floored: how long that was. settings: for which that
+is. refusals: of the certificate, in a row. generation: of that certificate. Times are in seconds,
+points in time Unix seconds.
 """
 
 import json
@@ -17,6 +18,8 @@ _FLOOR = const(300)
 _MARK = b"est:"
 # Failures after which est.agent waits no longer than before.
 _GROWS = const(10)
+# So many refusals, and the certificate works no more (est.agent).
+_REFUSALS = const(6)
 _FIELDS = ("failures", "until", "wait", "floor", "floored", "refusals")
 
 
@@ -48,12 +51,22 @@ def load(agent):
     for name in _FIELDS:
         value = kept.get(name)
         setattr(agent, name, value if isinstance(value, int) else 0)
+    agent.floor_of = kept.get("settings", "")
+    if agent.refusals:
+        # The power may have gone before the state of the certificate before was erased.
+        known = (agent.load("identity") or [{}])[0].get("generation", 0)
+        if kept.get("generation", known) != known:
+            agent.refusals = 0
+        # It may have been accepted since, which is not noted: only one more refusal counts.
+        agent.refusals = min(agent.refusals, _REFUSALS - 1)
 
 
 def save(agent):
     """Keep the state. In the store only what a new floor or a longer wait is worth: polls write
     nothing."""
     kept = {name: getattr(agent, name) for name in _FIELDS}
+    kept["generation"] = agent.known.generation
+    kept["settings"] = agent.floor_of
     memory = _memory()
     if memory:
         memory(_MARK + json.dumps(kept).encode())
@@ -64,12 +77,20 @@ def save(agent):
 
 def erase(agent):
     """Forget the state, all is well; but not a floor that is ahead."""
-    if 0 < agent.floor - agent.now() <= agent.floored:
+    if is_floored(agent, agent.now()):
         save(agent)
         return
     wipe()
     if agent.load("retry") or agent.store.damaged:
         agent.store.erase("retry")
+
+
+def is_floored(agent, now):
+    """Whether the floor is ahead; as far again as it ever was, for the clock may have been set.
+
+    What is further ahead is none: then the clock was quite wrong.
+    """
+    return 0 < agent.floor - now <= 2 * agent.floored
 
 
 def wipe():
@@ -79,14 +100,15 @@ def wipe():
         memory(b"")
 
 
-def fruitless(agent):
-    """Note, before an order ends that brought nothing, until when no other may be made.
+def fruitless(agent, meta):
+    """Note, before an order of this `meta` ends that brought nothing, until when none may be made.
 
     A floor in proportion to the life of the identity, or else some minutes: a server that issues
     what cannot be used shall not be asked without end.
     """
     agent.floored = floor(agent)
     agent.floor = agent.now() + agent.floored
+    agent.floor_of = meta.get("settings", "")
     save(agent)
 
 

@@ -3,10 +3,12 @@
 from micropython import const
 
 from est import retry
-from est.errors import Closed, Ended, EstError, PeerError, Refused, RetryLater
+from est.errors import Closed, Ended, EstError, NotYetValid, PeerError, Refused, RetryLater
 
 _DAY = const(86400)
 _LEAST = const(60)
+# So early a CA may be, or its clock.
+_EARLY = const(300)
 
 
 def interrupted(agent, current, shown, error, final):
@@ -25,7 +27,7 @@ def interrupted(agent, current, shown, error, final):
         if isinstance(error, RetryLater):
             postpone(agent, current, error)
         if final:
-            retry.fruitless(agent)
+            retry.fruitless(agent, current.meta)
     return error
 
 
@@ -35,14 +37,27 @@ def rejected(agent, current, error):
         # CMC says so in an answer.
         current.answer = []
         postpone(agent, current, error)
+    elif _is_misdated(agent, current, error):
+        raise RetryLater("valid by the clock", 0)
     elif isinstance(error, Ended) and not _over(agent, current):
         # It may be the clock that is wrong.
         from est import aside
 
         aside.put(agent)
     elif isinstance(error, (Ended, PeerError, Refused)):
-        retry.fruitless(agent)
+        retry.fruitless(agent, current.meta)
         agent.end()
+
+
+def _is_misdated(agent, current, error):
+    if not isinstance(error, Ended):
+        if not isinstance(error, NotYetValid) or error.seconds <= _EARLY:
+            return False
+    try:
+        from est import witness
+    except ImportError:
+        return False  # an optional part
+    return witness.disbelieve(agent, current)
 
 
 def _over(agent, current):

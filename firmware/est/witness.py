@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import clock, httpdate
-from est.errors import RetryLater
+from est.errors import EstError, RetryLater
 
 _DAY = const(86400)
 # What network and rounding explain, and small drift.
@@ -14,9 +14,9 @@ _HOUR = const(3600)
 def check(agent, date):
     """Compare the clock with `date`, the Date header of a server that TLS verified, or None.
 
-    Beyond a day est.agent.Agent `agent` counts by the server's time (its `skew`). Below, both have
-    agreed. Returns the Unix seconds of `date`, or 0. The server has answered: the certificate that
-    it was shown is not refused.
+    Beyond some minutes est.agent.Agent `agent` counts by the server's time (its `skew`), unless
+    that is disbelieved. Within a day, both have agreed. Returns the Unix seconds of `date`, or 0
+    if it is of no use. The server has answered: the certificate that it was shown is not refused.
     """
     if agent.shown is agent.known:
         agent.refusals = 0
@@ -28,7 +28,9 @@ def check(agent, date):
     ahead = now - seconds
     if abs(ahead) < _DAY:
         agent.agreed = now
-    agent.skew = -ahead if abs(ahead) > _TOLERANCE else 0
+    if abs(ahead - agent.disbelieved) > _TOLERANCE:
+        agent.disbelieved = 0
+    agent.skew = -ahead if abs(ahead) > _TOLERANCE and not agent.disbelieved else 0
     if abs(ahead) > _TOLERANCE and abs(ahead - agent.told_ahead) > _TOLERANCE:
         text = "the clock is %d s %s the server's" % (
             abs(ahead),
@@ -38,7 +40,28 @@ def check(agent, date):
             text += ", by whole hours: it probably shows local time, and must show UTC"
         agent.tell("clock", ahead=ahead, text=text)
     agent.told_ahead = ahead
-    return seconds
+    return 0 if agent.disbelieved else seconds
+
+
+def disbelieve(agent, current):
+    """Whether the answer of order `current`, not valid by the server's Date, is by the clock.
+
+    If it has just come, and both are less than a day apart, it is the Date that is wrong, and the
+    clock counts.
+    """
+    meta = current.meta
+    ahead = -agent.skew
+    if not 0 < abs(ahead) < _DAY or abs(agent.now() - meta["since"]) > _TOLERANCE:
+        return False
+    try:
+        current.accept([], agent.anchors(), clock.now())
+    except EstError:
+        return False
+    agent.disbelieved = ahead
+    agent.skew = meta["date"] = 0
+    agent.log("the server's Date contradicts what it issued: the clock counts")
+    agent.keep(current, "answered")
+    return True
 
 
 def hold_back(agent, date):

@@ -9,6 +9,7 @@ The rules speak of the truth: the Server's time, what it issued, what it would a
 """
 
 import contextlib
+import gc
 import heapq
 import importlib
 import itertools
@@ -45,8 +46,9 @@ CHECK = 30 * DAY
 _MAX_IN_A_ROW = 8
 # While the clock is not set, a step each 45 s; the last minutes of a life are denser.
 _MAX_STEPS_A_DAY = 2400
-# Resets aside, a dozen tries of three connections while the back-off grows, then five a day.
-_MAX_CONNECTIONS_A_DAY = 250
+# Resets aside. Where what is issued is refused, on the last day of a life: 47 floors of 1/8 of
+# what is left, with seven connections each.
+_MAX_CONNECTIONS_A_DAY = 400
 
 # Else est.apart would load them anew for each step. The others are for boards' processors.
 for _path in Path(est.__path__[0]).glob("[a-z]*.py"):
@@ -100,7 +102,8 @@ class Server(world.World):
     for a fault of World.fault. allows: called with an Order; False answers 403.
     turned_away, welcome: the certificates that were closed the door on, by chance or not, and
     those that were answered; a Board clears both.
-    closed: when a connection was last closed by chance, which looks like a refusal.
+    closed: when a connection was last closed by chance, which looks like a refusal, or all
+    were refused.
     born: {DER: when it was issued}. proofs: the certificates that /cacerts was answered with.
     """
 
@@ -184,6 +187,8 @@ class Server(world.World):
         if self._hit is None:
             denied = answer[9:12] in (b"401", b"403")
             (self.turned_away if denied else self.welcome).add(peer)
+            if denied and self.status:
+                self.closed = self.now
         whole = self._hit is None or (isinstance(self._hit, int) and self._hit >= len(answer))
         if peer and whole and self._asked == "cacerts" and b" 200 " in answer[:13]:
             self.proofs.add(peer)
@@ -278,7 +283,7 @@ class Board:
         self._numbers = itertools.count()
         self._day = None
         self._in_a_row = 0
-        self._finished = None
+        self._finished = self._finished_for = None
         self._fruitless = False
         self._to_report = []
         self._events = []
@@ -319,7 +324,8 @@ class Board:
         """Let the application run for so long."""
         end = self.server.now + seconds
         while self.server.now < end:
-            wake = self.server.now + self.step()
+            # As docs/agent.md has an application do it.
+            wake = self.server.now + min(self.step(), DAY)
             while self._plan and self._plan[0][0] <= min(wake, end):
                 when, _, function = heapq.heappop(self._plan)
                 self.server.now = max(when, self.server.now)
@@ -353,7 +359,7 @@ class Board:
         leaf = self.leaf
         if leaf in server.turned_away:
             self._turned_away += 1
-        elif leaf in server.welcome:
+        elif leaf in server.welcome and not any(name == "failed" for name, _ in self._events):
             self._turned_away = 0
         self.moves[before, self.state()] += 1
         self.counts["steps"] += 1
@@ -393,7 +399,7 @@ class Board:
 
     def life(self, leaf):
         """(start, end) of the part of its validity that counts."""
-        certificate = _certificate(leaf)
+        certificate = x509.Certificate(leaf)
         return (
             max(certificate.not_before, self.server.born.get(leaf, 0)),
             certificate.not_after,
@@ -435,7 +441,7 @@ class Board:
             self._broken(f"failures are typed: {detail}")
 
     def _alive(self, leaf):
-        return self.server.now <= _certificate(leaf).not_after
+        return self.server.now <= x509.Certificate(leaf).not_after
 
     def _doubtful(self):
         leaf = self.leaf
@@ -470,7 +476,7 @@ class Board:
 
     def _floor(self):
         # A renewal storm cannot happen.
-        if self._finished is None or self._other_settings():
+        if self._finished is None or self._finished_for != self._wants():
             return
         # It is the board that tells when, by a clock that may be set meanwhile.
         jump = abs(self._wrong() - self._error)
@@ -484,8 +490,7 @@ class Board:
 
     def _other_settings(self):
         found = self.items("identity")
-        agent = self.agent
-        return found and found[0]["settings"] != agent.asked(None, agent.key)
+        return found and found[0]["settings"] != self._wants()
 
     def _early(self):
         # The clock is a witness: where the server's Date can be had, it orders nothing too early.
@@ -497,8 +502,12 @@ class Board:
             if self.server.date == 0 and early > DAY:
                 self._broken(f"the clock is a witness: an order {early / DAY:.1f} days too early")
 
-    def _finish(self, brought):
+    def _wants(self):
+        return self.agent.asked(None, self.agent.key)
+
+    def _finish(self, order, brought):
         # When the next order may be made.
+        self._finished_for = order[0]["settings"]
         leaf = self.leaf
         now = self.server.now
         self._error = self._wrong()
@@ -527,7 +536,7 @@ class Board:
         certificates = self.server.certificates.get(before[2], ())
         again = self.leaf and before[0]["leaf"] == store.digest(self.leaf)
         if self.leaf in certificates and not again:
-            self._finish(True)
+            self._finish(before, True)
             return
         works = self.works() and not self._seems_refused(self.leaf)
         if not works and before[0]["leaf"] and before[0]["state"] != "answered":
@@ -539,7 +548,7 @@ class Board:
             # Asked for a last time, and ended: the settings are others.
             self.counts["given up for other settings"] += 1
             return
-        self._finish(False)
+        self._finish(before, False)
         aside = self.items("aside")
         if aside and aside[2] == before[2]:
             return
@@ -567,12 +576,13 @@ class Board:
         certificates = self.server.certificates.get(before[2], ())
         leaf = self.leaf
         if leaf in certificates:
-            self._finish(True)
+            self._finish(before, True)
             return
         if not any(self._alive(one) for one in certificates):
             return
         if leaf and all(
-            _certificate(one).not_after <= _certificate(leaf).not_after for one in certificates
+            x509.Certificate(one).not_after <= x509.Certificate(leaf).not_after
+            for one in certificates
         ):
             return
         self._broken("nothing issued is thrown away: it was aside")
@@ -581,7 +591,7 @@ class Board:
         if not after:
             return
         leaf = after[2]
-        if keys.load(after[1]).spki() != _certificate(leaf).spki:
+        if keys.load(after[1]).spki() != x509.Certificate(leaf).spki:
             self._broken("key and certificate are not a pair")
         if before and before[2] == leaf:
             return
@@ -689,16 +699,21 @@ class _Random:
         self.urandom = random.randbytes
 
 
+_parse = x509.Certificate.__init__
+# Certificates that were parsed: {DER: attributes}.
 _known = {}
 
 
-def _certificate(leaf):
-    found = _known.get(leaf)
+def _remember(certificate, data):
+    # In place of x509.Certificate.__init__.
+    data = bytes(data)
+    found = _known.get(data)
     if not found:
         if len(_known) > 100:
             _known.clear()
-        found = _known[leaf] = x509.Certificate(leaf)
-    return found
+        _parse(certificate, data)
+        found = _known[data] = dict(certificate.__dict__)
+    certificate.__dict__.update(found)
 
 
 def _call(function, *arguments):
@@ -764,6 +779,9 @@ def laboratory():
     for module in aparts:
         # All is loaded, and stays: to look for what is not takes most of the time.
         module.apart = _call
+    # All that is loaded is nothing to collect, else that takes half of the time.
+    gc.freeze()
+    x509.Certificate.__init__ = _remember
     world.install(Server(), deterministic=True)
     # The shipped clock, which reads the simulated time.
     clock.now, clock.now_or_0 = world._original["now"], world._original["now_or_0"]
@@ -780,6 +798,8 @@ def laboratory():
         for module in aparts:
             module.apart = est.apart
         clock.time, duty.os, machine.unique_id = usual
+        x509.Certificate.__init__ = _parse
+        gc.unfreeze()
         world.uninstall()
         _mathematics.clear()
         _known.clear()
@@ -787,7 +807,7 @@ def laboratory():
 
 def subject(leaf):
     """DER of the Subject of a certificate."""
-    return _certificate(leaf).subject
+    return x509.Certificate(leaf).subject
 
 
 def name(text):
@@ -797,7 +817,7 @@ def name(text):
 
 def key_type(leaf):
     """Its name in est.key_types."""
-    return key_types._type(_certificate(leaf).spki)
+    return key_types._type(x509.Certificate(leaf).spki)
 
 
 def add(total, counts):

@@ -16,8 +16,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cut_runs
 import ext4
+import fleet
 import kills
+import model
 import network
+import ten_years
 from report import ROOT, save, show
 
 # Where littlefs erases next depends on what was written before: a cut there is another cut.
@@ -25,12 +28,15 @@ _AGES = range(8)
 # On FAT most writes make room, and all pairs of them would take days.
 _SECOND_CUTS = {"littlefs": 500, "fat": 5000}
 
+# Of a hundred thousand boards each.
+_FLEETS = 3
+
 PROOFS = {}
 
 
 def proof(function):
     """Makes a subcommand of function(sample or None, seed), which returns (rows, [failure])."""
-    name = function.__name__.replace("_", "-")
+    name = function.__name__.strip("_").replace("_", "-")
 
     @click.option("--sample", type=click.IntRange(1), help="How many of each kind; all if absent.")
     @click.option("--seed", default=1, show_default=True, help="Draws the sample.")
@@ -145,6 +151,48 @@ def power_cuts_on_ext4(sample, seed):
     """Power cuts on ext4, until 15 s after success; where there is none, recorded ones."""
     seconds = None if ext4.missing() else ext4.SECONDS
     return _counted(ext4.run(seconds, sample or ext4.MANY, seed))
+
+
+@proof
+def ten_years_(sample, seed):
+    """Ten years of boards in each world."""
+    rows, failures = [], []
+    for name in ten_years.WORLDS:
+        begun = time.monotonic()
+        found = ten_years.run(sample, seed, [name])
+        failures += found["failures"]
+        counts = found["counts"][name]
+        rows.append({"world": name, **ten_years.table(counts)})
+        print(name, round(time.monotonic() - begun), "s", counts, file=sys.stderr, flush=True)
+    return rows, failures
+
+
+@proof
+def fleet_(sample, seed):
+    """A hundred thousand boards for five years, with an outage of five days and without."""
+    rows, failures = [], []
+    for number in range(seed, seed + (1 if sample else _FLEETS)):
+        for outage_after in (fleet.OUTAGE_AFTER, 0):
+            found = fleet.run(sample or fleet.BOARDS, outage_after=outage_after, seed=number)
+            failures += fleet.over(found)
+            rows.append(fleet.table(found))
+    return rows, failures
+
+
+@proof
+def model_(sample, seed):
+    """What happens in the model: each series of events, from each state, and long walks."""
+    rows, failures = [], []
+    searches = {
+        f"series of {depth} of {len(events)} events": (model.search, depth, sample, seed)
+        for depth, events in model.DEPTHS.items()
+    }
+    searches["walks"] = (model.walks, sample, seed)
+    for name, (function, *arguments) in searches.items():
+        counts, broken = function(*arguments)
+        failures += broken
+        rows.append({"search": name, **model.table(counts), "broken": len(broken)})
+    return rows, failures
 
 
 @main.command()

@@ -4,6 +4,8 @@ import model
 import pytest
 
 SAMPLE = 40
+SERIES = 5
+WALKS = 10
 
 # Of the state table. "none": no order is at hand.
 STATES = {"none", "made", "waiting", "answered", "candidate"}
@@ -20,7 +22,18 @@ def test_the_rules_hold_whatever_happens(found):
     assert found["boards"] >= SAMPLE
     assert found["power cuts"] > 0
     assert found["failed"] > 0
-    assert found["stranded"] > 0
+
+
+def test_series_and_walks_break_no_rule():
+    for depth in model.DEPTHS:
+        counts, failures = model.search(depth, SERIES)
+        print(counts)
+        assert failures == []
+        assert counts["boards"] == SERIES * len(model.STARTS)
+    counts, failures = model.walks(WALKS)
+    print(counts)
+    assert failures == []
+    assert counts["stranded"] > 0
 
 
 def test_all_states_are_met_and_left(found):

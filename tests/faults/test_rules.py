@@ -235,6 +235,27 @@ def test_proof_before_trust_of_what_was_aside_by_a_clock_that_was_set():
     assert board.leaf == old
 
 
+@pytest.mark.parametrize("lifetime", [HOUR, DAY])
+@pytest.mark.parametrize("lacks", [3 / 8, 1 / 2])
+def test_proof_before_trust_by_a_clock_that_is_set_right(lifetime, lacks):
+    server = Server(lifetime=lifetime)
+    board = Board(server, 5)
+    board.clock.ahead = -lacks * lifetime
+    board.live(60)
+    old = to_renewal(board)
+    board.disturb()
+    assert board.step() == 0
+    # Less of its life than 1/2 is left: with what the clock lacked, it has ended.
+    server.down = True
+    board.live(lifetime / 30)
+    board.clock.right()
+    board.live(lifetime / 60)
+    assert board.leaf == old
+    server.down = False
+    board.live(lifetime / 6)
+    assert board.leaf in server.proofs
+
+
 def test_proof_before_trust_not_without_an_identity():
     server = Server()
     board = enrolled(server)
@@ -244,6 +265,16 @@ def test_proof_before_trust_not_without_an_identity():
 
 
 # A renewal storm cannot happen.
+
+
+@pytest.mark.parametrize("lifetime", [HOUR, 12 * HOUR])
+@pytest.mark.parametrize("share", [1, 0.999, 0.9])
+def test_a_renewal_storm_cannot_happen_by_a_server_that_is_ahead_of_its_ca(lifetime, share):
+    server = Server(lifetime=lifetime, date=int(share * lifetime))
+    board = Board(server)
+    board.disturb()
+    board.live(HOUR)
+    assert board.counts["orders"] <= 60
 
 
 @pytest.mark.parametrize("left", [20 * 60, HOUR, 90 * DAY])
@@ -273,6 +304,63 @@ def test_a_renewal_storm_cannot_happen_by_bad_answers():
     assert board.works()
 
 
+def test_a_renewal_storm_cannot_happen_by_new_settings():
+    server = Server()
+    board = enrolled(server)
+    board.live(10 * DAY)
+    server.refuse_new = True
+    board.disturb()
+    board.start(subject="CN=another")
+    orders = board.counts["orders"]
+    board.live(20 * DAY)
+    # The first at once, the next after 1/24 of a life.
+    assert 5 <= board.counts["orders"] - orders <= 6
+    # It counts for these settings only.
+    board.start(subject="CN=yet another")
+    server.refuse_new = False
+    board.live(HOUR)
+    assert life.subject(board.leaf) == life.name("CN=yet another")
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_renewal_storm_cannot_happen_by_a_floor_of_a_wrong_clock(hours):
+    server = Server(lifetime=5 * DAY)
+    board = enrolled(server)
+    to_renewal(board)
+    board.disturb()
+    board.clock.ahead = hours * HOUR
+    # The order is made, and sent after a reset, when nothing was heard of the server's time yet.
+    server.unlucky = lambda operation: "request" if operation == "simplereenroll" else None
+    while board.state() != "made":
+        server.now += board.step()
+    server.unlucky = None
+    board.start()
+    server.status = 400
+    while board.state() == "made":
+        server.now += board.step()
+    orders = board.counts["orders"]
+    board.start()
+    board.live(3 * HOUR)
+    assert board.counts["orders"] == orders
+
+
+def test_a_renewal_storm_cannot_happen_by_a_floor_of_a_clock_that_is_set_right():
+    server = Server(lifetime=7 * DAY)
+    board = enrolled(server)
+    to_renewal(board)
+    board.disturb()
+    # No Date tells what the clock is ahead.
+    server.date = None
+    board.clock.ahead = 5 * HOUR
+    server.status = 400
+    while not board.counts["failed"]:
+        server.now += board.step()
+    orders = board.counts["orders"]
+    board.clock.right()
+    board.live(6 * HOUR)
+    assert board.counts["orders"] == orders
+
+
 def test_a_renewal_storm_cannot_happen_by_failures():
     server = Server()
     board = enrolled(server)
@@ -287,6 +375,23 @@ def test_a_renewal_storm_cannot_happen_by_failures():
     before = server.connections
     board.live(DAY)
     assert server.connections - before < 60
+    assert board.counts["orders"] == 2
+
+
+@pytest.mark.parametrize("after", range(20))
+def test_a_renewal_storm_cannot_happen_by_refusals_of_the_certificate_before(after):
+    server = Server()
+    board = enrolled(server, prompt=True)
+    board.live(10 * DAY)
+    server.refuse.add(server.issued[board.leaf])
+    board.disturb()
+    while board.agent.refusals < 6:
+        server.now += board.step()
+    board.cut_next = after
+    board.live(3 * DAY)
+    assert board.counts["power cuts"] == 1
+    assert board.works()
+    board.live(30 * DAY)
     assert board.counts["orders"] == 2
 
 
@@ -359,6 +464,23 @@ def test_a_way_back_from_a_revoked_certificate(factory):
     server.refuse.add(server.issued[board.leaf])
     board.live(DAY)
     assert board.works()
+
+
+def test_proof_before_trust_of_what_is_accepted_again():
+    server = Server()
+    board = enrolled(server, prompt=True)
+    board.live(10 * DAY)
+    old = board.leaf
+    server.refuse.add(server.issued[old])
+    board.disturb()
+    while board.agent.refusals < 6:
+        server.now += board.step()
+    server.refuse = set()
+    board.start()
+    board.live(DAY)
+    # It is asked for once more after a reset, and serves.
+    assert board.leaf == old
+    assert board.counts["orders"] == 1
 
 
 def test_a_way_back_does_not_lose_what_works():
@@ -469,6 +591,20 @@ def test_the_clock_is_a_witness_that_one_answer_cannot_forge():
     assert not board.counts["gap"]
 
 
+@pytest.mark.parametrize("lifetime", [HOUR, 3 * HOUR, DAY])
+def test_the_clock_is_a_witness_in_time_after_a_reset(lifetime):
+    server = Server(lifetime=lifetime, tls_life=90 * DAY)
+    board = Board(server, 5)
+    board.clock.ahead = -12 * HOUR
+    board.patience = 120 + lifetime / 4
+    board.live(60)
+    # By which the server's time is forgotten; and it was asked just now.
+    board.start()
+    board.live(lifetime)
+    assert board.works()
+    assert not board.counts["gap"]
+
+
 @pytest.mark.parametrize("year", [1970, 2000, 2021])
 def test_the_clock_is_a_witness_that_may_know_nothing(year):
     server = Server()
@@ -497,6 +633,21 @@ def test_the_clock_is_a_witness_about_an_answer():
     board.live(HOUR)
     assert board.works()
     assert len(server.issued) == 1
+
+
+@pytest.mark.parametrize("hours", [-13, -5, -3, 3, 5, 13])
+@pytest.mark.parametrize("lifetime", [HOUR, 12 * HOUR, 90 * DAY])
+def test_the_clock_is_a_witness_against_a_server_whose_date_is_wrong(lifetime, hours):
+    # What it issues is by the right time.
+    server = Server(lifetime=lifetime, date=hours * HOUR, tls_life=90 * DAY)
+    board = Board(server)
+    board.live(60)
+    assert board.works()
+    board.live(10 * lifetime)
+    assert board.works()
+    assert not board.counts["gap"]
+    # Sooner where the Date may be right, and lets less of each life be left.
+    assert board.counts["orders"] <= 30
 
 
 def test_the_clock_is_a_witness_of_the_time_of_issue():

@@ -32,7 +32,8 @@ class FakeAgent:
         self.known = Identity(self.store)
         self.time = NOW
         self.failures = self.until = self.wait = self.floor = self.floored = self.refusals = 0
-        self.kept_floor = 0
+        self.kept_floor = self.disbelieved = 0
+        self.floor_of = ""
         self.agreed = self.told_ahead = self.skew = 0
         self.used = False
         self.shown = None
@@ -74,6 +75,12 @@ class FakeAgent:
 
     def end(self):
         self.store.erase("order")
+
+    def anchors(self):
+        return []
+
+    def cacerts(self, identity):
+        return b""
 
     def settle(self, current, items):
         self.settled.append(items)
@@ -227,6 +234,10 @@ def test_what_shows_that_tls_took_the_certificate():
             agent.clean()
 
 
+def ended(*arguments):
+    raise Ended("ended")
+
+
 def test_answers_that_stay_and_that_end():
     for error, stays, aside_too in (
         (NotTrusted("no issuer"), True, False),
@@ -249,6 +260,7 @@ def test_answers_that_stay_and_that_end():
         agent.clean()
     agent = FakeAgent()
     current = agent.new_order("answered", date=NOW)
+    current.accept = ended
     waiting.rejected(agent, current, Ended("by the server's word"))
     assert not agent.load("order") and not agent.load("aside")
     agent.clean()
@@ -294,7 +306,7 @@ def test_the_back_off_outlives_a_reset():
     agent.refusals = 2
     agent.until = NOW + 99
     agent.wait = 240
-    retry.fruitless(agent)
+    retry.fruitless(agent, {})
     after = agent.again()
     retry.load(after)
     found = (after.failures, after.refusals, after.until, after.wait, after.floor, after.floored)
@@ -310,7 +322,7 @@ def test_the_back_off_outlives_a_reset():
         last = agent.again()
         retry.load(last)
         last.time = NOW
-        retry.fruitless(last)
+        retry.fruitless(last, {})
         last.time = now
         retry.erase(last)
         assert agent.store.load("retry") is None
@@ -327,11 +339,11 @@ def test_a_wait_that_grows_no_more_is_not_written():
         retry.save(agent)
     assert agent.saves == 10
     # A new floor is.
-    retry.fruitless(agent)
-    retry.fruitless(agent)
+    retry.fruitless(agent, {})
+    retry.fruitless(agent, {})
     assert agent.saves == 11
     agent.time += 1
-    retry.fruitless(agent)
+    retry.fruitless(agent, {})
     assert agent.saves == 12
     agent.clean()
 
@@ -465,15 +477,13 @@ def test_what_is_still_refused_stays_aside():
 
 
 def test_what_has_ended_is_aside_no_more():
-    # Without a server's word it may be the clock that is wrong.
-    for agreed, skew, stays in ((0, 0, True), (NOW, 0, False), (0, 70 * DAY, False)):
-        agent = FakeAgent()
-        agent.new_order("answered")
-        aside.put(agent)
-        agent.agreed, agent.skew = agreed, skew
-        assert judged(Ended("x"), aside.attempt, agent) is False
-        assert bool(agent.load("aside")) is stays
-        agent.clean()
+    # It may be the clock that is wrong.
+    agent = FakeAgent()
+    agent.new_order("answered")
+    aside.put(agent)
+    assert judged(Ended("x"), aside.attempt, agent) is False
+    assert agent.load("aside")
+    agent.clean()
     # As good as ended: the one in use lasts longer. Equal is not, for CAs cap lives at their end.
     agent = FakeAgent()
     for length, tried in ((49 * DAY, True), (50 * DAY, True), (51 * DAY, False)):
@@ -537,8 +547,41 @@ def test_within_a_day_both_agree():
         agent = FakeAgent()
         agent.skew = 99 * DAY
         assert at(NOW + ahead, witness.check, agent, DATE) == NOW
-        assert (agent.skew, agent.agreed) == (0, NOW + ahead)
+        assert (agent.skew, agent.agreed) == (-ahead if abs(ahead) > 300 else 0, NOW + ahead)
         assert bool(agent.events) == (abs(ahead) > 300), ahead
+        agent.clean()
+
+
+def test_a_date_that_contradicts_what_was_issued_is_not_believed():
+    for ahead, early, date, counts in (
+        (5 * 3600, 3600, NOW, True),
+        (-5 * 3600, 0, NOW, True),
+        # A CA may be early by minutes; beyond a day it is the clock; and without a Date.
+        (5 * 3600, 200, NOW, False),
+        (DAY, 3600, NOW, False),
+        (5 * 3600, 3600, 0, False),
+    ):
+        agent = FakeAgent()
+        at(NOW + ahead, witness.check, agent, DATE)
+        current = agent.new_order("answered", date=date)
+        agent.keep(current, "answered")
+        current.accept = lambda *arguments: []
+        error = NotYetValid("early", early) if early else Ended("ended")
+        if not date:
+            agent.skew = 0
+        try:
+            at(NOW + ahead, waiting.rejected, agent, current, error)
+            raised = False
+        except RetryLater as again:
+            raised = again.seconds == 0
+        assert raised == counts, (ahead, early)
+        if counts:
+            assert (agent.skew, agent.load("order")[0]["date"]) == (0, 0)
+            # From then on, as long as it is as wrong.
+            assert at(NOW + ahead, witness.check, agent, DATE) == 0
+            assert agent.skew == 0
+            assert at(NOW + ahead + 3600, witness.check, agent, DATE) == NOW
+            assert agent.skew == -ahead - 3600
         agent.clean()
 
 
