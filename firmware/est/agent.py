@@ -12,7 +12,7 @@ import hashlib
 from micropython import const
 
 from est import apart, clock, order, store
-from est.errors import EstError, OtherLayout, Refused, StorageError, UsageError
+from est.errors import EstError, OtherLayout, PeerError, Refused, StorageError, UsageError
 from est.identity import Identity
 
 _DAY = const(86400)
@@ -49,7 +49,7 @@ class Agent:
     on_event: called with the name and a dict for each event; docs/agent.md lists them.
     prove: called with the platform's TLS context, which holds a renewed certificate, before that
         is used; what it raises has it wait.
-    known: the est.identity.Identity.
+    known: the est.identity.Identity, an est.parts.Known where that is installed.
     """
 
     def __init__(
@@ -89,9 +89,14 @@ class Agent:
         self.on_event = on_event
         self.prove = prove
         self.log = log or (lambda text: None)
-        self.known = Identity(store)
-        # est.parts, once it was looked for.
-        self.parts = None
+        try:
+            from est import parts
+
+            self.known = parts.Known(store)
+        except ImportError:
+            parts = None
+            self.known = Identity(store)
+        self.parts = parts
         self._started = False
         self.connection = None
         # What to add to the clock for the server's time, where they disagree.
@@ -213,7 +218,7 @@ class Agent:
     def _have(self, shown, leaf, key):
         # The certificate of the order at hand, or of a new one.
         current = self.resume()
-        if self.parts:
+        if self.parts and (current or self.store.load("aside")):
             found = self.parts.leftover(self, current, leaf, key)
             if found:
                 return found
@@ -273,13 +278,8 @@ class Agent:
     def _start(self):
         # Once.
         if not self._started:
-            try:
-                from est import parts
-
-                parts.begin(self)
-                self.parts = parts
-            except ImportError:
-                pass
+            if self.parts:
+                self.parts.begin(self)
             # If it is damaged, what helps is to enrol as for the first time.
             self.known.take(self.load("identity"))
             self._started = True
@@ -306,7 +306,7 @@ class Agent:
         current = self.orders[items[0]["leaf"] > ""]()
         kind = items[0]["kind"]
         if self.parts and kind != current.kind:
-            current = apart(_of_kind, kind)
+            current = self.parts.of_kind(kind)
         current.restore(items)
         return current
 
@@ -330,16 +330,14 @@ class Agent:
         meta = current.meta
         try:
             if not meta:
-                if parts:
-                    parts.prepare(self)
                 # Not kept in a variable: the heap has better use for them afterwards.
-                fetch = parts and (lambda: parts.attributes(self, shown))
+                fetch = parts and parts.prepare(self, shown)
                 apart(current.build, fetch, self.log, self.wanted, leaf, key)
                 meta["kind"] = current.kind
                 meta["leaf"] = store.digest(leaf) if leaf else ""
                 meta["asked"] = self.asked(leaf, key)
                 if parts:
-                    apart(_ordered, self, current, leaf)
+                    parts.ordered(self, current, leaf)
                 self.keep(current, "made")
             others, date = apart(_exchange, self, current, shown)
         except EstError as error:
@@ -358,10 +356,7 @@ class Agent:
             gc.collect()
             # Until the next connection nothing that stays shall come to lie where TLS was.
             self.hole = bytearray(_TLS)
-        meta["date"] = 0
-        if parts:
-            self.tell("answered", operation=current.kind)
-            meta["date"] = parts.check_clock(self, date) or 0
+        meta["date"] = parts.answered(self, current, date) if parts else 0
         self.keep(current, "answered")
         return others
 
@@ -370,15 +365,19 @@ class Agent:
         proven = None
         if self.works() and self.known.chain[0] != items[1]:
             self.doing = "proof"
+            # The answer is stored, and copies come to lie together: TLS wants one piece.
             current.answer = self.candidate = None
             gc.collect()
-            items = [bytes(memoryview(item)) for item in items]
-            gc.collect()
+            items[:] = list(map(bytes, map(memoryview, items)))
+            candidate = items[1:], items[0]
             if self.parts:
-                proven = self.parts.prove(self, current, items)
+                proven = self.parts.prove(self, candidate)
             else:
-                self.cacerts((items[1:], items[0]))
-        apart(_take, self, current, items, proven)
+                self.cacerts(candidate)
+        if self.parts:
+            self.parts.take(self, current, items, proven)
+        else:
+            apart(_take, self, current, items)
 
 
 # What follows is run by est.apart.
@@ -410,25 +409,17 @@ def _bootstrap(agent):
     return bootstrap.anchors(agent)
 
 
-def _of_kind(kind):
-    from est import between
-
-    return between.of_kind(kind)
-
-
-def _ordered(agent, current, leaf):
-    from est import between
-
-    between.ordered(agent, current, leaf)
-
-
 def _judge(agent, current, others):
     from est import verdict
 
     return verdict.judge(agent, current, others)
 
 
-def _take(agent, current, items, proven):
+def _take(agent, current, items):
     from est import verdict
 
-    verdict.take(agent, current, items, proven)
+    try:
+        verdict.take(agent, current, items, {})
+    except PeerError:
+        agent.end()
+        raise

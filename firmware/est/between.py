@@ -1,11 +1,7 @@
-"""What est.agent and est.verdict have optional parts do between connections (see est.parts).
-
-What a part that is not installed would give is None.
-"""
+"""What est.agent and est.verdict have optional parts do between connections (see est.parts)."""
 
 from est import order
-from est.errors import StorageError, UsageError
-from est.parts import Events, optional
+from est.errors import PeerError, StorageError, UsageError
 
 
 def begin(agent):
@@ -27,38 +23,39 @@ def begin(agent):
     agent.stranded = agent.shown = None
     # Whether `plan` wants the order that is being made.
     agent.planned = False
-    agent.tell = Events(agent)
-    try:
-        _reserve(agent)
-    except StorageError as error:
-        agent.log(str(error))  # what is there stays in use
-    if _is_old(agent.store.path):
-        _upgrade(agent)
-    _restore(agent)
+    for begin_part in (_reserve, _upgrade, _restore):
+        try:
+            begin_part(agent)
+        except ImportError:
+            pass  # an optional part
 
 
-@optional
 def _reserve(agent):
     from est import room
 
-    room.reserve(agent.store)
+    try:
+        room.reserve(agent.store)
+    except StorageError as error:
+        agent.log(str(error))  # what is there stays in use
 
 
 def _is_old(path):
-    # Whether a file is not of the present layout. On FAT that has folders instead.
+    # Whether a file is none of the present layout, which has folders on FAT.
     for name in ("identity", "anchors", "pending"):
         for slot in (0, 1):
             try:
                 with open("%s/%s.%d" % (path, name, slot), "rb") as file:
                     if file.read(4) not in (b"", b"EST2"):
                         return True
-            except OSError:
-                pass  # absent, or not to be read
+            except OSError as error:
+                if error.errno != 2:  # ENOENT
+                    return True
     return False
 
 
-@optional
 def _upgrade(agent):
+    if not _is_old(agent.store.path):
+        return
     from est import layout1
 
     left = layout1.upgrade(agent.store)
@@ -66,7 +63,6 @@ def _upgrade(agent):
         agent.log(left)
 
 
-@optional
 def _restore(agent):
     from est import retry
 
@@ -93,23 +89,14 @@ def of_kind(kind):
 
 def prepare(agent):
     """Before an order is made: room for it, and a look at what it will take."""
-    _make_room(agent)
-    _rehearse()
+    try:
+        from est import room
 
-
-@optional
-def _make_room(agent):
-    from est import room
-
-    room.make(agent.store)
-
-
-@optional
-def _rehearse():
+        room.make(agent.store)
+    except ImportError:
+        pass  # an optional part
     # What is broken or finds no room in the heap must show before a server issues.
-    from est import cms, keys, verdict, x509
-
-    return bool(cms and keys and verdict and x509)
+    from est import cms, keys, verdict, x509  # noqa: F401
 
 
 def ordered(agent, current, leaf):
@@ -123,33 +110,14 @@ def ordered(agent, current, leaf):
     meta["settings"] = settings or agent.asked(None, agent.key)
 
 
-@optional
-def rejected(agent, current, error):
-    """As est.waiting.rejected."""
-    from est import waiting
+def take(agent, current, items, proven):
+    """As est.verdict.take. proven: whether there is proof, None where none was asked for."""
+    from est import duty, verdict, waiting
 
-    waiting.rejected(agent, current, error)
-
-
-@optional
-def memo(agent, current, leaf):
-    """As est.duty.memo."""
-    from est import duty
-
-    return duty.memo(agent, current, leaf)
-
-
-@optional
-def taken(agent, proven):
-    """As est.duty.taken."""
-    from est import duty
-
+    memo = {} if agent.known.chain[:1] == items[1:2] else duty.memo(agent, current, items[1])
+    try:
+        verdict.take(agent, current, items, memo)
+    except PeerError as error:
+        waiting.rejected(agent, current, error)
+        raise
     duty.taken(agent, proven)
-
-
-@optional
-def follow(agent):
-    """As est.rollover.follow."""
-    from est import rollover
-
-    return rollover.follow(agent)

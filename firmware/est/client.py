@@ -50,8 +50,10 @@ class Client:
 
             self.est = Est(self._authority, *self._operations)
             return self.est
-        operation = getattr(self.est, name)
-        return lambda *arguments: self.run(operation(*arguments))
+        from est import operations
+
+        operation = getattr(operations, name)
+        return lambda *arguments: self.run(operation(self.est, *arguments))
 
     def close(self):
         """Close the connection; the next operation opens another."""

@@ -11,10 +11,9 @@ _COMMON_NAME = const(b"\x55\x04\x03")
 
 def build(key, subject, extensions=(), attributes=()):
     """CertificationRequest DER signed by `key` (see est.keys). The rest as in `fields`."""
-    from est.keys import signed
+    from est.keys import request
 
-    subject, attributes = fields(subject, extensions, attributes)
-    return signed(key, der.sequence(der.integer(0), subject, key.spki(), attributes))
+    return request(key, *fields(subject, extensions, attributes))
 
 
 def fields(subject, extensions, attributes):
@@ -27,9 +26,9 @@ def fields(subject, extensions, attributes):
     Raises UsageError for what cannot be encoded.
     """
     wanted = {}
-    for oid, critical, value in extensions:
-        wanted[oid] = _extension(oid, critical, value)
-    listed = [_attribute(oid, value) for oid, value in attributes]
+    for extension in extensions:
+        wanted[extension[0]] = _extension(*extension)
+    listed = [_attribute(*attribute) for attribute in attributes]
     if wanted:
         listed.append(_attribute(_EXTENSION_REQUEST, der.sequence(*wanted.values())))
     if isinstance(subject, str):

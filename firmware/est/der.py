@@ -65,7 +65,7 @@ class Reader:
         pos = self.pos
         limit = self.limit
         if limit - pos < 2:
-            raise DerError("DER: truncated, 0x%02x expected" % tag)
+            raise DerError("DER: truncated")
         if tag and data[pos] != tag:
             raise DerError("DER: 0x%02x where 0x%02x is expected" % (data[pos], tag))
         if data[pos] & 0x1F == 0x1F:
@@ -77,7 +77,7 @@ class Reader:
             if not 0 < count <= _MAX_LENGTH_OCTETS:
                 raise DerError("DER: not a definite length")
             if limit - pos < count:
-                raise DerError("DER: truncated length")
+                raise DerError("DER: truncated")
             size = int.from_bytes(data[pos : pos + count], "big")
             pos += count
             if size < 0x80 or size >> (8 * (count - 1)) == 0:
@@ -145,18 +145,11 @@ class Reader:
 
 def tlv(tag, *parts):
     """Element with `tag` around the joined `parts`."""
-    size = 0
-    for part in parts:
-        size += len(part)
-    if size < 0x80:
-        head = bytes((tag, size))
-    elif size < 0x100:
-        head = bytes((tag, 0x81, size))
-    elif size < 0x10000:
-        head = bytes((tag, 0x82, size >> 8, size & 0xFF))
-    else:
-        head = bytes((tag, 0x83, size >> 16, size >> 8 & 0xFF, size & 0xFF))
-    return head + b"".join(parts)
+    size = sum(map(len, parts))
+    length = size.to_bytes(3, "big").lstrip(b"\0") if size else b"\0"
+    if size >= 0x80:
+        length = bytes((0x80 | len(length),)) + length
+    return bytes((tag,)) + length + b"".join(parts)
 
 
 def sequence(*parts):
@@ -175,11 +168,8 @@ def integer(value):
         while value >> (8 * size):
             size += 1
         value = value.to_bytes(size, "big")
-    start = 0
-    while start < len(value) - 1 and value[start] == 0:
-        start += 1
-    value = value[start:]
-    return tlv(INTEGER, b"\0" if value[0] & 0x80 else b"", value)
+    value = bytes(value).lstrip(b"\0")
+    return tlv(INTEGER, b"\0" if value[:1] >= b"\x80" or not value else b"", value)
 
 
 def octets(value):

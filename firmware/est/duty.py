@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import aside, between, clock, cms, retry, store, verdict, waiting
+from est import aside, clock, cms, retry, store, verdict, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -65,7 +65,7 @@ def plan(agent):
         return 0
     if agent.lost_trust:
         agent.lost_trust = False
-        if between.follow(agent):
+        if _follow(agent):
             return 0
     current = agent.resume()
     if not current and agent.store.damaged:
@@ -102,6 +102,14 @@ def plan(agent):
     shown, leaf, key = _way(agent, now)
     agent.planned = True
     return agent.orders[leaf is not None](), shown, leaf, key
+
+
+def _follow(agent):
+    try:
+        from est import rollover
+    except ImportError:
+        return False  # an optional part
+    return rollover.follow(agent)
 
 
 def _changed(agent):

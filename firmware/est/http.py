@@ -24,13 +24,12 @@ _DONE = const(7)
 
 def request(method, path, host, headers=(), body=None):
     """Bytes of a request; `headers` are (name, value) pairs."""
-    lines = ["%s %s HTTP/1.1" % (method, path), "Host: " + host]
-    for name, value in headers:
-        lines.append(name + ": " + value)
+    text = "%s %s HTTP/1.1\r\nHost: %s\r\n" % (method, path, host)
+    for header in headers:
+        text += "%s: %s\r\n" % header
     if body is not None:
-        lines.append("Content-Length: %d" % len(body))
-    head = "\r\n".join(lines) + "\r\n\r\n"
-    return head.encode() + (body or b"")
+        text += "Content-Length: %d\r\n" % len(body)
+    return text.encode() + b"\r\n" + (body or b"")
 
 
 class Response:
@@ -168,7 +167,7 @@ class Response:
             self._state = _SIZE
         elif lengths:
             if min(lengths) != max(lengths):
-                raise PeerError("HTTP: two lengths")
+                _malformed("length")
             self._left = _length(lengths[0], 10)
             self._state = _BODY
             if not self._left:

@@ -15,3 +15,8 @@ def unix_time(text):
     if len(month) != 3 or at < 0 or at % 3:
         raise ValueError("no month: " + month)
     return clock.unix_time(int(year), at // 3 + 1, int(day), hour, minute, second)
+
+
+def left(text):
+    """Seconds from now to that date. Raises ValueError."""
+    return unix_time(text) - clock.now()

@@ -11,6 +11,7 @@ class Identity:
     meta: as est.store describes it.
     next: (what the agent does next, Unix seconds when). failure: text of the last one, or None.
     doubt: what the application's server said of the certificate, or None.
+    est.parts.Known has more methods, where that is installed.
     """
 
     def __init__(self, records):
@@ -45,22 +46,3 @@ class Identity:
         """When to renew, in Unix seconds."""
         start, length = self.life(now)
         return start + length * self.meta.get("share", 43690) // 65536
-
-    def status(self):
-        """As est.status.of."""
-        from est import status
-
-        return status.of(self)
-
-    def refused(self, error):
-        """Tell what the application's own server said of the certificate.
-
-        The agent then checks it at the EST server, at most once per step of its back-off.
-        """
-        self.doubt = str(error)
-
-    def erase(self):
-        """As est.status.erase."""
-        from est import status
-
-        status.erase(self)

@@ -9,9 +9,9 @@ from est.errors import UsageError
 from est.p256_key import SoftwareKey
 
 
-def signed(key, info):
-    """`info` (DER) as `key` signs it, in a CertificationRequest (RFC 2986) such as in a
-    certificate."""
+def request(key, subject, attributes):
+    """CertificationRequest (RFC 2986, DER) of what est.csr.fields gives, signed by `key`."""
+    info = der.sequence(der.integer(0), subject, key.spki(), attributes)
     algorithm, signature = key.sign(info)
     return der.sequence(info, algorithm, der.bits(signature))
 

@@ -115,7 +115,8 @@ def link(data, key, value):
     attributes.remove(_attribute(_PLACEHOLDER))
     attributes.append(_attribute(value))
     info = der.sequence(*head, b"\xa0" + der.set_of(*attributes)[1:])
-    return keys.signed(keys.load(key), info)
+    algorithm, signature = keys.load(key).sign(info)
+    return der.sequence(info, algorithm, der.bits(signature))
 
 
 def _attribute(value):

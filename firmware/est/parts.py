@@ -5,11 +5,11 @@ runs between connections anyway is in est.between. What a part that is not insta
 None.
 """
 
-import gc
-
 from micropython import const
 
 from est import apart
+from est.errors import EstError
+from est.identity import Identity
 
 _RETRY = const(60)
 
@@ -26,18 +26,43 @@ def optional(function):
     return call
 
 
-@optional
+class Known(Identity):
+    """An Identity with what an application does to it besides using it."""
+
+    def status(self):
+        """As est.status.of."""
+        from est import status
+
+        return status.of(self)
+
+    def refused(self, error):
+        """Tell what the application's own server said of the certificate.
+
+        The agent then checks it at the EST server, at most once per step of its back-off.
+        """
+        self.doubt = str(error)
+
+    def erase(self):
+        """As est.status.erase."""
+        from est import status
+
+        status.erase(self)
+
+
 def begin(agent):
     """As est.between.begin."""
+    agent.tell = _Events(agent)
+    apart(_begin, agent)
+
+
+def _begin(agent):
     from est import between
 
     between.begin(agent)
 
 
-class Events:
-    """Hands events of est.agent.Agent `agent` to the application, which cannot stop a renewal by
-    what it raises."""
-
+class _Events:
+    # Hands events to the application, which cannot stop a renewal by what it raises.
     def __init__(self, agent):
         self._agent = agent
 
@@ -82,17 +107,21 @@ def leftover(agent, current, leaf, key):
     return duty.leftover(agent, current, leaf, key)
 
 
+def prepare(agent, shown):
+    """As est.between.prepare; returns what est.order.Enrolment.build takes as `fetch`."""
+    _prepare(agent)
+    return lambda: _attributes(agent, shown)
+
+
 @optional
-def prepare(agent):
-    """As est.between.prepare."""
+def _prepare(agent):
     from est import between
 
     between.prepare(agent)
 
 
 @optional
-def attributes(agent, shown):
-    """The server's est.attributes.CsrAttrs, asked for with identity `shown`."""
+def _attributes(agent, shown):
     client = agent.client(shown)
     found = client.csrattrs()
     del client.est  # TLS leaves little room for making the request
@@ -102,6 +131,20 @@ def attributes(agent, shown):
         return found
     witness.hold_back(agent, client.date)
     return found
+
+
+@optional
+def ordered(agent, current, leaf):
+    """As est.between.ordered."""
+    from est import between
+
+    between.ordered(agent, current, leaf)
+
+
+def answered(agent, current, date):
+    """Unix seconds of the answer's `date`, or 0."""
+    agent.tell("answered", operation=current.kind)
+    return check_clock(agent, date) or 0
 
 
 def interrupted(agent, current, shown, error, final):
@@ -131,24 +174,62 @@ def check_clock(agent, date):
     return witness.check(agent, date)
 
 
-def prove(agent, current, items):
-    """As est.proof.prove, for the identity of these items."""
-    # TLS takes 17 KB in one piece. The answer is stored, and copies come to lie together.
-    current.answer = agent.candidate = None
-    gc.collect()
-    items[:] = [bytes(memoryview(item)) for item in items]
+@optional
+def of_kind(kind):
+    """As est.between.of_kind."""
+    from est import between
+
+    return between.of_kind(kind)
+
+
+def prove(agent, candidate):
+    """Whether `candidate`, (chain, key) of the order at hand, is proven to work. See est.proof."""
     agent.tell("candidate", generation=agent.known.generation + 1)
-    proven = _prove(agent, (items[1:], items[0]))
-    if proven is None:
-        agent.cacerts((items[1:], items[0]))
+    error = None
+    try:
+        if _possible(agent, candidate) is False:
+            return False
+        # Without est.proof in the heap.
+        agent.cacerts(candidate)
+    except EstError as found:
+        error = found
+    proven = _proven(agent, candidate, error)
+    if proven is None and error:
+        raise error
     return proven is not False
 
 
 @optional
-def _prove(agent, candidate):
+def _possible(agent, candidate):
     from est import proof
 
-    return proof.prove(agent, candidate)
+    return proof.possible(agent, candidate)
+
+
+@optional
+def _proven(agent, candidate, error):
+    from est import proof
+
+    return proof.proven(agent, candidate, error)
+
+
+@optional
+def rejected(agent, current, error):
+    """As est.waiting.rejected."""
+    from est import waiting
+
+    waiting.rejected(agent, current, error)
+
+
+def take(agent, current, items, proven):
+    """As est.between.take."""
+    apart(_take, agent, current, items, proven)
+
+
+def _take(agent, current, items, proven):
+    from est import between
+
+    between.take(agent, current, items, proven)
 
 
 @optional

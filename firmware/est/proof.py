@@ -9,33 +9,11 @@ class CertificateRefused(Refused):
     """The server does not accept a certificate of the board that it accepts others without."""
 
 
-def prove(agent, candidate):
-    """Whether `candidate`, (chain, key) of the order at hand, is proven to work.
+def possible(agent, candidate):
+    """Whether a proof is to be had for `candidate`, (chain, key) of the order at hand.
 
-    False if no proof is to be had, or none came until the old certificate is about to end.
-
-    Proof is a new connection that shows it, on
-    which GET /cacerts brings 200 (a handshake alone proves nothing in TLS 1.3), and what the
-    application's `prove` adds. Raises CertificateRefused if that fails while the working identity,
-    or none, passes: the order is then aside. Any other EstError is no verdict.
+    Raises CertificateRefused where it serves TLS less than the one in use.
     """
-    known = agent.known
-    try:
-        return _prove(agent, candidate)
-    except CertificateRefused:
-        from est import aside
-
-        aside.put(agent)
-        raise
-    except EstError:
-        # By both, clock and server: the clock may have been set since.
-        now = min(agent.now(), clock.now())
-        if now < known.not_after - known.life(now)[1] // 12:
-            raise
-        return False
-
-
-def _prove(agent, candidate):
     chain, key = agent.known
     if not apart(_usable, candidate[0][0]):
         if chain and apart(_usable, chain[0]):
@@ -50,23 +28,55 @@ def _prove(agent, candidate):
         except UsageError:
             return False  # such as in a secure element that this TLS cannot use
         raise CertificateRefused("TLS does not take the new certificate: %s" % error)
-    try:
-        agent.cacerts(candidate)
-    except (Closed, Refused) as error:
-        if not (passes(agent, agent.known) or passes(agent, None)):
-            raise
-        # A connection may have been lost by chance.
-        if not passes(agent, candidate):
-            raise CertificateRefused("the server does not accept the new certificate: %s" % error)
-    if agent.prove:
-        try:
-            agent.prove(Context(anchors, *candidate).ssl)
-        except Exception as error:
-            raise PeerError(
-                "the application could not prove the new certificate: %s %s"
-                % (type(error).__name__, error)
-            )
     return True
+
+
+def proven(agent, candidate, error):
+    """Whether `candidate` is proven to work; False if not until the old one is about to end.
+
+    Proof is a new connection that shows it, on which GET /cacerts brings 200 (a handshake alone
+    proves nothing in TLS 1.3), and what the application's `prove` adds. error: what that
+    connection, or `possible`, raised, or None. Raises CertificateRefused if it failed while the
+    working identity, or none, passes: the order is then aside. Any other EstError is no verdict.
+    """
+    known = agent.known
+    try:
+        if error:
+            _judge(agent, candidate, error)
+        if agent.prove:
+            _ask(agent, candidate)
+        return True
+    except CertificateRefused:
+        from est import aside
+
+        aside.put(agent)
+        raise
+    except EstError:
+        # By both, clock and server: the clock may have been set since.
+        now = min(agent.now(), clock.now())
+        if now < known.not_after - known.life(now)[1] // 12:
+            raise
+        return False
+
+
+def _judge(agent, candidate, error):
+    # Raises unless `error` was chance.
+    if isinstance(error, CertificateRefused) or not isinstance(error, (Closed, Refused)):
+        raise error
+    if not (passes(agent, agent.known) or passes(agent, None)):
+        raise error
+    if not passes(agent, candidate):
+        raise CertificateRefused("the server does not accept the new certificate: %s" % error)
+
+
+def _ask(agent, candidate):
+    try:
+        agent.prove(Context(agent.anchors(), *candidate).ssl)
+    except Exception as error:
+        raise PeerError(
+            "the application could not prove the new certificate: %s %s"
+            % (type(error).__name__, error)
+        )
 
 
 def passes(agent, identity):

@@ -6,7 +6,7 @@ result. est.client drives it over blocking sockets.
 
 from micropython import const
 
-from est import base64, clock, http
+from est import base64, http
 from est.errors import PeerError, Refused, RetryLater, UsageError
 
 _MAX_REDIRECTS = const(3)
@@ -77,24 +77,6 @@ class Est:
         self._credentials = credentials
         self._bootstrap = bootstrap
 
-    def cacerts(self):
-        """List of DER certificates (RFC 7030 4.1)."""
-        return _issued((yield from self.answer("cacerts")))
-
-    def csrattrs(self):
-        """csrattrs.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
-        from est import asking
-
-        return asking.csrattrs(self)
-
-    def simpleenroll(self, request, operation="simpleenroll"):
-        """DER certificates answering CertificationRequest DER `request` (RFC 7030 4.2.1)."""
-        return _issued((yield from self.answer(operation, request)))
-
-    def simplereenroll(self, request):
-        """As simpleenroll, to renew or rekey the certificate that TLS presents (4.2.2)."""
-        return self.simpleenroll(request, "simplereenroll")
-
     def answer(self, operation, csr=None):
         """What `operation` answers, certs-only CMS (DER) that nobody has judged yet.
 
@@ -161,13 +143,6 @@ def _redirected(authority, location):
     return redirect.path(authority, location)
 
 
-def _issued(content):
-    # Loaded only now: where the caller judges later, TLS has its room.
-    from est import cms
-
-    return cms.issued(content)
-
-
 def printable(data):
     """Text of what a peer says: ASCII, white space as single spaces."""
     text = "".join([chr(octet) if 0x20 <= octet < 0x7F else " " for octet in data])
@@ -202,9 +177,9 @@ def _retry_after(response):
         if text.isdigit():
             seconds = int(text[:9])
         elif text:
-            from est.httpdate import unix_time
+            from est.httpdate import left
 
-            seconds = unix_time(text) - clock.now()
+            seconds = left(text)
     except (ImportError, ValueError):
         pass  # an optional part, or neither
     return min(max(seconds, 1), _MAX_WAIT)

@@ -1,11 +1,6 @@
 """Makes a certification request in two halves (est.apart), while TLS has most of the heap."""
 
-from micropython import const
-
 from est import apart
-
-# Octets of a SubjectPublicKeyInfo.
-_P256 = const(91)
 
 
 def build(fetch, log, subject, san, eku, extra, leaf, key):
@@ -23,11 +18,19 @@ def build(fetch, log, subject, san, eku, extra, leaf, key):
             apart(fetch)
         return check(subject, key)
     fields, renewed, demands = apart(_fields, fetch, log, subject, san, eku, extra, leaf)
-    from est import der, keys
+    from est import keys
 
-    key = _key(key, renewed, demands, log)
-    info = der.sequence(der.integer(0), fields[0], key.spki(), fields[1])
-    return key.der(), keys.signed(key, info)
+    choose = None
+    if key or renewed or demands:
+        try:
+            from est.key_types import choose
+        except ImportError:
+            pass  # an optional part
+    if choose:
+        key = choose(key, renewed, demands, log)
+    else:
+        key = keys.load(key) if key else keys.SoftwareKey()
+    return key.der(), keys.request(key, *fields)
 
 
 def _fields(fetch, log, subject, san, eku, extra, leaf):
@@ -44,7 +47,7 @@ def _fields(fetch, log, subject, san, eku, extra, leaf):
 
         old = x509.Certificate(leaf)
         subject = old.subject
-        if len(old.spki) != _P256:
+        if len(old.spki) != 91:  # that of P-256
             renewed = old.spki
         for oid in (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE):
             value = old.extension(oid)
@@ -59,16 +62,3 @@ def _fields(fetch, log, subject, san, eku, extra, leaf):
         subject, extensions = attributes.apply(subject, wanted, kept, extra, log)
         demands = attributes.demands()
     return csr.fields(subject, extensions, extra), renewed, demands
-
-
-def _key(key, renewed, demands, log):
-    from est import keys
-
-    if demands or renewed or isinstance(key, str):
-        try:
-            from est.key_types import choose
-
-            return choose(key, renewed, demands, log)
-        except ImportError:
-            pass  # an optional part
-    return keys.load(key) if key else keys.SoftwareKey()

@@ -1,6 +1,6 @@
 """Whether an answer brings an identity, and taking it over: between connections (est.apart)."""
 
-from est import store
+from est import cms, keys, store, x509
 from est.errors import (
     Ended,
     EstError,
@@ -18,24 +18,20 @@ def accept(issued, others, key, anchors, now):
     All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. Raises
     PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
     """
-    from est import keys, x509
-
     spki = keys.load(key).spki()
-    found = [x509.Certificate(certificate) for certificate in issued]
+    found = list(map(x509.Certificate, issued))
     for leaf in found:
         if leaf.spki == spki:
             break
     else:
         raise PeerError("the server issued a certificate for another key")
-    found += [x509.Certificate(certificate) for certificate in others]
-    path = x509.verify_path(leaf, found, [x509.Certificate(anchor) for anchor in anchors], now)
+    found += map(x509.Certificate, others)
+    path = x509.verify_path(leaf, found, list(map(x509.Certificate, anchors)), now)
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
 
 def validity(leaf):
     """(notBefore, notAfter) of DER certificate `leaf`, in Unix seconds."""
-    from est import x509
-
     leaf = x509.Certificate(leaf)
     return leaf.not_before, leaf.not_after
 
@@ -51,8 +47,6 @@ def judge(agent, current, others=None):
     offered = []
     while True:
         if others:
-            from est import cms
-
             try:
                 offered = cms.issued(others)
                 anchors = agent.adopt(offered)
@@ -66,9 +60,7 @@ def judge(agent, current, others=None):
             early = isinstance(error, NotYetValid)
             if others or ended or early or not isinstance(error, NotTrusted):
                 if agent.parts:
-                    from est import between
-
-                    between.rejected(agent, current, error)
+                    agent.parts.rejected(agent, current, error)
                 elif ended:
                     agent.end()
                 if early:
@@ -78,14 +70,11 @@ def judge(agent, current, others=None):
         others = agent.cacerts(agent.known if agent.works() else None)
 
 
-def take(agent, current, items, proven):
-    """Use the identity of these items from now on. proven: None where no proof was asked for.
+def take(agent, current, items, memo):
+    """Use the identity of these items from now on, and keep `memo`, a dict, with it.
 
-    Raises PeerError where it is the one in use already.
+    Raises PeerError where it is the one in use already; the order is not ended then.
     """
-    between = None
-    if agent.parts:
-        from est import between
     known = agent.known
     answered = current.meta
     leaf = items[1]
@@ -93,11 +82,7 @@ def take(agent, current, items, proven):
     if known.chain[:1] == [leaf]:
         # The power went before the order was gone, or the server has not renewed.
         if answered["leaf"] == store.digest(leaf):
-            error = PeerError("the server sent the certificate in use again")
-            if between:
-                between.rejected(agent, current, error)
-            agent.end()
-            raise error
+            raise PeerError("the server sent the certificate in use again")
     else:
         not_before, not_after = validity(leaf)
         issued = min(max(answered["date"] or answered["since"], not_before), not_after)
@@ -107,14 +92,11 @@ def take(agent, current, items, proven):
             "issued": issued,
             "generation": known.generation + 1,
         }
-        if between:
-            meta.update(between.memo(agent, current, leaf) or {})
+        meta.update(memo)
     payload = store.pack(meta, *items)
     # Both copies: damage to one must not bring the old certificate back.
     for _ in (0, 1):
         agent.store.save("identity", payload)
     known.take([meta] + items)
     agent.end()
-    if between:
-        between.taken(agent, proven)
     agent.failures = agent.refusals = 0

@@ -83,10 +83,10 @@ def test_records() -> None:
 
 
 def test_status() -> None:
-    from est.identity import Identity
+    from est.parts import Known
 
     described = [name for row in table("In your program", "key") for name in words(row[0])]
-    assert set(described) == set(Identity(None).status())
+    assert set(described) == set(Known(None).status())
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -3,7 +3,7 @@
 import hashlib
 
 import check
-from est import auth, http, protocol
+from est import auth, http, operations, protocol
 from est.advice import advice
 from est.errors import PeerError, Refused, RetryLater, UsageError
 
@@ -148,7 +148,7 @@ def answer(status, body=b"", headers="", reason=b"Reason"):
 
 
 def refusal(*answered):
-    return drive(protocol.Est("h").simpleenroll(b"0"), answer(*answered))[1]
+    return drive(operations.simpleenroll(protocol.Est("h"), b"0"), answer(*answered))[1]
 
 
 def test_statuses():
@@ -212,16 +212,20 @@ def test_retry_after():
         ("Sun, 06 Nov 1994 08:49:37 GMT", 1),
     ):
         answer = "HTTP/1.1 202 Wait\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % value
-        _, error = drive(protocol.Est("h").simpleenroll(b"0"), answer.encode())
+        _, error = drive(operations.simpleenroll(protocol.Est("h"), b"0"), answer.encode())
         assert isinstance(error, RetryLater) and error.seconds == seconds
 
 
 def test_before_the_server_is_verified():
     est = protocol.Est("h", None, auth.Token("secret"), True)
-    for operation in (est.csrattrs(), est.simpleenroll(b"0"), est.simplereenroll(b"0")):
+    for operation in (
+        operations.csrattrs(est),
+        operations.simpleenroll(est, b"0"),
+        operations.simplereenroll(est, b"0"),
+    ):
         check.raises(UsageError, next, operation)
     answer = b"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n\r\n"
-    requests, error = drive(est.cacerts(), answer)
+    requests, error = drive(operations.cacerts(est), answer)
     assert isinstance(error, Refused) and len(requests) == 1
 
 
@@ -229,7 +233,7 @@ def test_redirects():
     def to(location):
         answer = "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location
         no = b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"
-        requests, error = drive(protocol.Est("h:1").cacerts(), answer.encode(), no)
+        requests, error = drive(operations.cacerts(protocol.Est("h:1")), answer.encode(), no)
         return requests[-1].path if isinstance(error, Refused) else None
 
     assert to("/other") == "/other"

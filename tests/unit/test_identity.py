@@ -1,7 +1,7 @@
 """What the program sees of the board's identity, when it renews, and what it shows of it."""
 
 import check
-from est import identity, schedule, status, store
+from est import identity, parts, schedule, status, store
 from est.errors import StorageError
 
 DAY = 86400
@@ -15,8 +15,8 @@ def record(**meta):
     return [whole, b"key", b"leaf", b"middle"]
 
 
-def known(**meta):
-    found = identity.Identity(None)
+def known(kind=identity.Identity, **meta):
+    found = kind(None)
     found.take(record(**meta))
     return found
 
@@ -122,7 +122,7 @@ def test_the_first_share_is_of_the_board():
 
 
 def test_status():
-    found = identity.Identity(None)
+    found = parts.Known(None)
     empty = status.of(found)
     assert empty["enrolled"] is False
     assert (empty["next"], empty["next_at"], empty["failure"]) == (None, 0, None)
@@ -145,7 +145,7 @@ def test_status():
 
 
 def test_what_the_application_heard():
-    found = known()
+    found = known(parts.Known)
     found.refused(OSError(5, "alert"))
     assert "alert" in found.doubt or "EIO" in found.doubt
 
@@ -170,7 +170,7 @@ def test_erasing_forgets_all_but_trust():
     for name in names:
         for _ in range(2):
             records.save(name, store.pack({"not_after": 9, "generation": 2}, b"key", b"leaf"))
-    found = identity.Identity(records)
+    found = parts.Known(records)
     found.take(store.unpack(records.load("identity")))
     assert found.chain
     found.erase()
@@ -179,11 +179,11 @@ def test_erasing_forgets_all_but_trust():
     check.clean(path)
     # The identity goes last: what is left of an order could bring it back.
     records = Forgetful()
-    identity.Identity(records).erase()
+    parts.Known(records).erase()
     assert records.erased[-1] == "identity" and len(records.erased) == 4
     # One record that cannot be erased is told, and keeps no other.
     records = Forgetful("order")
-    found = identity.Identity(records)
+    found = parts.Known(records)
     found.take(record())
     check.raises(StorageError, found.erase)
     assert not found.chain
