@@ -2,6 +2,7 @@
 
 import os
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,20 @@ def runtime(request: pytest.FixtureRequest, program: Find) -> str:
     if name != "cpython":
         program(name)
     return name
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Outside CI a third of what runs under qemu, unless tests are named: it takes the most."""
+    if os.environ.get("CI") == "true" or any("::" in argument for argument in config.args):
+        return
+    left_out = [
+        item
+        for item in items
+        if re.search("armhf|picow-like", item.name) and zlib.crc32(item.nodeid.encode()) % 3
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    kept = set(items) - set(left_out)
+    items[:] = [item for item in items if item in kept]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
