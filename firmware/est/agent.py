@@ -106,7 +106,9 @@ class Agent:
         # Of `step`: whether a connection was opened, what is being done, (request, items) judged.
         self.used = False
         self.doing = "start"
-        self.candidate = self.hole = None
+        self.candidate = None
+        # Keeps room for the TLS connection of the proof, or what stays would come to lie there.
+        self.hole = None
 
     def now(self):
         """Unix seconds by the clock, or by the server's where both disagree. Raises UsageError."""
@@ -352,12 +354,14 @@ class Agent:
         finally:
             # What TLS holds of the heap is worth more now than a connection kept.
             self.close()
-        if self.works():
-            gc.collect()
-            # Until the next connection nothing that stays shall come to lie where TLS was.
-            self.hole = bytearray(_TLS)
         meta["date"] = parts.answered(self, current, date) if parts else 0
         self.keep(current, "answered")
+        if self.works():
+            gc.collect()
+            try:
+                self.hole = bytearray(_TLS)
+            except MemoryError:
+                pass
         return others
 
     def settle(self, current, items):

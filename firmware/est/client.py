@@ -23,6 +23,7 @@ class Client:
     bootstrap: do not verify the server; only `cacerts` works then.
     identity: as given. context: the est.tls.Context. est: the est.protocol.Est; deleted, it leaves
         the heap until it is used again.
+    room: anything; it is let go of right before TLS takes the heap.
     date: the Date that came with the last answer, "" without one, or None before any answer.
     Errors are those of est.errors.
     """
