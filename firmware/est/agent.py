@@ -108,7 +108,7 @@ class Agent:
         self.doing = "start"
         self.candidate = None
         # Keeps room for the TLS connection of the proof, or what stays would come to lie there.
-        self.hole = None
+        self.room = None
 
     def now(self):
         """Unix seconds by the clock, or by the server's where both disagree. Raises UsageError."""
@@ -180,8 +180,8 @@ class Agent:
             client = Client(self.url, self.anchors(), identity, self.credentials, self.timeout)
             if self._authorize:
                 self._authorize(client.context)
-            client.room = self.hole
-            self.hole = None
+            client.room = self.room
+            self.room = None
             self.connection = client
             self.shown = identity
             self.used = True
@@ -359,7 +359,7 @@ class Agent:
         if self.works():
             gc.collect()
             try:
-                self.hole = bytearray(_TLS)
+                self.room = bytearray(_TLS)
             except MemoryError:
                 pass
         return others

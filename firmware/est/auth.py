@@ -57,8 +57,9 @@ class Password:
 
 
 def _clean(text):
-    for character in text:
-        if ord(character) < 0x20:
+    # As octets: MicroPython keeps each character of a text for good.
+    for octet in text.encode():
+        if octet < 0x20:
             raise UsageError("user name, password or token holds a control character")
     return text
 

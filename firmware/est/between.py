@@ -1,7 +1,6 @@
 """What est.agent and est.verdict have optional parts do between connections (see est.parts)."""
 
-from est import order
-from est.errors import PeerError, StorageError, UsageError
+from est.errors import PeerError, StorageError
 
 
 def begin(agent):
@@ -67,24 +66,6 @@ def _restore(agent):
     from est import retry
 
     retry.load(agent)
-
-
-def of_kind(kind):
-    """A new order of the kind of that name. Raises UsageError without its part."""
-    if kind == "simpleenroll":
-        return order.Enrolment()
-    if kind == "simplereenroll":
-        return order.Renewal()
-    try:
-        if kind == "serverkeygen":
-            from est.serverkeygen import ServerKey as found
-        elif kind == "fullcmc":
-            from est.fullcmc import FullCmc as found
-        else:
-            from est.linking import Linked as found
-    except ImportError:
-        raise UsageError("a stored order needs the part of est for %s" % kind)
-    return found()
 
 
 def prepare(agent):

@@ -134,7 +134,7 @@ class Client:
         try:
             address = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)[0]
         except OSError as error:
-            raise PeerError("no address is known for %s (%s)" % (self._host, error))
+            raise PeerError("no address known for %s (%s)" % (self._host, error))
         try:
             self._sock = socket.socket(address[0], address[1], address[2])
             self._sock.settimeout(self._timeout)

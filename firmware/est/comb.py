@@ -53,6 +53,8 @@ def find(curve, width, parts):
                 raise ImportError(path)  # damaged: to load it might never end
         return width, parts, path, at + 3
     except OSError:
+        if __file__[-4:] == ".mpy":
+            raise ImportError(path)
         # Source, or frozen: then it lies in flash anyway.
         return width, parts, __import__("est." + name, None, None, ("TABLE",)).TABLE, 0
 

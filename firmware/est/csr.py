@@ -36,6 +36,38 @@ def fields(subject, extensions, attributes):
     return subject, b"\xa0" + der.set_of(*listed)[1:]
 
 
+def wanted(attributes, log, asked, leaf):
+    """(what `fields` gives, renewed, demands) of a request.
+
+    attributes: est.attributes.CsrAttrs, or None. asked: as `wanted` in est.request.build.
+    renewed, demands: what takes another key than P-256, as for est.key_types.choose; or None.
+    """
+    subject, san, eku, extra = asked
+    own = []
+    kept = []
+    renewed = demands = None
+    if leaf:
+        from est import x509
+
+        old = x509.Certificate(leaf)
+        subject = old.subject
+        if len(old.spki) != 91:  # that of P-256
+            renewed = old.spki
+        for oid in (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE):
+            value = old.extension(oid)
+            if value:
+                kept.append((oid, False, value))
+    elif san or eku:
+        from est.extensions import requested
+
+        own = requested(san, eku)
+    extensions = own + kept
+    if attributes:
+        subject, extensions = attributes.apply(subject, own, kept, extra, log)
+        demands = attributes.demands()
+    return fields(subject, extensions, extra), renewed, demands
+
+
 def name(text):
     """DER Name of `text`, as est.names.name; without it a CN alone. Raises UsageError."""
     try:

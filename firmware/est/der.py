@@ -1,4 +1,4 @@
-"""DER (X.690): a bounded reader and a writer.
+"""DER (X.690): a bounded reader, and the writer of est.encode.
 
 Object identifiers are handled as their encoded content (bytes), which compare and store cheaply;
 `oid` and `oid_text` convert from and to dotted text.
@@ -6,6 +6,7 @@ Object identifiers are handled as their encoded content (bytes), which compare a
 
 from micropython import const
 
+from est.encode import *  # noqa: F403
 from est.errors import PeerError
 
 # Nesting of the deepest real message (a certificate inside EnvelopedData inside CMC) is about 16.
@@ -141,44 +142,6 @@ class Reader:
         if not content or content[0]:
             raise DerError("DER: whole octets expected")
         return content[1:]
-
-
-def tlv(tag, *parts):
-    """Element with `tag` around the joined `parts`."""
-    size = sum(map(len, parts))
-    length = size.to_bytes(3, "big").lstrip(b"\0") if size else b"\0"
-    if size >= 0x80:
-        length = bytes((0x80 | len(length),)) + length
-    return bytes((tag,)) + length + b"".join(parts)
-
-
-def sequence(*parts):
-    return tlv(SEQUENCE, *parts)
-
-
-def set_of(*parts):
-    """SET OF, in the ascending order that DER asks for."""
-    return tlv(SET, *sorted(parts))
-
-
-def integer(value):
-    """INTEGER from a non-negative int or from big-endian bytes."""
-    if isinstance(value, int):
-        size = 1
-        while value >> (8 * size):
-            size += 1
-        value = value.to_bytes(size, "big")
-    value = bytes(value).lstrip(b"\0")
-    return tlv(INTEGER, b"\0" if value[:1] >= b"\x80" or not value else b"", value)
-
-
-def octets(value):
-    return tlv(OCTET_STRING, value)
-
-
-def bits(value):
-    """BIT STRING of whole octets."""
-    return tlv(BIT_STRING, b"\0", value)
 
 
 def oid_text(content):

@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est import aside, clock, cms, retry, store, verdict, waiting
+from est import aside, clock, cms, order, retry, store, verdict, waiting
 from est.errors import (
     Closed,
     Ended,
@@ -311,6 +311,24 @@ def leftover(agent, current, leaf, key):
         return None
     agent.settle(current, found)
     return found[1] if ours else None
+
+
+def of_kind(kind):
+    """A new order of the kind of that name. Raises UsageError without its part."""
+    if kind == "simpleenroll":
+        return order.Enrolment()
+    if kind == "simplereenroll":
+        return order.Renewal()
+    try:
+        if kind == "serverkeygen":
+            from est.serverkeygen import ServerKey as found
+        elif kind == "fullcmc":
+            from est.fullcmc import FullCmc as found
+        else:
+            from est.linking import Linked as found
+    except ImportError:
+        raise UsageError("a stored order needs the part of est for %s" % kind)
+    return found()
 
 
 def memo(agent, current, leaf):

@@ -75,7 +75,7 @@ class Response:
         at = 0
         while at < len(data):
             if self._state == _DONE:
-                raise PeerError("HTTP: data after the response")
+                raise PeerError("HTTP: data after response")
             if self._state in (_BODY, _CHUNK):
                 piece = data[at : at + self._left] if self._left >= 0 else data[at:]
                 at += len(piece)

@@ -13,7 +13,7 @@ def unix_time(text):
     at = _MONTHS.find(month)
     hour, minute, second = [int(part) for part in hms.split(":")]
     if len(month) != 3 or at < 0 or at % 3:
-        raise ValueError("no month: " + month)
+        raise ValueError("no such month: " + month)
     return clock.unix_time(int(year), at // 3 + 1, int(day), hour, minute, second)
 
 

@@ -4,16 +4,16 @@ A CSR needs `spki()` and `sign(message)`; TLS and the store need `der()`. The sa
 P-384 keys (est.ec_key), RSA keys (est.rsa_private) and those in a secure element (est.element).
 """
 
-from est import der
+from est import encode
 from est.errors import UsageError
 from est.p256_key import SoftwareKey
 
 
 def request(key, subject, attributes):
     """CertificationRequest (RFC 2986, DER) of what est.csr.fields gives, signed by `key`."""
-    info = der.sequence(der.integer(0), subject, key.spki(), attributes)
+    info = encode.sequence(encode.integer(0), subject, key.spki(), attributes)
     algorithm, signature = key.sign(info)
-    return der.sequence(info, algorithm, der.bits(signature))
+    return encode.sequence(info, algorithm, encode.bits(signature))
 
 
 def load(data, password=None):

@@ -19,7 +19,7 @@ ATTRIBUTES = {
 
 # Upper bounds of RFC 5280 appendix A.1, in characters.
 _LIMITS = {"C": 2, "CN": 64, "O": 64, "OU": 64, "serialNumber": 64, "emailAddress": 255}
-_PRINTABLE = const(" '()+,-./:=?")
+_PRINTABLE = const(b" '()+,-./0123456789:=?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 def name(text):
@@ -33,7 +33,7 @@ def name(text):
         attribute = attribute.strip()
         value = value.strip()
         oid = _oid(attribute)
-        if not equals or oid is None or not value or min(value) < " ":
+        if not equals or oid is None or not value or min(value.encode()) < 0x20:
             raise UsageError(
                 "subject: '%s' is no value for %s" % (part, " ".join(ATTRIBUTES.values()))
             )
@@ -54,27 +54,24 @@ def name(text):
 
 def _split(text):
     # At commas that no backslash escapes; every escaped character stands for itself (RFC 4514).
-    parts = [""]
+    # As octets: MicroPython keeps each character of a text for good.
+    parts = [bytearray()]
     escaped = False
-    for character in text:
-        if escaped:
-            parts[-1] += character
+    for octet in text.encode():
+        if escaped or octet not in b",\\":
+            parts[-1].append(octet)
             escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == ",":
-            parts.append("")
+        elif octet == 0x2C:
+            parts.append(bytearray())
         else:
-            parts[-1] += character
-    return parts
+            escaped = True
+    return [bytes(part).decode() for part in parts]
 
 
 def printable(text):
     """Whether PrintableString can hold `text`."""
-    for character in text:
-        if character not in _PRINTABLE and not (
-            character < "\x7f" and (character.isalpha() or character.isdigit())
-        ):
+    for octet in text.encode():
+        if octet not in _PRINTABLE:
             return False
     return True
 

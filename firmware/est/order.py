@@ -37,7 +37,7 @@ class Enrolment:
         """
         from est import request
 
-        self.key, self.request = request.build(fetch, log, *(wanted + (leaf, key)))
+        self.key, self.request = request.build(fetch, log, wanted, leaf, key)
 
     def send(self, client):
         """Send `request` over est.client.Client `client`; leaves the `answer`.

@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import der
+from est import encode
 from est.ec import P256
 
 # An OID whole, the content of one, and an AlgorithmIdentifier whole.
@@ -25,8 +25,8 @@ class SoftwareKey:
 
     def spki(self):
         """SubjectPublicKeyInfo DER (RFC 5480)."""
-        algorithm = der.sequence(_EC_PUBLIC_KEY, der.tlv(der.OID, self._oid))
-        return der.sequence(algorithm, der.bits(self._public))
+        algorithm = encode.sequence(_EC_PUBLIC_KEY, encode.tlv(0x06, self._oid))
+        return encode.sequence(algorithm, encode.bits(self._public))
 
     def sign(self, message):
         """(AlgorithmIdentifier DER, signature) over `message`: ECDSA with SHA-256 (RFC 5758)."""
@@ -35,9 +35,9 @@ class SoftwareKey:
 
     def der(self):
         """What every MicroPython's TLS loads, DER: ECPrivateKey (RFC 5915), or RSAPrivateKey."""
-        return der.sequence(
-            der.integer(1),
-            der.octets(self._private),
-            der.tlv(0xA0, der.tlv(der.OID, self._oid)),
-            der.tlv(0xA1, der.bits(self._public)),
+        return encode.sequence(
+            encode.integer(1),
+            encode.octets(self._private),
+            encode.tlv(0xA0, encode.tlv(0x06, self._oid)),
+            encode.tlv(0xA1, encode.bits(self._public)),
         )

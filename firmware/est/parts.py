@@ -14,16 +14,12 @@ from est.identity import Identity
 _RETRY = const(60)
 
 
-def optional(function):
-    """The function, run by est.apart. It gives None where a part that it imports is missing."""
-
-    def call(*arguments):
-        try:
-            return apart(function, *arguments)
-        except ImportError:
-            return None
-
-    return call
+def optional(part):
+    """What `part` gives, run by est.apart; None where a part that it imports is missing."""
+    try:
+        return apart(part)
+    except ImportError:
+        return None
 
 
 class Known(Identity):
@@ -50,95 +46,102 @@ class Known(Identity):
 
 
 def begin(agent):
-    """As est.between.begin."""
-    agent.tell = _Events(agent)
-    apart(_begin, agent)
+    """As est.between.begin. agent.tell then hands an event to the application."""
 
-
-def _begin(agent):
-    from est import between
-
-    between.begin(agent)
-
-
-class _Events:
-    # Hands events to the application, which cannot stop a renewal by what it raises.
-    def __init__(self, agent):
-        self._agent = agent
-
-    def __call__(self, event, **detail):
-        agent = self._agent
+    def tell(event, **detail):
+        # What the application raises cannot stop a renewal.
         try:
             if agent.on_event:
                 agent.on_event(event, detail)
         except Exception as error:
             agent.log("on_event raised %r" % error)
 
+    def part():
+        from est import between
 
-@optional
+        between.begin(agent)
+
+    agent.tell = tell
+    apart(part)
+
+
 def plan(agent):
     """As est.duty.plan."""
-    from est import duty
 
-    return duty.plan(agent)
+    def part():
+        from est import duty
+
+        return duty.plan(agent)
+
+    return optional(part)
 
 
 def failed(agent, error):
     """As est.duty.failed, whatever else fails then."""
+
+    def part():
+        from est import duty
+
+        return duty.failed(agent, error)
+
     try:
-        return _failed(agent, error)
+        return optional(part)
     except Exception as other:
         agent.log("%s, and then %r" % (error, other))
         return _RETRY
 
 
-@optional
-def _failed(agent, error):
-    from est import duty
-
-    return duty.failed(agent, error)
-
-
-@optional
 def leftover(agent, current, leaf, key):
     """As est.duty.leftover."""
-    from est import duty
 
-    return duty.leftover(agent, current, leaf, key)
+    def part():
+        from est import duty
+
+        return duty.leftover(agent, current, leaf, key)
+
+    return optional(part)
 
 
 def prepare(agent, shown):
     """As est.between.prepare; returns what est.order.Enrolment.build takes as `fetch`."""
-    _prepare(agent)
-    return lambda: _attributes(agent, shown)
+
+    def part():
+        from est import between
+
+        between.prepare(agent)
+
+    apart(part)
+    return lambda: attributes(agent, shown)
 
 
-@optional
-def _prepare(agent):
-    from est import between
+def attributes(agent, shown):
+    """The server's est.attributes.CsrAttrs, asked for with identity `shown`."""
 
-    between.prepare(agent)
-
-
-@optional
-def _attributes(agent, shown):
-    client = agent.client(shown)
-    found = client.csrattrs()
-    del client.est  # TLS leaves little room for making the request
-    try:
-        from est import witness
-    except ImportError:
+    def part():
+        client = agent.client(shown)
+        found = client.csrattrs()
+        # TLS leaves little room for making the request.
+        del client.est
+        client.context.leaf = None
+        try:
+            from est import witness
+        except ImportError:
+            return found
+        witness.hold_back(agent, client.date)
         return found
-    witness.hold_back(agent, client.date)
-    return found
+
+    return optional(part)
 
 
-@optional
 def ordered(agent, current, leaf):
     """As est.between.ordered."""
-    from est import between
 
-    between.ordered(agent, current, leaf)
+    def part():
+        from est import between
+
+        between.ordered(agent, current, leaf)
+
+    apart(part)
 
 
 def answered(agent, current, date):
@@ -156,85 +159,94 @@ def interrupted(agent, current, shown, error, final):
         refusals = agent.refusals
         check_clock(agent, date)
         agent.refusals = refusals
-    return _interrupted(agent, current, shown, error, final) or error
+
+    def part():
+        from est import waiting
+
+        return waiting.interrupted(agent, current, shown, error, final)
+
+    return optional(part) or error
 
 
-@optional
-def _interrupted(agent, current, shown, error, final):
-    from est import waiting
-
-    return waiting.interrupted(agent, current, shown, error, final)
-
-
-@optional
 def check_clock(agent, date):
     """As est.witness.check."""
-    from est import witness
 
-    return witness.check(agent, date)
+    def part():
+        from est import witness
+
+        return witness.check(agent, date)
+
+    return optional(part)
 
 
-@optional
 def of_kind(kind):
-    """As est.between.of_kind."""
-    from est import between
+    """As est.duty.of_kind."""
 
-    return between.of_kind(kind)
+    def part():
+        from est import duty
+
+        return duty.of_kind(kind)
+
+    return optional(part)
 
 
 def prove(agent, candidate):
     """Whether `candidate`, (chain, key) of the order at hand, is proven to work. See est.proof."""
     agent.tell("candidate", generation=agent.known.generation + 1)
-    error = None
+    failure = None
+
+    def part():
+        from est import proof
+
+        return proof.possible(agent, candidate)
+
     try:
-        if _possible(agent, candidate) is False:
+        if optional(part) is False:
             return False
         # Without est.proof in the heap.
         agent.cacerts(candidate)
-    except EstError as found:
-        error = found
-    proven = _proven(agent, candidate, error)
-    if proven is None and error:
-        raise error
+    except EstError as error:
+        failure = error
+
+    def part():
+        from est import proof
+
+        return proof.proven(agent, candidate, failure)
+
+    proven = optional(part)
+    if proven is None and failure:
+        raise failure
     return proven is not False
 
 
-@optional
-def _possible(agent, candidate):
-    from est import proof
-
-    return proof.possible(agent, candidate)
-
-
-@optional
-def _proven(agent, candidate, error):
-    from est import proof
-
-    return proof.proven(agent, candidate, error)
-
-
-@optional
 def rejected(agent, current, error):
     """As est.waiting.rejected."""
-    from est import waiting
 
-    waiting.rejected(agent, current, error)
+    def part():
+        from est import waiting
+
+        waiting.rejected(agent, current, error)
+
+    apart(part)
 
 
 def take(agent, current, items, proven):
     """As est.between.take."""
-    apart(_take, agent, current, items, proven)
+
+    def part():
+        from est import between
+
+        between.take(agent, current, items, proven)
+
+    apart(part)
 
 
-def _take(agent, current, items, proven):
-    from est import between
-
-    between.take(agent, current, items, proven)
-
-
-@optional
 def adopt(agent, anchors, offered):
     """As est.rollover.adopt."""
-    from est import rollover
 
-    return rollover.adopt(agent, anchors, offered)
+    def part():
+        from est import rollover
+
+        return rollover.adopt(agent, anchors, offered)
+
+    return optional(part)

@@ -157,7 +157,7 @@ def _refusal(request):
     text = "HTTP %d: %s" % (status, text)
     # The request waits for approval (202), or what a client may repeat as it is.
     if status in (202, 408, 429, 502, 503, 504):
-        return RetryLater("not now, " + text, _retry_after(response))
+        return RetryLater("not now, %s" % text, _retry_after(response))
     if status < 400:
         return PeerError("unexpected " + text)
     try:

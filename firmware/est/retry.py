@@ -15,12 +15,12 @@ from est import store
 # The least floor, and that without an identity.
 _LEAST = const(60)
 _FLOOR = const(300)
-_MARK = b"est:"
+_MARK = const(b"est:")
 # Failures after which est.agent waits no longer than before.
 _GROWS = const(10)
 # So many refusals, and the certificate works no more (est.agent).
 _REFUSALS = const(6)
-_FIELDS = ("failures", "until", "wait", "floor", "floored", "refusals")
+_FIELDS = const(("failures", "until", "wait", "floor", "floored", "refusals"))
 
 
 def _memory():

@@ -12,7 +12,7 @@ _LEAST_FREE = const(24576)
 # The number of items that are read of each record as if they must be there.
 _ITEMS = {"identity": 3, "order": 3, "aside": 3, "anchors": 1, "retry": 1}
 # Damaged, they serve nobody. A damaged identity, or trust, says that there was one.
-_PASSING = ("order", "aside", "retry")
+_PASSING = const(("order", "aside", "retry"))
 
 
 def reserve(records):

@@ -114,7 +114,7 @@ class ServerKey(Enrolment):
 
         extra = list(extra) + self._decryption.attributes()
         own = apart(_own_key)
-        _, self.request = request.build(fetched, log, subject, san, eku, extra, leaf, own)
+        _, self.request = request.build(fetched, log, (subject, san, eku, extra), leaf, own)
 
     def send(self, client):
         """As Enrolment.send."""

@@ -5,6 +5,7 @@ from est.errors import UsageError
 
 def parse(url):
     """(host, port, label) of https://HOST[:PORT][/.well-known/est[/LABEL]]. Raises UsageError."""
+    octets = url.encode() or b"\0"
     authority, _, path = url[8:].partition("/")
     path = path.strip("/")
     if authority[:1] == "[":
@@ -15,7 +16,7 @@ def parse(url):
     if (
         url[:8].lower() != "https://"
         or "@" in authority
-        or not "!" <= min(url) <= max(url) <= "~"
+        or not 0x21 <= min(octets) <= max(octets) <= 0x7E
         or not host
         or (port and not (port.isdigit() and 0 < int(port) < 65536))
         or (path and not (path + "/").startswith(".well-known/est/"))

@@ -32,10 +32,9 @@ def check(agent, date):
         agent.disbelieved = 0
     agent.skew = -ahead if abs(ahead) > _TOLERANCE and not agent.disbelieved else 0
     if abs(ahead) > _TOLERANCE and abs(ahead - agent.told_ahead) > _TOLERANCE:
-        text = "the clock is %d s %s the server's" % (
-            abs(ahead),
-            "ahead of" if ahead > 0 else "behind",
-        )
+        text = "the clock is %d s ahead of the server's" % ahead
+        if ahead < 0:
+            text = "the clock is %d s behind the server's" % -ahead
         if (ahead + _TOLERANCE) % _HOUR <= 2 * _TOLERANCE and abs(ahead) < _DAY:
             text += ", by whole hours: it probably shows local time, and must show UTC"
         agent.tell("clock", ahead=ahead, text=text)
