@@ -35,7 +35,7 @@ def problems(config):
             found.append("config.json: %s is unknown: one of %s" % (key, " ".join(_KEYS)))
         elif not isinstance(value, str) and (value is not None or key in _NEEDED):
             found.append('config.json: %s must be text in "..."' % key)
-    if ("user" in config) != ("secret" in config):
+    if (config.get("user") is None) != (config.get("secret") is None):
         found.append("config.json: user and secret go together")
     if not found and len(fingerprint(config)) != 32:
         found.append("config.json: sha256 must be 64 hexadecimal digits")
@@ -54,9 +54,10 @@ def read_config():
     """The settings, or None after a line for each thing that is wrong with them."""
     try:
         with open("config.json") as file:
-            config = json.load(file)
+            config = json.loads(file.read().lstrip("\ufeff"))  # a byte order mark
     except (OSError, ValueError) as error:
-        print("config.json is missing or malformed (%s); main.py says what goes in it" % error)
+        reason = str(error) or "not UTF-8"
+        print("config.json is missing or malformed (%s); main.py says what goes in it" % reason)
         return None
     found = problems(config)
     for line in found:
@@ -73,7 +74,8 @@ def report(event, detail):
 
 
 def make_agent(board, config):
-    login = auth.Password(config["user"], config["secret"]) if "user" in config else None
+    user = config.get("user")
+    login = None if user is None else auth.Password(user, config["secret"])
     return Agent(
         Store(board.check_storage()),
         config["url"],

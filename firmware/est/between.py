@@ -96,9 +96,15 @@ def take(agent, current, items, proven):
     from est import duty, verdict, waiting
 
     memo = {} if agent.known.chain[:1] == items[1:2] else duty.memo(agent, current, items[1])
+    generation = agent.known.generation
     try:
         verdict.take(agent, current, items, memo)
     except PeerError as error:
         waiting.rejected(agent, current, error)
+        raise
+    except StorageError:
+        # What is stored whole is in use, though its order cannot be erased.
+        if agent.known.generation != generation:
+            duty.taken(agent, proven)
         raise
     duty.taken(agent, proven)

@@ -50,6 +50,11 @@ def plan(agent):
     agent.doing = "start"
     agent.shown = None
     known = agent.known
+    if known.erased:
+        # By a person, who does not want to wait.
+        known.erased = False
+        agent.until = agent.wait = agent.floor = agent.polls = agent.failures = agent.refusals = 0
+        agent.candidate = None
     now = agent.now()
     # The certificate in use has been valid, and once clock and server agreed.
     floor = max(known.not_before, known.meta.get("agreed", 0)) - _DAY
@@ -59,6 +64,7 @@ def plan(agent):
         )
     left = agent.until - now
     if 0 < left <= agent.wait:
+        known.next = ("retry", agent.until)
         return left
     if isinstance(agent.trust, bytes) and not agent.vouched():
         agent.anchors()
@@ -171,9 +177,14 @@ def _needed(agent, now):
     if not known.chain:
         return True
     start, length = known.life(now)
-    return now >= start + max(length // 24, _LEAST) and (
+    return now >= start + _floor(known, length) and (
         now >= known.renew_at(now) or agent.refusals >= _REFUSALS
     )
+
+
+def _floor(known, length):
+    # Seconds after the start of a life of this length until another certificate may be had.
+    return max(length // 24, min(_LEAST, (known.not_after - known.not_before) // 2))
 
 
 def _birth(agent):
@@ -211,7 +222,7 @@ def _idle(agent, now):
         return agent.floor - now
     start, length = known.life(now)
     # Once at least between when it is due and when it ends: after a reset the clock alone counts.
-    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _LEAST))
+    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _floor(known, length)))
     if agent.skew:
         every = min(every, _DAY)
     if not agent.contact:
@@ -223,7 +234,7 @@ def _idle(agent, now):
         _refresh(agent)
         now = agent.now()
         left = every
-    due = max(known.renew_at(now), start + max(length // 24, _LEAST))
+    due = max(known.renew_at(now), start + _floor(known, length))
     if retry.is_floored(agent, now):
         due = max(due, agent.floor)
     known.next = ("renew", due)
@@ -363,7 +374,10 @@ def taken(agent, proven):
     known = agent.known
     known.doubt = known.failure = agent.stranded = None
     agent.vain = 0
-    retry.erase(agent)
+    try:
+        retry.erase(agent)
+    except StorageError as error:
+        agent.log(str(error))
 
 
 def failed(agent, error):

@@ -23,7 +23,12 @@ def optional(part):
 
 
 class Known(Identity):
-    """An Identity with what an application does to it besides using it."""
+    """An Identity with what an application does to it besides using it.
+
+    erased: whether it was since est.duty last looked.
+    """
+
+    erased = False
 
     def status(self):
         """As est.status.of."""
@@ -42,14 +47,23 @@ class Known(Identity):
         """As est.status.erase."""
         from est import status
 
+        self.erased = True
         status.erase(self)
 
 
 def begin(agent):
     """As est.between.begin. agent.tell then hands an event to the application."""
+    given = agent.log
+
+    # What the application raises cannot stop a renewal.
+
+    def log(text):
+        try:
+            given(text)
+        except Exception:
+            pass  # there is nobody left to tell
 
     def tell(event, **detail):
-        # What the application raises cannot stop a renewal.
         try:
             if agent.on_event:
                 agent.on_event(event, detail)
@@ -61,6 +75,7 @@ def begin(agent):
 
         between.begin(agent)
 
+    agent.log = log
     agent.tell = tell
     apart(part)
 

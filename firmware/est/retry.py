@@ -2,7 +2,8 @@
 
 The record "retry" has no items. failures: in a row. until: when to try again. wait: how long that
 was. floor: when the next order may be made. floored: how long that was. settings: for which that
-is. refusals: of the certificate, in a row. generation: of that certificate. Times are in seconds,
+is. refusals: of the certificate, in a row. generation: of that certificate. asked: tells the
+settings. Times are in seconds,
 points in time Unix seconds.
 """
 
@@ -35,6 +36,12 @@ def _memory():
         return None
 
 
+def _asked(agent):
+    # Tells settings and credentials from others; too short to find a password by.
+    login = [getattr(agent.credentials, name, "") for name in ("_user", "_password", "_token")]
+    return store.digest((agent.asked(None, agent.key), agent.voucher, login))[:4]
+
+
 def load(agent):
     """Give est.agent.Agent `agent` the state that was kept."""
     memory = _memory()
@@ -52,6 +59,9 @@ def load(agent):
         value = kept.get(name)
         setattr(agent, name, value if isinstance(value, int) else 0)
     agent.floor_of = kept.get("settings", "")
+    if kept.get("asked", _asked(agent)) != _asked(agent):
+        # A person gave other settings, and does not want to wait.
+        agent.failures = agent.until = agent.wait = 0
     if agent.refusals:
         # The power may have gone before the state of the certificate before was erased.
         known = (agent.load("identity") or [{}])[0].get("generation", 0)
@@ -67,6 +77,7 @@ def save(agent):
     kept = {name: getattr(agent, name) for name in _FIELDS}
     kept["generation"] = agent.known.generation
     kept["settings"] = agent.floor_of
+    kept["asked"] = _asked(agent)
     memory = _memory()
     if memory:
         memory(_MARK + json.dumps(kept).encode())

@@ -35,5 +35,6 @@ def erase(identity):
         except StorageError as error:
             failure = error
     identity.take([])
+    identity.next = identity.failure = identity.doubt = None
     if failure:
         raise failure

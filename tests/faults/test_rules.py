@@ -521,6 +521,44 @@ def test_a_way_back_to_other_settings(changed):
     assert board.counts["orders"] == 2
 
 
+@pytest.mark.parametrize("how", ["password", "subject", "erased"])
+def test_a_way_back_does_not_wait_for_what_a_person_changed(how):
+    server = Server(once="same")
+    server._spent = "another's"
+    board = Board(server, credentials=life.world.auth.Password(life.world.USER, "wrong"))
+    board.disturb()
+    board.live(10 * HOUR)
+    assert not board.leaf
+    assert board.step() > HOUR
+    server._spent = None
+    if how == "erased":
+        board.agent.credentials = life.world.login()
+        board.agent.known.erase()
+    else:
+        changed = {"credentials": life.world.login()}
+        board.start(**changed)
+        if how == "subject":
+            board.start(subject="CN=another")
+    for _ in range(3):
+        board.agent.step()
+    assert board.leaf
+
+
+def test_a_way_back_whatever_log_raises():
+    def log(text):
+        raise OSError(28)
+
+    server = Server()
+    board = enrolled(server)
+    old = to_renewal(board)
+    board.start(log=log)
+    board.agent.on_event = lambda event, detail: log(event)
+    board.live(DAY)
+    assert board.leaf != old
+    for _ in range(3):
+        assert board.agent.step() >= 0
+
+
 @pytest.mark.parametrize("how", ["ended", "revoked"])
 def test_stranded_says_what_a_person_must_do(how):
     server = Server(once="same")

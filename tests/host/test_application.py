@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -40,7 +41,8 @@ def server_for(board: Path, seconds: int) -> Iterator[EstServer]:
         users={"board": "secret"},
         lifetime=timedelta(seconds=seconds),
     )
-    with running_server(config) as server:
+    # Backdated, so short a life would be none but for the floor of a minute.
+    with patch("mpest.server.ca._BACKDATE", timedelta()), running_server(config) as server:
         settings = {
             "url": server.url,
             "sha256": server.fingerprint,
@@ -122,7 +124,9 @@ for generation in (1, 2):
         ('{"sha256": "00"}', "subject is missing"),
         ('{"url": "u", "subject": "s", "sha256": "zz"}', "sha256 must be 64 hexadecimal digits"),
         ('{"url": "u", "subject": "s", "sha256": "00", "user": "b"}', "go together"),
+        ('{"url": "u", "subject": "s", "user": "b", "secret": null}', "go together"),
         ('{"ur": "https://a"}', "ur is unknown"),
+        ('\ufeff{"ur": "https://a"}', "ur is unknown"),
     ],
 )
 def test_malformed_settings_are_told_key_by_key(

@@ -25,6 +25,7 @@ class FakeAgent:
     """What the parts need of an est.agent.Agent, at a time of its own."""
 
     trust = ()
+    key = voucher = credentials = None
 
     def __init__(self):
         self.path = check.folder("waiting")
@@ -81,6 +82,9 @@ class FakeAgent:
 
     def cacerts(self, identity):
         return b""
+
+    def asked(self, leaf, key):
+        return ""
 
     def settle(self, current, items):
         self.settled.append(items)

@@ -122,10 +122,10 @@ class _Stream:
         except ssl.SSLEOFError:
             return b""
 
-    def readline(self, limit):
+    def readline(self, limit=-1):
         # One byte at a time: what follows the line stays unread.
         line = b""
-        while len(line) < limit and not line.endswith(b"\n"):
+        while len(line) != limit and not line.endswith(b"\n"):
             octet = self.read(1)
             if not octet:
                 return line or octet
