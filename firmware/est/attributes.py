@@ -75,8 +75,9 @@ class CsrAttrs:
         self.extensions = []
         self.unknown = []
 
-    def demands(self):
-        """(key, signature, digest) as above; None if a P-256 key with SHA-256 will do.
+    def demands(self, other):
+        """(key, signature, digest) as above; None if a P-256 key with SHA-256 will do, and no
+        `other` is given or to be renewed.
 
         Raises UsageError where it will not and est.key_types is missing.
         """
@@ -87,7 +88,7 @@ class CsrAttrs:
         elif signature not in (None, "ecdsa-with-SHA256"):
             text = "%s signatures, this board makes ecdsa-with-SHA256" % signature
         elif self.digest in (None, "SHA-256"):
-            return None
+            return (key, signature, self.digest) if other else None
         else:
             text = "%s, this board makes SHA-256" % self.digest
         try:

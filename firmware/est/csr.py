@@ -36,10 +36,11 @@ def fields(subject, extensions, attributes):
     return subject, b"\xa0" + der.set_of(*listed)[1:]
 
 
-def wanted(attributes, log, asked, leaf):
+def wanted(attributes, log, asked, leaf, key):
     """(what `fields` gives, renewed, demands) of a request.
 
-    attributes: est.attributes.CsrAttrs, or None. asked: as `wanted` in est.request.build.
+    attributes: est.attributes.CsrAttrs, or None. asked: as `wanted` in est.request.build. leaf,
+    key: as there.
     renewed, demands: what takes another key than P-256, as for est.key_types.choose; or None.
     """
     subject, san, eku, extra = asked
@@ -64,7 +65,7 @@ def wanted(attributes, log, asked, leaf):
     extensions = own + kept
     if attributes:
         subject, extensions = attributes.apply(subject, own, kept, extra, log)
-        demands = attributes.demands()
+        demands = attributes.demands(key or renewed)
     return fields(subject, extensions, extra), renewed, demands
 
 

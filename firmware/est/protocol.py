@@ -108,7 +108,7 @@ class Est:
         """The Request of one operation, through challenges and redirects, once it is answered with
         200 or one of the `accepted` statuses."""
         if self._bootstrap and operation != "cacerts":
-            raise UsageError("only cacerts is allowed before the server is verified")
+            raise UsageError("only cacerts before the server is verified")
         path = self._base + operation
         credentials = None if self._bootstrap else self._credentials
         redirects = challenges = 0

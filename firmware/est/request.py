@@ -18,7 +18,7 @@ def build(fetch, log, wanted, leaf, key):
         if fetch:
             apart(fetch)
         return check(subject, key)
-    fields, renewed, demands = apart(_wanted, fetch, log, wanted, leaf)
+    fields, renewed, demands = apart(_wanted, fetch, log, wanted, leaf, key)
     from est import keys
 
     choose = None
@@ -34,9 +34,9 @@ def build(fetch, log, wanted, leaf, key):
     return key.der(), keys.request(key, *fields)
 
 
-def _wanted(fetch, log, wanted, leaf):
+def _wanted(fetch, log, wanted, leaf, key):
     attributes = fetch and fetch()
     # Loaded only now: the handshake takes more of the heap.
     from est import csr
 
-    return csr.wanted(attributes, log, wanted, leaf)
+    return csr.wanted(attributes, log, wanted, leaf, key)
