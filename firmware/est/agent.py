@@ -332,7 +332,6 @@ class Agent:
         meta = current.meta
         try:
             if not meta:
-                # Not kept in a variable: the heap has better use for them afterwards.
                 fetch = parts and parts.prepare(self, shown)
                 apart(current.build, fetch, self.log, self.wanted, leaf, key)
                 meta["kind"] = current.kind

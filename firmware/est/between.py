@@ -1,4 +1,4 @@
-"""What est.agent and est.verdict have optional parts do between connections (see est.parts)."""
+"""What est.agent has optional parts do between connections; est.parts calls it."""
 
 from est.errors import PeerError, StorageError
 

@@ -114,9 +114,7 @@ def link(data, key, value):
     head, attributes = _parts(data)
     attributes.remove(_attribute(_PLACEHOLDER))
     attributes.append(_attribute(value))
-    info = der.sequence(*head, b"\xa0" + der.set_of(*attributes)[1:])
-    algorithm, signature = keys.load(key).sign(info)
-    return der.sequence(info, algorithm, der.bits(signature))
+    return keys.request(keys.load(key), head[1], b"\xa0" + der.set_of(*attributes)[1:])
 
 
 def _attribute(value):

@@ -1,8 +1,7 @@
 """What makes a life of est.agent: the optional parts, each loaded for a moment (est.apart).
 
 The agent calls the functions here, which stay in the heap, with itself as the first argument. What
-runs between connections anyway is in est.between. What a part that is not installed would give is
-None.
+runs between connections anyway is in est.between.
 """
 
 from micropython import const
@@ -15,7 +14,10 @@ _RETRY = const(60)
 
 
 def optional(part):
-    """What `part` gives, run by est.apart; None where a part that it imports is missing."""
+    """What `part` gives, run by est.apart; None where a part that it imports is missing.
+
+    All have one name, since MicroPython keeps every name for good.
+    """
     try:
         return apart(part)
     except ImportError:

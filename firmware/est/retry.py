@@ -59,7 +59,8 @@ def load(agent):
         value = kept.get(name)
         setattr(agent, name, value if isinstance(value, int) else 0)
     agent.floor_of = kept.get("settings", "")
-    if kept.get("asked", _asked(agent)) != _asked(agent):
+    asked = _asked(agent)
+    if kept.get("asked", asked) != asked:
         # A person gave other settings, and does not want to wait.
         agent.failures = agent.until = agent.wait = 0
     if agent.refusals:

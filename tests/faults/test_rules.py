@@ -525,20 +525,21 @@ def test_a_way_back_to_other_settings(changed):
 def test_a_way_back_does_not_wait_for_what_a_person_changed(how):
     server = Server(once="same")
     server._spent = "another's"
-    board = Board(server, credentials=life.world.auth.Password(life.world.USER, "wrong"))
+    login = life.world.login()
+    if how == "password":
+        login = life.world.auth.Password(life.world.USER, "wrong")
+    board = Board(server, credentials=login)
     board.disturb()
     board.live(10 * HOUR)
     assert not board.leaf
     assert board.step() > HOUR
     server._spent = None
     if how == "erased":
-        board.agent.credentials = life.world.login()
         board.agent.known.erase()
+    elif how == "subject":
+        board.start(subject="CN=another")
     else:
-        changed = {"credentials": life.world.login()}
-        board.start(**changed)
-        if how == "subject":
-            board.start(subject="CN=another")
+        board.start(credentials=life.world.login())
     for _ in range(3):
         board.agent.step()
     assert board.leaf
