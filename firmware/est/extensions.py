@@ -1,9 +1,13 @@
 """Extensions to ask for in a request (RFC 5280 4.2.1), from text."""
 
+from micropython import const
+
 from est import der, x509
 from est.errors import UsageError
 from est.names import ascii, printable
 
+# Of a label in a DNS name.
+_HOST = const(b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz")
 # Tags in GeneralName (RFC 5280 4.2.1.6).
 _GENERAL_NAMES = {"email": 0x81, "dns": 0x82, "uri": 0x86, "ip": 0x87}
 _KEY_USAGES = (
@@ -99,8 +103,9 @@ def _is_host(text):
     for label in (text[2:] if text[:2] == "*." else text).split("."):
         if not 0 < len(label) < 64 or label[0] == "-":
             return False
-        for character in label.replace("-", "").replace("_", ""):
-            if not (character < "\x7f" and (character.isalpha() or character.isdigit())):
+        # As octets: MicroPython keeps each character of a text for good.
+        for octet in label.encode():
+            if octet not in _HOST:
                 return False
     return True
 

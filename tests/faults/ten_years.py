@@ -180,15 +180,8 @@ class LocalTime(Weather):
 
 
 @world
-class SetRight(Weather):
+class SetRight(LocalTime):
     """The clock is wrong by hours, is set right, and is wrong again; lives are as short."""
-
-    whole = _WHOLE_SHORT
-
-    def __init__(self, random):
-        super().__init__(random)
-        lifetime = int(HOUR * (10 * DAY / HOUR) ** random.random())
-        self.policy = {"lifetime": lifetime, "tls_life": 90 * DAY}
 
     def begin(self, server, board):
         # Until the next Date the board counts as before.
