@@ -187,4 +187,6 @@ class Comb:
                 part += half
             if file and not step:
                 file.close()
+            if len(found) > 1 and found[0][0] == found[1][0]:
+                found.pop()  # damaged; two of (0, 0) would cancel and lead to the curve
             yield found

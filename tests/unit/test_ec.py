@@ -333,6 +333,24 @@ def test_damaged_tables():
         P256._fast = before
 
 
+def test_tables_of_one_good_entry():
+    """What was cut off reads as zeros: the point (0, 0), added twice, must not go unnoticed."""
+    k = 0x314F04B30F62E0056BD059354A5536FB2E302107EED143B5FA2AA0BBBA07F608
+    table, at = find(P256, 7, 2)[2:]
+    if isinstance(table, str):
+        with open(table, "rb") as file:
+            file.seek(at)
+            table = file.read(64)
+    else:
+        table = table[:64]
+    expected = Windows(P256).base(k, None)
+    for rest in (b"\0", b"\xff", bytes(64), b"\7" + bytes(63)):
+        comb = Comb(P256, (7, 2, table + rest * (127 * 64 // len(rest)), 0))
+        assert comb.base(k, None) == expected, rest
+        point = P256.generator + (1,)
+        assert Windows(P256).affine(*comb.both(3, point, k - 3)) == expected, rest
+
+
 def test_faults():
     """A generator that changed in memory gives no key and no signature away."""
     for curve in (P256, _P384):
