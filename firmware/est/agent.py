@@ -71,7 +71,7 @@ class Agent:
         on_event=None,
         prove=None,
     ):
-        apart(_parse, url)
+        apart(parse, url)
         self.store = store
         self.url = url
         self.wanted = (subject, san, eku, extra)
@@ -163,7 +163,7 @@ class Agent:
                 raise UsageError("nothing to trust: give anchors or a fingerprint")
             if isinstance(found, bytes):
                 self.doing = "bootstrap"
-                found = apart(_bootstrap, self)
+                found = apart(bootstrap, self)
         return found
 
     def adopt(self, offered):
@@ -271,7 +271,7 @@ class Agent:
         if not current.answer:
             others = self.send(current, shown, leaf, key)
         if not self.candidate or self.candidate[0] != current.request:
-            self.candidate = current.request, apart(_judge, self, current, others)
+            self.candidate = current.request, apart(judge, self, current, others)
             if self.used and not finish and self.works():
                 return 0
         self.settle(current, self.candidate[1])
@@ -380,13 +380,13 @@ class Agent:
         if self.parts:
             self.parts.take(self, current, items, proven)
         else:
-            apart(_take, self, current, items)
+            apart(take, self, current, items)
 
 
 # What follows is run by est.apart.
 
 
-def _parse(url):
+def parse(url):
     from est.url import parse
 
     parse(url)
@@ -406,19 +406,19 @@ def _exchange(agent, current, shown):
     return found, client.date
 
 
-def _bootstrap(agent):
+def bootstrap(agent):
     from est import bootstrap
 
     return bootstrap.anchors(agent)
 
 
-def _judge(agent, current, others):
+def judge(agent, current, others):
     from est import verdict
 
     return verdict.judge(agent, current, others)
 
 
-def _take(agent, current, items):
+def take(agent, current, items):
     from est import verdict
 
     try:

@@ -7,6 +7,8 @@ from est.errors import UsageError
 
 _EXTENSION_REQUEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
 _COMMON_NAME = const(b"\x55\x04\x03")
+_SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
+_EXT_KEY_USAGE = const(b"\x55\x1d\x25")
 
 
 def build(key, subject, extensions=(), attributes=()):
@@ -54,7 +56,7 @@ def wanted(attributes, log, asked, leaf, key):
         subject = old.subject
         if len(old.spki) != 91:  # that of P-256
             renewed = old.spki
-        for oid in (x509.SUBJECT_ALT_NAME, x509.EXT_KEY_USAGE):
+        for oid in (_SUBJECT_ALT_NAME, _EXT_KEY_USAGE):
             value = old.extension(oid)
             if value:
                 kept.append((oid, False, value))

@@ -110,11 +110,13 @@ class Store:
             if generation > newest:
                 newest = generation
                 found = payload
-            damage += min(generation, 0)
+            # What was left of NAME.2 on a full disk is none.
+            if generation + slot // 2 < 0:
+                damage += generation
         self.damaged = damage < 0
         # A first save that was cut leaves one file cut (-1); nothing but damage leaves two.
         if not newest and damage < least:
-            raise StorageError("the stored %s: damaged; enrol again or give trust" % name)
+            raise StorageError("the stored %s: damaged" % name)
         return found
 
     def save(self, name, payload):

@@ -1,6 +1,6 @@
 """Whether an answer brings an identity, and taking it over: between connections (est.apart)."""
 
-from est import cms, keys, store, x509
+from est import apart, cms, store, x509
 from est.errors import (
     Ended,
     EstError,
@@ -9,6 +9,7 @@ from est.errors import (
     PeerError,
     Refused,
     RetryLater,
+    StorageError,
 )
 
 
@@ -18,16 +19,24 @@ def accept(issued, others, key, anchors, now):
     All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. Raises
     PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
     """
-    spki = keys.load(key).spki()
+    # Making it takes heap that verifying needs.
+    ours = apart(spki, key)
     found = list(map(x509.Certificate, issued))
     for leaf in found:
-        if leaf.spki == spki:
+        if leaf.spki == ours:
             break
     else:
         raise PeerError("the server issued a certificate for another key")
     found += map(x509.Certificate, others)
     path = x509.verify_path(leaf, found, list(map(x509.Certificate, anchors)), now)
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
+
+
+def spki(key):
+    """SubjectPublicKeyInfo (DER) of a key (DER). Raises UsageError."""
+    from est import keys
+
+    return keys.load(key).spki()
 
 
 def validity(leaf):
@@ -56,15 +65,13 @@ def judge(agent, current, others=None):
             now = max(agent.now(), current.meta["date"])
             return current.accept(offered, anchors, now)
         except EstError as error:
-            ended = isinstance(error, (Ended, PeerError, Refused))
-            early = isinstance(error, NotYetValid)
-            if others or ended or early or not isinstance(error, NotTrusted):
+            if others or type(error) is not NotTrusted:
                 if agent.parts:
                     agent.parts.rejected(agent, current, error)
-                elif ended:
+                elif isinstance(error, (Ended, PeerError, Refused)):
                     agent.end()
-                if early:
-                    raise RetryLater("%s; it is kept for then" % error, error.seconds)
+                if isinstance(error, NotYetValid):
+                    raise RetryLater("%s; kept for then" % error, error.seconds)
                 raise
         # The server may have what is missing.
         others = agent.cacerts(agent.known if agent.works() else None)
@@ -94,9 +101,12 @@ def take(agent, current, items, memo):
         }
         meta.update(memo)
     payload = store.pack(meta, *items)
-    # Both copies: damage to one must not bring the old certificate back.
-    for _ in (0, 1):
+    agent.store.save("identity", payload)
+    try:
+        # Both copies: damage to one must not bring the old certificate back.
         agent.store.save("identity", payload)
+    except StorageError as error:
+        agent.log(str(error))
     known.take([meta] + items)
     agent.end()
     agent.failures = agent.refusals = 0

@@ -173,13 +173,12 @@ def verify_path(leaf, others, anchors, now):
     """
     leaf.check(now)
     # What is left of the budget, and why no path was found so far.
-    state = [
-        _MAX_CHECKS,
-        "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer)),
-    ]
+    state = [_MAX_CHECKS, None]
     path = _extend([leaf], others, anchors, now, state)
     if not path:
-        raise NotTrusted(state[1])
+        raise NotTrusted(
+            state[1] or "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer))
+        )
     return path
 
 

@@ -364,7 +364,7 @@ def test_what_is_damaged_is_said_once(tmp_path: Path) -> None:
         (board / "anchors.0").write_bytes(b"EST1")
         done = simulate(board, "--url", server.url, "reenroll")
     assert done.returncode == Exit.STORAGE
-    assert "the stored anchors: damaged; enrol again or give trust" in done.stderr
+    assert "the stored anchors: damaged; give --trust again" in done.stderr
 
 
 def test_roots_of_one_name_are_told_apart(tmp_path: Path) -> None:

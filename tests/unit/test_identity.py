@@ -1,7 +1,9 @@
 """What the program sees of the board's identity, when it renews, and what it shows of it."""
 
+import os
+
 import check
-from est import identity, parts, schedule, status, store
+from est import identity, parts, schedule, status, store, verdict
 from est.errors import StorageError
 
 DAY = 86400
@@ -148,6 +150,44 @@ def test_what_the_application_heard():
     found = known(parts.Known)
     found.refused(OSError(5, "alert"))
     assert "alert" in found.doubt or "EIO" in found.doubt
+
+
+def test_one_copy_is_enough_to_take_over():
+    """Where no second one can be written, it is told."""
+    path = check.folder("identity")
+    os.mkdir(path + "/identity.0")
+    os.mkdir(path + "/identity.1")
+    records = store.Store(path)
+    agent = Taking(records)
+    verdict.take(agent, Taken, record()[1:], {})
+    assert agent.known.generation == 3 and agent.ended
+    assert len(agent.lines) == 1 and "cannot write" in agent.lines[0]
+    again = identity.Identity(records)
+    again.take(store.unpack(records.load("identity")))
+    assert tuple(again) == ([b"leaf", b"middle"], b"key")
+    for slot in (0, 1):
+        os.rmdir("%s/identity.%d" % (path, slot))
+    check.clean(path)
+
+
+class Taken:
+    """An order whose answer is judged."""
+
+    meta = {"leaf": "", "date": START, "since": START}
+
+
+class Taking:
+    """What est.verdict.take asks of an agent."""
+
+    def __init__(self, records):
+        self.store = records
+        self.known = known()
+        self.lines = []
+        self.log = self.lines.append
+        self.ended = False
+
+    def end(self):
+        self.ended = True
 
 
 class Forgetful:

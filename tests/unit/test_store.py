@@ -298,6 +298,20 @@ def test_a_write_that_reads_back_otherwise():
     clean()
 
 
+def test_a_spare_that_was_cut_is_none():
+    """As a full disk leaves it; one that is damaged may have been the newest."""
+    records = fresh()
+    records.save("x", b"first")
+    records.save("x", b"second")
+    write(2, read(1)[:20])
+    assert records.load("x") == b"second"
+    assert not records.damaged
+    write(2, read(1)[:-1] + b"?")
+    assert records.load("x") == b"second"
+    assert records.damaged
+    clean()
+
+
 def test_no_copy_can_be_written():
     records = fresh()
     records.save("x", b"first")

@@ -173,6 +173,12 @@ _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 # MicroPython gives this error of mbedTLS without its name.
 _CONNECTION_EOF = "TLS: -29312"
 
+# What helps, where all copies of a record are lost.
+_DAMAGED = {
+    "the stored identity: damaged": "enroll again",
+    "the stored anchors: damaged": "give --trust again",
+}
+
 
 def in_words(failed: Event) -> str:
     """The message of the `error` event, with the operating system's words for its errors."""
@@ -180,6 +186,8 @@ def in_words(failed: Event) -> str:
         return str(failed["message"])
     text = _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
     text = _NUMBER.sub("", text)
+    if text in _DAMAGED:
+        text += "; " + _DAMAGED[text]
     return text.replace(_CONNECTION_EOF, "TLS: the other side closed the connection")
 
 
