@@ -93,7 +93,7 @@ class EstApp:
                 reply = self._crl()
             else:
                 operation = self._operation(request)
-                body = await request.read()
+                body = await _body(request)
                 reply = self._faulty(request, operation, body)
         except Refused as refused:
             reply = refused.reply
@@ -306,6 +306,14 @@ class EstApp:
         for spoil in faults.pick(faults.PACKAGE, active):
             der = spoil(self.authority, certificates)
         return der
+
+
+async def _body(request: web.Request) -> bytes:
+    """The request's body. Raises Refused once the client has left."""
+    try:
+        return await request.read()
+    except OSError as error:
+        raise Refused(400, "the client left before the end of its request") from error
 
 
 def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:

@@ -222,9 +222,10 @@ def _welcome(server: EstServer) -> str:
 def _line(event: Event) -> str:
     if event["event"] == "handshake":
         return f"TLS handshake failed: {event['reason']}"
+    tls = f" {event['tls']}" if event["tls"] else ""  # nothing once the client has gone
     who = f" as {event['client']}" if event["client"] else ""
     why = f": {event['reason']}" if event["reason"] else ""
-    return f"{event['method']} {event['path']} {event['status']} {event['tls']}{who}{why}"
+    return f"{event['method']} {event['path']} {event['status']}{tls}{who}{why}"
 
 
 def _lines(path: Path) -> list[str]:

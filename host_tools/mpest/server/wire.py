@@ -127,15 +127,16 @@ class _ScriptedResponse(web.StreamResponse):
         self.force_close()
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        transport = request.transport
-        if transport is None:
-            return None
         for piece in self._script.pieces:
-            if transport.is_closing():
-                break
+            transport = _open(request)
+            if transport is None:
+                return None
             transport.write(piece)
             if self._pause:
                 await asyncio.sleep(self._pause)
+        transport = _open(request)
+        if transport is None:
+            return None
         if self._script.cut:
             transport.abort()
         else:
@@ -147,6 +148,12 @@ class _ScriptedResponse(web.StreamResponse):
 
     async def write_eof(self, _data: bytes = b"") -> None:
         self._eof_sent = True
+
+
+def _open(request: web.BaseRequest) -> asyncio.Transport | None:
+    """The way to the client; None once it has left."""
+    transport = request.transport
+    return None if transport is None or transport.is_closing() else transport
 
 
 def _end(connection: socket.socket) -> None:
