@@ -116,6 +116,24 @@ async def test_port_taken(tmp_path):
         assert caught.value.exit_code == Exit.NETWORK
 
 
+async def test_one_server_in_a_directory(tmp_path):
+    config = ServerConfig(directory=tmp_path / "ca")
+    async with EstServer(config) as server:
+        before = server.fingerprint
+        with pytest.raises(click.ClickException, match="another server uses") as caught:
+            async with EstServer(config):
+                pass
+        assert caught.value.exit_code == Exit.STORAGE
+        # Nor does one that failed to start stay in the way of the next.
+        other = ServerConfig(directory=tmp_path / "other", port=server.port)
+        for _ in range(2):
+            with pytest.raises(click.ClickException, match="in use"):
+                async with EstServer(other):
+                    pass
+    async with EstServer(config) as server:
+        assert server.fingerprint == before
+
+
 def test_nothing_is_left_running(tmp_path):
     with running_server(ServerConfig(directory=tmp_path / "ca")):
         assert any(thread.name == "est-server" for thread in threading.enumerate())

@@ -116,6 +116,35 @@ def test_port_taken(tmp_path):
     assert done.stderr == f"Error: can't listen on 127.0.0.1 port {port}: Address already in use\n"
 
 
+@pytest.mark.parametrize("option", ["--mtls-probe", "--rollover"])
+def test_one_server_in_a_folder(tmp_path, option):
+    folder = tmp_path / "ca"
+
+    def start(port):
+        command = [*MPEST, "--dir", folder, "--port", port, option]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    def kept():
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    with serving("--dir", folder, "--port", "0", "--json") as (process, first):
+        before = kept()
+        for port in ("0", str(first["port"])):
+            done = start(port)
+            assert done.returncode == 7
+            assert done.stderr == (
+                f"Error: another server uses {folder}; stop it or use another --dir\n"
+            )
+        assert kept() == before
+        context = ssl.create_default_context(cafile=first["ca"])
+        with urllib.request.urlopen(f"{first['url']}/cacerts", context=context) as answer:
+            assert answer.status == 200
+        process.kill()  # nothing is left that bars the next
+        process.wait(10)
+    with serving("--dir", folder, "--port", "0", "--json") as (_, second):
+        assert second["fingerprint"] == first["fingerprint"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

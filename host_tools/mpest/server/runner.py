@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+import fcntl
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,7 +50,8 @@ def _fingerprint(certificate: x509.Certificate) -> str:
 class EstServer:
     """A running server: `async with EstServer(config) as server`.
 
-    Starting raises CliError when the directory, its CA or the port can't be used.
+    Starting raises CliError when the directory, its CA or the port can't be used, or another
+    server uses the directory: both would write its files.
     """
 
     _authority: Authority
@@ -72,7 +75,7 @@ class EstServer:
         """Why the failed ones of these did, oldest first."""
         self.probe_port = 0
         self._on_event = on_event
-        self._runners: list[web.AppRunner] = []
+        self._stack = AsyncExitStack()
 
     @property
     def origin(self) -> str:
@@ -143,20 +146,11 @@ class EstServer:
         identity.load_into(self._context)
 
     async def __aenter__(self) -> "EstServer":
-        config = self.config
-        directory = config.directory
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._authority = Authority.open(directory, config.chain_length, config.root_key)
-            if config.rollover:
-                self._authority = self._authority.roll(directory, config.root_key)
-            self._database = Database(directory / "est.db")
-        except OSError as error:
-            raise CliError(f"can't use {directory}: {error.strerror}", Exit.STORAGE) from error
-        try:
+            self._open(self.config)
             await self._listen()
         except BaseException:
-            await self.__aexit__(None, None, None)
+            await self._stack.aclose()
             raise
         return self
 
@@ -166,9 +160,30 @@ class EstServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for runner in self._runners:
-            await runner.cleanup()
-        self._database.close()
+        await self._stack.aclose()
+
+    def _open(self, config: ServerConfig) -> None:
+        directory = config.directory
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock(directory)
+            self._authority = Authority.open(directory, config.chain_length, config.root_key)
+            if config.rollover:
+                self._authority = self._authority.roll(directory, config.root_key)
+            self._database = Database(directory / "est.db")
+        except OSError as error:
+            raise CliError(f"can't use {directory}: {error.strerror}", Exit.STORAGE) from error
+        self._stack.callback(self._database.close)
+
+    def _lock(self, directory: Path) -> None:
+        """Keep other servers out of `directory` until this one stops. Raises OSError."""
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        self._stack.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another server uses {directory}; stop it or use another --dir"
+            raise CliError(message, Exit.STORAGE) from None
 
     async def _listen(self) -> None:
         config = self.config
@@ -191,7 +206,7 @@ class EstServer:
         self, application: web.Application, context: ssl.SSLContext, port: int
     ) -> int:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=_STOP_SECONDS)
-        self._runners.append(runner)
+        self._stack.push_async_callback(runner.cleanup)
         await runner.setup()
         sockets = _listening_sockets(self.config.host, port)
         for one in sockets:
