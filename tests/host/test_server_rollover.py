@@ -2,6 +2,7 @@
 
 import stat
 import subprocess
+from datetime import timedelta
 
 import click
 import pytest
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from server_client import certificates, connect, enroll, make_csr
 
 from mpest.exits import Exit
-from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server import EstServer, ServerConfig, ca, running_server
 
 
 def verify(folder, anchor, *chain):
@@ -56,6 +57,27 @@ async def test_four_certificates(tmp_path, chain_length):
         assert verify(tmp_path, old, leaf, new_with_old, *server.ca_certificates[:-1])
         assert not verify(tmp_path, old, leaf, *server.ca_certificates)
         assert x509.load_pem_x509_certificate(before).issuer == server.ca_certificates[0].subject
+
+
+def test_dates(tmp_path, monkeypatch):
+    """Each link begins with the root whose key it is of, and ends with the old one."""
+    config = ServerConfig(directory=tmp_path / "ca")
+    with monkeypatch.context() as patch:
+        long_ago = ca.now() - timedelta(days=1000)
+        patch.setattr(ca, "now", lambda: long_ago)
+        config.directory.mkdir()
+        ca.Authority.open(config.directory, 1)
+    with running_server(config) as server:
+        for _ in range(2):  # the second within a second
+            old = server.ca_certificates[-1]
+            server.rollover()
+            new = server.ca_certificates[-1]
+            rollover = ca.Authority.open(config.directory, 1).rollover
+            assert old.not_valid_before_utc < new.not_valid_before_utc < ca.now()
+            for one, root in ((rollover.old_with_new, old), (rollover.new_with_old, new)):
+                assert one.public_key() == root.public_key()
+                assert one.not_valid_before_utc == root.not_valid_before_utc
+                assert one.not_valid_after_utc == old.not_valid_after_utc
 
 
 async def test_clients_of_the_old_root_stay_clients(tmp_path):

@@ -1,6 +1,5 @@
 """What the board trusts, and how that changes, on each runtime (RFC 7030 3.3.1, 4.1.3)."""
 
-import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from board_bench import Bench
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mpest.server import ServerConfig, running_server
-from mpest.server.ca import Authority
+from mpest.server import ServerConfig, der, faults, running_server
+from mpest.server.ca import Authority, link, new_ca
 from mpest.server.tls import own_identity
 from mpest.sim.board_process import run_board
 
@@ -78,7 +77,6 @@ def test_rfc7030_4_1_3_first_contact_during_a_rollover(bench: Bench) -> None:
 
 def test_rfc7030_4_1_3_the_new_root_alone(bench: Bench) -> None:
     """Whoever gives a board the new root may have lost faith in the old one."""
-    time.sleep(1.1)  # roots are told apart by the second in which they begin
     bench.server.rollover()
     new = bench.server.ca_certificates[-1]
     for _ in range(2):
@@ -86,6 +84,29 @@ def test_rfc7030_4_1_3_the_new_root_alone(bench: Bench) -> None:
         assert trusted(event) == fingerprints(new)
         assert "older than what is trusted" in said
     assert run(bench, "enroll", anchors=None)[0]["event"] == "enroll"
+
+
+def test_rfc4210_4_4_a_thief_of_the_key_that_was_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the server published the thief's root still is no successor of the new one."""
+    folder = bench.server.config.directory
+    old = Authority.open(folder, 1).root
+    bench.server.rollover()
+    new = bench.server.ca_certificates[-1]
+    event, _ = run(bench, "cacerts", anchors=[der_hex(new)])
+    assert trusted(event) == fingerprints(new)
+    rollover = Authority.open(folder, 1).rollover
+    assert rollover
+    stray = new_ca("mpest test root", after=old)
+    loot = [stray.certificate, new, link(stray, old), link(old, stray)]
+    loot += [rollover.old_with_new, rollover.new_with_old]
+    monkeypatch.setitem(faults.PACKAGE, "loot", lambda *_: der.certs_only(loot))
+    monkeypatch.setitem(faults.DESCRIPTIONS, "loot", "answers as a thief would")
+    bench.server.config.faults = {"loot"}
+    event, said = run(bench, "cacerts", anchors=None)
+    assert trusted(event) == fingerprints(new)
+    assert "is not trusted" in said
 
 
 def test_rfc7030_4_1_3_rollovers_that_prove_nothing(bench: Bench) -> None:

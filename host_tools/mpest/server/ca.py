@@ -27,6 +27,7 @@ CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _CA_LIFETIME = timedelta(days=20 * 365)
 _ROOT_NAME = "mpest test root"
 _BACKDATE = timedelta(minutes=5)  # a client whose clock is a little behind still accepts it
+_SECOND = timedelta(seconds=1)  # what dates of certificates count in
 _KEYS: dict[str, Callable[[], "CaKey"]] = {
     "P-256": lambda: new_key(),
     "RSA-4096": lambda: rsa.generate_private_key(65537, 4096),
@@ -101,11 +102,17 @@ def new_ca(
     *,
     key_type: str = "P-256",
     below: int | None = None,
+    after: Signer | None = None,
 ) -> Signer:
-    """A CA, signed by `parent` or by itself; `below` it may be that many more, None for any."""
+    """A CA, signed by `parent` or by itself; `below` it may be that many more, None for any.
+
+    It begins later than the root `after`, for clients tell by that which of both is the successor.
+    """
     key = _KEYS[key_type]()
     subject = common_name(name)
     start = now() - _BACKDATE
+    if after:
+        start = max(start, after.certificate.not_valid_before_utc + _SECOND)
     end = parent.certificate.not_valid_after_utc if parent else start + _CA_LIFETIME
     builder = _ca_builder(subject, key.public_key(), start, end, below)
     if parent is None:
@@ -115,10 +122,13 @@ def new_ca(
 
 
 def link(root: Signer, by: Signer, end: datetime | None = None) -> x509.Certificate:
-    """The key of `root` certified by another root: OldWithNew or NewWithOld (RFC 4210 4.4)."""
+    """The key of `root` certified by another root: OldWithNew or NewWithOld (RFC 4210 4.4).
+
+    It begins with `root`, which tells clients how old that key is, and ends with the older root.
+    """
     one, issuer = root.certificate, by.certificate
     end = end or min(one.not_valid_after_utc, issuer.not_valid_after_utc)
-    start = min(now(), end) - _BACKDATE
+    start = min(one.not_valid_before_utc, end - _BACKDATE)
     builder = _ca_builder(one.subject, one.public_key(), start, end, None)
     return _sign(builder, issuer.subject, issuer.public_key(), by.key)
 
@@ -233,7 +243,7 @@ class Authority:
 
     def roll(self, directory: Path, root_key: str = "P-256") -> "Authority":
         """The CA under a new root, which the present one and it vouch for. Raises OSError."""
-        new = new_ca(_ROOT_NAME, key_type=root_key)
+        new = new_ca(_ROOT_NAME, key_type=root_key, after=self.root)
         rollover = Rollover.between(self.root, new)
         _replace_signer(directory / "old", self.root)
         for name, certificate in _link_files(rollover).items():

@@ -68,7 +68,8 @@ def _rolled(
 
     `signer` signs NewWithOld in place of the old root; it ends at `end`.
     """
-    old, new = authority.root, new_ca("mpest test root")
+    old = authority.root
+    new = new_ca("mpest test root", after=old)
     return [new.certificate, link(old, new), link(new, signer or old, end)]
 
 
