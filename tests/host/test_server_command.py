@@ -151,6 +151,11 @@ def test_one_server_in_a_folder(tmp_path, option):
         (["--fault", "nonsense"], 2, "unknown fault 'nonsense'"),
         (["--fault", "close@lunch"], 2, "unknown operation 'lunch' in fault 'close@lunch'"),
         (["--fault", "tls-expired@cacerts"], 2, "leave out @cacerts"),
+        (
+            ["--fault", "http-500", "--fault", "http-503"],
+            2,
+            "Error: faults: http-500 and http-503 can't be combined",
+        ),
         (["--auth", "basic"], 2, "--auth basic needs --users FILE"),
         (["--auth", "token"], 2, "--auth token needs --token-file FILE"),
         (["--auth", "basic", "--users", "missing"], 2, "can't read missing: No such file"),

@@ -121,21 +121,25 @@ class EstApp:
 
     def _faulty(self, request: web.Request, operation: str, body: bytes) -> Reply:
         active = self._take_faults(operation)
+        reply = self._instead(request, active) or self._spoilt(request, operation, body, active)
+        return faults.deliver(reply, active)
+
+    def _instead(self, request: web.Request, active: set[str]) -> Reply | None:
         on_detour = request.path.startswith(_DETOUR)
         for instead in faults.pick(
             faults.INSTEAD, active - (faults.DETOURS if on_detour else set())
         ):
             return instead(self._context(request, active))
+        return None
+
+    def _spoilt(
+        self, request: web.Request, operation: str, body: bytes, active: set[str]
+    ) -> Reply:
         try:
             reply = self._answer(request, operation, body, active)
         except Refused as refused:
-            reply = refused.reply
-        if reply.status == 200:
-            for spoil in faults.pick(faults.BODY, active):
-                reply = spoil(reply)
-        for deliver in faults.pick(faults.DELIVERY, active):
-            reply = deliver(reply)
-        return reply
+            return refused.reply
+        return faults.spoil(reply, active) if reply.status == 200 else reply
 
     def _take_faults(self, operation: str) -> set[str]:
         """The faults for this request, which counts against `fault_times`."""

@@ -82,7 +82,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     multiple=True,
     metavar="NAME[@OPERATION]",
     callback=_list_faults,
-    help="Misbehave; may be repeated. --fault help lists the names.",
+    help="Misbehave; several combine, or are refused. --fault help lists the names.",
 )
 @click.option("--fault-times", type=int, metavar="N", help="Only for the next N requests.")
 @click.option("--wrap/--no-wrap", default=True, help="Base64 replies in lines of 64, or in one.")

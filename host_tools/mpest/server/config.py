@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mpest.server.csrattrs import CsrAttrsPolicy
-from mpest.server.faults import check_spec
+from mpest.server.faults import check_spec, check_together
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.settings import matching
 
@@ -82,7 +82,9 @@ class ServerConfig(BaseModel):
     mtls_probe: bool = False
     """Opens a second port that demands a client certificate of this CA."""
 
-    faults: set[Annotated[str, AfterValidator(check_spec)]] = set()
+    faults: Annotated[
+        set[Annotated[str, AfterValidator(check_spec)]], AfterValidator(check_together)
+    ] = set()
     """Names from `faults`, each for every operation or for one: `http-503@simpleenroll`."""
     fault_times: int | None = None
     """Requests left that get a fault; None means all. TLS faults don't count."""

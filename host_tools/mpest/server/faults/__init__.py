@@ -2,8 +2,12 @@
 
 Tables by the moment they strike: INSTEAD answers before any work is done, ATTRIBUTES spoils what
 /csrattrs says, CERTIFICATE what is issued, PACKAGE the PKCS#7 around it, PARTS the parts of
-/serverkeygen, CMC the answer of /fullcmc, BODY what a 200 says, DELIVERY how any answer travels,
-and TLS the server's own certificate. The two Digest faults are carried out by `auth.py`.
+/serverkeygen, CMC the answer of /fullcmc, BODY what a 200 says, NAME what it is called, DELIVERY
+the headers and framing of any answer, SCRIPT writes any answer its own way, and TLS spoils the
+server's own certificate. The two Digest faults are carried out by `auth.py`.
+
+Faults combine, each doing what its description says; `registry.check_together` refuses those that
+can't.
 """
 
 from mpest.server.faults import answers, certificates, messages
@@ -16,14 +20,19 @@ from mpest.server.faults.registry import (
     DESCRIPTIONS,
     DETOURS,
     INSTEAD,
+    NAME,
     OPERATIONS,
     PACKAGE,
     PARTS,
+    SCRIPT,
     TLS,
     Context,
     check_spec,
+    check_together,
+    deliver,
     names_for,
     pick,
+    spoil,
 )
 
 __all__ = [
@@ -35,15 +44,20 @@ __all__ = [
     "DESCRIPTIONS",
     "DETOURS",
     "INSTEAD",
+    "NAME",
     "OPERATIONS",
     "PACKAGE",
     "PARTS",
+    "SCRIPT",
     "TLS",
     "Context",
     "answers",
     "certificates",
     "check_spec",
+    "check_together",
+    "deliver",
     "messages",
     "names_for",
     "pick",
+    "spoil",
 ]

@@ -3,7 +3,7 @@
 import base64
 from dataclasses import replace
 
-from mpest.server.faults.registry import BODY, DELIVERY, INSTEAD, Context, fault
+from mpest.server.faults.registry import BODY, DELIVERY, INSTEAD, NAME, SCRIPT, Context, fault
 from mpest.server.wire import MULTIPART, Reply, Script
 
 _HUGE_BODY = 4 * 1024 * 1024  # far above what a board can hold
@@ -79,20 +79,24 @@ def _cut_connection(_context: Context) -> Reply:
 
 @fault(BODY, "bad-base64", "puts characters into the body that base64 does not have")
 def _bad_base64(reply: Reply) -> Reply:
-    middle = len(reply.body) // 2
-    return replace(reply, body=reply.body[:middle] + b"*%!" + reply.body[middle + 3 :])
+    at = len(reply.body) // 4  # also in a body of which half is sent
+    return replace(reply, body=reply.body[:at] + b"*%!" + reply.body[at + 3 :])
 
 
 @fault(BODY, "raw-der", "sends the body as binary DER")
 def _raw_der(reply: Reply) -> Reply:
     if reply.content_type.startswith(MULTIPART):
         return reply  # its parts are binary already
-    headers = (("Content-Transfer-Encoding", "binary"),)
+    name = "Content-Transfer-Encoding"
+    others = tuple(header for header in reply.headers if header[0] != name)
+    headers = (*others, (name, "binary"))
     return replace(reply, body=base64.b64decode(reply.body), headers=headers)
 
 
 @fault(BODY, "pem-body", "sends the body between PEM lines")
 def _pem_body(reply: Reply) -> Reply:
+    if reply.content_type.startswith(MULTIPART):
+        return reply
     text = base64.encodebytes(base64.b64decode(reply.body))
     body = b"-----BEGIN PKCS7-----\n" + text + b"-----END PKCS7-----\n"
     return replace(reply, body=body)
@@ -108,12 +112,12 @@ def _huge_body(reply: Reply) -> Reply:
     return replace(reply, body=b"MIIB" * (_HUGE_BODY // 4))
 
 
-@fault(BODY, "wrong-content-type", "calls the body text/html")
+@fault(NAME, "wrong-content-type", "calls the body text/html")
 def _wrong_content_type(reply: Reply) -> Reply:
     return replace(reply, content_type="text/html")
 
 
-@fault(BODY, "http-201", "answers 201 where 200 is usual")
+@fault(NAME, "http-201", "answers 201 where 200 is usual")
 def _http_201(reply: Reply) -> Reply:
     return replace(reply, status=201)
 
@@ -145,17 +149,17 @@ def _close(reply: Reply) -> Reply:
     return replace(reply, close=True)
 
 
-@fault(DELIVERY, "http10", "answers as HTTP/1.0 and closes")
+@fault(SCRIPT, "http10", "answers as HTTP/1.0 and closes")
 def _http10(reply: Reply) -> Reply:
     return replace(reply, script=Script([reply.head("HTTP/1.0"), reply.body]))
 
 
-@fault(DELIVERY, "no-content-length", "marks the end of the body only by closing the connection")
+@fault(SCRIPT, "no-content-length", "marks the end of the body only by closing the connection")
 def _no_content_length(reply: Reply) -> Reply:
     return replace(reply, script=Script([reply.head(length=False), reply.body]))
 
 
-@fault(DELIVERY, "short-length", "serverkeygen: counts only what the parts hold, as libest does")
+@fault(SCRIPT, "short-length", "serverkeygen: counts only what the parts hold, as libest does")
 def _short_length(reply: Reply) -> Reply:
     if not reply.content_type.startswith(MULTIPART):
         return reply
@@ -167,23 +171,23 @@ def _short_length(reply: Reply) -> Reply:
     return replace(reply, script=Script([head, reply.body]))
 
 
-@fault(DELIVERY, "truncated-body", "closes the connection in the middle of the body")
+@fault(SCRIPT, "truncated-body", "closes the connection in the middle of the body")
 def _truncated_body(reply: Reply) -> Reply:
     half = reply.body[: len(reply.body) // 2]
     return replace(reply, script=Script([reply.head(), half], cut=True))
 
 
-@fault(DELIVERY, "cut-after-headers", "closes the connection between headers and body")
+@fault(SCRIPT, "cut-after-headers", "closes the connection between headers and body")
 def _cut_after_headers(reply: Reply) -> Reply:
     return replace(reply, script=Script([reply.head()], cut=True))
 
 
-@fault(DELIVERY, "slow-drip", "sends the body byte by byte, with a pause before each")
+@fault(SCRIPT, "slow-drip", "sends the body byte by byte, with a pause before each")
 def _slow_drip(reply: Reply) -> Reply:
     drops = [bytes((byte,)) for byte in reply.body]
     return replace(reply, script=Script([reply.head(), *drops], drip=True))
 
 
-@fault(DELIVERY, "late", "answers after a pause")
+@fault(SCRIPT, "late", "answers after a pause")
 def _late(reply: Reply) -> Reply:
     return replace(reply, script=Script([b"", reply.head(), reply.body], drip=True))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from mpest.server import cmc, der
 from mpest.server.ca import Authority, Order, Signer, common_name, new_ca, new_key, now
-from mpest.server.faults.registry import ATTRIBUTES, BODY, CMC, PARTS, fault
+from mpest.server.faults.registry import ATTRIBUTES, BODY, CMC, NAME, PARTS, fault
 from mpest.server.wire import MULTIPART, Part, Reply
 
 _DAY = timedelta(days=1)
@@ -79,7 +79,7 @@ def _key_as_text(parts: list[Part]) -> list[Part]:
     return [replace(parts[0], content_type="text/plain"), *parts[1:]]
 
 
-@fault(BODY, "wrong-boundary", "serverkeygen: announces a boundary that is not the parts'")
+@fault(NAME, "wrong-boundary", "serverkeygen: announces a boundary that is not the parts'")
 def _wrong_boundary(reply: Reply) -> Reply:
     if not reply.content_type.startswith(MULTIPART):
         return reply

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from itertools import permutations
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -57,11 +58,19 @@ PACKAGE: dict[str, _Package] = {}
 PARTS: dict[str, _Parts] = {}
 CMC: dict[str, _Cmc] = {}
 BODY: dict[str, _Change] = {}
+NAME: dict[str, _Change] = {}
 DELIVERY: dict[str, _Change] = {}
+SCRIPT: dict[str, _Change] = {}
 TLS: dict[str, _Tls] = {}
 
 DETOURS = {"redirect-same-origin", "redirect-elsewhere", "redirect-http"}
 """These send the client to a path where its request works."""
+
+_WORK: tuple[dict[str, Any], ...] = (ATTRIBUTES, CERTIFICATE, PACKAGE, PARTS, CMC, BODY, NAME)
+# One of each at a time: a second would take the place of the first.
+_SINGLE: tuple[dict[str, Any], ...] = (*_WORK[:-1], INSTEAD, SCRIPT, TLS)
+_NO_HTTP = {"garbage-status-line", "cut-connection"}
+_NO_TYPE = {"wrong-boundary", "short-length"}  # of multipart, which wrong-content-type denies
 
 
 def check_spec(spec: str) -> str:
@@ -76,6 +85,36 @@ def check_spec(spec: str) -> str:
     return spec
 
 
+def check_together(specs: set[str]) -> set[str]:
+    """Return `specs` if they can be combined. Raises ValueError."""
+    for one, other in permutations(sorted(specs), 2):
+        (first, _, there), (second, _, here) = one.partition("@"), other.partition("@")
+        everywhere = there in ("", here)  # where the second strikes
+        if (everywhere or not here) and _exclude(first, second):
+            raise ValueError(f"{one} and {other} can't be combined")
+        if everywhere and _prevents(first, second):
+            raise ValueError(f"{one} leaves nothing that {other} could change")
+    return specs
+
+
+def _exclude(first: str, second: str) -> bool:
+    """Whether an answer with both would not be what their descriptions say."""
+    return (
+        (first != second and any(first in table and second in table for table in _SINGLE))
+        or (first == "chunked" and second in SCRIPT)
+        or (first == "wrong-content-type" and second in _NO_TYPE)
+    )
+
+
+def _prevents(first: str, second: str) -> bool:
+    """Whether nothing is left of `second` where `first` strikes."""
+    if first in _NO_HTTP and (second in DELIVERY or second in SCRIPT):
+        return True
+    if first == "cut-after-headers" and second in BODY:
+        return True
+    return first in INSTEAD.keys() - DETOURS and any(second in table for table in _WORK)
+
+
 def names_for(specs: Iterable[str], operation: str) -> set[str]:
     """The fault names among `specs` that apply to `operation`."""
     parts = [spec.partition("@") for spec in specs]
@@ -85,6 +124,20 @@ def names_for(specs: Iterable[str], operation: str) -> set[str]:
 def pick(table: dict[str, _Function], active: set[str]) -> list[_Function]:
     """The functions of the active faults in `table`, in the order of their names."""
     return [table[name] for name in sorted(active & table.keys())]
+
+
+def spoil(reply: Reply, active: set[str]) -> Reply:
+    """What the active faults make of a 200."""
+    for change in pick(BODY, active) + pick(NAME, active):
+        reply = change(reply)
+    return reply
+
+
+def deliver(reply: Reply, active: set[str]) -> Reply:
+    """How any answer travels."""
+    for change in pick(DELIVERY, active) + pick(SCRIPT, active):  # scripts hold the headers
+        reply = change(reply)
+    return reply
 
 
 def fault(
