@@ -1,5 +1,6 @@
 """Compiled device modules (.mpy): made by mpy-cross, and whether a board can load them."""
 
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -18,6 +19,9 @@ ARCHES = (
 )
 """By the number that .mpy files and boards have for them (MicroPython's persistentcode.h)."""
 _RISC_V = "rv32imc"
+# mpy-cross replaces `NAME = const(...)` by itself: then this import only takes room.
+_IMPORT = "from micropython import const\n"
+_CONSTANT = re.compile(r"^\w+ = const\(", re.MULTILINE)
 _CORTEX_M = range(ARCHES.index("armv6m"), ARCHES.index("armv7emdp") + 1)
 
 
@@ -32,10 +36,15 @@ def compile_file(source: Path, arch: str) -> bytes:
         arch = _RISC_V
     with tempfile.TemporaryDirectory(prefix="mpest-mpy-") as folder:
         out = Path(folder) / "out.mpy"
+        lean = Path(folder) / source.name
+        text = source.read_text()
+        if text.count("const(") == len(_CONSTANT.findall(text)):
+            text = text.replace(_IMPORT, "")
+        lean.write_text(text)
         done = subprocess.run(
             [
                 *(PROGRAM, f"-march={arch}", "-X", "no-source-lines", "-s", source.stem),
-                *("-o", str(out), str(source)),
+                *("-o", str(out), str(lean)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -210,3 +210,19 @@ assert "est.p256_thumb" in sys.modules
 def test_every_part_is_described() -> None:
     described = (Path(__file__).parents[2] / "docs/parts.md").read_text()
     assert [name for name in packages.packages() if f"`{name}`" not in described] == []
+
+
+def test_constants_need_no_import(program: Find, tmp_path: Path) -> None:
+    """mpy-cross replaces them; where one is made at run time the import stays."""
+    module = tmp_path / "source" / "module.py"
+    module.parent.mkdir()
+    start = 'from micropython import const\n_SIZE = const(4 << 8)\nTAG = const(b"x")\n'
+    sizes = []
+    for end in ("", "late = [const(3)]\n"):
+        module.write_text(start + end + "def size():\n    return _SIZE\n")
+        compiled = mpy.compile_file(module, "armv6m")
+        sizes.append(len(compiled))
+        (tmp_path / "module.mpy").write_bytes(compiled)
+        code = "import module\nassert (module.size(), module.TAG) == (1024, b'x')\n"
+        micropython(program("micropython"), tmp_path / "main.py", code)
+    assert sizes[0] + 10 < sizes[1]
