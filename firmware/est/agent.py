@@ -47,6 +47,9 @@ class Agent:
     orders: makes the orders, see est.order.SIMPLE; est.fullcmc.ORDERS, est.linking.ORDERS and
         est.serverkeygen.orders(decryption) make others.
     on_event: called with the name and a dict for each event; docs/agent.md lists them.
+    ca: SHA-256 (32 bytes) of the CA certificate that /cacerts must hold where `trust` is a list
+        that verifies a server whose certificate is of another CA. Without it the server's word
+        counts.
     prove: called with the platform's TLS context, which holds a renewed certificate, before that
         is used; what it raises has it wait.
     known: the est.identity.Identity, an est.parts.Known where that is installed.
@@ -70,12 +73,14 @@ class Agent:
         orders=order.SIMPLE,
         on_event=None,
         prove=None,
+        ca=None,
     ):
         apart(parse, url)
         self.store = store
         self.url = url
         self.wanted = (subject, san, eku, extra)
         self.trust = trust
+        self.ca = ca
         # What vouches for anchors once they are stored: the fingerprint, or that of the list.
         self.voucher = trust
         if isinstance(trust, list):

@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import base64, clock, cmc, http, keys, x509
-from est.errors import PeerError, UsageError
+from est.errors import NotTrusted, PeerError, Refused, UsageError
 from est.order import Enrolment
 from est.protocol import Body
 
@@ -60,6 +60,8 @@ def _is_cmc(response):
 def ask(agent, controls, requests=(), identity=None):
     """One full CMC exchange by `agent`, signed with its identity; [DER certificates] that come.
 
+    The CA's signature is judged by the anchors that the server's /cacerts lead to: those that
+    verify TLS may be of another CA.
     controls: see est.cmc. requests: CertificationRequest DERs. identity: (chain, key) to sign with
     and to show in TLS instead. The connection is closed afterwards. Raises UsageError without an
     identity, and what est.cmc.Request.accept does.
@@ -69,10 +71,15 @@ def ask(agent, controls, requests=(), identity=None):
         raise UsageError("CMC needs a certificate to sign with: enrol first")
     chain, key = identity
     request = cmc.Request(keys.load(key), chain, controls, requests)
+    anchors = agent.anchors()
+    try:
+        anchors = agent.adopt(agent.client(identity).cacerts())
+    except (NotTrusted, PeerError, Refused):
+        pass  # then the answer must do with those
     client = agent.client(identity)
     status, answer = client.run(fullcmc(client.est, request.der))
     agent.close()
-    anchors = [x509.Certificate(anchor) for anchor in agent.anchors()]
+    anchors = [x509.Certificate(anchor) for anchor in anchors]
     return request.accept(answer, anchors, clock.now(), status)
 
 

@@ -38,24 +38,31 @@ def adopt(agent, known, offered):
     Anchors that the application gave are the Implicit database of RFC 7030 3.3.1. They end here:
     what is stored is the Explicit one. A root that is not known must be linked with a known one in
     both directions. Anchors that the server no longer offers stay until it proves that it can be
-    verified without them.
+    verified without them; intermediates, as long as their issuer is an anchor.
+
+    Where anchors from elsewhere verified the server, and are needed for it, they stay in use for
+    TLS. What is stored then is for judging what the CA issued; `given` tells for which trust.
     """
     stored = agent.load("anchors") or [{}]
     damaged = agent.store.damaged
     meta = stored.pop(0)
-    voucher = agent.voucher.hex() if agent.voucher else meta.get("voucher", "")
+    given = voucher = agent.voucher.hex() if agent.voucher else meta.get("voucher", "")
     first = meta.get("voucher") != voucher
-    found = known
-    if set(known) != set(offered):
-        agent.close()  # TLS leaves its room to the signatures
-        found, own = _chosen(agent, known, offered, first, stored)
-        if not own:
-            voucher = ""  # nothing that is given, so that what is given stays in use
     now = clock.now()
     # Now and then the time is noted, so that a board that sleeps much knows when to ask again.
     recent = 0 <= now - meta.get("checked", 0) < _NOTED
+    found = known
+    if set(known) != set(offered):
+        agent.close()  # TLS leaves its room to the signatures
+        judges = stored if given and meta.get("given") == given else []
+        found, own = _chosen(agent, known, offered, first, stored, judges, recent)
+        if not own:
+            voucher = ""  # nothing that is given, so that what is given stays in use
     if damaged or found != stored or meta.get("voucher") != voucher or not recent:
-        agent.store.save("anchors", store.pack({"voucher": voucher, "checked": now}, *found))
+        meta = {"voucher": voucher, "checked": now}
+        if not voucher:
+            meta["given"] = given
+        agent.store.save("anchors", store.pack(meta, *found))
     if found != known:
         agent.tell("trust", anchors=[store.digest(one) for one in found])
     return found
@@ -138,6 +145,7 @@ class _Bag:
         self.anchors = [Certificate(one) for one in anchors]
         for one in self.anchors:
             one.begin = one.not_before
+        self.offered = offered
         self.roots = []
         self.links = []
         self.reasons = {}  # why a key was not reached
@@ -158,6 +166,11 @@ class _Bag:
             # The signature tells them apart: often all roots bear one name, and so do their links.
             link = self._objection(one, Certificate(one.der))
             (self.links if link else self.roots).append(one)
+
+    def chosen(self):
+        """The anchors that are offered, and the roots that links connect with any of them."""
+        offered = [one for one in self.anchors if one.der in self.offered]
+        return offered + self.follow(self.anchors)
 
     def follow(self, anchors):
         """The roots that links connect with `anchors` (Certificates); they leave `roots`."""
@@ -237,25 +250,39 @@ class _Bag:
             log("the server's root %s is not trusted: %s" % (root, reason))
 
 
-def _chosen(agent, known, offered, first, stored):
+def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
     # The anchors, and whether they verify the server itself. first: `known` are those given.
+    # judges: what was stored to judge by while `known` verify the server. recent: it was tried
+    # lately whether the server passes with what is stored.
     log = agent.log
     now = clock.now()
     bag = _Bag(known, offered, now, log)
-    found = [one for one in bag.anchors if one.der in offered] + bag.follow(bag.anchors)
+    anchors = bag.anchors
+    found = bag.chosen()
     foreign = first and len(bag.roots) > 0 and not found
     if foreign:
-        # Anchors from elsewhere verified the server, whose word it is which its own are: the
-        # root that begins last, and those that it is linked with.
-        newest = bag.roots.pop()
-        found = [newest] + bag.follow([newest])
+        if judges:
+            bag = _Bag(judges, offered, now, log)
+            found = bag.chosen()
+        if not found:
+            own = _own(agent.ca, bag.roots)
+            found = own + bag.follow(own)
+            if not found:
+                log("no CA certificate that the server offers has the given fingerprint")
+                return known, False
+        if recent and set(_ders(found)) == set(judges):
+            return judges, False
     bag.tell(log)
     if not found:
         return known, True
+    issuers = [] if foreign else [one.subject for one in found]
+    for one in anchors:
+        if one not in found and one.subject != one.issuer and one.issuer in issuers:
+            found.append(one)
     if len(found) > _MAX_ANCHORS:
         found.sort(key=_age)
         found = found[-_MAX_ANCHORS:]
-    gone = [one for one in bag.anchors if one not in found]
+    gone = [one for one in anchors if one not in found]
     if gone and not _verified(agent, _ders(found)):
         if foreign:
             log("the server is not verified by its own CA: the anchors given are still needed")
@@ -269,6 +296,15 @@ def _chosen(agent, known, offered, first, stored):
         if one.der not in known and one.der not in stored:
             log("%s is trusted from now on" % one)
     return _ders(found), True
+
+
+def _own(fingerprint, roots):
+    # Which of `roots` is the server's own where anchors from elsewhere verified it: the one that
+    # is named, else by the server's word, the one that begins last.
+    for at in range(len(roots) - 1, -1, -1):
+        if not fingerprint or hashlib.sha256(roots[at].der).digest() == fingerprint:
+            return [roots.pop(at)]
+    return []
 
 
 def _verified(agent, anchors):

@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 from commands import MPEST, mpest, openssl, simulate
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.exits import Exit
 from mpest.server import ServerConfig, running_server
+from mpest.server.ca import Authority
 from mpest.server.serverkeygen import ServerKeygenPolicy
+from mpest.server.tls import own_identity
 from mpest.sim.command import in_words
 
 
@@ -378,3 +381,22 @@ def test_roots_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for digest in (old, new):
         assert f"CN=mpest test root (SHA-256 {digest}, trusted)" in done.stdout + done.stderr
     assert f"CN=mpest test root (SHA-256 {new}) is trusted from now on" in done.stderr
+
+
+def test_trust_names_both(tmp_path: Path) -> None:
+    """The CA of the server's certificate, and the one that issues."""
+    (tmp_path / "web").mkdir()
+    web = Authority.open(tmp_path / "web", 1)
+    anchor = tmp_path / "web.pem"
+    anchor.write_bytes(web.root.certificate.public_bytes(Encoding.PEM))
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        server.show(own_identity(web, "127.0.0.1", cmc_ra=False))
+        known = ("--url", server.url, "--subject", "CN=a", "--trust", anchor)
+        named = ("--trust", f"sha256:{server.fingerprint}")
+        wrong = ("--trust", "sha256:" + 64 * "0")
+        board = tmp_path / "board"
+        assert simulate(board, *known, *wrong, "enroll").returncode == Exit.NOT_TRUSTED
+        assert simulate(board, *known, *named, "enroll").returncode == Exit.DONE
+        done = simulate(board, *known, *named, *wrong, "show")
+        assert done.returncode == Exit.USAGE
+        assert "--trust takes one file, one sha256:, or one of each" in done.stderr

@@ -166,6 +166,55 @@ def test_rfc7030_3_3_1_server_of_another_ca(tmp_path: Path, runtime: str) -> Non
         assert run(bench, "reenroll", anchors=None)[0]["type"] == "NotTrusted"
 
 
+@pytest.mark.parametrize("signer", ["ca", "ra"])
+def test_server_of_another_ca_by_full_cmc(tmp_path: Path, runtime: str, signer: str) -> None:
+    """What the CA signs is judged by the roots of /cacerts, and once they are known no handshake
+    is tried that must fail."""
+    (tmp_path / "web").mkdir()
+    web = Authority.open(tmp_path / "web", 1)
+    config = ServerConfig(directory=tmp_path / "ca", cmc_signer=signer, chain_length=2)
+    with running_server(config) as server:
+        server.show(own_identity(web, "127.0.0.1", cmc_ra=False))
+        bench = Bench(server, tmp_path / "board", runtime)
+        bench.config |= {"anchors": [der_hex(web.root.certificate)], "user": None}
+        assert run(bench, "enroll")[0]["event"] == "enroll"
+        failed = len(server.failed_handshakes)
+        for operation in ("reenroll", "cacerts"):
+            event, _ = run(bench, operation, cmc=True)
+            assert event["event"] == operation, event
+        event, _ = run(bench, "revoke", reason="superseded")
+        assert event["event"] == "revoke", event
+        assert len(server.failed_handshakes) == failed
+
+
+def test_server_of_another_ca_and_a_named_one(tmp_path: Path, runtime: str) -> None:
+    """Anchors verify the server, and a fingerprint says whose certificates are taken; from then
+    on links lead to that CA's new roots."""
+    (tmp_path / "web").mkdir()
+    web = Authority.open(tmp_path / "web", 1)
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        identity = own_identity(web, "127.0.0.1", cmc_ra=False)
+        server.show(identity)
+        bench = Bench(server, tmp_path / "board", runtime)
+        bench.config |= {"anchors": [der_hex(web.root.certificate)], "user": None}
+        event, said = run(bench, "enroll", fingerprint="12" * 32)
+        assert event["type"] == "NotTrusted"
+        assert "no CA certificate that the server offers has the given fingerprint" in said
+        bench.config["fingerprint"] = server.fingerprint
+        assert run(bench, "enroll")[0]["event"] == "enroll"
+        first = fingerprints(server.ca_certificates[-1])
+        server.rollover()
+        server.show(identity)
+        event, _ = run(bench, "cacerts")
+        assert first < trusted(event)
+        # The first root is not offered any more: what it led to is enough.
+        server.rollover()
+        server.show(identity)
+        event, said = run(bench, "cacerts")
+        assert len(trusted(event)) == 2 and not first & trusted(event), said
+        assert run(bench, "reenroll")[0]["event"] == "reenroll"
+
+
 def test_rfc7030_3_3_1_new_trust_replaces_the_old_only_after_it_verified_a_server(
     bench: Bench, tmp_path: Path
 ) -> None:

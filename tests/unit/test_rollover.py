@@ -34,6 +34,7 @@ class FakeAgent:
 
     url = "https://127.0.0.1:1"
     timeout = 1
+    ca = None
 
     def __init__(self):
         self.said = []
@@ -93,6 +94,17 @@ def test_new_root_is_adopted_beside_the_old():
         assert said == named(NEW) + " is trusted from now on"
         # Nor is it news the second time.
         assert check_chosen([OLD, NEW], [OLD, NEW], offered) == ""
+
+
+def test_an_intermediate_stays_with_its_root():
+    """Servers forget to offer theirs, or to send it."""
+    middle = certificate("CN=middle", "CN=root", STRAY, KEY, extra=[CA])
+    stray = certificate("CN=stray", "CN=elsewhere", STRAY, OTHER, extra=[CA])
+    check_chosen([OLD, middle], [OLD, middle, stray], [OLD], verified=True)
+    check_chosen([OLD, NEW, middle], [middle, OLD], [OLD, NEW, OLD_WITH_NEW, NEW_WITH_OLD])
+    # It does not outlive its root.
+    new = root(OTHER, subject="CN=new", end=2 * DAY)
+    check_chosen([new], [new, middle], [new], verified=True)
 
 
 def test_names_may_differ():

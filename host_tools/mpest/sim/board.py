@@ -196,11 +196,13 @@ def main():
     if hasattr(gc, "mem_free") and gc.mem_free() < 1 << 18:
         gc.threshold(4096)
     config = json.loads(sys.stdin.readline())
-    trust = None
+    trust = ca = None
     if config.get("fingerprint"):
-        trust = binascii.unhexlify(config["fingerprint"])
-    elif config.get("anchors"):
+        ca = binascii.unhexlify(config["fingerprint"])
+    if config.get("anchors"):
         trust = [binascii.unhexlify(anchor) for anchor in config["anchors"]]
+    else:
+        trust = ca
     agent = None
     for operation in config["operations"]:
         started = time.ticks_ms()
@@ -212,6 +214,7 @@ def main():
                     subject(config),
                     config.get("san") or (),
                     trust=trust,
+                    ca=ca,
                     credentials=credentials(config),
                     timeout=config.get("timeout", 30),
                     log=lambda text: emit("note", text=text),

@@ -32,7 +32,12 @@ _OF_IDENTITY = ("enroll", "reenroll", "serverkeygen", "revoke")
 
 @click.command()
 @click.option("--url", required=True, help="https://HOST[:PORT][/.well-known/est[/LABEL]]")
-@click.option("--trust", help="CA certificates (PEM or DER file), or sha256:HEX of the CA's.")
+@click.option(
+    "--trust",
+    multiple=True,
+    metavar="FILE|sha256:HEX",
+    help="CA certificates (PEM or DER), or the SHA-256 of the CA's; both if TLS has another CA.",
+)
 @click.option("--state", required=True, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--user", help="User name for Basic or Digest.")
 @click.option("--password-file", help="File whose first line is the password.")
@@ -60,7 +65,7 @@ _OF_IDENTITY = ("enroll", "reenroll", "serverkeygen", "revoke")
 @click.argument("operations", nargs=-1, required=True, type=click.Choice(_OPERATIONS))
 def simulate(
     url: str,
-    trust: str | None,
+    trust: tuple[str, ...],
     state: Path,
     user: str | None,
     password_file: str | None,
@@ -128,8 +133,7 @@ def simulate(
     config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
     config |= {"key_type": key_type, "rekey": not same_key, "timeout": timeout, "user": user}
     config |= {"cmc_ra": require_cmc_ra, "cmc": cmc, "reason": reason}
-    if trust:
-        config |= inputs.read_trust(trust)
+    config |= inputs.read_trust(trust)
     if password_file:
         config["password"] = inputs.read_secret(password_file)
     if cert and key:

@@ -21,14 +21,21 @@ from mpest.sim.board_process import Event, stored_identity
 _CURVES = ("secp256r1", "secp384r1")
 
 
-def read_trust(text: str) -> Event:
-    """The board's trust fields from "sha256:HEX" or the name of a PEM or DER file."""
-    if text.lower().startswith("sha256:"):
-        digits = text[7:].replace(":", "")
-        if not re.fullmatch("[0-9a-fA-F]{64}", digits):
-            raise CliError("--trust sha256: takes 64 hexadecimal digits")
-        return {"fingerprint": digits.lower()}
-    return {"anchors": _hex_of(_read_certificates(text))}
+def read_trust(texts: tuple[str, ...]) -> Event:
+    """The board's trust fields from "sha256:HEX", the name of a PEM or DER file, or both."""
+    found: Event = {}
+    for text in texts:
+        if text.lower().startswith("sha256:"):
+            digits = text[7:].replace(":", "")
+            if not re.fullmatch("[0-9a-fA-F]{64}", digits):
+                raise CliError("--trust sha256: takes 64 hexadecimal digits")
+            one: Event = {"fingerprint": digits.lower()}
+        else:
+            one = {"anchors": _hex_of(_read_certificates(text))}
+        if found.keys() & one.keys():
+            raise CliError("--trust takes one file, one sha256:, or one of each")
+        found |= one
+    return found
 
 
 def _read(path: str) -> bytes:
