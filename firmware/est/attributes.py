@@ -25,6 +25,9 @@ _OWN = {
     b"\x55\x1d\x25": b"\x30\x0a\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x02",
     b"\x55\x1d\x13": b"\x30\x00",
 }
+_ECDSA = const("ecdsa-with-SHA256")
+# What a P-256 key gives.
+_USUAL = (None, "EC", "P-256", "SHA-256")
 _CURVES = {
     b"\x2a\x86\x48\xce\x3d\x03\x01\x07": "P-256",
     b"\x2b\x81\x04\x00\x22": "P-384",
@@ -58,7 +61,9 @@ def each(listed):
 class CsrAttrs:
     """What the server asked for.
 
-    key: "P-256", "RSA-2048", "EC" (any curve), "RSA" (any size), an OID text, or None.
+    keys: types of which the key must be one: "P-256", "RSA-2048", "EC" (any curve), "RSA" (any
+        size), or an OID text.
+    hints: the same of what stands there without a value: servers list it and take other keys too.
     signature: name of the signature algorithm, or None.
     digest: name of a hash that stands on its own, such as "SHA-384", or None.
     challenge_password: whether a challengePassword is wanted.
@@ -68,34 +73,41 @@ class CsrAttrs:
     """
 
     def __init__(self):
-        self.key = None
+        self.keys = []
+        self.hints = []
         self.signature = None
         self.digest = None
         self.challenge_password = False
         self.extensions = []
         self.unknown = []
 
-    def demands(self, other):
-        """(key, signature, digest) as above; None if a P-256 key with SHA-256 will do, and no
-        `other` is given or to be renewed.
+    def demands(self, other, log):
+        """(keys, hints, signature, digest) as above; None if a P-256 key with SHA-256 will do,
+        and no `other` is given or to be renewed.
 
-        Raises UsageError where it will not and est.key_types is missing.
+        log: called with a line of text. Raises UsageError where P-256 will not do and
+        est.key_types is missing.
         """
-        key = self.key
         signature = self.signature
-        if key not in (None, "EC", "P-256"):
-            text = "a %s key, this board makes P-256" % key
-        elif signature not in (None, "ecdsa-with-SHA256"):
-            text = "%s signatures, this board makes ecdsa-with-SHA256" % signature
-        elif self.digest in (None, "SHA-256"):
-            return (key, signature, self.digest) if other else None
-        else:
-            text = "%s, this board makes SHA-256" % self.digest
+        wishes = [one for one in self.hints + [self.digest] if one not in _USUAL]
+        keys = [one for one in self.keys if one not in _USUAL]
+        if not (other or wishes or keys) and signature in (None, _ECDSA):
+            return None
         try:
             from est import key_types  # noqa: F401
         except ImportError:
-            raise UsageError("the server demands " + text)
-        return key, signature, self.digest
+            if keys and keys == self.keys:
+                raise UsageError(
+                    "the server demands a %s key, this board makes P-256" % " or ".join(keys)
+                )
+            if signature not in (None, _ECDSA):
+                raise UsageError(
+                    "the server demands %s signatures, this board makes %s" % (signature, _ECDSA)
+                )
+            if wishes:
+                log("the server suggests %s, this board makes P-256" % " ".join(wishes))
+            return None
+        return self.keys, self.hints, signature, self.digest
 
     def apply(self, subject, wanted, kept, extra, log):
         """(subject, extensions) for est.csr.build, of which later ones win.
@@ -160,13 +172,17 @@ class CsrAttrs:
         if oid == _CHALLENGE_PASSWORD:
             self.challenge_password = True
         elif oid == _EC_PUBLIC_KEY:
-            self.key = "EC"
             if values and values.more():
-                self.key = curve(values.oid())
+                self.keys.append(curve(values.oid()))
+            else:
+                self.hints.append("EC")
         elif oid == _RSA_ENCRYPTION:
-            self.key = "RSA"
             if values and values.more():
-                self.key = "RSA-%d" % values.integer()
+                self.keys.append("RSA-%d" % values.integer())
+            else:
+                self.hints.append("RSA")
+        elif oid in _CURVES:
+            self.hints.append(_CURVES[oid])
         elif oid in _SIGNATURES:
             self.signature = _SIGNATURES[oid]
         elif oid in _DIGESTS:

@@ -67,7 +67,7 @@ def wanted(attributes, log, asked, leaf, key):
     extensions = own + kept
     if attributes:
         subject, extensions = attributes.apply(subject, own, kept, extra, log)
-        demands = attributes.demands(key or renewed)
+        demands = attributes.demands(key or renewed, log)
     return fields(subject, extensions, extra), renewed, demands
 
 

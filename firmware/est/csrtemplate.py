@@ -37,7 +37,7 @@ class Template(CsrAttrs):
             self.subject = [_rdn(rdns.enter(der.SET)) for _ in each(rdns)]
         key = body.optional(0xA0)
         if key:
-            self.key = _key(key)
+            self.keys.append(_key(key))
         attributes = body.optional(0xA1)
         body.end()
         if attributes:
@@ -119,7 +119,7 @@ def _rdns(rdns):
 
 
 def _key(template):
-    # As CsrAttrs.key, from a Reader over a SubjectPublicKeyInfoTemplate.
+    # As one of CsrAttrs.keys, from a Reader over a SubjectPublicKeyInfoTemplate.
     algorithm = template.enter()
     oid = algorithm.oid()
     if oid == _EC_PUBLIC_KEY:

@@ -7,6 +7,8 @@ from est.errors import UsageError
 
 _NULL = const(0x05)
 
+# From what a board makes well to what takes it minutes.
+_BEST = ("P-384", "P-256", "EC", "RSA-4096", "RSA-3072", "RSA-2048", "RSA")
 _OIDS = {
     "P-256": b"\x2a\x86\x48\xce\x3d\x03\x01\x07",
     "P-384": b"\x2b\x81\x04\x00\x22",
@@ -19,21 +21,24 @@ _OIDS = {
 def choose(key, renewed, demands, log):
     """A key with the methods of est.keys.SoftwareKey.
 
-    key: DER of the one to take, the type of the one to make (see _OIDS), or None for the type that
-        the server demands, else that of `renewed`, the SubjectPublicKeyInfo (DER) of the
-        certificate to renew, or None, else P-256.
-    demands: (key, signature, digest) as in est.attributes.CsrAttrs, or None.
-    log: called with a line of text now and then while an RSA key is made.
+    key: DER of the one to take, the type of the one to make (see _OIDS), or None: then that of
+        `renewed`, the SubjectPublicKeyInfo (DER) of the certificate to renew, or None, if the
+        server takes it; else the strongest that the server names and a board makes in seconds;
+        else one that it names; else P-256.
+    demands: (keys, hints, signature, digest) as in est.attributes.CsrAttrs, or None.
+    log: called with a line of text where a hint is not followed, and now and then while an RSA key
+        is made.
     Raises UsageError where the server demands another key or signature than the board can make.
     """
-    demanded, signature, digest = demands or (None, None, None)
+    demanded, hints, signature, digest = demands or ((), (), None, None)
     found = None
     if isinstance(key, bytes):
         found = keys.load(key)
         name = _type(found.spki())
     else:
-        name = key or _open(demanded, signature, renewed)
-    if demanded not in (None, name, _family(name)):
+        name = key or _open(demanded or hints, signature, renewed)
+    if demanded and name not in demanded and _family(name) not in demanded:
+        demanded = " or ".join(demanded)
         raise UsageError("the server demands a key of type %s, not %s" % (demanded, name))
     if not found and name not in _OIDS:
         # Text that long may be a key, which is not to be seen.
@@ -46,6 +51,8 @@ def choose(key, renewed, demands, log):
         if not sizes:
             raise UsageError("the server demands %s, no signature by %s" % (signature, name))
         size = sizes[0]
+    if hints and not demanded and name not in hints and _family(name) not in hints:
+        log("the server suggests a key of type %s, this one is %s" % (" or ".join(hints), name))
     if not found:
         found = _make(name, size, log)
     elif name == "P-256" and size > 32:
@@ -57,16 +64,19 @@ def choose(key, renewed, demands, log):
     return found
 
 
-def _open(demanded, signature, renewed):
+def _open(named, signature, renewed):
     # The type to make where the caller does not mind.
-    if not demanded and signature:
-        demanded = "EC" if signature[:5] == "ecdsa" else "RSA"
-    last = "P-256"
+    family = signature and ("EC" if signature[:5] == "ecdsa" else "RSA")
+    if family:
+        named = [one for one in named if _family(one) == family] or (named or [family])
     if renewed:
         last = _type(renewed)
-    if demanded in (None, _family(last)):
-        return last
-    return {"EC": "P-256", "RSA": "RSA-2048"}.get(demanded, demanded)
+        if not named or last in named or _family(last) in named:
+            return last
+    for name in _BEST:
+        if name in named:
+            return {"EC": "P-256", "RSA": "RSA-2048"}.get(name, name)
+    return named[0] if named else "P-256"
 
 
 def _family(name):

@@ -115,6 +115,17 @@ def test_key(bench: Bench, style: str, key: str) -> None:
     assert issued(bench).public_key().key_size == int(key.partition("-")[2])
 
 
+def test_hints_leave_the_choice_to_the_caller(bench: Bench) -> None:
+    """As libest and OpenXPKI send them by default, and take other keys."""
+    bench.server.config.enforce_csrattrs = False
+    rsa, p384, sha384 = "1.2.840.113549.1.1.1", "1.3.132.0.34", "2.16.840.1.101.3.4.2.2"
+    for oids, suggested in (([rsa], "RSA"), ([p384, sha384], "P-384")):
+        bench.server.config.csrattrs = CsrAttrsPolicy(key=None, digest=None, oids=oids)
+        note, last = events(bench, "enroll", key_type="P-256")
+        assert f"suggests a key of type {suggested}, this one is P-256" in note["text"]
+        assert last["event"] == "enroll"
+
+
 def test_template_comes_before_what_no_board_can_do(
     bench: Bench, vector: Callable[[str], bytes]
 ) -> None:
@@ -209,7 +220,7 @@ def test_the_answer_in_words(tmp_path: Path) -> None:
         ]
         done = simulate(tmp_path / "state", *ask, "--json", "csrattrs")
         event = json.loads(done.stdout)
-        assert event["key"] == "RSA-3072"
+        assert event["keys"] == ["RSA-3072"]
         assert event["template"] is False
         assert event["unknown"] == ["1.3.6.1.1.1.1.22"]
         assert event["extensions"][1] == ["1.2.3", False, "0500"]

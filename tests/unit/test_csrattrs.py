@@ -57,10 +57,11 @@ def extension(kind, critical=False, value=None):
 
 
 def meaning(attrs):
-    """(key, signature, digest, challenge_password, extensions, unknown), the OIDs dotted."""
+    """(first key, signature, digest, challenge_password, extensions, unknown), the OIDs dotted."""
     listed = [(der.oid_text(one), critical, value) for one, critical, value in attrs.extensions]
     unknown = [der.oid_text(one) for one in attrs.unknown]
-    return attrs.key, attrs.signature, attrs.digest, attrs.challenge_password, listed, unknown
+    key = attrs.keys[0] if attrs.keys else None
+    return key, attrs.signature, attrs.digest, attrs.challenge_password, listed, unknown
 
 
 def example(path):
@@ -86,6 +87,49 @@ def test_rfc7030_example():
         [],
         [MAC_ADDRESS, "2.999.1", "2.999.2", "1.3.36.3.3.2.8.1.1.11"],
     )
+
+
+def test_several_keys_and_hints():
+    ec = "1.2.840.10045.2.1"
+    p256, p384 = "1.2.840.10045.3.1.7", "1.3.132.0.34"
+    attrs = csrattrs.parse(
+        der.sequence(
+            attribute(ec, oid(p256)), attribute(RSA, der.integer(3072)), attribute(ec, oid(p384))
+        )
+    )
+    assert (attrs.keys, attrs.hints) == (["P-256", "RSA-3072", "P-384"], [])
+    attrs = csrattrs.parse(der.sequence(oid(ec), oid(RSA), oid(p384)))
+    assert (attrs.keys, attrs.hints, attrs.unknown) == ([], ["EC", "RSA", "P-384"], [])
+
+
+def demanded(parts, other=None):
+    """(what is demanded of the key, what is logged) where est.key_types is missing, too."""
+    said = []
+    attrs = csrattrs.parse(der.sequence(*parts))
+    found = attrs.demands(other, said.append)
+    without = check.without("key_types", attrs.demands, other, said.append)
+    return found, without, " ".join(said)
+
+
+def test_what_is_demanded_of_the_key():
+    ec = "1.2.840.10045.2.1"
+    p256, p384, sha384 = "1.2.840.10045.3.1.7", "1.3.132.0.34", "2.16.840.1.101.3.4.2.2"
+    for plain in ([], [oid(ec)], [attribute(ec, oid(p256))], [oid(p256)]):
+        assert demanded(plain) == (None, None, "")
+    # What libest and OpenXPKI list by default ends no enrolment.
+    for hints, words in (
+        ([oid(RSA)], "suggests RSA, this"),
+        ([oid(p384), oid(sha384)], "suggests P-384 SHA-384, this"),
+    ):
+        found, without, said = demanded(hints)
+        assert found and without is None and words in said, said
+    found, without, said = demanded([attribute(ec, oid(p384)), attribute(ec, oid(p256))])
+    assert found[0] == ["P-384", "P-256"] and without is None and said == ""
+    attrs = csrattrs.parse(
+        der.sequence(attribute(ec, oid(p384)), attribute(RSA, der.integer(2048)))
+    )
+    error = check.raises(UsageError, check.without, "key_types", attrs.demands, None, print)
+    assert "P-384 or RSA-2048" in str(error)
 
 
 def test_rfc8951_example():
@@ -219,7 +263,7 @@ def test_template_leaves_out_what_it_has_no_place_for():
 
 def test_template_comes_before_everything_else():
     old = example("rfc8951/4-csrattrs-example.der")
-    assert old.key == "P-384"
+    assert old.keys == ["P-384"]
     parts = check.vector("rfc8951/4-csrattrs-example.der")[2:]
     for whole in (parts + template()[2:], template()[2:] + parts):
         assert meaning(csrattrs.parse(der.sequence(whole))) == (None, None, None, False, [], [])
@@ -254,7 +298,7 @@ def test_template_attributes():
 
 def test_template_keys():
     def key(algorithm, *placeholder):
-        return csrattrs.parse(template(b"", der.tlv(0xA0, algorithm, *placeholder))).key
+        return csrattrs.parse(template(b"", der.tlv(0xA0, algorithm, *placeholder))).keys[0]
 
     rsa = der.sequence(oid(RSA), b"\5\0")
 

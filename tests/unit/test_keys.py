@@ -175,11 +175,11 @@ def test_malformed():
     check.truncated(lambda data: keys.load(data, b"secret"), ENCRYPTED[2][:40])
 
 
-_NOTHING = (None, None, None)
+_NOTHING = ((), (), None, None)
 
 
 def demands(key=None, signature=None, digest=None):
-    return key, signature, digest
+    return [key] if key else [], (), signature, digest
 
 
 def chosen(key=None, asked=_NOTHING, renewed=None):
@@ -211,6 +211,53 @@ def test_which_key_is_made():
         assert chosen(key, demands(*asked)) == expected, (key, asked)
 
 
+def test_several_keys():
+    """The strongest that a board makes well, of those that the caller did not exclude."""
+    p384 = ec_key.EcKey(P384_OID, SCALAR).spki()
+    for keys_named, signature, renewed, expected in (
+        (("P-384", "P-256"), None, None, "P-384"),
+        (("P-256", "P-384"), None, None, "P-384"),
+        (("RSA-2048", "P-256"), None, None, "P-256"),
+        (("P-256", "RSA-4096"), None, None, "P-256"),
+        (("P-521", "P-256"), None, None, "P-256"),
+        (("P-384", "P-256"), "ecdsa-with-SHA256", None, "P-384"),
+        (("P-256", "P-384"), None, p384, "P-384"),
+        (("P-256", "RSA-2048"), None, p384, "P-256"),
+    ):
+        found = key_types.choose(None, renewed, (keys_named, (), signature, None), print)
+        assert key_types._type(found.spki()) == expected, (keys_named, expected)
+    opened = key_types._open
+    assert opened(["RSA-2048", "RSA-3072"], None, None) == "RSA-3072"
+    assert opened(["P-384", "RSA-2048"], "sha256WithRSAEncryption", None) == "RSA-2048"
+    assert opened(["P-521", "1.3.101.112"], None, None) == "P-521"
+    both = (("P-384", "RSA-2048"), (), None, None)
+    assert chosen("P-384", both) == ("P-384", 3)
+    assert chosen(RSA, both) == ("RSA-2048", 11)
+    error = check.raises(UsageError, chosen, "P-256", both)
+    assert "P-384 or RSA-2048, not P-256" in str(error)
+
+
+def test_hints():
+    """What stands there without a value is followed where nobody wants another key."""
+    for key, hints, digest, expected, noted in (
+        ("P-256", ("RSA",), None, ("P-256", 2), True),
+        ("P-256", ("P-384",), "SHA-384", ("P-256", 3), True),
+        ("P-384", ("EC",), None, ("P-384", 3), False),
+        (RSA, ("RSA",), None, ("RSA-2048", 11), False),
+        (STORED, ("RSA", "EC"), None, ("P-256", 2), False),
+        (None, ("P-384",), "SHA-384", ("P-384", 3), False),
+        (None, ("EC",), None, ("P-256", 2), False),
+    ):
+        said = []
+        found = key_types.choose(key, None, ((), hints, None, digest), said.append)
+        algorithm = der.Reader(found.sign(b"")[0]).enter().oid()
+        assert (key_types._type(found.spki()), algorithm[-1]) == expected, (key, hints)
+        assert bool(said) == noted, said
+        if said:
+            assert hints[0] in said[0] and expected[0] in said[0]
+    assert key_types._open(("RSA",), None, None) == "RSA-2048"
+
+
 def test_what_the_board_cannot_make():
     for key, asked, texts in (
         ("P-256", ("P-384",), ("P-384", "P-256")),
@@ -239,7 +286,10 @@ def test_a_renewal_keeps_the_type():
     assert chosen(None, demands("EC"), old) == ("P-384", 3)
     assert chosen(None, demands("P-256"), old) == ("P-256", 2)
     assert chosen("P-256", demands(), old) == ("P-256", 2)
-    opened = key_types._open
+
+    def opened(named, *rest):
+        return key_types._open([named] if named else [], *rest)
+
     assert opened(None, None, rsa) == "RSA-2048"
     assert opened("RSA", None, rsa) == "RSA-2048"
     assert opened("EC", None, rsa) == "P-256"

@@ -29,7 +29,10 @@ def lines(event: dict[str, Any]) -> list[str]:
     if event["subject"] is not None:
         rdns = ["+".join(_pair(*pair) for pair in rdn) for rdn in event["subject"]]
         out.append(f"subject: {', '.join(rdns) or 'empty'}")
-    for what in ("key", "signature", "digest"):
+    for what, names in (("key", event["keys"]), ("key, as a hint", event["hints"])):
+        if names:
+            out.append(f"{what}: {' or '.join(names)}")
+    for what in ("signature", "digest"):
         if event[what]:
             out.append(f"{what}: {event[what]}")
     if event["challenge_password"]:

@@ -167,7 +167,8 @@ def run(operation, agent, config):
                 [[der.oid_text(oid), value and text(value)] for oid, value in rdn]
                 for rdn in subject
             ],
-            "key": wanted.key,
+            "keys": wanted.keys,
+            "hints": wanted.hints,
             "signature": wanted.signature,
             "digest": wanted.digest,
             "challenge_password": wanted.challenge_password,
