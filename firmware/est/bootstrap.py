@@ -27,12 +27,18 @@ def anchors(agent):
     found = []
     for one in offered:
         certificate = Certificate(one)
-        wanted = pinned and certificate.subject == certificate.issuer
-        if (
-            wanted or hashlib.sha256(one).digest() == fingerprint
-        ) and certificate.path_length() >= 0:
-            certificate.check(clock.now())
-            found.append(one)
+        named = hashlib.sha256(one).digest() == fingerprint
+        if certificate.path_length() >= 0:
+            if named or pinned and certificate.subject == certificate.issuer:
+                certificate.check(clock.now())
+                found.append(one)
+        elif named:
+            raise NotTrusted(
+                "%s has the given fingerprint, but is no CA by basicConstraints and keyUsage"
+                % certificate
+            )
+    if not found and pinned:
+        raise NotTrusted("the server of the given fingerprint offers no root")
     if not found:
         raise NotTrusted(
             "neither a CA certificate the server offers nor its own has the given fingerprint"

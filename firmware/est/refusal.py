@@ -1,39 +1,45 @@
 """Why TLS refused a server's certificate, for which mbedTLS has one code only."""
 
+import time
+
 from micropython import const
 
 from est import der, purposes, x509
-from est.errors import NotTrusted, PeerError
+from est.errors import Ended, NotTrusted, NotYetValid, PeerError
 
 _SERVER_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x01")
 _REFUSED = const(-0x3000)
 _ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
 
 
-def reason(certificate, host, now, number=0):
+def reason(certificate, host, now, number=0, words=""):
     """Text for DER `certificate` that `host` showed at `now` (seconds since 1970).
 
-    number: mbedTLS's error, or 0.
+    number: mbedTLS's error, or 0. words: those of the platform's TLS.
     """
     try:
         leaf = x509.Certificate(certificate)
-        leaf.check(now)
+        try:
+            leaf.check(now)
+        except (Ended, NotYetValid) as error:
+            return "%s; the board's clock says %04d-%02d-%02d" % ((error,) + time.gmtime()[:3])
         usage = leaf.extension(x509.EXT_KEY_USAGE)
         if usage and not purposes.lists(usage, _SERVER_AUTH, _ANY_PURPOSE):
             return "%s may not be used by a server" % leaf
         names = _host_names(leaf)
     except (NotTrusted, PeerError, ValueError) as error:
         return str(error)
-    for name in names:
-        if name in (host.lower(), "*." + host.partition(".")[2].lower()):
-            if number == _REFUSED:
-                return "its certificate %s lacks id-kp-cmcRA" % leaf
-            return "no trust anchor vouches for its certificate %s" % leaf
-    return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host")
+    meant = host.lower() in names or "*." + host.partition(".")[2].lower() in names
+    if meant and number == _REFUSED:
+        return "its certificate %s lacks id-kp-cmcRA" % leaf
+    # What TLS says first: an unknown issuer, in mbedTLS's words or OpenSSL's.
+    if meant or "trusted CA" in words or "issuer" in words or "self" in words:
+        return "no trust anchor vouches for its certificate %s" % leaf
+    return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host: a CN is none")
 
 
 def _host_names(certificate):
-    # Lower-case texts of the DNS names and IPv4 addresses in subjectAltName.
+    # Lower-case texts of the DNS names and IP addresses in subjectAltName.
     found = []
     value = certificate.extension(x509.SUBJECT_ALT_NAME)
     listed = value and der.Reader(value).enter()

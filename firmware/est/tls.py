@@ -36,7 +36,7 @@ class Context:
                     # Concatenated DER would load the first only.
                     context.load_verify_locations(bytes(anchor))
             except (ValueError, OSError) as error:
-                raise UsageError("a trust anchor is no certificate (%s)" % error)
+                raise UsageError("a trust anchor does not load (%s)" % error)
         context.verify_callback = self._seen
         element = sys.modules.get("est.element")
         if element:
@@ -75,7 +75,7 @@ class Context:
             try:
                 from est.refusal import reason
 
-                text = "%s (%s)" % (reason(self.leaf, host, self.now, number), text)
+                text = "%s (%s)" % (reason(self.leaf, host, self.now, number, text), text)
             except ImportError:
                 pass  # an optional part
         return NotTrusted("the server %s is not trusted: %s" % (host, text))
