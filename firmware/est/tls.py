@@ -23,6 +23,7 @@ class Context:
     def __init__(self, anchors, chain=(), key=None, bootstrap=False):
         self.now = clock.now()
         self.leaf = None
+        self.shown = chain
         context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         if bootstrap:
             # Not NONE: the callback would see nothing.
@@ -66,11 +67,15 @@ class Context:
         # mbedTLS: -0x2700 verification failed, -0x3000 refused by the callback, -0x7A00 unusable
         # certificate message.
         if number not in (-0x2700, -0x3000, -0x7A00):
-            if number == -0x7780:
-                return Closed("the server ended TLS with an alert (%s)" % text)
-            # EPIPE, ECONNRESET, and MBEDTLS_ERR_SSL_CONN_EOF.
-            kind = Closed if number in (32, 104, -0x7280) else PeerError
-            return kind("TLS: %s" % text)
+            try:
+                from est.alerts import words
+
+                text = words(number, text, host, self.shown)
+            except ImportError:
+                pass  # an optional part
+            # EPIPE, ECONNRESET, and mbedTLS's for an end of the connection and a fatal alert.
+            kind = Closed if number in (32, 104, -104, -0x7280, -0x7780) else PeerError
+            return kind("TLS: " + text)
         if self.leaf:
             try:
                 from est.refusal import reason

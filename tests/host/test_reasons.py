@@ -1,21 +1,23 @@
 """Why the server in TLS is not trusted, told as it is, on each runtime."""
 
+import http.server
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from socket import create_server
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from mpest.server.ca import now
+from mpest.server.ca import new_key, now
 from mpest.sim.board_process import run_board
 
 UNKNOWN = "no trust anchor vouches for its certificate"
@@ -30,12 +32,10 @@ class Root:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.key = new_key()
         self.certificate = self.sign(name, self.key, x509.BasicConstraints(True, None))
 
-    def sign(
-        self, subject: str, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType
-    ) -> x509.Certificate:
+    def sign(self, subject: str, key: Any, *extensions: x509.ExtensionType) -> x509.Certificate:
         builder = x509.CertificateBuilder(
             named(self.name), named(subject), key.public_key(), x509.random_serial_number()
         )
@@ -48,15 +48,22 @@ class Root:
 
 
 @contextmanager
-def shown(root: Root, folder: Path, *extensions: x509.ExtensionType) -> Iterator[int]:
+def shown(
+    root: Root,
+    folder: Path,
+    *extensions: x509.ExtensionType,
+    rsa_key: bool = False,
+    change: Callable[[ssl.SSLContext], None] = lambda context: None,
+) -> Iterator[int]:
     """The port of a TLS server that shows such a certificate, and answers nothing."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, 2048) if rsa_key else new_key()
     leaf = root.sign("127.0.0.1", key, *extensions)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path = folder / "server.pem"
     path.write_bytes(pem + leaf.public_bytes(Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
+    change(context)
     with create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -109,3 +116,69 @@ def test_reasons(
         *_, event = run_board(config, runtime, tmp_path / "board")
     assert event["type"] == "NotTrusted", event
     assert reason in event["message"], event
+
+
+def refuse_addresses(context: ssl.SSLContext) -> None:
+    """As RFC 6066 3 has it, and rustls does."""
+
+    def look(sock: Any, name: str | None, context: ssl.SSLContext) -> int | None:
+        return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME if name else None
+
+    context.sni_callback = look
+
+
+def newest(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+def older(context: ssl.SSLContext) -> None:
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+
+def demand(context: ssl.SSLContext) -> None:
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
+def heard(tmp_path: Path, runtime: str, port: int, root: Root) -> str:
+    """What the board says of the server there."""
+    anchor = root.certificate.public_bytes(Encoding.DER).hex()
+    url = f"https://127.0.0.1:{port}"
+    config = {"url": url, "anchors": [anchor], "operations": ["cacerts"]}
+    *_, event = run_board(config, runtime, tmp_path / "board")
+    assert event["type"] == "PeerError", event
+    return str(event["message"])
+
+
+@pytest.mark.parametrize(
+    ("change", "rsa_key", "runtimes", "words"),
+    [
+        # CPython sends no address as a name.
+        (refuse_addresses, False, "micropython armhf picow-like", "use its name in the URL"),
+        (newest, False, "picow-like", "may not take"),
+        (older, True, "micropython armhf", "takes no RSA certificate"),
+        (demand, False, "cpython micropython armhf picow-like", "a client without a certificate"),
+    ],
+)
+def test_what_ends_the_handshake(
+    tmp_path: Path, runtime: str, change: Any, rsa_key: bool, runtimes: str, words: str
+) -> None:
+    """Some TLS alone ends it: the others are answered with the end of the connection."""
+    root = Root("root")
+    with shown(root, tmp_path, ADDRESS, rsa_key=rsa_key, change=change) as port:
+        text = heard(tmp_path, runtime, port, root)
+    affected = runtime.replace("micropython-", "") in runtimes.split()
+    assert (words in text) == affected, text
+
+
+def test_a_port_without_tls(tmp_path: Path, runtime: str) -> None:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        text = heard(tmp_path, runtime, server.server_port, Root("root"))
+        server.shutdown()
+    assert "is it a port without TLS?" in text

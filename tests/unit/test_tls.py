@@ -8,13 +8,18 @@ class Fake:
     """What Context.error needs of a Context that no server has shown a certificate."""
 
     leaf = None
+    shown = ()
 
 
 def test_words():
     for error, kind, words in (
         (OSError(-0x7100, "MBEDTLS_ERR_SSL_BAD"), PeerError, "TLS: MBEDTLS_ERR_SSL_BAD"),
         (OSError(-0x7100), PeerError, "TLS: -28928"),
-        (OSError(-0x7780, "A_FATAL_ALERT"), PeerError, "an alert (A_FATAL_ALERT)"),
+        (
+            OSError(-0x7780, "A_FATAL_ALERT"),
+            PeerError,
+            "an alert (A_FATAL_ALERT); it may not take TLS 1.2, or a client without a certificate",
+        ),
         (OSError("broken  pipe"), PeerError, "TLS: broken pipe"),
         (OSError(), PeerError, "TLS: "),
         (OSError(-0x2700, "MBEDTLS_ERR_X509_BAD"), NotTrusted, "trusted: MBEDTLS_ERR_X509_BAD"),

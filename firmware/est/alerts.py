@@ -1,0 +1,39 @@
+"""What an error in TLS most likely means. Boards have no names for alerts, and TLS 1.2 alone."""
+
+from micropython import const
+
+# mbedTLS: a fatal alert, what is no record of TLS, a parameter that it did not offer.
+_ALERT = const(-0x7780)
+_RECORD = const(-0x7200)
+_VERSION = const(-0x6E80)
+_PARAMETER = const(-0x6600)
+# As a server ends that wants a certificate in the handshake, and has none.
+_EPIPE = const(32)
+
+
+def words(number, text, host, shown):
+    """Text for the error `number` with `text`, in TLS with `host`; shown: the own certificates."""
+    if number == _PARAMETER:
+        return (
+            text + ": this TLS 1.2 takes no RSA certificate; give the server an ECDSA one, or 1.3"
+        )
+    lower = text.lower()
+    if number == _RECORD or "wrong_version" in lower or "wrong version" in lower:
+        return text + ": is it a port without TLS?"
+    reasons = []
+    if number in (_ALERT, _VERSION) and _is_address(host):
+        # MicroPython sends it as a name, which RFC 6066 3 forbids.
+        reasons.append("an address in place of a name: use its name in the URL")
+    if number in (_ALERT, _VERSION) or "version" in lower:
+        reasons.append("TLS 1.2")
+    if not shown and (number in (_ALERT, _EPIPE) or "certificate_required" in lower):
+        reasons.append("a client without a certificate")
+    if number == _ALERT:
+        text = "the server ended TLS with an alert (%s)" % text
+    if reasons:
+        text += "; it may not take " + ", or ".join(reasons)
+    return text
+
+
+def _is_address(host):
+    return ":" in host or host.replace(".", "").isdigit()
