@@ -131,7 +131,8 @@ def _parts(data):
     info = der.Reader(data).enter().enter()
     head = [info.element() for _ in range(3)]
     attributes = []
-    listed = info.enter(0xA0)
-    while listed.more():
+    # Some requests of others have no attributes at all.
+    listed = info.optional(0xA0)
+    while listed and listed.more():
         attributes.append(listed.element())
     return head, attributes

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import pytest
 from commands import openssl, simulate
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from mpest.exits import CliError, Exit
-from mpest.server import ServerConfig, running_server
+from mpest.server import ServerConfig, der, running_server
 from mpest.sim import inputs
 
 NATIVE = pytest.mark.parametrize("runtime", ["cpython", "micropython"], indirect=True)
@@ -28,6 +37,26 @@ def requested(key: Path, form: str = "PEM") -> Path:
     names = ("-subj", "/O=Plant/CN=own", "-addext", "subjectAltName=DNS:own.example")
     openssl("req", "-new", "-key", key, "-keyform", form, *names, "-outform", form, "-out", csr)
     return csr
+
+
+def test_own_request_without_attributes(tmp_path: Path) -> None:
+    """RFC 2986 demands the field; some leave it out. It goes to the server as it is."""
+    owner = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "own")]).public_bytes()
+    spki = owner.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    info = der.sequence(der.integer(0), name, spki)
+    algorithm = der.sequence(der.oid("1.2.840.10045.4.3.2"))
+    signature = b"\0" + owner.sign(info, ec.ECDSA(hashes.SHA256()))
+    csr, key = tmp_path / "own.csr", tmp_path / "own.key"
+    csr.write_bytes(der.sequence(info, algorithm, der.tlv(0x03, signature)))
+    key.write_bytes(owner.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        board = ("--url", server.url, "--trust", server.ca_pem, "--csr", csr, "--own-key", key)
+        for runtime in ("cpython", "micropython"):
+            done = simulate(tmp_path / runtime, *board, "--runtime", runtime, "enroll")
+            # This server is strict.
+            assert done.returncode == Exit.REFUSED, done.stderr
+            assert "not a PKCS#10 request" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,24 @@
 """What `mpest simulate` is given in files, checked before a board starts."""
 
+import base64
 import re
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_der_private_key,
+    load_der_public_key,
     load_pem_private_key,
 )
 
 from mpest.exits import CliError
+from mpest.sim import cpython
 from mpest.sim.board_process import Event, stored_identity
 
 _CURVES = ("secp256r1", "secp384r1")
@@ -105,10 +108,10 @@ def read_own(csr: str | None, own_key: str | None, element: str | None) -> Event
         number = owner.private_numbers().private_value
         fields["element"] = number.to_bytes(owner.key_size // 8, "big").hex()
     if csr:
-        request = _read_csr(csr)
-        if owner and owner.public_key() != request.public_key():
+        request, key = _read_csr(csr)
+        if owner and owner.public_key() != key:
             raise CliError(f"{own_key or element} is not the key of the request in {csr}")
-        fields["own_request"] = request.public_bytes(Encoding.DER).hex()
+        fields["own_request"] = request.hex()
     return fields
 
 
@@ -126,16 +129,36 @@ def check_element(state: Path, element: str | None) -> None:
         raise CliError(f"{element} is not the key that the board enrolled with")
 
 
-def _read_csr(path: str) -> x509.CertificateSigningRequest:
+_PEM = re.compile(
+    rb"-----BEGIN (NEW )?CERTIFICATE REQUEST-----(.*?)-----END (NEW )?CERTIFICATE REQUEST-----",
+    re.DOTALL,
+)
+
+
+def _read_csr(path: str) -> tuple[bytes, PublicKeyTypes]:
+    # DER of a request and its key. By the board's reader, since requests of others may lack the
+    # attributes, which `cryptography` demands.
+    cpython.install()
+    from est import der, errors
+
     data = _read(path)
-    load = x509.load_pem_x509_csr if b"-----BEGIN" in data else x509.load_der_x509_csr
+    pem = _PEM.search(data)
     try:
-        found = load(data)
-        found.public_key()
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+        if pem:
+            data = base64.b64decode(b"".join(pem[2].split()), validate=True)
+        whole = der.Reader(data)
+        fields = whole.enter()
+        whole.end()
+        asked = fields.enter()
+        for _ in range(2):
+            fields.skip()
+        fields.end()
+        asked.integer()
+        asked.skip()
+        return data, load_der_public_key(asked.element())
+    except (ValueError, errors.PeerError, UnsupportedAlgorithm):
         message = f"{path} holds no certification request in PEM or DER, or one cut off or damaged"
         raise CliError(message) from None
-    return found
 
 
 def read_secret(path: str) -> str:
