@@ -47,6 +47,8 @@ class Agent:
     orders: makes the orders, see est.order.SIMPLE; est.fullcmc.ORDERS, est.linking.ORDERS and
         est.serverkeygen.orders(decryption) make others.
     on_event: called with the name and a dict for each event; docs/agent.md lists them.
+    identity: (chain of DER certificates, leaf first; DER key) to begin with where none is stored,
+        such as another program's; est.parts stores it.
     ca: SHA-256 (32 bytes) of the CA certificate that /cacerts must hold where `trust` is a list
         that verifies a server whose certificate is of another CA. Without it the server's word
         counts.
@@ -74,6 +76,7 @@ class Agent:
         on_event=None,
         prove=None,
         ca=None,
+        identity=None,
     ):
         apart(parse, url)
         self.store = store
@@ -81,6 +84,7 @@ class Agent:
         self.wanted = (subject, san, eku, extra)
         self.trust = trust
         self.ca = ca
+        self.given = identity
         # What vouches for anchors once they are stored: the fingerprint, or that of the list.
         self.voucher = trust
         if isinstance(trust, list):

@@ -89,14 +89,14 @@ class CsrAttrs:
         est.key_types is missing.
         """
         signature = self.signature
-        wishes = [one for one in self.hints + [self.digest] if one not in _USUAL]
+        wishes = [one for one in list(self.hints) + [self.digest] if one not in _USUAL]
         keys = [one for one in self.keys if one not in _USUAL]
         if not (other or wishes or keys) and signature in (None, _ECDSA):
             return None
         try:
             from est import key_types  # noqa: F401
         except ImportError:
-            if keys and keys == self.keys:
+            if keys and keys == list(self.keys):
                 raise UsageError(
                     "the server demands a %s key, this board makes P-256" % " or ".join(keys)
                 )

@@ -1,6 +1,7 @@
 """What est.agent has optional parts do between connections; est.parts calls it."""
 
-from est.errors import PeerError, StorageError
+from est import clock
+from est.errors import PeerError, StorageError, UsageError
 
 
 def begin(agent):
@@ -22,7 +23,7 @@ def begin(agent):
     agent.stranded = agent.shown = None
     # Whether `plan` wants the order that is being made.
     agent.planned = False
-    for begin_part in (_reserve, _upgrade, _restore):
+    for begin_part in (_reserve, _upgrade, _restore, _adopt):
         try:
             begin_part(agent)
         except ImportError:
@@ -66,6 +67,31 @@ def _restore(agent):
     from est import retry
 
     retry.load(agent)
+
+
+def _adopt(agent):
+    # The identity that is given, where none is stored. Raises UsageError, DerError.
+    if not agent.given or agent.load("identity") or agent.load("order"):
+        return
+    from est import store, verdict, x509
+
+    chain, key = agent.given
+    leaf = x509.Certificate(chain[0])
+    if verdict.spki(key) != leaf.spki:
+        raise UsageError("the identity that is given: its key is another certificate's")
+    if clock.now_or_0() > leaf.not_after:
+        agent.log("the identity that is given has ended")
+        return
+    meta = {
+        "not_before": leaf.not_before,
+        "not_after": leaf.not_after,
+        "issued": leaf.not_before,
+        "generation": 1,
+        "settings": agent.asked(None, agent.key),
+    }
+    for _ in (0, 1):
+        agent.store.save("identity", store.pack(meta, key, *chain))
+    agent.log("the identity that is given is stored")
 
 
 def prepare(agent):

@@ -77,7 +77,12 @@ def ask(agent, controls, requests=(), identity=None):
     except (NotTrusted, PeerError, Refused):
         pass  # then the answer must do with those
     client = agent.client(identity)
-    status, answer = client.run(fullcmc(client.est, request.der))
+    sending = fullcmc(client.est, request.der)
+    if getattr(agent.orders[1](), "one_line", False):
+        from est.quirks import on_one_line
+
+        sending = on_one_line(sending)
+    status, answer = client.run(sending)
     agent.close()
     anchors = [x509.Certificate(anchor) for anchor in anchors]
     return request.accept(answer, anchors, clock.now(), status)

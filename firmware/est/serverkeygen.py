@@ -109,7 +109,8 @@ class ServerKey(Enrolment):
             attributes = fetch and fetch()
             if attributes:
                 # What they say of the key is the server's to heed.
-                attributes.key = attributes.signature = attributes.digest = None
+                attributes.keys = attributes.hints = ()
+                attributes.signature = attributes.digest = None
             return attributes
 
         extra = list(extra) + self._decryption.attributes()

@@ -3,7 +3,8 @@
 Reads one line of JSON from standard input (secrets never come by the command line), prints one
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
 fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
-challenge, rekey, timeout, cmc, cmc_ra, reason; one of key_type, own_key (hex DER), with which goes
+challenge, rekey, timeout, cmc, cmc_ra, no_wrap, single, reason; adopt (factory_chain is an
+identity to renew); one of key_type, own_key (hex DER), with which goes
 own_request (hex DER), and element (hex, the number that a secure element keeps to itself); for
 serverkeygen decrypt_secret, decrypt_identifier (hex), decrypt_key (hex DER) and decrypt_password.
 """
@@ -139,14 +140,17 @@ def authorize(config):
 def orders(config):
     """What est.agent.Agent takes as orders."""
     if config.get("cmc"):
-        from est import fullcmc
+        from est.fullcmc import ORDERS as found
+    else:
+        try:
+            from est.linking import ORDERS as found
+        except ImportError:
+            found = order.SIMPLE  # the least install
+    if config.get("no_wrap") or config.get("single"):
+        from est import quirks
 
-        return fullcmc.ORDERS
-    try:
-        from est import linking
-    except ImportError:
-        return order.SIMPLE  # the least install
-    return linking.ORDERS
+        return quirks.orders(found, not config.get("no_wrap"), config.get("single"))
+    return found
 
 
 def run(operation, agent, config):
@@ -224,6 +228,7 @@ def main():
                     extra=extra(config),
                     key=key(config),
                     orders=orders(config),
+                    identity=factory(config) if config.get("adopt") else None,
                 )
             result = run(operation, agent, config)
         except errors.EstError as error:

@@ -58,6 +58,8 @@ _OF_IDENTITY = ("enroll", "reenroll", "serverkeygen", "revoke")
 @click.option("--decrypt-password-file", help="serverkeygen: file with the key's password.")
 @click.option("--require-cmc-ra", is_flag=True, help="Refuse servers without id-kp-cmcRA.")
 @click.option("--cmc", is_flag=True, help="Enrol and renew by full CMC messages.")
+@click.option("--no-wrap", is_flag=True, help="Send base64 on one line.")
+@click.option("--single-certificate", is_flag=True, help="Show no chain in TLS, from the next on.")
 @click.option("--reason", default="unspecified", help="revoke: such as keyCompromise, superseded.")
 @click.option("--timeout", type=click.IntRange(1, 3600), default=30, show_default=True)
 @click.option("--runtime", type=click.Choice(RUNTIMES), default="micropython", show_default=True)
@@ -86,6 +88,8 @@ def simulate(
     decrypt_password_file: str | None,
     require_cmc_ra: bool,
     cmc: bool,
+    no_wrap: bool,
+    single_certificate: bool,
     reason: str,
     timeout: int,
     runtime: str,
@@ -133,13 +137,17 @@ def simulate(
     config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
     config |= {"key_type": key_type, "rekey": not same_key, "timeout": timeout, "user": user}
     config |= {"cmc_ra": require_cmc_ra, "cmc": cmc, "reason": reason}
+    config |= {"no_wrap": no_wrap, "single": single_certificate}
     config |= inputs.read_trust(trust)
     if password_file:
         config["password"] = inputs.read_secret(password_file)
+    first = next((one for one in operations if one in _OF_IDENTITY), "enroll")
     if cert and key:
         config |= inputs.read_factory(cert, key)
+        # Renewed first, it is the identity of another program, if the board has none.
+        config["adopt"] = first == "reenroll"
     config |= inputs.read_own(csr, own_key, secure_element)
-    if next((one for one in operations if one in _OF_IDENTITY), "enroll") != "enroll":
+    if first != "enroll":
         inputs.check_element(state, secure_element)
     if challenge_file:
         config["challenge"] = inputs.read_secret(challenge_file)

@@ -1,0 +1,46 @@
+"""What some servers want otherwise: base64 on one line, no chain in TLS."""
+
+
+def orders(makers, wrap=True, single=False):
+    """What est.agent.Agent takes as `orders`, of other `makers`, for a server that wants it so.
+
+    wrap: base64 in lines of 64; else on one line. single: show the certificate alone in TLS,
+        without its issuers, from the next one on.
+    """
+
+    def changed(make):
+        def made():
+            order = make()
+            send, accept = order.send, order.accept
+
+            def send_on_one_line(client):
+                run = client.run
+                client.run = lambda operation: run(on_one_line(operation))
+                try:
+                    return send(client)
+                finally:
+                    client.run = run
+
+            order.one_line = not wrap
+            if not wrap:
+                order.send = send_on_one_line
+            if single:
+                order.accept = lambda *given: accept(*given)[:2]
+            return order
+
+        return made
+
+    return tuple([changed(make) for make in makers])
+
+
+def on_one_line(operation):
+    """A generator such as est.protocol's, whose bodies have no line ends."""
+    try:
+        sent = next(operation)
+        while True:
+            if sent.body:
+                sent.body = sent.body.replace(b"\r", b"").replace(b"\n", b"")
+            yield sent
+            sent = operation.send(None)
+    except StopIteration as stop:
+        return stop.value

@@ -1,0 +1,64 @@
+"""Orders as some servers want them."""
+
+from est import order, quirks
+
+
+class Sent:
+    """A request of est.protocol's."""
+
+    def __init__(self, body):
+        self.body = body
+
+
+class FakeClient:
+    """Runs an operation, and keeps the bodies that it would send."""
+
+    def __init__(self):
+        self.bodies = []
+
+    def run(self, operation):
+        try:
+            sent = next(operation)
+            while True:
+                self.bodies.append(sent.body)
+                sent = operation.send(None)
+        except StopIteration as stop:
+            return stop.value
+
+
+class Made(order.Enrolment):
+    """An order of three requests."""
+
+    def send(self, client):
+        def operation():
+            for body in (b"AAAA\nBB==\n", None, b"CC\r\nDD\r\n"):
+                yield Sent(body)
+            return b"answer"
+
+        self.answer = [client.run(operation())]
+
+    def accept(self, others, anchors, now):
+        return [b"key", b"leaf", b"issuer"]
+
+
+def test_base64_on_one_line():
+    for wrap, bodies in (
+        (True, [b"AAAA\nBB==\n", None, b"CC\r\nDD\r\n"]),
+        (False, [b"AAAABB==", None, b"CCDD"]),
+    ):
+        first, renewal = quirks.orders((Made, Made), wrap=wrap)
+        for made in (first(), renewal()):
+            client = FakeClient()
+            run = client.run
+            made.send(client)
+            assert client.bodies == bodies
+            assert made.answer == [b"answer"]
+            assert client.run == run
+            assert made.one_line != wrap
+            assert made.accept([], [], 0) == [b"key", b"leaf", b"issuer"]
+
+
+def test_the_certificate_alone():
+    (made,) = quirks.orders((Made,), single=True)
+    assert made().accept([], [], 0) == [b"key", b"leaf"]
+    assert made().kind == "simpleenroll"
