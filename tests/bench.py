@@ -1,7 +1,8 @@
 """P-256 side by side with other libraries on each MicroPython, and its paths on emulated boards.
 
-Milliseconds are medians; `cold` is from import to the first signature in a new process. Libraries
-take turns. All are .mpy files; peers.py says what the others are spared.
+Milliseconds are medians; `cold` is from import to the first signature in a new process, and
+`sign_checked` is a signature of est's keys, which is verified before it leaves. Libraries take
+turns. All are .mpy files; peers.py says what the others are spared.
 """
 
 import json
@@ -58,6 +59,8 @@ for _ in range({TIMES + 1}):
         raise SystemExit("a good signature is refused")
     if peer.verify(public, E + 1, *signature):
         raise SystemExit("a bad signature is taken")
+    if hasattr(peer, "sign_checked"):
+        timed("sign_checked", peer.sign_checked, private, E, public)
 import json
 print(json.dumps(times))
 """
@@ -116,6 +119,7 @@ if not P256.verify(public, digest, signature):
 COUNTED = {
     "key_pair": "P256.public(P256.generate())",
     "sign": "P256.sign(private, digest)",
+    "sign_checked": "P256.sign(private, digest, None, public)",  # as est.keys does
     "verify": "P256.verify(public, digest, signature)",
 }
 
@@ -136,6 +140,10 @@ def timed(program, folder):
     found = json.loads(done.stdout)
     # The first of each still imports and makes tables.
     return {name: times if name == "cold" else times[1:] for name, times in found.items()}
+
+
+def in_ms(times):
+    return round(statistics.median(times) / 1000, 2)
 
 
 def smallest_heap(program, folder, first=""):
@@ -186,7 +194,9 @@ def side_by_side(name, libraries):
     for library, folder in libraries.items():
         row = {"runtime": name, "library": library}
         for operation in OPERATIONS:
-            row[operation] = round(statistics.median(times[library][operation]) / 1000, 2)
+            row[operation] = in_ms(times[library][operation])
+        checked = times[library].get("sign_checked")
+        row["sign_checked"] = in_ms(checked) if checked else None
         row["heap_KiB"] = smallest_heap(program, folder) if name == SMALL else None
         row["romfs_KiB"] = romfs_heap(program, folder) if name == SMALL else None
         row["mpy"] = sum(path.stat().st_size for path in folder.rglob("*.mpy"))

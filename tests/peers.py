@@ -225,6 +225,8 @@ def key(d):
     return d.to_bytes(32, "big")
 def sign(private, e):
     return (P256.sign(private, e.to_bytes(32, "big")),)
+def sign_checked(private, e, public):
+    return P256.sign(private, e.to_bytes(32, "big"), None, public)
 def verify(point, e, signature):
     return P256.verify(point, e.to_bytes(32, "big"), signature)
 """

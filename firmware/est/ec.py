@@ -64,10 +64,13 @@ class Curve:
         x, y = self._base(self.scalar(private), None)
         return b"\4" + x.to_bytes(self.size, "big") + y.to_bytes(self.size, "big")
 
-    def sign(self, private, digest, entropy=None):
+    def sign(self, private, digest, entropy=None, public=None):
         """DER signature of `digest`, with fresh randomness mixed into RFC 6979's nonce.
 
         With a broken random source it degrades to deterministic ECDSA, which leaks nothing.
+        A fault while computing may give a wrong signature that leaks `private`: it is found only
+        with `public`, the public point, by which the signature is verified before it is returned.
+        The keys of est.keys do that. Raises UsageError.
         """
         n = self.n
         size = self.size
@@ -90,15 +93,22 @@ class Curve:
             nonce = int.from_bytes(v, "big")
             if 0 < nonce < n and len(v) == size:
                 # From the same state, in a step that no nonce takes.
-                blind = hmac(k, v, b"\2")
-                r = self._base(nonce, lambda _: blind)[0] % n
-                blind = _number(lambda _: blind, size, n)
+                mask = hmac(k, v, b"\2")
+
+                def masked(_):
+                    return mask
+
+                r = self._base(nonce, masked)[0] % n
+                blind = _number(masked, size, n)
                 s = inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
-                    return self._der(r, s)
+                    signature = self._der(r, s)
+                    if not public or self.verify(public, digest, signature):
+                        return signature
+                    break
             k = hmac(k, v, b"\0")
             v = hmac(k, v)
-        raise usage_error("ECDSA: no nonce")
+        raise usage_error("EC: computation fault")
 
     def verify(self, public, digest, signature):
         """True when `signature` (DER) by `public` is good for `digest`; False for any other."""

@@ -35,7 +35,7 @@ class EcKey(SoftwareKey):
             self._curve = P384
         else:
             raise UsageError("curve %s is not supported" % der.oid_text(oid))
-        self._oid = oid
+        self._oid = der.tlv(der.OID, oid)
         self.hash_size = self._curve.size
 
     def sign(self, message):
@@ -46,5 +46,5 @@ class EcKey(SoftwareKey):
         return der.sequence(der.tlv(der.OID, oid)), self.signature(digest)
 
     def signature(self, digest):
-        """DER signature of `digest`."""
-        return self._curve.sign(self._private, digest)
+        """DER signature of `digest`, verified as SoftwareKey's are."""
+        return self._curve.sign(self._private, digest, None, self.checked and self._public)

@@ -15,10 +15,10 @@ def public(curve, private):
     return _steps(curve, "public", private)
 
 
-def sign(curve, private, digest, entropy=None):
+def sign(curve, private, digest, entropy=None, public=None):
     """As curve.sign."""
     extra = (entropy or random)(curve.size)
-    return _steps(curve, "sign", private, digest, lambda count: extra)
+    return _steps(curve, "sign", private, digest, lambda count: extra, public)
 
 
 def verify(curve, public, digest, signature):

@@ -5,7 +5,7 @@ was built with MICROPY_PY_SSL_ECDSA_SIGN_ALT (extmod/modtls_mbedtls.c of 1.25). 
 key can be enrolled, but not shown to a server.
 """
 
-from est import der, x509
+from est import der
 from est.ec_key import EcKey
 from est.errors import UsageError
 
@@ -34,20 +34,17 @@ class Key(EcKey):
         self._sign = sign
         _keys[self.der()] = self
 
-    def sign(self, message):
-        """As EcKey's, with the signature checked."""
-        algorithm, signature = super().sign(message)
-        if not x509.verify(self.spki(), algorithm, message, signature):
-            raise UsageError("secure element: its signature is not by the public key given")
-        return algorithm, signature
-
     def signature(self, digest):
+        """As EcKey's; TLS asks for it, too."""
         size = self._curve.size
         digest = bytes(digest[:size])
-        found = self._sign(bytes(size - len(digest)) + digest)
-        if len(found) != 2 * size:
-            return found
-        return der.sequence(der.integer(found[:size]), der.integer(found[size:]))
+        digest = bytes(size - len(digest)) + digest
+        found = self._sign(digest)
+        if len(found) == 2 * size:
+            found = der.sequence(der.integer(found[:size]), der.integer(found[size:]))
+        if self.checked and not self._curve.verify(self._public, digest, found):
+            raise UsageError("secure element: its signature is not by the public key given")
+        return found
 
 
 def find(data):
