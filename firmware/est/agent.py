@@ -431,7 +431,9 @@ def take(agent, current, items):
     from est import verdict
 
     try:
+        agent.client((items[1:], items[0]))  # what TLS does not load is of no use
+        agent.close()
         verdict.take(agent, current, items, {})
-    except PeerError:
+    except (PeerError, UsageError):
         agent.end()
         raise

@@ -119,8 +119,16 @@ def ordered(agent, current, leaf):
 
 def take(agent, current, items, proven):
     """As est.verdict.take. proven: whether there is proof, None where none was asked for."""
-    from est import duty, verdict, waiting
+    from est import duty, purposes, verdict, waiting
 
+    # For a proof it was told before.
+    log = agent.log if proven is None else lambda text: None
+    chain = purposes.presentable(agent, items[1:], log)
+    if chain[:1] != items[1:2]:
+        error = PeerError("TLS does not load the certificate that the server issued")
+        waiting.rejected(agent, current, error)
+        raise error
+    items[1:] = chain
     memo = {} if agent.known.chain[:1] == items[1:2] else duty.memo(agent, current, items[1])
     generation = agent.known.generation
     try:

@@ -6,6 +6,7 @@ import hashlib
 from est import clock, store
 from est.client import Client
 from est.errors import NotTrusted, UsageError
+from est.tls import Context
 
 
 def anchors(agent):
@@ -30,6 +31,7 @@ def anchors(agent):
         named = hashlib.sha256(one).digest() == fingerprint
         if certificate.path_length() >= 0:
             if named or pinned and certificate.subject == certificate.issuer:
+                Context([one])  # raises UsageError for what TLS cannot use
                 certificate.check(clock.now())
                 found.append(one)
         elif named:

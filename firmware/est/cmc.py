@@ -27,6 +27,7 @@ _DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01")
 _SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
 _CONTENT_TYPE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03")
 _MESSAGE_DIGEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x04")
+_EXT_KEY_USAGE = const(b"\x55\x1d\x25")
 # id-kp-cmcCA and id-kp-cmcRA (RFC 6402 2.10).
 _CMC_CA = const(b"\x2b\x06\x01\x05\x05\x07\x03\x1b")
 _CMC_RA = const(b"\x2b\x06\x01\x05\x05\x07\x03\x1c")
@@ -154,7 +155,7 @@ def accept(data, given, anchors, now, status=200):
         signer.check(now)
     else:
         x509.verify_path(signer, found + others, anchors, now)
-    usage = signer.extension(x509.EXT_KEY_USAGE)
+    usage = signer.extension(_EXT_KEY_USAGE)
     if signer.path_length() < 0 and not (usage and purposes.lists(usage, _CMC_CA, _CMC_RA)):
         raise NotTrusted("%s signed the answer, but may not for its CA" % signer)
     response = Response(content)

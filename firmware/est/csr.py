@@ -5,6 +5,10 @@ from micropython import const
 from est import der
 from est.errors import UsageError
 
+# As in est.der, without a look-up on the board.
+_BOOLEAN = const(0x01)
+_OID = const(0x06)
+_UTF8_STRING = const(0x0C)
 _EXTENSION_REQUEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
 _COMMON_NAME = const(b"\x55\x04\x03")
 _SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
@@ -79,15 +83,15 @@ def name(text):
         common = text[3:]
         if text[:3] != "CN=" or not common or "," in common:
             raise UsageError("subject: only CN without est-names")
-        pair = der.tlv(der.OID, _COMMON_NAME), der.tlv(der.UTF8_STRING, common.encode())
+        pair = der.tlv(_OID, _COMMON_NAME), der.tlv(_UTF8_STRING, common.encode())
         return der.sequence(der.set_of(der.sequence(*pair)))
     return names.name(text)
 
 
 def _attribute(oid, value):
-    return der.sequence(der.tlv(der.OID, oid), der.set_of(value))
+    return der.sequence(der.tlv(_OID, oid), der.set_of(value))
 
 
 def _extension(oid, critical, value):
-    flag = der.tlv(der.BOOLEAN, b"\xff") if critical else b""
-    return der.sequence(der.tlv(der.OID, oid), flag, der.octets(value))
+    flag = der.tlv(_BOOLEAN, b"\xff") if critical else b""
+    return der.sequence(der.tlv(_OID, oid), flag, der.octets(value))

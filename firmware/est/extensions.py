@@ -2,10 +2,13 @@
 
 from micropython import const
 
-from est import der, x509
+from est import der
 from est.errors import UsageError
 from est.names import ascii, printable
 
+_KEY_USAGE = const(b"\x55\x1d\x0f")
+_SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
+_EXT_KEY_USAGE = const(b"\x55\x1d\x25")
 # Of a label in a DNS name.
 _HOST = const(b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz")
 # Tags in GeneralName (RFC 5280 4.2.1.6).
@@ -47,13 +50,13 @@ def requested(san=(), eku=(), key_usage=()):
     out = []
     if san:
         names = der.sequence(*[_general_name(text) for text in san])
-        out.append((x509.SUBJECT_ALT_NAME, False, names))
+        out.append((_SUBJECT_ALT_NAME, False, names))
     if eku:
         purposes = der.sequence(*[der.tlv(der.OID, _purpose(text)) for text in eku])
-        out.append((x509.EXT_KEY_USAGE, False, purposes))
+        out.append((_EXT_KEY_USAGE, False, purposes))
     if key_usage:
         bits = [_usage(text) for text in key_usage]
-        out.append((x509.KEY_USAGE, True, named_bits(bits)))
+        out.append((_KEY_USAGE, True, named_bits(bits)))
     return out
 
 

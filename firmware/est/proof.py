@@ -12,6 +12,7 @@ class CertificateRefused(Refused):
 def possible(agent, candidate):
     """Whether a proof is to be had for `candidate`, (chain, key) of the order at hand.
 
+    What TLS does not load leaves the chain, a list, but for the certificate itself.
     Raises CertificateRefused where it serves TLS less than the one in use.
     """
     chain, key = agent.known
@@ -20,6 +21,7 @@ def possible(agent, candidate):
             raise CertificateRefused("the new certificate is not for TLS clients, the old one is")
         return False
     anchors = agent.anchors()
+    candidate[0][1:] = apart(_presentable, agent, candidate[0][1:])
     try:
         Context(anchors, *candidate)
     except UsageError as error:
@@ -104,6 +106,12 @@ def refused(agent, error, shown):
     except ImportError:
         pass  # an optional part
     return CertificateRefused(text)
+
+
+def _presentable(agent, chain):
+    from est import purposes
+
+    return purposes.presentable(agent, chain, agent.log)
 
 
 def _usable(leaf):

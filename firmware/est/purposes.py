@@ -1,8 +1,9 @@
-"""What a certificate's key may be used for: extended key usage (RFC 5280 4.2.1.12)."""
+"""What a certificate is good for: extended key usage (RFC 5280 4.2.1.12), and loading into TLS."""
 
 from micropython import const
 
 from est import der
+from est.errors import UsageError
 
 _EXT_KEY_USAGE = const(b"\x55\x1d\x25")
 _CLIENT_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x02")
@@ -25,3 +26,32 @@ def is_for_client(certificate):
     """Whether TLS clients may show est.x509.Certificate `certificate`: any may without EKU."""
     usage = certificate.extension(_EXT_KEY_USAGE)
     return usage is None or lists(usage, _CLIENT_AUTH, _ANY_PURPOSE)
+
+
+def loads(certificate):
+    """Whether TLS takes a DER certificate: mbedTLS none with a critical extension new to it."""
+    import tls
+
+    try:
+        tls.SSLContext(tls.PROTOCOL_TLS_CLIENT).load_verify_locations(bytes(certificate))
+        return True
+    except (ValueError, OSError):
+        return False
+
+
+def presentable(agent, chain, log):
+    """Those of `chain` (DER certificates) that TLS loads; `log` is told of the others.
+
+    Raises UsageError if TLS does not even load an anchor.
+    """
+    if not loads(agent.anchors()[0]):
+        raise UsageError("TLS loads no certificate any more: too little heap?")
+    found = []
+    for certificate in chain:
+        if loads(certificate):
+            found.append(certificate)
+        else:
+            from est import x509
+
+            log("TLS does not load %s: not presented" % x509.Certificate(certificate))
+    return found

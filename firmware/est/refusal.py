@@ -7,6 +7,8 @@ from micropython import const
 from est import der, purposes, x509
 from est.errors import Ended, NotTrusted, NotYetValid, PeerError
 
+_SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
+_EXT_KEY_USAGE = const(b"\x55\x1d\x25")
 _SERVER_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x01")
 _REFUSED = const(-0x3000)
 _ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
@@ -23,7 +25,7 @@ def reason(certificate, host, now, number=0, words=""):
             leaf.check(now)
         except (Ended, NotYetValid) as error:
             return "%s; the board's clock says %04d-%02d-%02d" % ((error,) + time.gmtime()[:3])
-        usage = leaf.extension(x509.EXT_KEY_USAGE)
+        usage = leaf.extension(_EXT_KEY_USAGE)
         if usage and not purposes.lists(usage, _SERVER_AUTH, _ANY_PURPOSE):
             return "%s may not be used by a server" % leaf
         names = _host_names(leaf)
@@ -41,7 +43,7 @@ def reason(certificate, host, now, number=0, words=""):
 def _host_names(certificate):
     # Lower-case texts of the DNS names and IP addresses in subjectAltName.
     found = []
-    value = certificate.extension(x509.SUBJECT_ALT_NAME)
+    value = certificate.extension(_SUBJECT_ALT_NAME)
     listed = value and der.Reader(value).enter()
     while listed and listed.more():
         tag = listed.peek()

@@ -19,7 +19,8 @@ from micropython import const
 
 from est import clock, store
 from est.client import Client
-from est.errors import EstError, NotTrusted, PeerError
+from est.errors import EstError, NotTrusted, PeerError, UsageError
+from est.tls import Context
 
 # A root, its successor and what a bridge of CAs may add; a server cannot fill the flash with them.
 _MAX_ANCHORS = const(8)
@@ -156,9 +157,11 @@ class _Bag:
                 name = str(one)  # a malformed one fails here, and not in a note
                 if one.path_length() < 0:
                     raise NotTrusted(name + " is no CA")
+                if one.subject == one.issuer:
+                    Context([one.der])  # TLS must load what may become an anchor
                 one.check(now)
                 certificates.append(one)
-            except (NotTrusted, PeerError) as error:
+            except (NotTrusted, PeerError, UsageError) as error:
                 log("a certificate is left out: %s" % error)
         # Links in the order in which they were made are followed with the fewest checks.
         certificates.sort(key=_age)

@@ -48,6 +48,12 @@ class Context:
         except (ValueError, OSError) as error:
             raise UsageError("the client certificate or key does not load (%s)" % error)
         self.ssl = context
+        try:
+            from est.watch import attach
+
+            attach(self)
+        except ImportError:
+            pass  # an optional part
 
     def _seen(self, certificate, depth):
         if depth == 0:

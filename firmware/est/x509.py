@@ -12,31 +12,41 @@ _MAX_PATH = const(6)
 # Names and signatures tried for one path; a hostile bag of certificates must not cost more.
 _MAX_CHECKS = const(12)
 
+# As in est.der, without a look-up on the board.
+_BOOLEAN = const(0x01)
+_INTEGER = const(0x02)
+_BIT_STRING = const(0x03)
+_UTC_TIME = const(0x17)
+_GENERALIZED_TIME = const(0x18)
+_SEQUENCE = const(0x30)
+
 # Whole AlgorithmIdentifiers: of keys (RFC 5480 2.1.1), and of signatures, which have no parameters
 # (RFC 5758 3.2).
 _P256 = const(
     b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
 )
 _ECDSA_SHA256 = const(b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02")
-KEY_USAGE = b"\x55\x1d\x0f"
-SUBJECT_ALT_NAME = b"\x55\x1d\x11"
-BASIC_CONSTRAINTS = b"\x55\x1d\x13"
-EXT_KEY_USAGE = b"\x55\x1d\x25"
-# The last octet of those above and of certificatePolicies, which begin alike.
-_UNDERSTOOD = const(b"\x0f\x11\x13\x25\x20")
+
+_KEY_USAGE = const(b"\x55\x1d\x0f")
+_BASIC_CONSTRAINTS = const(b"\x55\x1d\x13")
+# The last octet of those, subjectAltName and extKeyUsage: TLS of every board loads them critical.
+_UNDERSTOOD = const(b"\x0f\x11\x13\x25")
+# It limits others, critical or not.
+_NAME_CONSTRAINTS = const(b"\x55\x1d\x1e")
 
 _KEY_CERT_SIGN = const(0x04)
 
 
 def _time(reader):
     # Time ::= CHOICE of UTCTime and GeneralizedTime, both in Zulu with seconds (RFC 5280 4.1.2.5).
-    if reader.peek() == der.UTC_TIME:
-        text = reader.bytes(der.UTC_TIME)
+    if reader.peek() == _UTC_TIME:
+        text = reader.bytes(_UTC_TIME)
         text = (b"20" if text < b"50" else b"19") + text
     else:
-        text = reader.bytes(der.GENERALIZED_TIME)
+        text = reader.bytes(_GENERALIZED_TIME)
     if text[14:] == b"Z" and text[:14].isdigit():
-        month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
+        month, day, hour = int(text[4:6]), int(text[6:8]), int(text[8:10])
+        minute, second = int(text[10:12]), int(text[12:14])
         if 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61:
             return clock.unix_time(int(text[:4]), month, day, hour, minute, second)
     raise der.DerError("X.509: malformed time")
@@ -65,22 +75,24 @@ class Certificate:
         start = fields.pos
         tbs = fields.enter()
         self._tbs = memoryview(data)[start : fields.pos]
-        self._algorithm = fields.element(der.SEQUENCE)
+        self._algorithm = fields.element(_SEQUENCE)
         self._signature = fields.bit_string()
         fields.end()
         version = tbs.optional(0xA0)
         if version and version.integer() > 2:
             raise der.DerError("X.509: unknown version")
-        self.serial = tbs.bytes(der.INTEGER)
-        if tbs.element(der.SEQUENCE) != self._algorithm:
+        self.serial = tbs.bytes(_INTEGER)
+        if not self.serial:
+            raise der.DerError("X.509: no serial")
+        if tbs.element(_SEQUENCE) != self._algorithm:
             raise der.DerError("X.509: two signature algorithms")
-        self.issuer = tbs.element(der.SEQUENCE)
+        self.issuer = tbs.element(_SEQUENCE)
         validity = tbs.enter()
         self.not_before = _time(validity)
         self.not_after = _time(validity)
         validity.end()
-        self.subject = tbs.element(der.SEQUENCE)
-        self.spki = tbs.element(der.SEQUENCE)
+        self.subject = tbs.element(_SEQUENCE)
+        self.spki = tbs.element(_SEQUENCE)
         # Unique identifiers, unused since X.509 version 3.
         tbs.optional(0x81)
         tbs.optional(0x82)
@@ -92,10 +104,10 @@ class Certificate:
             while listed.more():
                 extension = listed.enter()
                 oid = extension.oid()
-                critical = extension.peek() == der.BOOLEAN and extension.boolean()
+                critical = extension.peek() == _BOOLEAN and extension.boolean()
                 if oid in self._extensions:
                     raise der.DerError("X.509: extension twice")
-                self._extensions[oid] = (critical, extension.bytes())
+                self._extensions[oid] = (critical or oid == _NAME_CONSTRAINTS, extension.bytes())
                 extension.end()
         tbs.end()
 
@@ -112,15 +124,15 @@ class Certificate:
 
         That is, may not sign certificates: there are none, or keyUsage objects.
         """
-        constraints = self.extension(BASIC_CONSTRAINTS)
+        constraints = self.extension(_BASIC_CONSTRAINTS)
         if constraints is None:
             return -1
         fields = der.Reader(constraints).enter()
-        if fields.peek() != der.BOOLEAN or not fields.boolean():
+        if fields.peek() != _BOOLEAN or not fields.boolean():
             return -1
-        usage = self.extension(KEY_USAGE)
+        usage = self.extension(_KEY_USAGE)
         if usage is not None:
-            bits = der.Reader(usage).bytes(der.BIT_STRING)
+            bits = der.Reader(usage).bytes(_BIT_STRING)
             if len(bits) < 2 or not bits[1] & _KEY_CERT_SIGN:
                 return -1
         length = fields.integer() if fields.more() else _MAX_PATH
@@ -139,7 +151,11 @@ class Certificate:
             raise Ended("%s has expired" % self)
         for oid, (critical, _) in self._extensions.items():
             if critical and (oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD):
-                raise NotTrusted("%s: unknown critical extension %s" % (self, der.oid_text(oid)))
+                try:
+                    from est.constraints import understand
+                except ImportError:
+                    raise NotTrusted("%s: %s needs est-constraints" % (self, der.oid_text(oid)))
+                understand(self, oid)
 
     def check_signature(self, issuer):
         """Raise NotTrusted unless `issuer`'s key signed this certificate."""
@@ -168,39 +184,50 @@ def verify_path(leaf, others, anchors, now):
     """The path from `leaf` to one of `anchors`: [leaf, intermediates..., anchor].
 
     `others` (list) are untrusted Certificates in any order. Dates, signatures, CA flags, path
-    lengths and critical extensions are checked (RFC 5280 6.1, without policies; name constraints
-    are refused where critical). Raises NotTrusted with the reason that got furthest.
+    lengths and critical extensions are checked (RFC 5280 6.1, without policies), and what
+    est.constraints adds. Without that part name constraints are refused, critical or not.
+    Raises NotTrusted with the reason that got furthest.
     """
+    try:
+        from est import constraints as rules
+    except ImportError:
+        rules = None
+    left = _MAX_CHECKS
+    # Why no path was found so far.
+    reason = None
+
+    def extend(path, length):
+        # length: certificates in it but those that CAs issued to themselves (RFC 5280 6.1.4 l).
+        nonlocal left, reason
+        tip = path[-1]
+        for issuer in anchors + others:
+            if issuer in path or (
+                issuer.subject != tip.issuer
+                and not (rules and rules.same(issuer.subject, tip.issuer))
+            ):
+                continue
+            if not left or len(path) == _MAX_PATH:
+                return
+            left -= 1
+            try:
+                if issuer.path_length() < length:
+                    raise NotTrusted("%s may not issue %s" % (issuer, tip))
+                issuer.check(now)
+                tip.check_signature(issuer)
+                found = path + [issuer]
+                if issuer not in anchors:
+                    found = extend(found, length + (issuer.subject != issuer.issuer))
+                elif rules:
+                    rules.judge(found)
+                if found:
+                    return found
+            except (NotTrusted, PeerError) as error:
+                reason = str(error)
+
     leaf.check(now)
-    # What is left of the budget, and why no path was found so far.
-    state = [_MAX_CHECKS, None]
-    path = _extend([leaf], others, anchors, now, state)
+    path = extend([leaf], 0)
     if not path:
         raise NotTrusted(
-            state[1] or "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer))
+            reason or "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer))
         )
     return path
-
-
-def _extend(path, others, anchors, now, state):
-    tip = path[-1]
-    for issuer in anchors + others:
-        if issuer.subject != tip.issuer or issuer in path:
-            continue
-        if not state[0] or len(path) == _MAX_PATH:
-            break
-        state[0] -= 1
-        try:
-            if issuer.path_length() < len(path) - 1:
-                raise NotTrusted("%s may not issue %s" % (issuer, tip))
-            issuer.check(now)
-            tip.check_signature(issuer)
-        except (NotTrusted, PeerError) as error:
-            state[1] = str(error)
-            continue
-        found = path + [issuer]
-        if issuer not in anchors:
-            found = _extend(found, others, anchors, now, state)
-        if found:
-            return found
-    return None

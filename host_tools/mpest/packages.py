@@ -61,6 +61,7 @@ def packages() -> dict[str, list[str]]:
     for path in sorted(set(_all()) - set(least)):
         found["est-" + Path(path).stem.replace("_", "-")] = [path]
     found["est-csrattrs"] += found["est-attributes"] + found["est-operations"]
+    found["est-constraints"] += found["est-watch"]
     for code in ("thumb", "rv32"):
         found[f"est-p256-{code}"] += found["est-p256-machine"]
     return found

@@ -249,7 +249,7 @@ class World:
         subject = subject or self._subject
         usages = extensions.requested((), (), ("keyCertSign", "cRLSign"))
         basic = der.sequence(der.tlv(der.BOOLEAN, b"\xff"))
-        usages = [(x509.BASIC_CONSTRAINTS, True, basic)] + usages
+        usages = [(b"\x55\x1d\x13", True, basic)] + usages
         return self._certificate(subject, spki, usages, begin, end, self._subject, signer)
 
     def _certificate(self, subject, spki, wanted, begin, end, issuer, signer):
@@ -280,7 +280,7 @@ class World:
         end = begin + self.lifetime if end is None else end
         eku = ("clientAuth",) if self.client_auth else ("serverAuth",)
         usages = extensions.requested((), eku, ("digitalSignature",))
-        usages += [one for one in wanted if one[0] == x509.SUBJECT_ALT_NAME]
+        usages += [one for one in wanted if one[0] == b"\x55\x1d\x11"]
         found = self._certificate(
             subject, spki, usages, int(begin), int(end), issuer.subject, signer
         )

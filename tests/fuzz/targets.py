@@ -9,6 +9,7 @@ from est import (
     base64,
     cmc,
     cms,
+    constraints,
     csrattrs,
     der,
     digest,
@@ -53,6 +54,34 @@ _PKI_RESPONSE = der.sequence(
     ),
     der.sequence(),
     der.sequence(),
+)
+_SUBJECT_ALT_NAME = b"\x55\x1d\x11"
+_NAME_CONSTRAINTS = b"\x55\x1d\x1e"
+# Limits, alternative names and a subject, of each kind that there is.
+_ORGANIZATION = der.sequence(
+    der.set_of(der.sequence(der.tlv(der.OID, b"\x55\x04\x0a"), der.tlv(0x1E, b"\0o\0 \0\xfc")))
+)
+_GENERAL_NAMES = (
+    der.tlv(0x82, b"a.example.com"),
+    der.tlv(0x81, b"a@example.com"),
+    der.tlv(0x86, b"https://a.example.com:8443/path"),
+    der.tlv(0x87, bytes((10, 0, 0, 1))),
+    der.tlv(0xA4, _ORGANIZATION),
+)
+_BASES = (
+    der.tlv(0x82, b"example.com"),
+    der.tlv(0x81, b"a@example.com"),
+    der.tlv(0x86, b".example.com"),
+    der.tlv(0x87, bytes((10, 0, 0, 0, 255, 0, 0, 0))),
+    der.tlv(0xA4, _ORGANIZATION),
+)
+_LIMITED = der.sequence(
+    der.sequence(
+        der.tlv(0xA0, *[der.sequence(base) for base in _BASES]),
+        der.tlv(0xA1, der.sequence(der.tlv(0x82, b"b.example.com"))),
+    ),
+    der.sequence(*_GENERAL_NAMES),
+    _ORGANIZATION,
 )
 # Any time at all: whatever a certificate says is then reached.
 _NOW = 1_700_000_000
@@ -100,6 +129,27 @@ def _x509(data):
 def _cms(data):
     for certificate in cms.certificates(data):
         x509.Certificate(certificate)
+
+
+class _Named:
+    # What constraints.judge asks of a Certificate.
+
+    issuer = _ORGANIZATION
+
+    def __init__(self, subject, extensions):
+        self.subject = subject
+        self.extension = extensions.get
+
+    def __str__(self):
+        return "it"
+
+
+def _constraints(data):
+    fields = der.Reader(data).enter()
+    limits, names, subject = fields.element(), fields.element(), fields.element()
+    constraints.same(subject, _ORGANIZATION)
+    issuer = _Named(_ORGANIZATION, {_NAME_CONSTRAINTS: limits})
+    constraints.judge([_Named(subject, {_SUBJECT_ALT_NAME: names}), issuer])
 
 
 def _cmc(data):
@@ -199,6 +249,7 @@ TARGETS = {
     "base64": (_base64, ("*/*.b64",), ()),
     "cmc": (_cmc, ("cmc/*.pkidata.der",), (_PKI_RESPONSE,)),
     "cms": (_cms, ("rfc7030/*resp*.der", "cmc/*.der"), ()),
+    "constraints": (_constraints, (), (_LIMITED,)),
     "content_type": (_content_type, (), (_BOUNDARY.encode(),)),
     "csrattrs": (_csrattrs, ("*/*csrattrs*.der",), ()),
     "der": (_der, ("*/*.der",), ()),

@@ -7,6 +7,13 @@ import os
 
 from est.errors import EstError
 
+# What certificates in the tests say of themselves.
+KEY_USAGE = b"\x55\x1d\x0f"
+SUBJECT_ALT_NAME = b"\x55\x1d\x11"
+BASIC_CONSTRAINTS = b"\x55\x1d\x13"
+NAME_CONSTRAINTS = b"\x55\x1d\x1e"
+EXT_KEY_USAGE = b"\x55\x1d\x25"
+
 # Test every this many of long lists of vectors; more than 1 where the machine is slow.
 SAMPLE = int(os.getenv("MPEST_SAMPLE") or "1")
 

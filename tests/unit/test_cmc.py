@@ -7,7 +7,7 @@ from test_messages import KEY, NOW, OTHER, certificate
 from test_signed import message, oid
 
 PKI_RESPONSE = "1.3.6.1.5.5.7.12.3"
-RA = (x509.EXT_KEY_USAGE, der.sequence(oid("1.3.6.1.5.5.7.3.28")))
+RA = (check.EXT_KEY_USAGE, der.sequence(oid("1.3.6.1.5.5.7.3.28")))
 CA = certificate("CN=ca", "CN=ca", KEY, KEY, 0)
 SIGNER = certificate("CN=signer", "CN=ca", OTHER, KEY, extra=[RA])
 BOARD = certificate("CN=board", "CN=ca", KEY, KEY)
@@ -138,12 +138,12 @@ def test_whose_answer_is_believed():
     accept()
     for arc in (27, 28):
         purposes = der.sequence(oid("1.3.6.1.5.5.7.3.2"), oid("1.3.6.1.5.5.7.3.%d" % arc))
-        extra = [(x509.EXT_KEY_USAGE, purposes)]
+        extra = [(check.EXT_KEY_USAGE, purposes)]
         accept(bag=(certificate("CN=signer", "CN=ca", OTHER, KEY, extra=extra),))
     # The CA itself, which need not be in the message.
     accept(key=KEY, bag=(CA,))
     accept(key=KEY, bag=())
-    client = [(x509.EXT_KEY_USAGE, der.sequence(oid("1.3.6.1.5.5.7.3.2")))]
+    client = [(check.EXT_KEY_USAGE, der.sequence(oid("1.3.6.1.5.5.7.3.2")))]
     for bag in (
         (certificate("CN=signer", "CN=ca", OTHER, KEY),),
         (certificate("CN=signer", "CN=ca", OTHER, KEY, extra=client),),

@@ -12,7 +12,7 @@ from est.store import Store, pack, unpack
 from test_messages import DAY, KEY, NOW, OTHER, certificate
 
 FOLDER = "/tmp/est-rollover-%d" % (int.from_bytes(os.urandom(4), "big"))
-CA = (x509.BASIC_CONSTRAINTS, der.sequence(der.tlv(der.BOOLEAN, b"\xff")))
+CA = (check.BASIC_CONSTRAINTS, der.sequence(der.tlv(der.BOOLEAN, b"\xff")))
 
 
 def root(key=KEY, signer=None, subject="CN=root", issuer=None, start=-DAY, end=DAY):

@@ -94,7 +94,9 @@ class _Stream:
         except ssl.SSLCertVerificationError as error:
             self._show(self._stream._sslobj.get_unverified_chain() or ())
             raise ValueError(error.verify_message) from error
-        self._show(self._stream._sslobj.get_unverified_chain() or ())
+        # As mbedTLS the chain that was verified, with its anchor.
+        session = self._stream._sslobj
+        self._show(session.get_verified_chain() or session.get_unverified_chain() or ())
         self._ready = True
 
     def _show(self, chain):

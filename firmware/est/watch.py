@@ -1,0 +1,53 @@
+"""Name constraints on a server's path that are not critical: mbedTLS passes over them.
+
+The handshake ends before anything is sent. Those that are critical mbedTLS does not load at all.
+"""
+
+from micropython import const
+
+from est import apart
+from est.errors import NotTrusted
+
+# nameConstraints as it stands in a certificate. A match by chance costs time only.
+_NAME_CONSTRAINTS = const(b"\x06\x03\x55\x1d\x1e")
+# mbedTLS's X509_FATAL_ERROR, which est.tls takes for a refusal.
+_REFUSED = const(-0x3000)
+
+
+def attach(context):
+    """Have est.tls.Context `context` judge the chains that servers show."""
+    seen = context.ssl.verify_callback
+    usual = context.error
+    # From the first with name constraints to the leaf; they come in this order.
+    chain = []
+    objections = []
+
+    def check(certificate, depth):
+        refused = seen(certificate, depth)
+        certificate = bytes(certificate)
+        if chain or _NAME_CONSTRAINTS in certificate:
+            chain.append(certificate)
+        if chain and not depth:
+            try:
+                apart(_judge, chain)
+            except Exception as error:
+                # Raised here, it would leave behind what TLS has allocated.
+                objections.append(str(error))
+                refused = _REFUSED
+            chain.clear()
+        return refused
+
+    def error(raised, host):
+        if objections:
+            return NotTrusted("the server %s is not trusted: %s" % (host, objections.pop()))
+        return usual(raised, host)
+
+    context.ssl.verify_callback = check
+    context.error = error
+
+
+def _judge(chain):
+    # Root first, as TLS shows them.
+    from est import constraints, x509
+
+    constraints.judge([x509.Certificate(one) for one in reversed(chain)])

@@ -1,0 +1,188 @@
+"""Certificates under name constraints, and with critical extensions that a board's TLS lacks."""
+
+import ipaddress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from board_bench import Bench
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mpest import packages, shipped
+from mpest.server import ServerConfig, ca, running_server
+from mpest.server.ca import Authority, Signer, new_ca, new_key
+from mpest.server.tls import own_identity
+from mpest.sim.board_process import run_board
+
+INSIDE = x509.NameConstraints(
+    [
+        x509.DNSName("board-1.example"),
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_network("127.0.0.0/8")),
+        x509.IPAddress(ipaddress.ip_network("::1/128")),
+    ],
+    None,
+)
+NOT_THE_BOARD = x509.NameConstraints(None, [x509.DNSName("example")])
+NOT_THE_SERVER = x509.NameConstraints(None, [x509.DNSName("localhost")])
+
+
+def save(path: Path, signer: Signer) -> None:
+    path.with_suffix(".pem").write_bytes(signer.certificate.public_bytes(Encoding.PEM))
+    pem = signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.with_suffix(".key").write_bytes(pem)
+
+
+@contextmanager
+def limited(
+    folder: Path, runtime: str, limits: x509.NameConstraints, critical: bool, apart: bool
+) -> Iterator[Bench]:
+    """A server whose issuing CA has these `limits`, and a board that knows its root.
+
+    apart: the server's own certificate is of the root.
+    """
+    root, key = new_ca("root"), new_key()
+    issuing = (
+        x509.CertificateBuilder()
+        .subject_name(ca.common_name("issuing"))
+        .issuer_name(root.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(root.certificate.not_valid_before_utc)
+        .not_valid_after(root.certificate.not_valid_after_utc)
+        .add_extension(x509.BasicConstraints(True, 0), critical=True)
+        .add_extension(limits, critical=critical)
+        .sign(root.key, hashes.SHA256())
+    )
+    directory = folder / "ca"
+    directory.mkdir()
+    save(directory / "ca", root)
+    save(directory / "issuing", Signer(issuing, key))
+    config = ServerConfig(directory=directory, auth="none", chain_length=2)
+    with running_server(config) as server:
+        if apart:
+            server.show(own_identity(Authority([root]), "127.0.0.1", cmc_ra=False))
+        anchor = root.certificate.public_bytes(Encoding.DER).hex()
+        yield Bench(server, folder / "board", runtime, anchors=[anchor], user=None)
+
+
+def presented(bench: Bench) -> int:
+    return (bench.state / "chain.pem").read_text().count("BEGIN")
+
+
+def told(bench: Bench, operation: str) -> tuple[str, str]:
+    """(kind of the last event, text of the notes and of an error)."""
+    *notes, last = bench.events(operation)
+    texts = [note["text"] for note in notes] + [last.get("message", "")]
+    return last.get("type") or last["event"], " ".join(texts)
+
+
+def test_critical_constraints(tmp_path: Path, runtime: str) -> None:
+    """The intermediate is judged, and stays out of what a board shows: its TLS cannot load it."""
+    with limited(tmp_path, runtime, INSIDE, True, True) as bench:
+        loads = runtime == "cpython"
+        for operation in ("enroll", "reenroll"):
+            event, text = told(bench, operation)
+            assert event == operation, text
+            assert ("TLS does not load CN=issuing: not presented" in text) != loads, text
+            assert presented(bench) == (2 if loads else 1)
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_a_certificate_that_breaks_them(tmp_path: Path, runtime: str, critical: bool) -> None:
+    with limited(tmp_path, runtime, NOT_THE_BOARD, critical, True) as bench:
+        event, text = told(bench, "enroll")
+        assert event == "NotTrusted"
+        assert "the name constraints of CN=issuing forbid DNS" in text
+        assert not (bench.state / "chain.pem").exists()
+
+
+def test_a_server_that_keeps_them(tmp_path: Path, runtime: str) -> None:
+    with limited(tmp_path, runtime, INSIDE, False, False) as bench:
+        assert told(bench, "enroll")[0] == "enroll"
+        assert presented(bench) == 2
+        assert told(bench, "reenroll")[0] == "reenroll"
+
+
+def test_a_server_that_breaks_them(tmp_path: Path, runtime: str) -> None:
+    """Nothing is sent to it: no request, no login."""
+    with limited(tmp_path, runtime, NOT_THE_SERVER, False, False) as bench:
+        bench.server.config.faults = {"http-404"}
+        bench.server.config.fault_times = 5
+        event, text = told(bench, "enroll")
+        assert event == "NotTrusted", text
+        if runtime != "cpython":
+            assert "the name constraints of CN=issuing forbid DNS b'localhost'" in text, text
+        assert bench.server.config.fault_times == 5, "a request came"
+
+
+def test_a_leaf_that_tls_does_not_load(
+    tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never becomes the identity, nor does it replace the one that works."""
+    usual = ca._end_entity
+    points = x509.CRLDistributionPoints(
+        [
+            x509.DistributionPoint(
+                [x509.UniformResourceIdentifier("http://ca.example/crl")], None, None, None
+            )
+        ]
+    )
+
+    def with_points(builder: x509.CertificateBuilder, order: ca.Order) -> x509.CertificateBuilder:
+        return usual(builder, order).add_extension(points, critical=True)
+
+    loads = runtime == "cpython"
+    config = ServerConfig(directory=tmp_path / "ca", auth="none")
+    with running_server(config) as server:
+        bench = Bench(server, tmp_path / "board", runtime, user=None)
+        monkeypatch.setattr(ca, "_end_entity", with_points)
+        event, text = told(bench, "enroll")
+        assert event == ("enroll" if loads else "PeerError")
+        assert ("TLS does not load the certificate" in text) != loads
+        assert (bench.state / "chain.pem").exists() == loads
+        if loads:
+            return
+        monkeypatch.setattr(ca, "_end_entity", usual)
+        assert told(bench, "enroll")[0] == "enroll"
+        before = bench.files()
+        monkeypatch.setattr(ca, "_end_entity", with_points)
+        event, text = told(bench, "reenroll")
+        assert event == "Refused"
+        assert "TLS does not take the new certificate" in text
+        assert bench.files() == before
+
+
+def test_a_leaf_that_tls_does_not_load_in_the_least_install(
+    tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What extensions it passes over may be malformed."""
+    for path in packages.parts("minimum"):
+        (tmp_path / "lib" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(shipped.folder("firmware") / path, tmp_path / "lib" / path)
+    usual = ca._end_entity
+    names = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), b"\5\0")
+
+    def with_names(builder: x509.CertificateBuilder, order: ca.Order) -> x509.CertificateBuilder:
+        builder = usual(builder, order)
+        return builder if order.san else builder.add_extension(names, critical=False)
+
+    monkeypatch.setattr(ca, "_end_entity", with_names)
+    with running_server(ServerConfig(directory=tmp_path / "ca", auth="none")) as server:
+        bench = Bench(server, tmp_path / "board", runtime)
+        config = bench.config | {"subject": "CN=a", "user": None, "san": []}
+        config["operations"] = ["enroll"]
+        event = list(run_board(config, runtime, bench.state, tmp_path / "lib"))[-1]
+        if runtime == "cpython":
+            assert event["event"] == "enroll"
+            return
+        assert event["type"] == "UsageError"
+        assert "does not load" in event["message"]
+        assert not (bench.state / "chain.pem").exists()
+        monkeypatch.setattr(ca, "_end_entity", usual)
+        event = list(run_board(config, runtime, bench.state, tmp_path / "lib"))[-1]
+        assert event["event"] == "enroll", event
