@@ -4,6 +4,7 @@ import ipaddress
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,28 @@ def save(path: Path, signer: Signer) -> None:
     path.with_suffix(".key").write_bytes(pem)
 
 
+def limited_ca(
+    name: str, limits: x509.NameConstraints, critical: bool, parent: Signer | None = None
+) -> Signer:
+    """A CA with these `limits`, signed by `parent` or by itself."""
+    key = new_key()
+    subject = ca.common_name(name)
+    start = ca.now() - timedelta(hours=1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(parent.certificate.subject if parent else subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=365))
+        .add_extension(x509.BasicConstraints(True, 0), critical=True)
+        .add_extension(limits, critical=critical)
+        .sign(parent.key if parent else key, hashes.SHA256())
+    )
+    return Signer(certificate, key)
+
+
 @contextmanager
 def limited(
     folder: Path, runtime: str, limits: x509.NameConstraints, critical: bool, apart: bool
@@ -45,23 +68,11 @@ def limited(
 
     apart: the server's own certificate is of the root.
     """
-    root, key = new_ca("root"), new_key()
-    issuing = (
-        x509.CertificateBuilder()
-        .subject_name(ca.common_name("issuing"))
-        .issuer_name(root.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(7)
-        .not_valid_before(root.certificate.not_valid_before_utc)
-        .not_valid_after(root.certificate.not_valid_after_utc)
-        .add_extension(x509.BasicConstraints(True, 0), critical=True)
-        .add_extension(limits, critical=critical)
-        .sign(root.key, hashes.SHA256())
-    )
+    root = new_ca("root")
     directory = folder / "ca"
     directory.mkdir()
     save(directory / "ca", root)
-    save(directory / "issuing", Signer(issuing, key))
+    save(directory / "issuing", limited_ca("issuing", limits, critical, root))
     config = ServerConfig(directory=directory, auth="none", chain_length=2)
     with running_server(config) as server:
         if apart:
@@ -118,6 +129,24 @@ def test_a_server_that_breaks_them(tmp_path: Path, runtime: str) -> None:
         if runtime != "cpython":
             assert "the name constraints of CN=issuing forbid DNS b'localhost'" in text, text
         assert bench.server.config.fault_times == 5, "a request came"
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_a_root_with_constraints(tmp_path: Path, runtime: str, critical: bool) -> None:
+    """One that TLS does not load is not trusted by its fingerprint, or no server could be."""
+    directory = tmp_path / "ca"
+    directory.mkdir()
+    save(directory / "ca", limited_ca("root", INSIDE, critical))
+    with running_server(ServerConfig(directory=directory, auth="none")) as server:
+        bench = Bench(server, tmp_path / "board", runtime, anchors=None, user=None)
+        bench.config["fingerprint"] = server.fingerprint
+        event, text = told(bench, "enroll")
+        if critical and runtime != "cpython":
+            # Some versions read no chain that holds it.
+            assert event in ("UsageError", "PeerError"), text
+            assert not list(bench.state.glob("anchors.*"))
+        else:
+            assert event == "enroll", text
 
 
 def test_a_leaf_that_tls_does_not_load(

@@ -1,8 +1,10 @@
-"""Extended key usage: what is listed, and what is no list."""
+"""Extended key usage: what is listed, and what is no list. What TLS loads."""
+
+import sys
 
 import check
 from est import der, extensions, purposes
-from est.errors import EstError
+from est.errors import EstError, UsageError
 from test_messages import KEY, certificate
 
 CLIENT, SERVER, OTHER = [extensions.oid("1.3.6.1.5.5.7.3.%d" % arc) for arc in (2, 1, 27)]
@@ -52,3 +54,53 @@ def test_what_tls_clients_may_show():
         assert purposes.is_for_client(leaf) is good, listed
     bad = certificate("CN=leaf", "CN=root", KEY, KEY, extra=[(extensions.oid("2.5.29.37"), b"x")])
     check.raises(EstError, purposes.is_for_client, bad)
+
+
+class Tls:
+    """Stands in for the platform's tls, which loads nothing of `refused`."""
+
+    PROTOCOL_TLS_CLIENT = 0
+
+    def __init__(self, *refused):
+        self.refused = refused
+
+    def SSLContext(self, protocol):
+        return self
+
+    def load_verify_locations(self, certificate):
+        if certificate in self.refused:
+            raise ValueError("invalid cert")
+
+
+class Agent:
+    def __init__(self, anchor):
+        self.anchor = anchor
+
+    def anchors(self):
+        return [self.anchor]
+
+
+def presentable(*refused):
+    """What of a chain is presented, as numbers, and what is logged."""
+    chain = [
+        certificate("CN=%s" % name, "CN=root", KEY, KEY).der for name in ("leaf", "middle", "root")
+    ]
+    log = []
+    usual = sys.modules.get("tls")
+    sys.modules["tls"] = Tls(*[chain[at] for at in refused])
+    try:
+        found = purposes.presentable(Agent(chain[2]), chain[:2], log.append)
+    finally:
+        del sys.modules["tls"]
+        if usual:
+            sys.modules["tls"] = usual
+    return [chain.index(one) for one in found], log
+
+
+def test_what_tls_does_not_load_is_not_presented():
+    assert presentable() == ([0, 1], [])
+    assert presentable(1) == ([0], ["TLS does not load CN=middle: not presented"])
+    assert presentable(0) == ([1], ["TLS does not load CN=leaf: not presented"])
+    # Then it is not the chain's fault.
+    error = check.raises(UsageError, presentable, 0, 2)
+    assert "too little heap" in str(error)
