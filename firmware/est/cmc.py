@@ -211,7 +211,7 @@ class Response:
     def __init__(self, content):
         self.transaction = self.sender_nonce = self.recipient_nonce = b""
         self.states = []
-        whole = der.Reader(content)
+        whole = cms.reader(content)
         fields = whole.enter()
         whole.end()
         controls = fields.enter()
@@ -270,14 +270,14 @@ def _state(fields):
     number = fields.integer()
     fields.skip(der.SEQUENCE)  # which parts of the request it is about
     text = failure = until = None
-    if fields.peek() == der.UTF8_STRING:
+    if fields.peek() & 0xDF == der.UTF8_STRING:
         text = fields.bytes(der.UTF8_STRING)[:_MAX_TEXT]
     if fields.peek() == der.INTEGER:
         failure = fields.integer()
     elif fields.more():
         # PendInfo, or a failure with a name of its own, tagged as one writer or another does.
         other = fields.enter(0)
-        if other.peek() == der.OCTET_STRING:
+        if other.peek() & 0xDF == der.OCTET_STRING:
             other.skip()
             until = x509._time(other)
     fields.end()

@@ -11,13 +11,22 @@ _MAX_CERTIFICATES = const(48)
 _SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
 
 
+def reader(data):
+    """An est.der.Reader of CMS `data`, in BER where est.ber is there to read it."""
+    try:
+        from est.ber import Reader
+    except ImportError:
+        Reader = der.Reader
+    return Reader(data)
+
+
 def certificates(data):
     """List of the certificates (DER) in certs-only SignedData `data`, in the order they stand.
 
     The rest (version, digests, content, CRLs, signers) may hold anything: certificates vouch for
     themselves. Raises DerError.
     """
-    whole = der.Reader(data)
+    whole = reader(data)
     info = whole.enter()
     whole.end()
     if info.oid() != _SIGNED_DATA:
@@ -35,7 +44,7 @@ def certificates(data):
         if len(found) == _MAX_CERTIFICATES:
             raise der.DerError("PKCS#7: too many certificates")
         if listed.peek() == der.SEQUENCE:
-            found.append(listed.element())
+            found.append(der.Reader.element(listed))  # as it came: the CA signed it so
         else:
             listed.skip()  # attribute certificates and other formats
     while signed.more():

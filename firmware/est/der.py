@@ -61,7 +61,7 @@ class Reader:
             raise DerError("DER: unexpected element 0x%02x" % self.data[self.pos])
 
     def _header(self, tag):
-        # Moves past tag and length; returns the end of the content.
+        # Moves past the next element, whose content then begins at `_start`; returns its end.
         data = self.data
         pos = self.pos
         limit = self.limit
@@ -75,41 +75,36 @@ class Reader:
         pos += 2
         if size >= 0x80:
             count = size & 0x7F
-            if not 0 < count <= _MAX_LENGTH_OCTETS:
-                raise DerError("DER: not a definite length")
-            if limit - pos < count:
-                raise DerError("DER: truncated")
             size = int.from_bytes(data[pos : pos + count], "big")
             pos += count
-            if size < 0x80 or size >> (8 * (count - 1)) == 0:
-                raise DerError("DER: length not minimal")
+            if pos <= limit and (
+                count > _MAX_LENGTH_OCTETS or size < 0x80 or size >> (8 * (count - 1)) == 0
+            ):
+                raise DerError("DER: a length of BER, which est-ber reads in CMS")
         if size > limit - pos:
             raise DerError("DER: truncated")
-        self.pos = pos
-        return pos + size
+        self._start = pos
+        self.pos = pos + size
+        return self.pos
 
     def enter(self, tag=SEQUENCE):
         """A Reader over the content of the next element, which must have `tag` (0: any)."""
         end = self._header(tag)
-        inner = Reader(self.data, self.pos, end, self._depth + 1)
-        self.pos = end
-        return inner
+        return type(self)(self.data, self._start, end, self._depth + 1)
 
     def bytes(self, tag=OCTET_STRING):
         """Content of the next element as bytes."""
         end = self._header(tag)
-        content = bytes(self.data[self.pos : end])
-        self.pos = end
-        return content
+        return bytes(self.data[self._start : end])
 
     def element(self, tag=0):
         """The next element whole, header included, as bytes."""
         start = self.pos
-        self.pos = self._header(tag)
+        self._header(tag)
         return bytes(self.data[start : self.pos])
 
     def skip(self, tag=0):
-        self.pos = self._header(tag)
+        self._header(tag)
 
     def optional(self, tag):
         """Reader over the next element's content when it has `tag`, else None."""

@@ -6,13 +6,11 @@ AES-CBC or AES-GCM (RFC 5084).
 
 from micropython import const
 
-from est import der
+from est import cms, der
 from est.errors import PeerError, UsageError
 
 # Each costs a decryption; a server that sends a key to one board names one.
 _MAX_RECIPIENTS = const(4)
-# Chunks of a content; 64 KB by kilobytes.
-_MAX_CHUNKS = const(64)
 
 _ENVELOPED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03")
 _ENCRYPTED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x06")
@@ -34,7 +32,7 @@ _SHA2_KDF = (b"\x2b\x81\x04\x01\x0b", b"\x2b\x81\x04\x01\x0e")
 
 
 def decrypt(data, secret=None, identifier=None, private=None, password=None):
-    """(content type as OID content, content) of ContentInfo DER `data`, in steps, for est.steps.
+    """(content type as OID content, content) of ContentInfo `data`, in steps, for est.steps.
 
     secret: AES key shared with the sender, and its identifier, both bytes.
     private: RSA or EC private key, PKCS #1 or SEC 1 DER.
@@ -42,7 +40,7 @@ def decrypt(data, secret=None, identifier=None, private=None, password=None):
     Raises UsageError where what it takes is not given, NotTrusted for algorithms that are not
     supported, PeerError where the content does not come out.
     """
-    whole = der.Reader(data)
+    whole = cms.reader(data)
     info = whole.enter()
     whole.end()
     outer = info.oid()
@@ -60,14 +58,16 @@ def decrypt(data, secret=None, identifier=None, private=None, password=None):
     content = body.enter()
     kind = content.oid()
     algorithm = content.element(der.SEQUENCE)
-    encrypted = _octets(content)
+    encrypted = content.bytes(0x80)
     content.end()
     associated = b""
     mac = None
     if outer == _AUTH_ENVELOPED_DATA:
         if body.peek() == 0xA1:
-            # Vouched for as the SET that they are, not as the [1] that stands for it.
-            associated = b"\x31" + body.element()[1:]
+            # Vouched for as the SET that they are, not as the [1] that stands for it; in DER.
+            associated = der.Reader.element(body)
+            der.Reader(associated).skip()
+            associated = b"\x31" + associated[1:]
         mac = body.bytes()
         body.optional(0xA2)
     else:
@@ -80,7 +80,7 @@ def decrypt(data, secret=None, identifier=None, private=None, password=None):
             from est import pbes2
 
             inner = der.sequence(algorithm, der.octets(encrypted))
-            return kind, (yield from pbes2.decrypt(inner, password))
+            return kind, (yield from pbes2.content(inner, password))
         if not secret:
             raise UsageError("the key comes encrypted with a shared secret: give the secret")
         keys = [secret]
@@ -93,19 +93,6 @@ def decrypt(data, secret=None, identifier=None, private=None, password=None):
         except PeerError as wrong:
             error = wrong
     raise error
-
-
-def _octets(fields):
-    # [0] IMPLICIT OCTET STRING, whole or in the chunks in which some write it.
-    if fields.peek() != 0xA0:
-        return fields.bytes(0x80)
-    chunks = fields.enter(0xA0)
-    found = []
-    while chunks.more():
-        if len(found) == _MAX_CHUNKS:
-            raise der.DerError("CMS: content in too many pieces")
-        found.append(chunks.bytes())
-    return b"".join(found)
 
 
 def _aes(fields, sizes):

@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import apart, der, http, multipart, store
+from est import apart, cms, der, http, multipart, store
 from est.errors import PeerError, UsageError
 from est.order import Enrolment
 
@@ -123,13 +123,13 @@ class ServerKey(Enrolment):
 
     def accept(self, others, anchors, now):
         """As Enrolment.accept. Raises UsageError for what the board cannot decrypt."""
-        from est import cms, keys, steps, verdict
+        from est import keys, steps, verdict
 
         certificates, data = self.answer
         certificates = cms.issued(certificates)
         given = self._decryption
         if given.attributes():
-            outer = der.Reader(data).enter()
+            outer = cms.reader(data).enter()
             if outer.peek() != der.OID or outer.oid() == _SIGNED_DATA:
                 raise PeerError("the key came unencrypted, though encryption was asked for")
         data = steps.run(unwrap(data, given.given, certificates + others, anchors, now))
@@ -216,7 +216,7 @@ def _sorted(parts):
         content = bytes(content)
         if kind[: len(_PKCS7)] == _PKCS7 and "server-generated-key" not in kind:
             # Without a word about it, what is inside tells.
-            if "certs-only" in kind or der.Reader(content).enter().oid() == _SIGNED_DATA:
+            if "certs-only" in kind or cms.reader(content).enter().oid() == _SIGNED_DATA:
                 if certificates is not None:
                     raise PeerError("the answer holds certificates twice")
                 certificates = content
@@ -237,7 +237,7 @@ def unwrap(data, given, known, anchors, now):
     what the board has no key or part for, NotTrusted for a signer, PeerError for the rest.
     """
     for _ in range(_MAX_LAYERS):
-        whole = der.Reader(data)
+        whole = cms.reader(data)
         fields = whole.enter()
         whole.end()
         tag = fields.peek()
@@ -273,12 +273,12 @@ def _decrypted(data, given):
     kind, data = yield from envelope.decrypt(data, *given)
     try:
         # With one wrong key in 256 the padding of AES-CBC is right by chance.
-        whole = der.Reader(data)
+        whole = cms.reader(data)
         whole.enter()
         whole.end()
     except PeerError:
         raise PeerError("the key comes encrypted: the wrong key, or changed data")
-    if kind == _SIGNED_DATA and der.Reader(data).enter().peek() == der.INTEGER:
+    if kind == _SIGNED_DATA and cms.reader(data).enter().peek() == der.INTEGER:
         # RFC 5652 6.1: SignedData itself, without the ContentInfo that some put around it.
         data = der.sequence(der.tlv(der.OID, kind), der.tlv(0xA0, data))
     return data
@@ -287,7 +287,7 @@ def _decrypted(data, given):
 def _verified(data, known, anchors, now):
     from est import signed, x509
 
-    whole = der.Reader(data).enter()
+    whole = cms.reader(data).enter()
     whole.skip()
     fields = whole.enter(0xA0).enter()
     fields.skip(der.INTEGER)

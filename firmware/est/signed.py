@@ -44,7 +44,7 @@ def verify(data, known=()):
     signer.integer()
     certificate = _find(signer, found + list(known))
     size = hashes.size_of(signer.enter().oid())
-    attributes = signer.element(0xA0)
+    attributes = der.Reader.element(signer, 0xA0)  # as they came: DER is demanded of them
     algorithm = signer.element(der.SEQUENCE)
     signature = signer.bytes()
     signer.optional(0xA1)
@@ -65,8 +65,8 @@ def verify(data, known=()):
 
 
 def encapsulated(data):
-    """Readers of SignedData DER `data`: over EncapsulatedContentInfo, and over what follows."""
-    info = der.Reader(data).enter()
+    """Readers of SignedData `data`: over EncapsulatedContentInfo, and over what follows."""
+    info = cms.reader(data).enter()
     info.skip(der.OID)
     fields = info.enter(0xA0).enter()
     fields.skip(der.INTEGER)
@@ -76,7 +76,7 @@ def encapsulated(data):
 
 def _find(signer, certificates):
     # The certificate that SignerIdentifier names.
-    if signer.peek() == 0x80:
+    if signer.peek() in (0x80, 0xA0):
         wanted = der.octets(signer.bytes(0x80))
         for one in certificates:
             if one.extension(_SUBJECT_KEY_IDENTIFIER) == wanted:

@@ -16,7 +16,7 @@ from rich.console import Console
 from mpest.sim import cpython
 
 cpython.install()
-from targets import TARGETS  # noqa: E402
+from targets import BER, TARGETS, indefinite  # noqa: E402
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -34,7 +34,10 @@ def seeds(name: str, folder: Path) -> None:
     if patterns and not found and os.environ.get("CI") == "true":
         raise click.ClickException(f"there are no vectors {patterns} in {VECTORS}")
     folder.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate([*(path.read_bytes() for path in found), *more]):
+    messages = [*(path.read_bytes() for path in found), *more]
+    if name in BER:
+        messages += map(indefinite, list(messages))
+    for number, data in enumerate(messages):
         (folder / f"seed-{number}").write_bytes(data)
 
 

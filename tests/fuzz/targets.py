@@ -1,12 +1,14 @@
 """What is fuzzed: every parser of what a peer sends, each with real messages to begin with.
 
 TARGETS: {name: (function of bytes, patterns of seeds among the vectors, further seeds)}.
+BER: those whose seeds come by `indefinite` as well.
 """
 
 from contextlib import suppress
 
 from est import (
     base64,
+    ber,
     cmc,
     cms,
     constraints,
@@ -87,7 +89,7 @@ _LIMITED = der.sequence(
 _NOW = 1_700_000_000
 
 
-def _der(data):
+def _der(data, kind=der.Reader):
     # Every element, as deep as it goes.
     def walk(reader):
         while reader.more():
@@ -103,7 +105,30 @@ def _der(data):
             else:
                 reader.bytes(tag)
 
-    walk(der.Reader(data))
+    walk(kind(data))
+
+
+def _ber(data):
+    with suppress(PeerError):
+        _der(data, ber.Reader)
+    element = ber.Reader(data).element()
+    for kind in (der.Reader, ber.Reader):
+        if kind(element).element() != element:
+            raise AssertionError("what came out as DER is none")
+
+
+def indefinite(data, depth=4):
+    """DER `data` with the lengths of `depth` levels told by their end: of CMS, to certificates."""
+    out = b""
+    reader = der.Reader(data)
+    while reader.more():
+        tag = reader.peek()
+        if depth and tag & 0x20:
+            content = indefinite(reader.bytes(tag), depth - 1)
+            out += bytes((tag, 0x80)) + content + b"\0\0"
+        else:
+            out += reader.element()
+    return out
 
 
 def _base64(data):
@@ -245,8 +270,10 @@ def _url(data):
     url.parse(data.decode("latin-1"))
 
 
+BER = ("ber", "cmc", "cms", "envelope", "signed")
 TARGETS = {
     "base64": (_base64, ("*/*.b64",), ()),
+    "ber": (_ber, ("*/*.der",), (der.tlv(0x24, der.octets(b"piece")),)),
     "cmc": (_cmc, ("cmc/*.pkidata.der",), (_PKI_RESPONSE,)),
     "cms": (_cms, ("rfc7030/*resp*.der", "cmc/*.der"), ()),
     "constraints": (_constraints, (), (_LIMITED,)),
