@@ -130,7 +130,7 @@ FAULTS = {
     "cmc-wrong-nonce": ("NotTrusted", "another request"),
     "cmc-no-nonce": ("NotTrusted", "another request"),
     "cmc-wrong-transaction": ("NotTrusted", "another request"),
-    "cmc-malformed": ("PeerError", "DER"),
+    "cmc-malformed": ("PeerError", "BER"),
     "cmc-no-status": ("PeerError", "no outcome"),
     "cmc-failed": ("Refused", "badRequest. this CA does not [1m like it"),
     "cmc-pending": ("RetryLater", "waits for approval"),

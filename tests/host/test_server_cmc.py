@@ -9,9 +9,10 @@ import cmc_client
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from pyasn1.codec.ber import decoder as ber_decoder
 from pyasn1.codec.der import encoder
 from pyasn1.type import univ
-from pyasn1_modules import rfc6402
+from pyasn1_modules import rfc5652, rfc6402
 from pydantic import ValidationError
 from server_client import certificates, connect, enroll, make_csr, names, new_key
 
@@ -33,7 +34,9 @@ def crl(server):
 
 
 @pytest.mark.parametrize("signer", ["ca", "ra"])
-@pytest.mark.parametrize("options", [(), ("-keyid",), ("-md", "sha512")])
+@pytest.mark.parametrize(
+    "options", [(), ("-keyid",), ("-md", "sha512"), ("-stream",), ("-stream", "-keyid")]
+)
 async def test_revocation(client, signer, options):
     client.server.config.cmc_signer = signer
     since = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -269,6 +272,67 @@ async def test_who_is_not_heard(client, tmp_path):
         ((state, _, _, found, _),) = cmc_client.states(content)
         assert (state, found, status) == (FAILED, *failure)
     assert not list(crl(server))
+
+
+def in_ber(data, keep, size=5):
+    """DER in BER: lengths told by their end, strings in pieces; not the elements of `keep`."""
+    out = b""
+    while data:
+        value, rest = ber_decoder.decode(data, asn1Spec=univ.Any())
+        whole, data = bytes(value), rest
+        header = 2 if whole[1] < 0x80 else 2 + (whole[1] & 0x7F)
+        tag, content = whole[0], whole[header:]
+        if whole in keep:
+            out += whole
+        elif tag & 0x20:
+            out += bytes((tag, 0x80)) + in_ber(content, keep) + bytes(2)
+        elif tag in (0x04, 0x0C, 0x80):
+            pieces = [content[at : at + size] for at in range(0, len(content), size)]
+            content = b"".join(bytes((0x04, len(piece))) + piece for piece in pieces)
+            out += bytes((tag | 0x20, 0x80)) + content + bytes(2)
+        else:
+            out += bytes((tag, 0x84)) + len(content).to_bytes(4) + content
+    return out
+
+
+def signed_parts(message, certificate):
+    """What of a message must be DER: the certificate and the signed attributes."""
+    signed = cmc_client.decode(
+        bytes(cmc_client.decode(message, rfc5652.ContentInfo())["content"]), rfc5652.SignedData()
+    )
+    attributes = encoder.encode(signed["signerInfos"][0]["signedAttrs"])
+    return [certificate.public_bytes(Encoding.DER), attributes]
+
+
+@pytest.mark.parametrize("option", [(), ("-keyid",)])
+async def test_ber(client, option):
+    key = new_key()
+    csr = make_csr("CN=board-1", key=key).public_bytes(Encoding.DER)
+    data = in_ber(cmc_client.pki_data((), [csr]), [csr])
+    message = cmc_client.sign(client.folder, data, client.identity, *option)
+    keep = signed_parts(message, client.certificate)
+    status, answer = await client.post(in_ber(message, keep))
+    assert status == 200
+    content = cmc_client.verify(client.folder, answer, client.server.ca_pem)
+    assert cmc_client.states(content) == [(0, [3], "", None, None)]
+    found = cmc_client.content_of(answer)[2]
+    assert [one for one in found if one.public_key() == key.public_key()]
+    # What is signed must be DER: signed attributes, certificates, requests.
+    for kept, words in (
+        (keep[:1], "attributes are not DER"),
+        (keep[1:], "certificate is not in the message"),
+    ):
+        status, answer = await client.post(in_ber(message, kept))
+        assert status == 400
+        content = cmc_client.verify(client.folder, answer, client.server.ca_pem)
+        assert words in cmc_client.states(content)[0][2]
+    status, content = await client.ask(in_ber(cmc_client.pki_data((), [csr]), []))
+    assert (status, cmc_client.states(content)[0][2]) == (
+        400,
+        "a certification request is not DER",
+    )
+    for spoiled in (b"\x30\x80" * 500, b"\x30\x80" * 20, in_ber(message, keep) + bytes(2)):
+        assert (await client.post(spoiled))[0] == 400
 
 
 async def test_what_is_no_cmc(client):

@@ -11,7 +11,7 @@ from pyasn1_modules import rfc6402
 
 from mpest.server import der
 from mpest.server.ca import Signer
-from mpest.server.signed_data import SignedDataError, decode, encode, sign, verify
+from mpest.server.signed_data import SignedDataError, decode_ber, encode, sign, verify
 
 PKI_DATA = str(rfc6402.id_cct_PKIData)
 PKI_RESPONSE = str(rfc6402.id_cct_PKIResponse)
@@ -62,11 +62,13 @@ class PkiData:
 
 
 def read(data: bytes) -> PkiData:
-    """The full PKI request in SignedData `data`. Raises SignedDataError."""
+    """The full PKI request in SignedData `data`, BER in which certification requests are DER.
+    Raises SignedDataError.
+    """
     kind, content, signer = verify(data)
     if kind != PKI_DATA:
         raise SignedDataError("the message holds no PKIData")
-    body = decode(content, rfc6402.PKIData())
+    body = decode_ber(content, rfc6402.PKIData())
     controls = [
         (
             str(one["attrType"]),
@@ -88,6 +90,8 @@ def read(data: bytes) -> PkiData:
             raise SignedDataError("only PKCS#10 certification requests are understood")
         number = int(tagged["tcr"]["bodyPartID"])
         requests[number] = encode(tagged["tcr"]["certificationRequest"])
+        if requests[number] not in content:
+            raise SignedDataError("a certification request is not DER")
     return PkiData(
         signer,
         single(rfc6402.id_cmc_transactionId),
@@ -103,7 +107,7 @@ def read(data: bytes) -> PkiData:
 
 
 def _revocation(number: int, value: bytes) -> Revocation:
-    asked = decode(value, rfc6402.RevokeRequest())
+    asked = decode_ber(value, rfc6402.RevokeRequest())
     since = None
     if asked["invalidityDate"].isValue:
         try:

@@ -8,11 +8,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from pyasn1.codec.ber import decoder as ber_decoder
 from pyasn1.codec.der import decoder, encoder
 from pyasn1.error import PyAsn1Error
 from pyasn1_modules import rfc5652
 
-from mpest.server import der
+from mpest.server import ber, der
 from mpest.server.ca import Signer
 
 SIGNED_DATA = "1.2.840.113549.1.7.2"
@@ -43,6 +44,17 @@ def decode(data: bytes, spec: Any) -> Any:
     return value
 
 
+def decode_ber(data: bytes, spec: Any) -> Any:
+    """As `decode`, of BER."""
+    try:
+        value, rest = ber_decoder.decode(ber.definite(data), asn1Spec=spec)
+    except (PyAsn1Error, ValueError) as error:
+        raise SignedDataError(f"no {type(spec).__name__}: {str(error)[:100]}") from error
+    if rest:
+        raise SignedDataError(f"{len(rest)} bytes after the {type(spec).__name__}")
+    return value
+
+
 def encode(value: Any) -> bytes:
     """DER of a pyasn1 value."""
     data: bytes = encoder.encode(value)
@@ -52,11 +64,14 @@ def encode(value: Any) -> bytes:
 def verify(data: bytes) -> tuple[str, bytes, x509.Certificate]:
     """(content type, content, certificate that the message holds of the signer). The signature
     is right; whether the signer is trusted is the caller's to say. Raises SignedDataError.
+
+    data: BER; certificates and signed attributes must be DER (RFC 5652 5.4), so that what the
+    encoder makes of them stands in it.
     """
-    info = decode(data, rfc5652.ContentInfo())
+    info = decode_ber(data, rfc5652.ContentInfo())
     if str(info["contentType"]) != SIGNED_DATA:
         raise SignedDataError("the message is no SignedData")
-    signed = decode(bytes(info["content"]), rfc5652.SignedData())
+    signed = decode_ber(bytes(info["content"]), rfc5652.SignedData())
     inner = signed["encapContentInfo"]
     kind = str(inner["eContentType"])
     if not inner["eContent"].isValue:
@@ -65,15 +80,17 @@ def verify(data: bytes) -> tuple[str, bytes, x509.Certificate]:
     if len(signed["signerInfos"]) != 1:
         raise SignedDataError(f"{len(signed['signerInfos'])} signers where one is expected")
     signer = signed["signerInfos"][0]
-    certificate = _signer(signer["sid"], _certificates(signed["certificates"]))
+    certificate = _signer(signer["sid"], _certificates(signed["certificates"], data))
+    if signer["signedAttrs"].isValue and encode(signer["signedAttrs"]) not in data:
+        raise SignedDataError("the signed attributes are not DER")
     _check(signer, certificate, kind, content)
     return kind, content, certificate
 
 
-def _certificates(bag: Any) -> list[x509.Certificate]:
+def _certificates(bag: Any, data: bytes) -> list[x509.Certificate]:
     try:
         found = [encode(one["certificate"]) for one in bag if one.getName() == "certificate"]
-        return [x509.load_der_x509_certificate(one) for one in found]
+        return [x509.load_der_x509_certificate(one) for one in found if one in data]
     except (PyAsn1Error, ValueError) as error:
         raise SignedDataError("a certificate in the message can't be read") from error
 
