@@ -112,6 +112,7 @@ def test_failed_renewal_keeps_the_identity(bench: Bench, fault: str, kind: str) 
         "http10",
         "no-content-length",
         "raw-der",
+        "ber-body",
         "http-201",
         "extra-certs",
         "reverse-order",
@@ -122,6 +123,12 @@ def test_unusual_answers_are_understood(bench: Bench, fault: str) -> None:
     bench.server.config.faults = {fault + "@simpleenroll"}
     event = bench.run("enroll")
     assert event["event"] == "enroll", event
+
+
+def test_ber_everywhere(bench: Bench) -> None:
+    bench.server.config.faults = {"ber-body"}
+    for operation in ("cacerts", "enroll", "reenroll"):
+        assert bench.run(operation)["event"] == operation
 
 
 def test_slow_drip_ends(bench: Bench) -> None:

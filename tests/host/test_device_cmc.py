@@ -163,7 +163,7 @@ def test_faults_lose_nothing(bench: Bench) -> None:
 
 def test_unusual_answers_are_understood(bench: Bench) -> None:
     bench.run("enroll")
-    for fault in ("chunked", "http10", "raw-der", "redirect-same-origin"):
+    for fault in ("chunked", "http10", "raw-der", "ber-body", "redirect-same-origin"):
         bench.server.config.faults = {fault + "@fullcmc"}
         assert bench.run("reenroll", cmc=True)["event"] == "reenroll", fault
 

@@ -53,7 +53,7 @@ async def test_no_retry_after_means_every_answer(server, more):
 
 
 CONTEXT = faults.Context("here:1", "/there", 2, lambda text: Refused(401, text))
-PLAIN = Reply(200, wrap(bytes(99), 64), CERTS_ONLY, (("Retry-After", "1"),))
+PLAIN = Reply(200, wrap(b"\x30\x61\x04\x5f" + bytes(95), 64), CERTS_ONLY, (("Retry-After", "1"),))
 PARTS = replace(
     multipart_reply([Part("a/b", bytes(99)), Part(CERTS_ONLY, bytes(99))], 64),
     headers=(("Retry-After", "1"),),

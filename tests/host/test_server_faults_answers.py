@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import subprocess
 import time
 
 import aiohttp
@@ -182,6 +183,16 @@ async def test_raw_der(server, name):
     head, body = await raw(server)
     assert "Content-Transfer-Encoding: binary" in head
     assert certificates(base64.b64encode(body))
+
+
+@fault("ber-body")
+async def test_ber(server, name):
+    _, body = await raw(server)
+    message = base64.b64decode(body)
+    assert message[:2] == b"\x30\x80"
+    command = ["openssl", "pkcs7", "-inform", "DER", "-print_certs"]
+    done = subprocess.run(command, input=message, capture_output=True, check=True)
+    assert done.stdout.count(b"BEGIN CERTIFICATE") == 1
 
 
 @fault("pem-body")

@@ -19,6 +19,19 @@ def definite(data: bytes) -> bytes:
     return der.tlv(tag, content) + data[end:]
 
 
+def indefinite(data: bytes, levels: int) -> bytes:
+    """DER `data`, down so many levels with lengths told by their end."""
+    out = b""
+    at = 0
+    while at < len(data):
+        tag, content, at = _element(data, at, len(data), 0)
+        if levels and tag & _CONSTRUCTED:
+            out += bytes((tag, 0x80)) + indefinite(content, levels - 1) + b"\0\0"
+        else:
+            out += der.tlv(tag, content)
+    return out
+
+
 def _element(data: bytes, at: int, limit: int, depth: int) -> tuple[int, bytes, int]:
     """Tag and content of the element at `at`, and where it ends."""
     if depth > _MAX_DEPTH:

@@ -3,8 +3,9 @@
 import base64
 from dataclasses import replace
 
+from mpest.server import ber
 from mpest.server.faults.registry import BODY, DELIVERY, INSTEAD, NAME, SCRIPT, Context, fault
-from mpest.server.wire import MULTIPART, Reply, Script
+from mpest.server.wire import CERTIFICATES, MULTIPART, Reply, Script, wrap
 
 _HUGE_BODY = 4 * 1024 * 1024  # far above what a board can hold
 _GIANT_HEADER = 64 * 1024
@@ -91,6 +92,14 @@ def _raw_der(reply: Reply) -> Reply:
     others = tuple(header for header in reply.headers if header[0] != name)
     headers = (*others, (name, "binary"))
     return replace(reply, body=base64.b64decode(reply.body), headers=headers)
+
+
+@fault(BODY, "ber-body", "writes CMS as Bouncy Castle does: BER with indefinite lengths")
+def _ber_body(reply: Reply) -> Reply:
+    if not reply.content_type.startswith(CERTIFICATES):
+        return reply
+    # What lies deeper (certificates, signers) is DER there too.
+    return replace(reply, body=wrap(ber.indefinite(base64.b64decode(reply.body), 4), 64))
 
 
 @fault(BODY, "pem-body", "sends the body between PEM lines")
