@@ -206,6 +206,19 @@ def test_server_key():
             check.raises(EstError, load)
 
 
+def test_which_part_is_the_key():
+    certificates = certs_only(CERTIFICATES[1].der)
+    key = server_keys._enveloped(KEY.der(), bytes(16))
+    for listed, enveloped in zip(forms(certificates, [CERTIFICATES[1].der]), forms(key)):
+        for kinds in (("", ""), ("; smime-type=certs-only", "; smime-type=server-generated-key")):
+            parts = [
+                ("application/pkcs7-mime" + kind, bytearray(content))
+                for kind, content in zip(kinds, (listed, enveloped))
+            ]
+            for order in (parts, parts[::-1]):
+                assert serverkeygen._sorted(order) == [listed, enveloped]
+
+
 def test_integers_do_not_come_in_pieces():
     for text in ("2280020101" + "0000", "2680060101" + "0000", "2180010101" + "0000"):
         data = bytes.fromhex(text)
