@@ -3,15 +3,15 @@
 import hashlib
 
 import check
-from est import bootstrap, der, x509
+from est import bootstrap, der
 from est.errors import NotTrusted
 from test_messages import KEY, OTHER, certificate
 
-CA = (x509.BASIC_CONSTRAINTS, der.sequence(der.tlv(der.BOOLEAN, b"\xff")))
+CA = (check.BASIC_CONSTRAINTS, der.sequence(der.tlv(der.BOOLEAN, b"\xff")))
 ROOT = certificate("CN=root", "CN=root", KEY, KEY, extra=[CA])
 NO_CA = certificate("CN=plain", "CN=plain", KEY, KEY)
 SIGNS_NOT = certificate(
-    "CN=mute", "CN=mute", KEY, KEY, extra=[CA, (x509.KEY_USAGE, b"\3\2\7\x80")]
+    "CN=mute", "CN=mute", KEY, KEY, extra=[CA, (check.KEY_USAGE, b"\3\2\7\x80")]
 )
 SERVER = certificate("CN=server", "CN=plain", OTHER, KEY)
 
