@@ -87,6 +87,8 @@ class Board(_Strict):
     folder: Path
     description: str
     port: Literal["rp2", "esp32", "unix", "qemu"]
+    # How sys.implementation._machine begins, where another board with this mcu will not do.
+    machine: str | None = None
     mcu: str | None = None  # as sys.implementation._machine ends: "... with MCU"
     # -march of mpy-cross; without one the application is installed as source.
     arch: Annotated[str, AfterValidator(_arch)] | None = None

@@ -31,10 +31,11 @@ def flash(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def refused(done: subprocess.CompletedProcess[str], words: str, code: int = 2) -> None:
-    """The command said `words` in one clear line."""
+    """The command said `words` in one clear line, after what it waited for."""
     assert done.returncode == code, done.stderr
-    assert words in done.stderr
-    assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1, done.stderr
+    *before, error = done.stderr.splitlines()
+    assert error.startswith("Error: ") and words in error, done.stderr
+    assert all(line.startswith("Waiting for ") for line in before), done.stderr
     assert done.stdout == ""
 
 
@@ -136,7 +137,10 @@ def test_port_that_is_no_board() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = f"socket://127.0.0.1:{silent.getsockname()[1]}"
         done = flash("--board", "RPI_PICO_W", "--port", port)
-    refused(done, "no MicroPython answers", Exit.NETWORK)
+    assert done.returncode == Exit.NETWORK
+    *_, waiting, error = done.stderr.splitlines()
+    assert waiting == f"Waiting for MicroPython at {port} to answer"
+    assert error.startswith(f"Error: no MicroPython answers at {port}: ")
 
 
 # Firmware
@@ -447,23 +451,24 @@ def test_made_up_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(boards.ENVIRONMENT, str(tmp_path))
         done = flash(*use, *options)
         assert done.returncode == 0, done.stderr
-        assert done.stderr.startswith("Note: MY_BOARD-1.bin is not named as MY_BOARD's firmware")
+        assert "Note: MY_BOARD-1.bin is not named as MY_BOARD's firmware" in done.stderr
         assert f"copy {firmware} to {drive}" in done.stderr
         assert "install /lib/wiring.mpy" in done.stderr
     assert [path.name for path in drive.iterdir()] == ["INFO_UF2.TXT"]
 
 
-def test_dry_run_touches_no_port(files: Path) -> None:
-    near, far = os.openpty()
-    os.set_blocking(near, False)
+def test_dry_run_writes_no_firmware(files: Path) -> None:
     good = files / "ESP32_GENERIC-good.bin"
-    port = os.ttyname(far)
-    use = ["--board", "ESP32_GENERIC", "--port", port, "--firmware", good, "--erase-identity"]
-    done = flash(*use, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    with pytest.raises(BlockingIOError):
-        os.read(near, 1)
-    os.close(near)
-    os.close(far)
-    assert f"--port {port} --chip esp32 write-flash --erase-all 0x1000 {good}" in done.stderr
-    assert "erase /identity.0 if it exists" in done.stderr
+    use = ["--board", "ESP32_GENERIC", "--firmware", good, "--dry-run", "--json"]
+    with running_chip("esp32", 4 << 20) as chip:
+        found = events(flash(*use, "--port", chip.port, "--erase-identity"))
+        assert DEFL_BEGIN not in chip.commands and not chip.erased
+    told = [event for event in found if event["event"] != "wait"]
+    assert told[0] == {"event": "chip", "chip": "esp32", "flash": "4MB"}
+    write = f"--port {chip.port} --chip esp32 write-flash --erase-all 0x1000 {good}"
+    assert write in str(told[1]["text"])
+    assert "a new board is assumed" in str(told[2]["text"])
+    assert len(told) == 3 + len(application.files(ESP32))
+    with running_chip("esp32c3", 4 << 20) as chip:
+        done = flash(*use, "--port", chip.port)
+    assert done.returncode == Exit.USAGE and "This chip is" in done.stderr

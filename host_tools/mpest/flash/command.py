@@ -3,7 +3,11 @@
 import fnmatch
 import json
 import shlex
-from contextlib import nullcontext
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -13,12 +17,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from mpest import boards
 from mpest.boards import Board, Esptool, Folder, Uf2
 from mpest.exits import CliError, Exit
-from mpest.flash import application, esp, uf2
-from mpest.flash.application import File
-from mpest.flash.install import Event, install
+from mpest.flash import application, esp, probe, uf2
+from mpest.flash.install import Event, check_board, install, would
 from mpest.flash.target import Directory, Remote, Target
 
 _DRIVE_SECONDS = 30
+_QUIET_SECONDS = 1.0  # after the last line, before it is said what is waited for
 
 
 @click.command()
@@ -50,7 +54,7 @@ _DRIVE_SECONDS = 30
     help="Erase the board's key and certificates; with --firmware all of an ESP32's flash.",
 )
 @click.option("--no-main", is_flag=True, help="Leave main.py to you: install modules only.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and touch nothing.")
+@click.option("--dry-run", is_flag=True, help="Look at the board, and say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
 def flash(
     name: str,
@@ -68,32 +72,67 @@ def flash(
     It can be repeated at any time: what is on the board already is left as it is, and so is the
     board's identity.
     """
-    board = boards.load(name, extra)
-    _check_use(board, port, firmware, drive)
-    size = _check_firmware(board, firmware) if firmware else 0
-    files = application.files(board, main=not no_main)
     report = _Report(as_json)
+    options = _Options(port, firmware, drive, erase_identity, dry_run)
+    try:
+        with report.progress or nullcontext():
+            _flash(boards.load(name, extra), options, not no_main, report)
+    except CliError as error:
+        report.emit({"event": "error", "message": error.message, "code": error.exit_code})
+        raise
+
+
+@dataclass(frozen=True)
+class _Options:
+    port: str
+    firmware: Path | None
+    drive: Path | None
+    erase: bool
+    dry_run: bool
+
+
+def _flash(board: Board, use: _Options, main: bool, report: "_Report") -> None:
+    port, firmware = use.port, use.firmware
+    _check_use(board, port, firmware, use.drive)
+    with report.waiting("esptool to check the firmware"):
+        size = _check_firmware(board, firmware) if firmware else 0
+    with report.waiting("mpy-cross to compile the modules"):
+        files = application.files(board, main=main)
     if firmware and board.firmware and not fnmatch.fnmatch(firmware.name, board.firmware):
         text = f"{firmware.name} is not named as {board.name}'s firmware is ({board.firmware})"
         report.emit({"event": "note", "text": text})
-    if dry_run:
-        for line in _plan(board, port, firmware, drive, erase_identity, files):
-            report.emit({"event": "would", "text": line})
-        return
-    with report.progress or nullcontext():
-        if firmware:
-            _write_firmware(board, port, firmware, size, drive, erase_identity, report)
-        target: Target = Remote(port, emulated=board.emulator is not None)
-        if isinstance(board.flash, Folder):
-            target = Directory(Path(port))
-        elif firmware:
-            _wait(Remote(port), report)
+    remote = Remote(port, emulated=board.emulator is not None, waiting=report.waiting)
+    target: Target = remote
+    if isinstance(board.flash, Folder):
+        target = Directory(Path(port))
+    elif firmware and use.dry_run:
+        _would_write_firmware(board, firmware, use, report)
         try:
-            install(target, board, files, report.emit, erase_identity=erase_identity)
-        except OSError as error:
-            reason = f"{error.filename}: {error.strerror}"
-            raise CliError(f"cannot install into {reason}", Exit.STORAGE) from None
-    report.emit({"event": "done", "board": board.name, "port": port})
+            if probe.missing(port):
+                raise probe.no_port(port)
+            remote.answers()
+        except CliError as error:
+            report.emit({"event": "note", "text": f"{error.message}: a new board is assumed"})
+            would(report.emit, files, [])
+            return
+    elif firmware:
+        _write_firmware(board, firmware, size, use, remote, report)
+        remote.wait()
+    try:
+        install(
+            target,
+            board,
+            files,
+            report.emit,
+            erase_identity=use.erase,
+            dry_run=use.dry_run,
+            replaced=use.dry_run and bool(firmware),
+        )
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}"
+        raise CliError(f"cannot install into {reason}", Exit.STORAGE) from None
+    if not use.dry_run:
+        report.emit({"event": "done", "board": board.name, "port": port})
 
 
 def _check_use(board: Board, port: str, firmware: Path | None, drive: Path | None) -> None:
@@ -107,17 +146,11 @@ def _check_use(board: Board, port: str, firmware: Path | None, drive: Path | Non
         if Path(port).exists() and not Path(port).is_dir():
             raise CliError(f"--port {port} is no folder: {board.name} is installed into one")
         return
+    probe.check_name(port)
     # A board that waits for UF2 firmware has no serial port yet.
     waits = firmware and isinstance(board.flash, Uf2)
-    if port.startswith("/") and not Path(port).exists() and not waits:
-        raise CliError(f"no such port: {port} ({_ports()})")
-
-
-def _ports() -> str:
-    from serial.tools import list_ports  # type: ignore[import-untyped]
-
-    found = sorted(port.device for port in list_ports.comports() if port.vid is not None)
-    return f"there are: {', '.join(found)}" if found else "no board is plugged in"
+    if probe.missing(port) and not waits:
+        raise probe.no_port(port)
 
 
 def _check_firmware(board: Board, firmware: Path) -> int:
@@ -127,35 +160,53 @@ def _check_firmware(board: Board, firmware: Path) -> int:
     return esp.check(firmware, board, board.flash)
 
 
+def _would_write_firmware(board: Board, firmware: Path, use: _Options, report: "_Report") -> None:
+    flash = board.flash
+    if isinstance(flash, Esptool):
+        _verify_chip(use.port, flash, report)
+        line = shlex.join(esp.write_command(use.port, flash, firmware, erase=use.erase))
+    else:
+        assert isinstance(flash, Uf2)
+        place = use.drive or uf2.find_drive(flash) or f"the drive {flash.drive}"
+        line = f"copy {firmware} to {place}"
+    report.emit({"event": "would", "text": line})
+
+
+def _verify_chip(port: str, flash: Esptool, report: "_Report") -> None:
+    with report.waiting(f"the boot loader of the {flash.chip} at {port}"):
+        found = esp.verify_chip(port, flash)
+    report.emit({"event": "chip", "chip": flash.chip, "flash": found})
+
+
 def _write_firmware(
-    board: Board,
-    port: str,
-    firmware: Path,
-    size: int,
-    drive: Path | None,
-    erase: bool,
-    report: "_Report",
+    board: Board, firmware: Path, size: int, use: _Options, remote: Remote, report: "_Report"
 ) -> None:
     if isinstance(board.flash, Esptool):
-        found = esp.verify_chip(port, board.flash)
-        report.emit({"event": "chip", "chip": board.flash.chip, "flash": found})
+        _verify_chip(use.port, board.flash, report)
         report.start(firmware.name, size)
-        for part in esp.write(port, board.flash, firmware, erase=erase):
-            report.advance_to(int(part * size))
+        with report.waiting(f"esptool to write {size} bytes"):
+            for part in esp.write(use.port, board.flash, firmware, erase=use.erase):
+                report.advance_to(int(part * size))
     elif isinstance(board.flash, Uf2):
-        place = drive or _drive(board.flash, port)
+        place = use.drive or _drive(board, board.flash, use.port, remote, report)
         report.emit({"event": "drive", "drive": str(place)})
         report.start(firmware.name, size)
-        for done in uf2.copy(firmware, place):
-            report.advance_to(done)
+        with report.waiting(f"{place} to take {size} bytes"):
+            for done in uf2.copy(firmware, place):
+                report.advance_to(done)
     report.emit({"event": "firmware", "file": str(firmware), "bytes": size})
 
 
-def _drive(flash: Uf2, port: str) -> Path:
+def _drive(board: Board, flash: Uf2, port: str, remote: Remote, report: "_Report") -> Path:
     place = uf2.find_drive(flash)
-    if not place and (not port.startswith("/") or Path(port).exists()):
-        Remote(port).boot_loader()
-        place = uf2.wait_for_drive(flash, _DRIVE_SECONDS)
+    if not place and not probe.missing(port):
+        # Another board has nothing to do in its boot loader.
+        found = remote.look([], []).runtime
+        if found:
+            check_board(found, board)
+        remote.boot_loader()
+        with report.waiting(f"the drive {flash.drive} to be mounted"):
+            place = uf2.wait_for_drive(flash, _DRIVE_SECONDS)
     if not place:
         raise CliError(
             f"no drive {flash.drive} is mounted: hold BOOTSEL while you plug the board in, "
@@ -163,11 +214,6 @@ def _drive(flash: Uf2, port: str) -> Path:
             Exit.NETWORK,
         )
     return place
-
-
-def _wait(remote: Remote, report: "_Report") -> None:
-    report.emit({"event": "wait"})
-    remote.wait()
 
 
 class _Report:
@@ -182,6 +228,20 @@ class _Report:
             self.progress = Progress(*columns, console=self._console, transient=True)
         self._task: TaskID | None = None
         self._written = 0
+        self._said = time.monotonic()
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Say, if its block takes long, that it waits for what `text` names."""
+        event = {"event": "wait", "text": text}
+        quiet = time.monotonic() - self._said
+        timer = threading.Timer(max(_QUIET_SECONDS - quiet, 0), self.emit, (event,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def start(self, what: str, size: int) -> None:
         """Begin a bar for `size` bytes."""
@@ -195,6 +255,7 @@ class _Report:
             self.progress.update(self._task, completed=done)
 
     def emit(self, event: Event) -> None:
+        self._said = time.monotonic()
         if self._as_json:
             click.echo(json.dumps(event))
             return
@@ -215,7 +276,7 @@ class _Report:
             "chip": "Chip: {chip}, {flash} of flash",
             "drive": "Drive: {drive}",
             "firmware": "Firmware: {file}, {bytes} bytes written",
-            "wait": "Waiting for the board to start",
+            "wait": "Waiting for {text}",
             "board": "Board: MicroPython {version}, {machine}, {free} bytes free",
             "write": "  {path}  {bytes} bytes",
             "removed": "  {path}  removed",
@@ -224,25 +285,3 @@ class _Report:
             "would": "{text}",
             "done": "{board} is ready.",
         }.get(kind, "").format(**event)
-
-
-def _plan(
-    board: Board,
-    port: str,
-    firmware: Path | None,
-    drive: Path | None,
-    erase: bool,
-    files: list[File],
-) -> list[str]:
-    """What would be done, in lines."""
-    flash = board.flash
-    lines = []
-    if firmware and isinstance(flash, Esptool):
-        lines.append(shlex.join(esp.verify_chip_command(port, flash)))
-        lines.append(shlex.join(esp.write_command(port, flash, firmware, erase=erase)))
-    elif firmware and isinstance(flash, Uf2):
-        place = drive or uf2.find_drive(flash) or f"the drive {flash.drive}"
-        lines.append(f"copy {firmware} to {place}")
-    for path in application.records(board) if erase else ():
-        lines.append(f"erase {path} if it exists")
-    return lines + [f"install {file.path} ({len(file.data)} bytes)" for file in files]

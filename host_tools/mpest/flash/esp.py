@@ -9,8 +9,10 @@ from pathlib import Path
 
 from mpest.boards import Board, Esptool
 from mpest.exits import CliError, Exit
+from mpest.flash import probe
 
 _ESPTOOL = (sys.executable, "-m", "esptool")
+_LISTEN_SECONDS = 3  # esptool has taken six by then
 _FATAL = "A fatal error occurred: "
 _PARTITION_TABLE = 0x8000  # in flash, in every firmware of MicroPython
 _PARTITION = struct.Struct("<2sBBII16sI")
@@ -58,7 +60,7 @@ def _file_system(table: bytes) -> int | None:
     return None
 
 
-def verify_chip_command(port: str, flash: Esptool) -> list[str]:
+def _verify_chip_command(port: str, flash: Esptool) -> list[str]:
     """Arguments that make esptool check the chip and show its flash."""
     return [*_ESPTOOL, "--port", port, "--chip", flash.chip, "flash-id"]
 
@@ -72,7 +74,16 @@ def write_command(port: str, flash: Esptool, file: Path, *, erase: bool) -> list
 
 def verify_chip(port: str, flash: Esptool) -> str:
     """Size of the flash as esptool writes it, such as "4MB". Raises CliError if it won't do."""
-    said = "".join(_run(verify_chip_command(port, flash), f"no {flash.chip} at {port}"))
+    try:
+        said = "".join(_run(_verify_chip_command(port, flash), f"no {flash.chip} at {port}"))
+    except CliError as error:
+        if "Failed to connect" not in error.message:
+            raise
+        does = probe.listen(port, _LISTEN_SECONDS)
+        raise CliError(
+            f"{error.message} The board {does}. Hold its BOOT button, press RESET, and try again",
+            Exit.NETWORK,
+        ) from None
     found = re.search(r"^Detected flash size: ((\d+)([KM])B)", said, re.MULTILINE)
     if not found:
         raise CliError(f"esptool cannot tell how large the flash at {port} is", Exit.NETWORK)

@@ -16,9 +16,8 @@ Event = dict[str, Any]
 Emit = Callable[[Event], None]
 
 
-def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
-    """Raise CliError unless this MicroPython can run `files`."""
-    version = ".".join(map(str, runtime.version[:3]))
+def check_board(runtime: Runtime, board: Board) -> None:
+    """Raise CliError unless the board is a `board`, as far as its MicroPython tells."""
     another = "is this the right --port and --board?"
     if runtime.platform != board.port:
         raise CliError(
@@ -29,6 +28,16 @@ def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
         raise CliError(
             f"the board is a {runtime.machine!r}, {board.name} has a {board.mcu}: {another}"
         )
+    if board.machine and not runtime.machine.startswith(board.machine + " with "):
+        raise CliError(
+            f"the board is a {runtime.machine!r}, {board.name} a {board.machine!r}: {another}"
+        )
+
+
+def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
+    """Raise CliError unless this is such a board, and its MicroPython can run `files`."""
+    check_board(runtime, board)
+    version = ".".join(map(str, runtime.version[:3]))
     oldest = tuple(map(int, board.minimum_firmware.split(".")))
     if runtime.version[: len(oldest)] < oldest:
         raise CliError(
@@ -44,12 +53,20 @@ def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
 
 
 def install(
-    target: Target, board: Board, files: list[File], emit: Emit, *, erase_identity: bool
+    target: Target,
+    board: Board,
+    files: list[File],
+    emit: Emit,
+    *,
+    erase_identity: bool,
+    dry_run: bool = False,
+    replaced: bool = False,
 ) -> None:
     """Bring `target` to hold `files`, and nothing that hides them. Raises what `target` does.
 
     Files that are there already are not written again. The identity is left alone, unless
-    `erase_identity`. Another main.py than the new one is renamed.
+    `erase_identity`. Another main.py than the new one is renamed. dry_run: only say what would be
+    done. replaced: its MicroPython would be another one by then.
     """
     wanted = {file.path: file for file in files}
     hiding = [path for file in files if (path := application.shadows(file))]
@@ -69,9 +86,17 @@ def install(
                 "version": ".".join(map(str, runtime.version[:3])),
                 "machine": runtime.machine,
                 "free": runtime.free,
+                "id": runtime.unique_id,
             }
         )
-        check_runtime(runtime, board, files)
+        try:
+            if replaced:
+                check_board(runtime, board)
+            else:
+                check_runtime(runtime, board, files)
+        except CliError:
+            target.leave()  # its program goes on
+            raise
     identity = {path: found.files[path] for path in records if path in found.files}
     # Modules of other versions of the package, and other forms of these: they would be loaded.
     stale = [path for path in found.files if path not in wanted and path not in records]
@@ -82,15 +107,20 @@ def install(
     remove = stale + (list(identity) if erase_identity else [])
     # Even an empty folder of the package's name would be taken for the package.
     empty = [path for path in found.folders if path not in folders]
+    main = next((file for file in files if file.path.endswith("main.py")), None)
+    if found.runtime and (new or remove or empty):
+        _check_room(found, found.runtime, new, remove)
+    if dry_run:
+        if main in new and main.path in found.files:
+            emit({"event": "would", "text": f"keep {main.path} as {_old(main, found)}"})
+        would(emit, new, remove + empty)
+        target.leave()
+        return
     if new or remove or empty:
-        if found.runtime:
-            _check_room(found, found.runtime, new, remove)
-        main = next((file for file in files if file.path.endswith("main.py")), None)
         if main and main.path in found.files:
             # A watchdog that the application started would reset the board while it is written to.
             if main in new:
-                # Named by its content, so that none is lost to the next.
-                old = f"{main.path}.{found.files[main.path][1][:8]}{_OLD}"
+                old = _old(main, found)
                 target.rename(main.path, old)
                 emit({"event": "renamed", "path": main.path, "to": old})
             else:
@@ -108,6 +138,21 @@ def install(
     _verify(look(), wanted, {} if erase_identity else identity)
     emit({"event": "verified", "files": len(files), "bytes": _total(files)})
     target.leave()
+
+
+def would(emit: Emit, new: list[File], remove: list[str]) -> None:
+    """Say that `remove` would be removed and `new` installed."""
+    for path in remove:
+        emit({"event": "would", "text": f"remove {path}"})
+    for file in new:
+        emit({"event": "would", "text": f"install {file.path} ({len(file.data)} bytes)"})
+    if not (new or remove):
+        emit({"event": "would", "text": "install nothing: all is there already"})
+
+
+def _old(main: File, found: Found) -> str:
+    # Named by its content, so that none is lost to the next.
+    return f"{main.path}.{found.files[main.path][1][:8]}{_OLD}"
 
 
 def _total(files: list[File]) -> int:

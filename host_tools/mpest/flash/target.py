@@ -9,18 +9,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mpest.exits import CliError, Exit
+from mpest.flash import probe
 from mpest.flash.application import File
 
 _MPREMOTE = (sys.executable, "-u", "-m", "mpremote")
 _SECONDS = 60  # for anything short
 _BYTES_A_SECOND = 500  # when files are copied, at the very least
-_RESTART_SECONDS = 30
+_RESTART_SECONDS = 30  # until the port of a board is back, after a reset or new firmware
+
+Waiting = Callable[[str], AbstractContextManager[object]]
+"""Says, while its block takes long, that it waits for what the text names."""
 
 # Runs on the board: prints a tuple, see `Remote.look`.
 _LOOK = """
@@ -48,10 +53,16 @@ for path in paths:
         found[path] = (size, sha256(path))
     except OSError:
         pass
+try:
+    import machine
+    unique = binascii.hexlify(machine.unique_id()).decode()
+except (ImportError, AttributeError):
+    unique = ""
 stat = os.statvfs("/")
 i = sys.implementation
 print("mpest-look", (i.name, tuple(i.version), getattr(i, "_machine", ""),
-    getattr(i, "_mpy", 0), sys.platform, stat[1] * stat[3], stat[0], found, folders))
+    getattr(i, "_mpy", 0), sys.platform, stat[1] * stat[3], stat[0], found, folders,
+    unique))
 """
 
 _PREPARE = """
@@ -78,6 +89,7 @@ class Runtime:
     platform: str
     free: int  # bytes of its file system
     block: int  # bytes, the least that a file takes
+    unique_id: str = ""  # machine.unique_id() in hex, where the board has one
 
 
 @dataclass(frozen=True)
@@ -114,22 +126,28 @@ class Target(Protocol):
 class Remote:
     """A board behind a serial port (anything that `mpremote connect` takes)."""
 
-    def __init__(self, port: str, *, emulated: bool = False) -> None:
+    def __init__(
+        self, port: str, *, emulated: bool = False, waiting: Waiting = lambda _: nullcontext()
+    ) -> None:
         self._port = port
+        self._waiting = waiting
+        self._answered = False
         # An emulator ends where a board resets.
         self._reset = "soft-reset" if emulated else "reset"
 
     def look(self, paths: list[str], folders: list[str]) -> Found:
-        said = self._exec(_LOOK % {"paths": paths, "folders": folders})
+        self.answers()
+        with self._waiting(f"what the board at {self._port} has on it"):
+            said = self._exec(_LOOK % {"paths": paths, "folders": folders})
         match = re.search(r"^mpest-look (\(.*\))\s*$", said, re.MULTILINE)
         try:
             fields = ast.literal_eval(match[1] if match else "")
-            name, version, machine, mpy, platform, free, block, files, there = fields
+            name, version, machine, mpy, platform, free, block, files, there, unique = fields
         except (SyntaxError, ValueError):
             raise CliError(f"the board at {self._port} gives no sensible answer") from None
         if name != "micropython":
             raise CliError(f"the board at {self._port} runs {name}, not MicroPython")
-        return Found(files, there, Runtime(version, machine, mpy, platform, free, block))
+        return Found(files, there, Runtime(version, machine, mpy, platform, free, block, unique))
 
     def remove(self, files: list[str], folders: list[str]) -> None:
         self._exec(_PREPARE % {"files": files, "folders": folders, "make": []})
@@ -156,23 +174,26 @@ class Remote:
         self._call(self._reset)
         self.wait()
 
+    def answers(self) -> None:
+        """Return if MicroPython answers; raise CliError that says what is there instead."""
+        if not self._answered:
+            with self._waiting(f"MicroPython at {self._port} to answer"):
+                probe.answers(self._port)
+        self._answered = True
+
     def wait(self) -> None:
-        """Wait until the board answers."""
-        end = time.monotonic() + _RESTART_SECONDS
-        while True:
+        """Wait until the board answers, its port perhaps gone for some time."""
+        with self._waiting(f"the board at {self._port} to start"):
             time.sleep(1)
-            try:
-                self._exec("1")
-                return
-            except CliError:
-                if time.monotonic() > end:
-                    raise
+            probe.answers(self._port, appear=_RESTART_SECONDS)
+        self._answered = True
 
     def leave(self) -> None:
         self._call(self._reset)
 
     def boot_loader(self) -> None:
         """Have the board wait for firmware."""
+        self.answers()
         self._call("bootloader")
 
     def _exec(self, code: str) -> str:
