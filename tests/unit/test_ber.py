@@ -362,7 +362,7 @@ def test_without_the_part():
 def test_heap():
     """The largest bundle takes hardly more than it does in DER."""
     if not hasattr(gc, "mem_alloc"):
-        raise check.Skip("MicroPython tells what is allocated")
+        return  # MicroPython alone tells what is allocated
     wanted = [CERTIFICATES[1].der] * 48
     data = certs_only(*wanted)
     taken = []
