@@ -75,7 +75,7 @@ def report(event, detail):
 
 def make_agent(board, config):
     user = config.get("user")
-    login = None if user is None else auth.Password(user, config["secret"])
+    login = None if user is None else auth.Password(user, config["secret"].lstrip("\ufeff"))
     return Agent(
         Store(board.check_storage()),
         config["url"],

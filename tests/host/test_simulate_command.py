@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mpest.exits import Exit
 from mpest.server import ServerConfig, running_server
 from mpest.server.ca import Authority
+from mpest.server.command import _read_users
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.server.tls import own_identity
+from mpest.sim import inputs
 from mpest.sim.command import in_words
 
 
@@ -104,6 +106,16 @@ def test_enrol_at_a_label(tmp_path: Path) -> None:
         done = simulate(state, "--url", server.url, "cacerts")
         assert done.returncode == Exit.NOT_TRUSTED
     assert (state / "cert.pem").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_none_of_the_password(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "secret").write_bytes("gehe\xefm\r\n".encode(encoding))
+    (tmp_path / "big-endian").write_bytes(b"\xfe\xff" + "gehe\xefm\n".encode("utf-16-be"))
+    (tmp_path / "users").write_bytes("u:gehe\xefm\r\n".encode(encoding))
+    assert inputs.read_secret(str(tmp_path / "secret")) == "gehe\xefm"
+    assert inputs.read_secret(str(tmp_path / "big-endian")) == "gehe\xefm"
+    assert _read_users(tmp_path / "users") == {"u": "gehe\xefm"}
 
 
 def test_serverkeygen(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mpest.server.config import ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.runner import EstServer, Event
 from mpest.server.serverkeygen import ServerKeygenPolicy
+from mpest.text import text_of
 
 _Policy = TypeVar("_Policy", bound=BaseModel)
 
@@ -230,7 +231,7 @@ def _line(event: Event) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text().splitlines() if line.strip()]
+        return [line for line in text_of(path.read_bytes()).splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise CliError(f"can't read {path}: {reason}") from error

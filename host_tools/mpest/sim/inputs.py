@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from mpest.exits import CliError
 from mpest.sim import cpython
 from mpest.sim.board_process import Event, stored_identity
+from mpest.text import text_of
 
 _CURVES = ("secp256r1", "secp384r1")
 
@@ -162,9 +163,9 @@ def _read_csr(path: str) -> tuple[bytes, PublicKeyTypes]:
 
 
 def read_secret(path: str) -> str:
-    """First line of the file at `path`."""
+    """First line of the file at `path`, whose byte order mark is none of it."""
     try:
-        lines = Path(path).read_text().splitlines()
+        lines = text_of(Path(path).read_bytes()).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise CliError(f"cannot read {path}: {reason}") from None
