@@ -20,15 +20,13 @@ class Decoder:
         self._rest = text[whole:]
         if not text:
             return
-        if self._ended:
-            raise PeerError("base64: data after the padding")
         text = text[:whole]
         try:
             decoded = binascii.a2b_base64(text)
         except ValueError:
             decoded = b""
         # binascii skips foreign characters; only canonical text encodes back to itself.
-        if binascii.b2a_base64(decoded)[:-1] != text:
+        if self._ended or binascii.b2a_base64(decoded)[:-1] != text:
             raise PeerError("base64: unexpected character or padding")
         self._ended = text.endswith(b"=")
         self._out.extend(decoded)

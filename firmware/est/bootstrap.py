@@ -23,11 +23,11 @@ def anchors(agent):
     # The server that TLS proved to be the one pinned speaks for all its roots.
     pinned = server and hashlib.sha256(server).digest() == fingerprint
     # Only now, when TLS has left the heap.
-    from est.x509 import Certificate
+    from est.x509 import readable
 
     found = []
-    for one in offered:
-        certificate = Certificate(one)
+    for certificate in readable(offered, agent.log):
+        one = certificate.der
         named = hashlib.sha256(one).digest() == fingerprint
         if certificate.path_length() >= 0:
             if named or pinned and certificate.subject == certificate.issuer:

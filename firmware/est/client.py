@@ -7,7 +7,7 @@ import time
 
 from micropython import const
 
-from est.errors import Closed, PeerError
+from est.errors import PeerError
 from est.tls import Context
 
 _POLL_MS = const(50)
@@ -24,7 +24,7 @@ class Client:
     identity: as given. context: the est.tls.Context. est: the est.protocol.Est; deleted, it leaves
         the heap until it is used again.
     room: anything; it is let go of right before TLS takes the heap.
-    date: the Date that came with the last answer, "" without one, or None before any answer.
+    date: the Date that came with the last answer, whole or not; "" without one, None before any.
     Errors are those of est.errors.
     """
 
@@ -77,6 +77,14 @@ class Client:
             return stop.value
 
     def _exchange(self, request):
+        if self._stream:
+            # An answer's end may be followed by the connection's, or by octets nobody asked for.
+            try:
+                idle = self._stream.read(1) is None
+            except OSError:
+                idle = False
+            if not idle:
+                self.close()
         kept = self._stream is not None
         response = request.response
         try:
@@ -84,13 +92,14 @@ class Client:
                 self._send(request)
             except PeerError:
                 # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
-                if not kept or response.started:
+                if not kept or response.status:
                     raise
                 self._left()
                 self.close()
                 self._send(request)
-            self.date = response.header("date") or ""
         finally:
+            if response.status:
+                self.date = response.header("date")
             if not (response.done and response.keep):
                 self.close()
 
@@ -113,10 +122,8 @@ class Client:
                     self._wait()
                 elif data:
                     response.feed(data)
-                elif response.started:
-                    response.eof()
                 else:
-                    raise Closed("the server closed the connection instead of an answer")
+                    response.eof()
         except (OSError, ValueError) as error:
             raise self.context.error(error, self._host)
 

@@ -134,11 +134,12 @@ class Request:
         return accept(data, given, anchors, now, status)
 
 
-def accept(data, given, anchors, now, status=200):
+def accept(data, given, anchors, now, status=200, log=None):
     """List of the certificates (DER) in the CA's answer `data`, once it is known as such.
 
     given: of the Request (transaction, nonce, intermediates in DER, whether certificates were
-    asked for). anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. The answer
+    asked for). anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. log: see
+    x509.readable. The answer
     must be signed by a CA, or on its behalf (RFC 6402 2.10), under the anchors, and be to this
     very request; certificates alone, which vouch for themselves, may come unsigned. Raises
     NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
@@ -148,7 +149,7 @@ def accept(data, given, anchors, now, status=200):
     if simple and inner.oid() == _DATA and not inner.more():
         return cms.certificates(data)
     others = [x509.Certificate(one) for one in others]
-    kind, content, signer, found = signed.verify(data, others + anchors)
+    kind, content, signer, found = signed.verify(data, others + anchors, log)
     if kind != _PKI_RESPONSE:
         raise PeerError("CMC: the answer is no PKIResponse")
     if signer.der in [anchor.der for anchor in anchors]:

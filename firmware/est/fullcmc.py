@@ -5,7 +5,7 @@ from micropython import const
 from est import base64, clock, cmc, http, keys, x509
 from est.errors import NotTrusted, PeerError, Refused, UsageError
 from est.order import Enrolment
-from est.protocol import Body
+from est.protocol import Body, kind
 
 # What of an error's text is kept and shown.
 _MAX_TEXT = const(200)
@@ -31,7 +31,7 @@ def fullcmc(est, request):
             if (
                 response.status >= 400
                 and _is_cmc(response)
-                and response.header("www-authenticate") is None
+                and not response.header("www-authenticate")
             ):
                 steps.close()
                 break
@@ -53,8 +53,8 @@ def _read_as_cmc(request):
 
 
 def _is_cmc(response):
-    kind = (response.header("content-type") or "").partition(";")[0]
-    return kind.strip().lower() == "application/pkcs7-mime"
+    expected = "application/pkcs7-mime"
+    return kind(response) in ((expected, "") if response.status == 200 else (expected,))
 
 
 def ask(agent, controls, requests=(), identity=None):
@@ -105,15 +105,15 @@ class FullCmc(Enrolment):
         self.answer = [bytes(answer), b"%d" % status, request.transaction, request.nonce]
         self.answer += chain[1:]
 
-    def accept(self, others, anchors, now):
+    def accept(self, others, anchors, now, log=None):
         """As Enrolment.accept, and errors as in est.cmc.accept."""
         from est import verdict
 
         message, status, transaction, nonce = self.answer[:4]
         known = [x509.Certificate(one) for one in anchors]
         given = (transaction, nonce, self.answer[4:], True)
-        issued = cmc.accept(message, given, known, now, int(status))
-        return verdict.accept(issued, others, self.key, anchors, now)
+        issued = cmc.accept(message, given, known, now, int(status), log)
+        return verdict.accept(issued, others, self.key, anchors, now, log)
 
 
 # What est.agent.Agent takes as `orders` to enrol and renew by full CMC.

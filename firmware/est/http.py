@@ -2,13 +2,14 @@
 
 from micropython import const
 
-from est.errors import PeerError
+from est.errors import Closed, PeerError
 
-# Real EST servers send under 1 KB of headers; a proxy may add a few more.
+# What is kept of a line; cookies and policies of proxies are longer, and nothing reads them.
 _MAX_LINE = const(1024)
+# Of those in _READ. Real EST servers send five of them.
 _MAX_HEADERS = const(64)
-# Base64 of the largest CA bundle in use is about 30 KB.
-_MAX_BODY = const(65536)
+# Of a whole answer: base64 of 48 certificates with RSA-4096 keys (est.cms), and its headers.
+_MAX_SIZE = const(131072)
 # What is read of a body at once. Decoding takes several times as much heap meanwhile.
 _PIECE = const(256)
 
@@ -20,6 +21,12 @@ _CHUNK = const(4)
 _CRLF = const(5)
 _TRAILER = const(6)
 _DONE = const(7)
+
+# What est reads. Every other header may hold anything.
+_READ = const(
+    b" connection content-length content-type date location retry-after transfer-encoding"
+    b" www-authenticate "
+)
 
 
 def request(method, path, host, headers=(), body=None):
@@ -33,35 +40,35 @@ def request(method, path, host, headers=(), body=None):
 
 
 class Response:
-    """Parses what is fed into `status`, `reason` and `headers`, and hands the body on.
+    """Parses what is fed into `status`, `reason` (bytes) and `headers`, and hands the body on.
 
-    headers: (lower-case name, value) pairs in their order.
+    headers: (lower-case name, value) pairs in their order, of those that est reads.
     on_head(response): called once with status and headers read; returns the object whose
         `feed(data)` takes the body and whose `end()` is called after it.
     done: the whole response was read. keep: the connection can carry another request.
-    Raises PeerError for anything malformed or too large.
+    Raises PeerError for a malformed frame and for what is too large.
     """
 
     def __init__(self, on_head):
         self.status = 0
-        self.reason = ""
+        self.reason = b""
         self.headers = []
         self.done = False
         self.keep = False
-        self.started = False
         self._on_head = on_head
         self._sink = None
         self._state = _STATUS
         self._line = b""
+        self._header = b""
         self._left = 0
         self._taken = 0
 
     def header(self, name):
-        """Value of the first header `name` (lower case), or None."""
+        """Value of the first header `name` (lower case), or ""."""
         for known, value in self.headers:
             if known == name:
                 return value
-        return None
+        return ""
 
     def wanted(self):
         """How many bytes to read next, not beyond the end; negative: at most, of a line."""
@@ -71,15 +78,17 @@ class Response:
 
     def feed(self, data):
         """Take bytes as they come from the peer."""
-        self.started = True
+        self._taken += len(data)
+        _check_size(self._taken)
         at = 0
         while at < len(data):
             if self._state == _DONE:
-                raise PeerError("HTTP: data after response")
+                self.keep = False  # nobody asked for more
+                return
             if self._state in (_BODY, _CHUNK):
                 piece = data[at : at + self._left] if self._left >= 0 else data[at:]
                 at += len(piece)
-                self._body(piece)
+                self._sink.feed(piece)
                 if self._left >= 0:
                     self._left -= len(piece)
                     if not self._left:
@@ -88,31 +97,27 @@ class Response:
                         else:
                             self._state = _CRLF
                 continue
-            end = data.find(b"\n", at)
-            self._line += data[at : end + 1] if end >= 0 else data[at:]
-            if len(self._line) > _MAX_LINE:
-                raise PeerError("HTTP: line over %d bytes" % _MAX_LINE)
-            if end < 0:
+            end = data.find(b"\n", at) + 1
+            self._line = (self._line + data[at : end or len(data)])[:_MAX_LINE]
+            if not end:
                 return
-            at = end + 1
+            at = end
             line = self._line.rstrip(b"\r\n")
             self._line = b""
-            try:
-                self._take(line.decode())
-            except UnicodeError:
-                raise PeerError("HTTP: header is not text")
+            self._take(line)
 
     def eof(self):
-        """The peer closed: the end of a body without length, an error anywhere else."""
+        """The peer closed: the end of a body without length, an error anywhere else.
+
+        Closed before the answer began; the same Response may then be fed from another connection.
+        """
         if self._state == _BODY and self._left < 0:
             self._finish()
+        self._line = b""
+        if not self.status:
+            raise Closed("the server closed the connection instead of an answer")
         if not self.done:
             raise PeerError("the server closed the connection amid its answer")
-
-    def _body(self, piece):
-        self._taken += len(piece)
-        _check_size(self._taken)
-        self._sink.feed(piece)
 
     def _finish(self):
         self._state = _DONE
@@ -121,62 +126,77 @@ class Response:
 
     def _take(self, line):
         if self._state == _STATUS:
-            version, _, rest = line.partition(" ")
-            code, _, self.reason = rest.partition(" ")
-            # As bytes, of which only ASCII's are digits.
-            if version[:-1] != "HTTP/1." or len(code) != 3 or not code.encode().isdigit():
+            version, _, rest = line.partition(b" ")
+            code, _, self.reason = rest.partition(b" ")
+            if version[:-1] != b"HTTP/1." or len(code) != 3 or not code.isdigit():
                 _malformed("status line")
             self.status = int(code)
-            self.keep = version == "HTTP/1.1"
+            self.keep = version == b"HTTP/1.1"
             self.headers = []
             self._state = _HEADERS
         elif self._state in (_HEADERS, _TRAILER):
-            if line:
-                name, colon, value = line.partition(":")
-                if not colon or not name or name[0] in " \t":
-                    _malformed("header")
-                if len(self.headers) == _MAX_HEADERS:
-                    raise PeerError("HTTP: over %d headers" % _MAX_HEADERS)
-                self.headers.append((name.strip().lower(), value.strip()))
-            elif self._state == _TRAILER:
-                self._finish()
-            else:
-                self._head()
+            if line[:1] in (b" ", b"\t"):  # the header before goes on (RFC 9112 5.2)
+                self._header = (self._header + line)[:_MAX_LINE]
+                return
+            self._end_header()
+            self._header = line
+            if not line:
+                if self._state == _TRAILER:
+                    self._finish()
+                else:
+                    self._head()
         elif self._state == _CRLF:
             if line:
                 _malformed("chunk")
             self._state = _SIZE
         else:
-            self._left = _length(line.partition(";")[0].strip(), 16)
+            self._left = _length(line.partition(b";")[0].strip(), 16)
             self._state = _CHUNK if self._left else _TRAILER
+
+    def _end_header(self):
+        name, _, value = self._header.partition(b":")
+        name = name.strip().lower()
+        if b" %s " % name in _READ:
+            if len(self.headers) == _MAX_HEADERS:
+                _malformed("header")
+            try:
+                text = value.decode()
+            except UnicodeError:
+                text = "".join(map(chr, value))  # ISO-8859-1
+            self.headers.append((name.decode(), text.strip()))
 
     def _head(self):
         if self.status // 100 == 1:  # 100 Continue and the like: the real answer follows
             self._state = _STATUS
             return
-        connection = (self.header("connection") or "").lower()
+        connection = self.header("connection").lower()
         self.keep = "close" not in connection and (self.keep or "keep-alive" in connection)
         self._sink = self._on_head(self)
-        encoding = self.header("transfer-encoding")
-        lengths = [value for name, value in self.headers if name == "content-length"]
+        encoding = self.header("transfer-encoding").lower()
+        left = -1
+        for name, value in self.headers:
+            if name == "content-length":
+                for text in value.split(","):
+                    size = _length(text.strip().encode(), 10)
+                    if left not in (-1, size):
+                        _malformed("length")
+                    left = size
         if self.status in (204, 304):
-            self._finish()
-        elif encoding:
-            if encoding.lower() != "chunked":
-                raise PeerError("HTTP: unknown encoding")
+            # There is no body, whatever they say (RFC 9112 6.3); what follows may be one.
+            self.keep = self.keep and not encoding and left < 1
+            left = 0
+        elif encoding == "chunked":
             self._state = _SIZE
-        elif lengths:
-            if min(lengths) != max(lengths):
-                _malformed("length")
-            self._left = _length(lengths[0], 10)
-            self._state = _BODY
-            if not self._left:
-                self._finish()
-        else:
-            # Ends when the peer closes, so nothing can follow. A bare 202 may come this way too.
-            self.keep = False
-            self._left = -1
-            self._state = _BODY
+            return
+        elif encoding not in ("", "identity"):
+            _malformed("encoding")
+        # Without length it ends when the peer closes. A bare 202 may come this way too.
+        # Nor does a server want more after a 408.
+        self.keep = self.keep and left >= 0 and self.status != 408
+        self._left = left
+        self._state = _BODY
+        if not left:
+            self._finish()
 
 
 def _length(text, base):
@@ -184,7 +204,7 @@ def _length(text, base):
         value = int(text, base)
     except ValueError:
         value = -1
-    if value < 0 or text[:1] in "+-":
+    if value < 0 or text[:1] in b"+-":
         _malformed("length")
     _check_size(value)
     return value
@@ -195,5 +215,5 @@ def _malformed(what):
 
 
 def _check_size(size):
-    if size > _MAX_BODY:
-        raise PeerError("HTTP: body over %d bytes" % _MAX_BODY)
+    if size > _MAX_SIZE:
+        raise PeerError("HTTP: over %d bytes" % _MAX_SIZE)

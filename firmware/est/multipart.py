@@ -93,10 +93,11 @@ class Parts:
             self._data = data[at:]
             self._state = _CONTENT
             self._first = True
-            if self._type.partition(";")[0].strip() in self._wanted:
+            kind = self._type.replace("/x-", "/")
+            if kind.partition(";")[0].strip() in self._wanted:
                 content = bytearray()
                 self._sink = Body(content, 0)
-                self.parts.append((self._type, content))
+                self.parts.append((kind, content))
         return True
 
     def _pass_on(self, size):
@@ -119,9 +120,10 @@ class Parts:
             self._typed = name.strip().lower() == b"content-type"
         if self._typed:
             try:
-                self._type = (self._type + " " + line.strip().decode()).strip().lower()
+                text = line.decode()
             except UnicodeError:
-                raise PeerError("multipart: header is not text")
+                text = "".join(map(chr, line))  # ISO-8859-1, in a file's name
+            self._type = (self._type + " " + text.strip()).strip().lower()
 
 
 def _boundary(content_type):

@@ -46,7 +46,7 @@ class Enrolment:
         """
         self.answer = [client.run(client.est.answer(self.kind, self.request))]
 
-    def accept(self, others, anchors, now):
+    def accept(self, others, anchors, now, log=None):
         """[key, leaf, *intermediates] (DER) that the answer brings.
 
         Arguments and errors as in est.verdict.accept; RetryLater where the answer says to wait.
@@ -54,7 +54,7 @@ class Enrolment:
         from est import cms, verdict
 
         issued = cms.issued(self.answer[0])
-        return verdict.accept(issued, others, self.key, anchors, now)
+        return verdict.accept(issued, others, self.key, anchors, now, log)
 
 
 class Renewal(Enrolment):

@@ -7,7 +7,7 @@ runs between connections anyway is in est.between.
 from micropython import const
 
 from est import apart
-from est.errors import EstError
+from est.errors import EstError, PeerError, Refused
 from est.identity import Identity
 
 _RETRY = const(60)
@@ -132,11 +132,21 @@ def prepare(agent, shown):
 
 
 def attributes(agent, shown):
-    """The server's est.attributes.CsrAttrs, asked for with identity `shown`."""
+    """The server's est.attributes.CsrAttrs, asked for with identity `shown`.
+
+    None where it has none that can be read, which is logged: they are optional (RFC 7030 4.5).
+    """
 
     def part():
         client = agent.client(shown)
-        found = client.csrattrs()
+        client.date = found = None
+        try:
+            found = client.csrattrs()
+        except (PeerError, Refused) as error:
+            # Without any answer it is the network; a password that is wrong stays so.
+            if client.date is None or (getattr(error, "status", 0) == 401 and agent.credentials):
+                raise
+            agent.log("the server's csrattrs are left out: %s" % error)
         # TLS leaves little room for making the request.
         del client.est
         client.context.leaf = None

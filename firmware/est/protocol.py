@@ -9,9 +9,8 @@ from micropython import const
 from est import base64, http
 from est.errors import PeerError, Refused, RetryLater, UsageError
 
-_MAX_REDIRECTS = const(3)
-# Once for the first challenge, once for a nonce that grew stale.
-_MAX_CHALLENGES = const(2)
+# For one operation: three redirects, a challenge, and a nonce that grew stale.
+_MAX_REQUESTS = const(6)
 # What of an error's text is kept and shown.
 _MAX_TEXT = const(200)
 # Where a server says "later" but not when; and the longest wait believed.
@@ -98,10 +97,9 @@ class Est:
         return self.exchange("POST", operation, (201,), headers, base64.encode(csr))
 
     def check_type(self, request, expected):
-        """Raise PeerError unless the answered `request` is of content type `expected`."""
-        given = request.response.header("content-type") or "none"
-        if given.partition(";")[0].strip().lower() != expected:
-            given = printable(given.encode())[:60]
+        """Raise PeerError if the answered `request` is of another content type than `expected`."""
+        if kind(request.response) not in ("", expected):
+            given = self._shown(request, request.response.header("content-type").encode())[:60]
             raise PeerError("content type %s where %s is expected" % (given, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
@@ -111,8 +109,7 @@ class Est:
             raise UsageError("only cacerts before the server is verified")
         path = self._base + operation
         credentials = None if self._bootstrap else self._credentials
-        redirects = challenges = 0
-        while True:
+        for attempt in range(_MAX_REQUESTS):
             value = credentials and credentials.header(method, path)
             extra = (("Authorization", value),) if value else ()
             request = Request(method, path, tuple(headers) + extra, body)
@@ -121,26 +118,52 @@ class Est:
             status = response.status
             if status == 200 or status in accepted:
                 return request
-            if status in (301, 302, 307, 308):
-                redirects += 1
-                if redirects > _MAX_REDIRECTS:
-                    raise PeerError("the server redirects without end")
-                path = _redirected(self._authority, response.header("location") or "")
-            elif status == 401 and credentials:
-                challenges += 1
-                offered = [v for name, v in response.headers if name == "www-authenticate"]
-                if challenges > _MAX_CHALLENGES or not credentials.answer(offered):
-                    raise _refusal(request)
-            else:
-                raise _refusal(request)
+            if status // 100 == 3:
+                try:
+                    from est import redirect
+                except ImportError:
+                    raise PeerError("a redirect needs est-redirect")
+                path = redirect.path(self._authority, request)
+                if path:
+                    continue
+            if credentials and credentials.retry(request):
+                continue
+            # It may tell of the connection that it closes, not of this request (RFC 9110 15.5.9).
+            if status != 408 or attempt:
+                raise self._refusal(request)
+        raise PeerError("the server asks without end")
+
+    def _shown(self, request, data):
+        # Printable text of what the server says, without the credentials that it repeats.
+        text = printable(data)
+        return self._credentials.hide(text, request) if self._credentials else text
+
+    def _refusal(self, request):
+        # The error for a status that is not the operation's success.
+        response = request.response
+        status = response.status
+        text = self._shown(request, request.content or response.reason)[:_MAX_TEXT]
+        text = "HTTP %d: %s" % (status, text)
+        # The request waits for approval (202), or what a client may repeat as it is.
+        if status in (202, 408, 429, 502, 503, 504):
+            return RetryLater("not now, %s" % text, _retry_after(response))
+        if status < 400:
+            return PeerError("unexpected " + text)
+        try:
+            from est.advice import advice
+
+            text += advice(request, self._credentials)
+        except ImportError:
+            pass  # an optional part
+        return Refused("refused with " + text, status)
 
 
-def _redirected(authority, location):
-    try:
-        from est import redirect
-    except ImportError:
-        raise PeerError("a redirect needs est-redirect")
-    return redirect.path(authority, location)
+def kind(response):
+    """Lower-case content type of an http.Response without parameters, "" if none is given.
+
+    application/x-pkcs7-mime is the older name of application/pkcs7-mime.
+    """
+    return response.header("content-type").lower().partition(";")[0].strip().replace("/x-", "/")
 
 
 def printable(data):
@@ -149,29 +172,9 @@ def printable(data):
     return " ".join(text.split())
 
 
-def _refusal(request):
-    # The error for a status that is not the operation's success.
-    response = request.response
-    status = response.status
-    text = printable(request.content or response.reason.encode())[:_MAX_TEXT]
-    text = "HTTP %d: %s" % (status, text)
-    # The request waits for approval (202), or what a client may repeat as it is.
-    if status in (202, 408, 429, 502, 503, 504):
-        return RetryLater("not now, %s" % text, _retry_after(response))
-    if status < 400:
-        return PeerError("unexpected " + text)
-    try:
-        from est.advice import advice
-
-        text += advice(status)
-    except ImportError:
-        pass  # an optional part
-    return Refused("refused with " + text, status)
-
-
 def _retry_after(response):
     # Seconds of a Retry-After header: a number, or a date (RFC 9110 10.2.3).
-    text = response.header("retry-after") or ""
+    text = response.header("retry-after")
     seconds = _WAIT
     try:
         if text.isdigit():

@@ -3,14 +3,39 @@
 from est.errors import PeerError
 
 
-def path(authority, location):
-    """Path of the URL in a Location header, at the same origin. Raises PeerError for any other.
+def path(authority, request):
+    """Path that the answered est.protocol.Request `request` is redirected to, or None.
 
-    authority: host and port as in the URL asked. Anywhere else the user would have to be asked.
+    authority: host and port as in the URL asked. Anywhere else the user would have to be asked, so
+    PeerError is raised. Location may be relative (RFC 9110 10.2.2).
     """
-    origin = ("https://%s/" % authority).lower()
-    if location[: len(origin)].lower() == origin:
-        return location[len(origin) - 1 :]
-    if location[:1] == "/" and location[:2] != "//":
-        return location
-    raise PeerError("the server redirects elsewhere")
+    status = request.response.status
+    if status not in (301, 302, 307, 308) and (status != 303 or request.body):
+        return None
+    location = request.response.header("location").partition("#")[0]
+    if location[:6].lower() == "https:":
+        location = location[6:]
+        if location[:2] != "//":
+            location = ""
+    if location[:2] == "//":
+        origin, _, location = location[2:].partition("/")
+        location = "/" + location if _host(origin) == _host(authority) else ""
+    if not location or ":" in location.partition("?")[0].partition("/")[0]:
+        raise PeerError("the server redirects elsewhere")
+    base = request.path.partition("?")[0]
+    if location[0] == "?":
+        location = base + location
+    elif location[0] != "/":
+        base = base.rpartition("/")[0]
+        while location[:1] == ".":
+            step, _, location = location.partition("/")
+            if step == "..":
+                base = base.rpartition("/")[0]
+        location = base + "/" + location
+    # A space would end the path, and a line end the line.
+    return "".join([chr(o) if 0x20 < o < 0x7F else "%%%02X" % o for o in location.encode()])
+
+
+def _host(authority):
+    authority = authority.lower()
+    return authority[:-4] if authority[-4:] == ":443" else authority

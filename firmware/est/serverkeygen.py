@@ -121,7 +121,7 @@ class ServerKey(Enrolment):
         """As Enrolment.send."""
         self.answer = client.run(operation(client.est, self.request))
 
-    def accept(self, others, anchors, now):
+    def accept(self, others, anchors, now, log=None):
         """As Enrolment.accept. Raises UsageError for what the board cannot decrypt."""
         from est import keys, steps, verdict
 
@@ -137,7 +137,7 @@ class ServerKey(Enrolment):
             key = keys.load(data).der()
         except UsageError as error:
             raise PeerError("the key that the server sent cannot be used: %s" % error)
-        return verdict.accept(certificates, others, key, anchors, now)
+        return verdict.accept(certificates, others, key, anchors, now, log)
 
 
 def _own_key():
@@ -297,7 +297,7 @@ def _verified(data, known, anchors, now):
         inner = fields.enter()
         inner.skip()
         return inner.enter(0xA0).bytes()
-    known = [x509.Certificate(one) for one in known]
+    known = x509.readable(known)
     _, content, signer, inside = signed.verify(data, known)
     anchors = [x509.Certificate(one) for one in anchors]
     x509.verify_path(signer, inside + known, anchors, now)

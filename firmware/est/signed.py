@@ -14,15 +14,15 @@ _SUBJECT_KEY_IDENTIFIER = const(b"\x55\x1d\x0e")
 _MAX_ATTRIBUTES = const(16)
 
 
-def verify(data, known=()):
+def verify(data, known=(), log=None):
     """(content type as OID content, content, the signer's Certificate, [Certificate inside]).
 
-    known: Certificates in which the signer is looked for too. Signed attributes are demanded of
-    every content type: without them one signature can be read as another's (RFC 5652 11). Raises
-    NotTrusted where there is no signature, or none that is right and known; DerError for what is
-    malformed, or has two signers or no content.
+    known: Certificates in which the signer is looked for too. log: see x509.readable. Signed
+    attributes are demanded of every content type: without them one signature can be read as
+    another's (RFC 5652 11). Raises NotTrusted where there is no signature, or none that is right
+    and known; DerError for what is malformed, or has two signers or no content.
     """
-    found = [x509.Certificate(one) for one in cms.certificates(data)]
+    found = x509.readable(cms.certificates(data), log)
     inner, fields = encapsulated(data)
     kind = inner.oid()
     content = None

@@ -13,21 +13,21 @@ from est.errors import (
 )
 
 
-def accept(issued, others, key, anchors, now):
+def accept(issued, others, key, anchors, now, log=None):
     """[key, *chain to present], leaf first: of `issued` the one with our key, and its issuers.
 
-    All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. Raises
-    PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
+    All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. log: see
+    x509.readable. Raises PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
     """
     # Making it takes heap that verifying needs.
     ours = apart(spki, key)
-    found = list(map(x509.Certificate, issued))
+    found = x509.readable(issued, log)
     for leaf in found:
         if leaf.spki == ours:
             break
     else:
         raise PeerError("the server issued a certificate for another key")
-    found += map(x509.Certificate, others)
+    found += x509.readable(others, log)
     path = x509.verify_path(leaf, found, list(map(x509.Certificate, anchors)), now)
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
@@ -63,7 +63,7 @@ def judge(agent, current, others=None):
                 pass  # then the answer must do without them
         try:
             now = max(agent.now(), current.meta["date"])
-            return current.accept(offered, anchors, now)
+            return current.accept(offered, anchors, now, agent.log)
         except EstError as error:
             if others or type(error) is not NotTrusted:
                 if agent.parts:

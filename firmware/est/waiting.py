@@ -64,7 +64,7 @@ def _over(agent, current):
     # Whether what was issued had ended by the Date that it came with.
     date = current.meta["date"]
     try:
-        return date and not current.accept([], agent.anchors(), date)
+        return date and not current.accept([], agent.anchors(), date, agent.log)
     except Ended:
         return True
     except EstError:

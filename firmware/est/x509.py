@@ -163,6 +163,18 @@ class Certificate:
             raise NotTrusted("%s was not signed by %s" % (self, issuer))
 
 
+def readable(listed, log=None):
+    """Certificates of those in DER. Malformed ones are left out; `log` is told so in a line."""
+    found = []
+    for one in listed:
+        try:
+            found.append(Certificate(one))
+        except PeerError as error:
+            if log:
+                log("a certificate is left out: %s" % error)
+    return found
+
+
 def verify(spki, algorithm, message, signature):
     """Whether `signature` over `message` is by the key of `spki`. DER in, bool out.
 

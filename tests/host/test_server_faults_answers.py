@@ -32,7 +32,7 @@ async def test_nothing_to_say(server, name):
         assert await answer.read() == b""
 
 
-@fault("http-404", "http-500", "http-503")
+@fault("http-403", "http-404", "http-405", "http-500", "http-503")
 async def test_status(server, name):
     async with connect(server) as session:
         for operation in ("cacerts", "csrattrs"):
@@ -80,6 +80,65 @@ async def test_redirect_to_another_host(server, name):
 async def test_redirect_to_plain_http(server, name):
     head, _ = await raw(server)
     assert "Location: http://localhost/" in head
+
+
+@fault("redirect-relative")
+async def test_redirect_to_a_relative_path(server, name):
+    async with connect(server) as session, session.get("cacerts") as answer:
+        assert answer.status == 200
+        assert set(certificates(await answer.read())) == set(server.ca_certificates)
+    paths = [event["path"] for event in server.events if "path" in event]
+    assert paths[-1].startswith("/detour/")
+
+
+@fault("web-page")
+async def test_web_page(server, name):
+    head, body = await raw(server)
+    assert "200 OK" in head
+    assert "Content-Type: text/html" in head
+    assert body.startswith(b"<!doctype")
+
+
+@fault("no-challenge")
+async def test_401_without_a_challenge(server, name):
+    server.config.auth = "basic"
+    async with connect(server) as session:
+        status, _, headers = await enroll(session, make_csr())
+    assert status == 401
+    assert "WWW-Authenticate" not in headers
+
+
+@fault("old-content-type")
+async def test_old_content_type(server, name):
+    head, body = await raw(server)
+    assert "Content-Type: application/x-pkcs7-mime" in head
+    assert certificates(body)
+
+
+@fault("no-content-type")
+async def test_no_content_type(server, name):
+    head, body = await raw(server)
+    assert "Content-Type" not in head
+    assert certificates(body)
+
+
+@fault("odd-headers")
+async def test_odd_headers(server, name):
+    answer = await exchange(server, get("cacerts"))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 tr\xe8s bien\r\n")
+    assert b"\r\nCONTENT-length :\r\n\t%d, %d\r\n" % (len(body), len(body)) in head
+    assert certificates(body)
+
+
+@fault("octets-after", "unasked-408")
+async def test_octets_after_the_answer(server, name):
+    head, body = await raw(server)
+    assert "Connection" not in head
+    length = int(head.partition("Content-Length: ")[2].split()[0])
+    assert certificates(body[:length])
+    after = b"HTTP/1.1 408" if name == "unasked-408" else b"Authentication"
+    assert body[length:].startswith(after)
 
 
 @fault("redirect-loop")

@@ -17,7 +17,7 @@ from server_client import (
     server_certificate,
 )
 
-from mpest.server import EstServer, ServerConfig
+from mpest.server import EstServer, ServerConfig, der
 from mpest.server.ca import now
 
 
@@ -72,6 +72,14 @@ async def test_strangers_come_first(server, name):
     csr = make_csr()
     bag = await issued(server, csr)
     assert [one.public_key() == csr.public_key() for one in bag] == [False, False, True]
+
+
+@fault("broken-cert")
+async def test_a_broken_one_comes_first(server, name):
+    async with connect(server) as session:
+        _, text, _ = await enroll(session, make_csr())
+    broken = der.sequence(der.integer(1))
+    assert broken + b"\x30\x82" in base64.b64decode(text)
 
 
 @pytest.mark.filterwarnings("ignore:PKCS#7 certificates could not")

@@ -121,7 +121,15 @@ def test_malformed():
             assert _parse(body) == [("application/pkcs8", b"\x30\x03\x02")]
         else:
             check.raises(PeerError, _parse, body)
-    check.raises(PeerError, _parse, _body(_part(_KEY64, b"Content-Type: \xff")))
+    assert _parse(_body(_part(_KEY64, b"Content-Type: \xff"))) == []
+
+
+def test_types():
+    for header, kind in (
+        (b"Content-Type: application/X-pkcs8", "application/pkcs8"),
+        (b'Content-Type: application/pkcs8; name="\xe4"', 'application/pkcs8; name="\xe4"'),
+    ):
+        assert _parse(_body(_part(_KEY64, header))) == [(kind, _KEY)]
 
 
 def test_bounds():

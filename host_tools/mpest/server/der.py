@@ -49,8 +49,12 @@ def _base128(arc: int) -> bytes:
     return bytes(septets)
 
 
-def certs_only(certificates: Iterable[x509.Certificate]) -> bytes:
-    """A certs-only PKCS#7 whose certificates keep their order, unlike a DER SET OF."""
-    bag = tlv(0xA0, *(certificate.public_bytes(Encoding.DER) for certificate in certificates))
+def certs_only(certificates: Iterable[x509.Certificate], *before: bytes) -> bytes:
+    """A certs-only PKCS#7 whose certificates keep their order, unlike a DER SET OF.
+
+    `before` them stand others in DER.
+    """
+    ders = [certificate.public_bytes(Encoding.DER) for certificate in certificates]
+    bag = tlv(0xA0, *before, *ders)
     signed = sequence(integer(1), set_of(), sequence(oid(_DATA)), bag, set_of())
     return sequence(oid(_SIGNED_DATA), tlv(0xA0, signed))

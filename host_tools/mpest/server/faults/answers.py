@@ -17,6 +17,21 @@ def _http_204(_context: Context) -> Reply:
     return Reply(204)
 
 
+@fault(INSTEAD, "http-403", "answers 403, and names no scheme to log in by")
+def _http_403(_context: Context) -> Reply:
+    return Reply(403, b"not allowed\n")
+
+
+@fault(INSTEAD, "http-405", "answers 405")
+def _http_405(_context: Context) -> Reply:
+    return Reply(405, b"not this way\n")
+
+
+@fault(INSTEAD, "web-page", "answers 200 with a page of HTML")
+def _web_page(_context: Context) -> Reply:
+    return Reply(200, b"<!doctype html><title>Welcome</title>", "text/html")
+
+
 @fault(INSTEAD, "http-404", "answers 404")
 def _http_404(_context: Context) -> Reply:
     return Reply(404, b"not here\n")
@@ -49,6 +64,11 @@ def _redirect(location: str) -> Reply:
 @fault(INSTEAD, "redirect-same-origin", "answers 302 to another path of this server, which works")
 def _redirect_same_origin(context: Context) -> Reply:
     return _redirect(context.detour)
+
+
+@fault(INSTEAD, "redirect-relative", "answers 302 to such a path, told from the one asked for")
+def _redirect_relative(context: Context) -> Reply:
+    return _redirect(f"../..{context.detour}")
 
 
 @fault(INSTEAD, "redirect-loop", "answers 302 in a circle")
@@ -126,6 +146,11 @@ def _wrong_content_type(reply: Reply) -> Reply:
     return replace(reply, content_type="text/html")
 
 
+@fault(NAME, "old-content-type", "calls the body application/x-pkcs7-mime, as before RFC 5751")
+def _old_content_type(reply: Reply) -> Reply:
+    return replace(reply, content_type=reply.content_type.replace("/pkcs7", "/x-pkcs7"))
+
+
 @fault(NAME, "http-201", "answers 201 where 200 is usual")
 def _http_201(reply: Reply) -> Reply:
     return replace(reply, status=201)
@@ -134,6 +159,12 @@ def _http_201(reply: Reply) -> Reply:
 @fault(DELIVERY, "no-retry-after", "leaves Retry-After out of every answer")
 def _no_retry_after(reply: Reply) -> Reply:
     headers = tuple(header for header in reply.headers if header[0] != "Retry-After")
+    return replace(reply, headers=headers)
+
+
+@fault(DELIVERY, "no-challenge", "leaves WWW-Authenticate out of every answer")
+def _no_challenge(reply: Reply) -> Reply:
+    headers = tuple(header for header in reply.headers if header[0] != "WWW-Authenticate")
     return replace(reply, headers=headers)
 
 
@@ -166,6 +197,43 @@ def _http10(reply: Reply) -> Reply:
 @fault(SCRIPT, "no-content-length", "marks the end of the body only by closing the connection")
 def _no_content_length(reply: Reply) -> Reply:
     return replace(reply, script=Script([reply.head(length=False), reply.body]))
+
+
+@fault(SCRIPT, "no-content-type", "does not say what the body is")
+def _no_content_type(reply: Reply) -> Reply:
+    return _rewritten(reply, "Content-Type", None)
+
+
+@fault(SCRIPT, "odd-headers", "writes the headers as old servers may, some in ISO-8859-1")
+def _odd_headers(reply: Reply) -> Reply:
+    odd = (
+        f"CONTENT-length :\r\n\t{len(reply.body)}, {len(reply.body)}\r\n"
+        "X-Server: M\xfcller\r\n : nameless\r\nno colon"
+    )
+    return _rewritten(reply, "Content-Length", odd, "tr\xe8s bien")
+
+
+@fault(SCRIPT, "octets-after", "sends text after the end of the answer")
+def _octets_after(reply: Reply) -> Reply:
+    return _rewritten(reply, "Connection", None, after=b"Authentication required")
+
+
+@fault(SCRIPT, "unasked-408", "sends a 408 after the answer, as to a client that was idle")
+def _unasked_408(reply: Reply) -> Reply:
+    idle = Reply(408, b"idle\n").head() + b"idle\n"
+    return _rewritten(reply, "Connection", None, after=idle)
+
+
+def _rewritten(
+    reply: Reply, name: str, line: str | None, reason: str = "", after: bytes = b""
+) -> Reply:
+    """`reply` with `line` for the header `name`, another reason, and what comes after it."""
+    first, *headers = reply.head().decode("latin-1").split("\r\n")
+    if reason:
+        first = first[:13] + reason
+    lines = [line if one.startswith(f"{name}:") else one for one in headers]
+    head = "\r\n".join([first, *(one for one in lines if one is not None)])
+    return replace(reply, script=Script([head.encode("latin-1") + reply.body + after]))
 
 
 @fault(SCRIPT, "short-length", "serverkeygen: counts only what the parts hold, as libest does")

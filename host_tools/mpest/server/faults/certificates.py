@@ -50,6 +50,11 @@ def _extra_certs(_authority: Authority, certificates: list[x509.Certificate]) ->
     return der.certs_only([*strangers, *certificates])
 
 
+@fault(PACKAGE, "broken-cert", "puts a certificate that cannot be read first into the PKCS#7")
+def _broken_cert(_authority: Authority, certificates: list[x509.Certificate]) -> bytes:
+    return der.certs_only(certificates, der.sequence(der.integer(1)))
+
+
 @fault(PACKAGE, "reverse-order", "adds the CA chain, root first, with the certificate last")
 def _reverse_order(authority: Authority, certificates: list[x509.Certificate]) -> bytes:
     chain = [one for one in authority.certificates if one not in certificates]

@@ -63,14 +63,20 @@ DELIVERY: dict[str, _Change] = {}
 SCRIPT: dict[str, _Change] = {}
 TLS: dict[str, _Tls] = {}
 
-DETOURS = {"redirect-same-origin", "redirect-elsewhere", "redirect-http"}
+DETOURS = {"redirect-same-origin", "redirect-relative", "redirect-elsewhere", "redirect-http"}
 """These send the client to a path where its request works."""
 
 _WORK: tuple[dict[str, Any], ...] = (ATTRIBUTES, CERTIFICATE, PACKAGE, PARTS, CMC, BODY, NAME)
 # One of each at a time: a second would take the place of the first.
 _SINGLE: tuple[dict[str, Any], ...] = (*_WORK[:-1], INSTEAD, SCRIPT, TLS)
 _NO_HTTP = {"garbage-status-line", "cut-connection"}
-_NO_TYPE = {"wrong-boundary", "short-length"}  # of multipart, which wrong-content-type denies
+# Each says something of the content type that the others of its set deny.
+_TYPES = (
+    {"wrong-content-type", "wrong-boundary"},
+    {"wrong-content-type", "short-length"},
+    {"wrong-content-type", "old-content-type", "no-content-type"},
+    {"wrong-boundary", "no-content-type"},
+)
 
 
 def check_spec(spec: str) -> str:
@@ -102,7 +108,7 @@ def _exclude(first: str, second: str) -> bool:
     return (
         (first != second and any(first in table and second in table for table in _SINGLE))
         or (first == "chunked" and second in SCRIPT)
-        or (first == "wrong-content-type" and second in _NO_TYPE)
+        or (first != second and any({first, second} <= names for names in _TYPES))
     )
 
 
