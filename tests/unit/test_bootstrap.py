@@ -21,6 +21,7 @@ class Asking:
 
     def __init__(self, named):
         self.trust = hashlib.sha256(named.der).digest()
+        self.log = [].append
 
 
 def refused(named, *offered):
