@@ -62,7 +62,7 @@ def judge(path):
         permitted, excluded = _subtrees(value)
         for below in range(at):
             certificate = path[below]
-            if below and certificate.subject == certificate.issuer:
+            if below and same(certificate.subject, certificate.issuer):
                 continue  # issued by the CA to itself
             for tag, name in _names(certificate, not below):
                 left -= len(permitted) + len(excluded)

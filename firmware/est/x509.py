@@ -145,12 +145,11 @@ class Certificate:
         NotTrusted for a critical extension that is not understood (RFC 5280 4.2).
         """
         if now < self.not_before:
-            wait = self.not_before - now
-            raise NotYetValid("%s is not valid yet: check the clock" % self, wait)
+            raise NotYetValid("%s is not valid yet: check the clock" % self, self.not_before - now)
         if now > self.not_after:
             raise Ended("%s has expired" % self)
         for oid, (critical, _) in self._extensions.items():
-            if critical and (oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD):
+            if critical and not (oid[:-1] == b"\x55\x1d" and oid[2] in _UNDERSTOOD):
                 try:
                     from est.constraints import understand
                 except ImportError:
@@ -187,9 +186,9 @@ def verify(spki, algorithm, message, signature):
         except ImportError:
             raise NotTrusted("only ECDSA P-256 SHA-256 can be verified")
         return signatures.verify(spki, algorithm, message, signature)
-    from est.ec import P256
+    from est import ec
 
-    return P256.verify(fields.bit_string(), hashlib.sha256(message).digest(), signature)
+    return ec.P256.verify(fields.bit_string(), hashlib.sha256(message).digest(), signature)
 
 
 def verify_path(leaf, others, anchors, now):
@@ -208,15 +207,15 @@ def verify_path(leaf, others, anchors, now):
     # Why no path was found so far.
     reason = None
 
+    def same(name, other):
+        return name == other or (rules and rules.same(name, other))
+
     def extend(path, length):
         # length: certificates in it but those that CAs issued to themselves (RFC 5280 6.1.4 l).
         nonlocal left, reason
         tip = path[-1]
         for issuer in anchors + others:
-            if issuer in path or (
-                issuer.subject != tip.issuer
-                and not (rules and rules.same(issuer.subject, tip.issuer))
-            ):
+            if issuer in path or not same(issuer.subject, tip.issuer):
                 continue
             if not left or len(path) == _MAX_PATH:
                 return
@@ -228,7 +227,7 @@ def verify_path(leaf, others, anchors, now):
                 tip.check_signature(issuer)
                 found = path + [issuer]
                 if issuer not in anchors:
-                    found = extend(found, length + (issuer.subject != issuer.issuer))
+                    found = extend(found, length + (not same(issuer.subject, issuer.issuer)))
                 elif rules:
                     rules.judge(found)
                 if found:

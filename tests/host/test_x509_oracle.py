@@ -452,6 +452,12 @@ good(
     Made("root", number=2, key_id=b"3", extra=((SUBJECT_KEY, der.octets(b"2"), False),)),
     root(length=0, extra=((SUBJECT_KEY, der.octets(b"3"), False),)),
 )
+good(
+    "path length and an intermediate self-issued in another case",
+    leaf(key_id=b"2", issuer=name("ROOT")),
+    Made("ROOT", number=2, key_id=b"3", extra=((SUBJECT_KEY, der.octets(b"2"), False),)),
+    root(length=0, extra=((SUBJECT_KEY, der.octets(b"3"), False),)),
+)
 bad(
     "path length, a self-issued intermediate and another",
     leaf(),
