@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est.protocol import printable
+from est.http import printable
 
 # Shorter secrets, and shorter beginnings of one where a text is cut, are in any text by chance.
 _MIN_SECRET = const(3)

@@ -154,7 +154,7 @@ class Client:
                 pass  # not every network stack knows it
         except OSError as error:
             raise PeerError(
-                "cannot reach %s port %d, are server and network up? (%s)"
+                "cannot reach %s port %d: is the network up? (%s)"
                 % (self._host, self._port, error)
             )
         self._poll = select.poll()

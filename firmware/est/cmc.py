@@ -9,7 +9,7 @@ from micropython import const
 
 from est import cms, der, entropy, hashes, purposes, signed, x509
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
-from est.protocol import printable
+from est.http import printable
 
 _ENUMERATED = const(0x0A)
 

@@ -39,6 +39,12 @@ def request(method, path, host, headers=(), body=None):
     return text.encode() + b"\r\n" + (body or b"")
 
 
+def printable(data):
+    """Text of what a peer says: ASCII, white space as single spaces."""
+    text = "".join([chr(octet) if 0x20 <= octet < 0x7F else " " for octet in data])
+    return " ".join(text.split())
+
+
 class Response:
     """Parses what is fed into `status`, `reason` (bytes) and `headers`, and hands the body on.
 

@@ -135,7 +135,7 @@ class Est:
 
     def _shown(self, request, data):
         # Printable text of what the server says, without the credentials that it repeats.
-        text = printable(data)
+        text = http.printable(data)
         return self._credentials.hide(text, request) if self._credentials else text
 
     def _refusal(self, request):
@@ -164,12 +164,6 @@ def kind(response):
     application/x-pkcs7-mime is the older name of application/pkcs7-mime.
     """
     return response.header("content-type").lower().partition(";")[0].strip().replace("/x-", "/")
-
-
-def printable(data):
-    """Text of what a peer says: ASCII, white space as single spaces."""
-    text = "".join([chr(octet) if 0x20 <= octet < 0x7F else " " for octet in data])
-    return " ".join(text.split())
 
 
 def _retry_after(response):

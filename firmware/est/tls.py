@@ -46,7 +46,7 @@ class Context:
             for certificate in chain:
                 context.load_cert_chain(bytes(certificate), bytes(key))
         except (ValueError, OSError) as error:
-            raise UsageError("the client certificate or key does not load (%s)" % error)
+            raise UsageError("the certificate or key does not load (%s)" % error)
         self.ssl = context
         try:
             from est.watch import attach

@@ -228,7 +228,7 @@ def test_a_server_that_is_not_there(tmp_path: Path, runtime: str, program: Calla
         known = ("--url", server.url, "--trust", server.ca_pem)
     done = simulate(tmp_path / "board", *known, "--runtime", runtime, "cacerts")
     assert done.returncode == Exit.NETWORK
-    assert "are server and network up?" in done.stderr
+    assert "is the network up?" in done.stderr
     assert "Connection refused)" in done.stderr
 
 
