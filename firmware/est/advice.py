@@ -59,7 +59,7 @@ def _names(offered):
     return found[2:] or "none"
 
 
-def without(secret, text, request):
+def hide(secret, text, request):
     """`text` of the answer to `request`, without `secret` and without what proved it there."""
     proof = dict(request.headers).get("Authorization", "").partition(" ")[2]
     for hidden in (secret, proof.rstrip("=")):

@@ -11,7 +11,7 @@ _PARAMETER = const(-0x6600)
 _EPIPE = const(32)
 
 
-def words(number, text, host, shown):
+def reason(number, text, host, shown):
     """Text for the error `number` with `text`, in TLS with `host`; shown: the own certificates."""
     if number == _PARAMETER:
         return (

@@ -26,8 +26,6 @@ _OWN = {
     b"\x55\x1d\x13": b"\x30\x00",
 }
 _ECDSA = const("ecdsa-with-SHA256")
-# What a P-256 key gives.
-_USUAL = (None, "EC", "P-256", "SHA-256")
 _CURVES = {
     b"\x2a\x86\x48\xce\x3d\x03\x01\x07": "P-256",
     b"\x2b\x81\x04\x00\x22": "P-384",
@@ -89,8 +87,12 @@ class CsrAttrs:
         est.key_types is missing.
         """
         signature = self.signature
-        wishes = [one for one in list(self.hints) + [self.digest] if one not in _USUAL]
-        keys = [one for one in self.keys if one not in _USUAL]
+        wishes = [
+            one
+            for one in list(self.hints) + [self.digest]
+            if one not in (None, "EC", "P-256", "SHA-256")
+        ]
+        keys = [one for one in self.keys if one not in (None, "EC", "P-256", "SHA-256")]
         if not (other or wishes or keys) and signature in (None, _ECDSA):
             return None
         try:

@@ -26,10 +26,10 @@ class _Login:
     def hide(self, text, request):
         """`text` of the answer to `request`, printable, without what is secret of these."""
         try:
-            from est.advice import without
+            from est.advice import hide
         except ImportError:
-            return "***"  # an optional part
-        return without(self._secret, text, request)
+            return ""  # an optional part
+        return hide(self._secret, text, request)
 
 
 class Token(_Login):
@@ -44,7 +44,7 @@ class Token(_Login):
         self._ready = not challenges or _offered(challenges, "bearer")
         return self._ready and not again
 
-    def header(self, _method, _path):
+    def header(self, *_):
         return "Bearer " + self._secret if self._ready else None
 
 
@@ -58,9 +58,9 @@ class Password(_Login):
     def __init__(self, user, password, basic=True):
         self._user = _clean(user)
         self._secret = _clean(password)
-        self._allowed = basic
         self._digest = None
-        self._basic = False
+        # None where it is not allowed, else whether it is in use.
+        self._basic = False if basic else None
 
     def answer(self, challenges):
         if _offered(challenges, "digest"):
@@ -71,7 +71,11 @@ class Password(_Login):
             else:
                 self._digest = self._digest or Digest(self._user, self._secret)
         known = self._digest and self._digest.answer(challenges)
-        if known is None and self._allowed and (not challenges or _offered(challenges, "basic")):
+        if (
+            known is None
+            and self._basic is not None
+            and (not challenges or _offered(challenges, "basic"))
+        ):
             # Never the password itself to who asked for a digest before.
             known = not self._basic and not (self._digest and self._digest.given)
             if known and ":" in self._user:

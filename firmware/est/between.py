@@ -23,7 +23,7 @@ def begin(agent):
     agent.stranded = agent.shown = None
     # Whether `plan` wants the order that is being made.
     agent.planned = False
-    for begin_part in (_reserve, _upgrade, _restore, _adopt):
+    for begin_part in (_reserve, _upgrade, _restore, adopt):
         try:
             begin_part(agent)
         except ImportError:
@@ -69,7 +69,7 @@ def _restore(agent):
     retry.load(agent)
 
 
-def _adopt(agent):
+def adopt(agent):
     # The identity that is given, where none is stored. Raises UsageError, DerError.
     if not agent.given or agent.load("identity") or agent.load("order"):
         return
@@ -123,7 +123,7 @@ def take(agent, current, items, proven):
 
     # For a proof it was told before.
     log = agent.log if proven is None else lambda text: None
-    chain = purposes.presentable(agent, items[1:], log)
+    chain = purposes.chain(agent, items[1:], log)
     if chain[:1] != items[1:2]:
         error = PeerError("TLS does not load the certificate that the server issued")
         waiting.rejected(agent, current, error)

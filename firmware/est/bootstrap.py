@@ -23,10 +23,10 @@ def anchors(agent):
     # The server that TLS proved to be the one pinned speaks for all its roots.
     pinned = server and hashlib.sha256(server).digest() == fingerprint
     # Only now, when TLS has left the heap.
-    from est.x509 import readable
+    from est.x509 import certificates
 
     found = []
-    for certificate in readable(offered, agent.log):
+    for certificate in certificates(offered, agent.log):
         one = certificate.der
         named = hashlib.sha256(one).digest() == fingerprint
         if certificate.path_length() >= 0:

@@ -34,13 +34,13 @@ _TEXTS = const(b"\x0c\x13\x14\x16")
 _BMP_STRING = const(0x1E)
 
 
-def understand(certificate, oid):
+def check(certificate, oid):
     """Raise NotTrusted unless critical extension `oid` (bytes) is one that is judged here."""
     if oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD:
         raise NotTrusted("%s: unknown critical extension %s" % (certificate, der.oid_text(oid)))
 
 
-def same(name, other):
+def match(name, other):
     """Whether two DER Names are one (RFC 5280 7.1): case, spaces and string types may differ."""
     try:
         return _rdns(name, True) == _rdns(other, True)
@@ -62,7 +62,7 @@ def judge(path):
         permitted, excluded = _subtrees(value)
         for below in range(at):
             certificate = path[below]
-            if below and same(certificate.subject, certificate.issuer):
+            if below and match(certificate.subject, certificate.issuer):
                 continue  # issued by the CA to itself
             for tag, name in _names(certificate, not below):
                 left -= len(permitted) + len(excluded)

@@ -95,11 +95,11 @@ class Curve:
                 # From the same state, in a step that no nonce takes.
                 mask = hmac(k, v, b"\2")
 
-                def masked(_):
+                def blinded(_):
                     return mask
 
-                r = self._base(nonce, masked)[0] % n
-                blind = _number(masked, size, n)
+                r = self._base(nonce, blinded)[0] % n
+                blind = _number(blinded, size, n)
                 s = inverse(nonce * blind, n) * (blind * e % n + blind * d % n * r) % n
                 if r and s:
                     signature = self._der(r, s)

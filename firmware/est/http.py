@@ -144,7 +144,16 @@ class Response:
             if line[:1] in (b" ", b"\t"):  # the header before goes on (RFC 9112 5.2)
                 self._header = (self._header + line)[:_MAX_LINE]
                 return
-            self._end_header()
+            name, _, value = self._header.partition(b":")
+            name = name.strip().lower()
+            if b" %s " % name in _READ:
+                if len(self.headers) == _MAX_HEADERS:
+                    _malformed("header")
+                try:
+                    text = value.decode()
+                except UnicodeError:
+                    text = bytes([min(octet, 0x7F) for octet in value]).decode()
+                self.headers.append((name.decode(), text.strip()))
             self._header = line
             if not line:
                 if self._state == _TRAILER:
@@ -158,18 +167,6 @@ class Response:
         else:
             self._left = _length(line.partition(b";")[0].strip(), 16)
             self._state = _CHUNK if self._left else _TRAILER
-
-    def _end_header(self):
-        name, _, value = self._header.partition(b":")
-        name = name.strip().lower()
-        if b" %s " % name in _READ:
-            if len(self.headers) == _MAX_HEADERS:
-                _malformed("header")
-            try:
-                text = value.decode()
-            except UnicodeError:
-                text = "".join(map(chr, value))  # ISO-8859-1
-            self.headers.append((name.decode(), text.strip()))
 
     def _head(self):
         if self.status // 100 == 1:  # 100 Continue and the like: the real answer follows
@@ -195,7 +192,7 @@ class Response:
             self._state = _SIZE
             return
         elif encoding not in ("", "identity"):
-            _malformed("encoding")
+            _malformed("header")
         # Without length it ends when the peer closes. A bare 202 may come this way too.
         # Nor does a server want more after a 408.
         self.keep = self.keep and left >= 0 and self.status != 408

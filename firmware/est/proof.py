@@ -111,7 +111,7 @@ def refused(agent, error, shown):
 def _presentable(agent, chain):
     from est import purposes
 
-    return purposes.presentable(agent, chain, agent.log)
+    return purposes.chain(agent, chain, agent.log)
 
 
 def _usable(leaf):

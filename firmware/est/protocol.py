@@ -99,7 +99,7 @@ class Est:
     def check_type(self, request, expected):
         """Raise PeerError if the answered `request` is of another content type than `expected`."""
         if kind(request.response) not in ("", expected):
-            given = self._shown(request, request.response.header("content-type").encode())[:60]
+            given = self.shown(request, request.response.header("content-type").encode())[:60]
             raise PeerError("content type %s where %s is expected" % (given, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
@@ -133,8 +133,8 @@ class Est:
                 raise self._refusal(request)
         raise PeerError("the server asks without end")
 
-    def _shown(self, request, data):
-        # Printable text of what the server says, without the credentials that it repeats.
+    def shown(self, request, data):
+        """Printable text of `data` that the server says, without credentials that it repeats."""
         text = http.printable(data)
         return self._credentials.hide(text, request) if self._credentials else text
 
@@ -142,7 +142,7 @@ class Est:
         # The error for a status that is not the operation's success.
         response = request.response
         status = response.status
-        text = self._shown(request, request.content or response.reason)[:_MAX_TEXT]
+        text = self.shown(request, request.content or response.reason)[:_MAX_TEXT]
         text = "HTTP %d: %s" % (status, text)
         # The request waits for approval (202), or what a client may repeat as it is.
         if status in (202, 408, 429, 502, 503, 504):

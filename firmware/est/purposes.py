@@ -39,7 +39,7 @@ def loads(certificate):
         return False
 
 
-def presentable(agent, chain, log):
+def chain(agent, chain, log):
     """Those of `chain` (DER certificates) that TLS loads; `log` is told of the others.
 
     Raises UsageError if TLS does not even load an anchor.

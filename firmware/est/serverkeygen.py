@@ -297,7 +297,7 @@ def _verified(data, known, anchors, now):
         inner = fields.enter()
         inner.skip()
         return inner.enter(0xA0).bytes()
-    known = x509.readable(known)
+    known = x509.certificates(known)
     _, content, signer, inside = signed.verify(data, known)
     anchors = [x509.Certificate(one) for one in anchors]
     x509.verify_path(signer, inside + known, anchors, now)

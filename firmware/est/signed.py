@@ -17,12 +17,12 @@ _MAX_ATTRIBUTES = const(16)
 def verify(data, known=(), log=None):
     """(content type as OID content, content, the signer's Certificate, [Certificate inside]).
 
-    known: Certificates in which the signer is looked for too. log: see x509.readable. Signed
+    known: Certificates in which the signer is looked for too. log: see x509.certificates. Signed
     attributes are demanded of every content type: without them one signature can be read as
     another's (RFC 5652 11). Raises NotTrusted where there is no signature, or none that is right
     and known; DerError for what is malformed, or has two signers or no content.
     """
-    found = x509.readable(cms.certificates(data), log)
+    found = x509.certificates(cms.certificates(data), log)
     inner, fields = encapsulated(data)
     kind = inner.oid()
     content = None

@@ -74,9 +74,9 @@ class Context:
         # certificate message.
         if number not in (-0x2700, -0x3000, -0x7A00):
             try:
-                from est.alerts import words
+                from est.alerts import reason
 
-                text = words(number, text, host, self.shown)
+                text = reason(number, text, host, self.shown)
             except ImportError:
                 pass  # an optional part
             # EPIPE, ECONNRESET, and mbedTLS's for an end of the connection and a fatal alert.

@@ -17,17 +17,17 @@ def accept(issued, others, key, anchors, now, log=None):
     """[key, *chain to present], leaf first: of `issued` the one with our key, and its issuers.
 
     All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. log: see
-    x509.readable. Raises PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
+    x509.certificates. Raises PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
     """
     # Making it takes heap that verifying needs.
     ours = apart(spki, key)
-    found = x509.readable(issued, log)
+    found = x509.certificates(issued, log)
     for leaf in found:
         if leaf.spki == ours:
             break
     else:
         raise PeerError("the server issued a certificate for another key")
-    found += x509.readable(others, log)
+    found += x509.certificates(others, log)
     path = x509.verify_path(leaf, found, list(map(x509.Certificate, anchors)), now)
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 

@@ -18,7 +18,7 @@ def attach(context):
     """Have est.tls.Context `context` judge the chains that servers show."""
     seen = context.ssl.verify_callback
     usual = context.error
-    # From the first with name constraints to the leaf; they come in this order.
+    # The leaf first, up to the first with name constraints; they come from the root on.
     chain = []
     objections = []
 
@@ -26,10 +26,10 @@ def attach(context):
         refused = seen(certificate, depth)
         certificate = bytes(certificate)
         if chain or _NAME_CONSTRAINTS in certificate:
-            chain.append(certificate)
+            chain.insert(0, certificate)
         if chain and not depth:
             try:
-                apart(_judge, chain)
+                apart(judge, chain)
             except Exception as error:
                 # Raised here, it would leave behind what TLS has allocated.
                 objections.append(str(error))
@@ -37,17 +37,16 @@ def attach(context):
             chain.clear()
         return refused
 
-    def error(raised, host):
+    def error(error, host):
         if objections:
             return NotTrusted("the server %s is not trusted: %s" % (host, objections.pop()))
-        return usual(raised, host)
+        return usual(error, host)
 
     context.ssl.verify_callback = check
     context.error = error
 
 
-def _judge(chain):
-    # Root first, as TLS shows them.
+def judge(chain):
     from est import constraints, x509
 
-    constraints.judge([x509.Certificate(one) for one in reversed(chain)])
+    constraints.judge(list(map(x509.Certificate, chain)))

@@ -151,10 +151,10 @@ class Certificate:
         for oid, (critical, _) in self._extensions.items():
             if critical and not (oid[:-1] == b"\x55\x1d" and oid[2] in _UNDERSTOOD):
                 try:
-                    from est.constraints import understand
+                    from est.constraints import check
                 except ImportError:
                     raise NotTrusted("%s: %s needs est-constraints" % (self, der.oid_text(oid)))
-                understand(self, oid)
+                check(self, oid)
 
     def check_signature(self, issuer):
         """Raise NotTrusted unless `issuer`'s key signed this certificate."""
@@ -162,7 +162,7 @@ class Certificate:
             raise NotTrusted("%s was not signed by %s" % (self, issuer))
 
 
-def readable(listed, log=None):
+def certificates(listed, log=None):
     """Certificates of those in DER. Malformed ones are left out; `log` is told so in a line."""
     found = []
     for one in listed:
@@ -207,15 +207,15 @@ def verify_path(leaf, others, anchors, now):
     # Why no path was found so far.
     reason = None
 
-    def same(name, other):
-        return name == other or (rules and rules.same(name, other))
+    def match(name, other):
+        return name == other or (rules and rules.match(name, other))
 
     def extend(path, length):
         # length: certificates in it but those that CAs issued to themselves (RFC 5280 6.1.4 l).
         nonlocal left, reason
         tip = path[-1]
         for issuer in anchors + others:
-            if issuer in path or not same(issuer.subject, tip.issuer):
+            if issuer in path or not match(issuer.subject, tip.issuer):
                 continue
             if not left or len(path) == _MAX_PATH:
                 return
@@ -227,7 +227,7 @@ def verify_path(leaf, others, anchors, now):
                 tip.check_signature(issuer)
                 found = path + [issuer]
                 if issuer not in anchors:
-                    found = extend(found, length + (not same(issuer.subject, issuer.issuer)))
+                    found = extend(found, length + (not match(issuer.subject, issuer.issuer)))
                 elif rules:
                     rules.judge(found)
                 if found:

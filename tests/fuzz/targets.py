@@ -172,7 +172,7 @@ class _Named:
 def _constraints(data):
     fields = der.Reader(data).enter()
     limits, names, subject = fields.element(), fields.element(), fields.element()
-    constraints.same(subject, _ORGANIZATION)
+    constraints.match(subject, _ORGANIZATION)
     issuer = _Named(_ORGANIZATION, {_NAME_CONSTRAINTS: limits})
     constraints.judge([_Named(subject, {_SUBJECT_ALT_NAME: names}), issuer])
 

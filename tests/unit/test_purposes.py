@@ -89,7 +89,7 @@ def presentable(*refused):
     usual = sys.modules.get("tls")
     sys.modules["tls"] = Tls(*[chain[at] for at in refused])
     try:
-        found = purposes.presentable(Agent(chain[2]), chain[:2], log.append)
+        found = purposes.chain(Agent(chain[2]), chain[:2], log.append)
     finally:
         del sys.modules["tls"]
         if usual:

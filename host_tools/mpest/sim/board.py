@@ -158,7 +158,7 @@ def run(operation, agent, config):
         offered = agent.client().cacerts()
         anchors = agent.adopt(offered)
         return {
-            "certificates": [describe(found.der) for found in x509.readable(offered)],
+            "certificates": [describe(found.der) for found in x509.certificates(offered)],
             "anchors": [describe(found) for found in anchors],
         }
     if operation == "csrattrs":
