@@ -119,8 +119,9 @@ class Response:
         """
         if self._state == _BODY and self._left < 0:
             self._finish()
+        begun = self.status or self._line
         self._line = b""
-        if not self.status:
+        if not begun:
             raise Closed("the server closed the connection instead of an answer")
         if not self.done:
             raise PeerError("the server closed the connection amid its answer")

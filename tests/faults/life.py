@@ -133,7 +133,7 @@ class Server(world.World):
 
     def _fault(self, number, operation, peer):
         self._hit = self.unlucky(operation) if self.unlucky else None
-        if self._hit == "closed":
+        if self._hit in ("closed", 0):
             self.closed = self.now
             self.turned_away.add(peer)
         return self._hit
@@ -763,7 +763,7 @@ def _curve(curve):
     remembered = _remembered(sign)
     return {
         "public": _remembered(public),
-        "sign": lambda private, digest, entropy=None: remembered(private, digest),
+        "sign": lambda private, digest, entropy=None, public=None: remembered(private, digest),
         "verify": _remembered(verify),
     }
 

@@ -24,7 +24,7 @@ from est.store import Store
 try:
     # Of each load of machine code the unix port, and no board's, keeps some octets for good.
     from est import p256_thumb  # noqa: F401
-except (ImportError, SyntaxError, ValueError):
+except (ImportError, NameError, SyntaxError, ValueError):
     pass  # not this processor's
 
 _heap = getattr(gc, "mem_alloc", lambda: 0)
