@@ -138,7 +138,7 @@ FAULTS = {
     "http-503": ("RetryLater", "busy"),
     "bad-base64": ("PeerError", "base64"),
     "empty-body": ("PeerError", "empty"),
-    "huge-body": ("PeerError", "body over"),
+    "huge-body": ("PeerError", "over 131072 bytes"),
     "wrong-content-type": ("PeerError", "CMC"),
 }
 
