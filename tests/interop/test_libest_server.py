@@ -197,10 +197,11 @@ def test_csrattrs(libest: Site, runtime: str, tmp_path: Path) -> None:
     found = events(libest.config("csrattrs"), runtime, tmp_path / "state")
     check_kinds(found, "csrattrs")
     # What libest has built in: four bare object identifiers, none a demand, also not the curve.
-    assert (found[0]["key"], found[0]["signature"]) == (None, None), found
+    assert (found[0]["keys"], found[0]["signature"]) == ([], None), found
+    assert found[0]["hints"] == ["P-384"]
     assert not found[0]["challenge_password"]
     assert found[0]["digest"] == "SHA-384"
-    assert found[0]["unknown"] == ["1.3.6.1.1.1.1.22", "1.2.840.113549.1.9.1", "1.3.132.0.34"]
+    assert found[0]["unknown"] == ["1.3.6.1.1.1.1.22", "1.2.840.113549.1.9.1"]
 
 
 # What is in a subject too; libest leaves a challengePassword out of what it enforces.
@@ -215,7 +216,7 @@ def test_csrattrs_are_enforced(libest: Site, runtime: str, tmp_path: Path) -> No
     config = libest.config("csrattrs", "enroll", **USER)
     found = list(run_board(config, runtime, tmp_path / "without"))
     check_kinds(found, "csrattrs", "note", "error")
-    assert (found[0]["key"], found[0]["signature"]) == ("P-256", "ecdsa-with-SHA256")
+    assert (found[0]["keys"], found[0]["signature"]) == (["P-256"], "ecdsa-with-SHA256")
     assert found[1]["text"].endswith("left out: 2.5.29.17 2.5.4.5")
     # libest's words.
     assert "CSR Attributes missing in request" in found[2]["message"]

@@ -238,14 +238,15 @@ def test_several_keys():
 
 
 def test_hints():
-    """What stands there without a value is followed where nobody wants another key."""
+    """What stands there without a value is followed where nobody wants another key, but for a
+    curve."""
     for key, hints, digest, expected, noted in (
         ("P-256", ("RSA",), None, ("P-256", 2), True),
         ("P-256", ("P-384",), "SHA-384", ("P-256", 3), True),
         ("P-384", ("EC",), None, ("P-384", 3), False),
         (RSA, ("RSA",), None, ("RSA-2048", 11), False),
         (STORED, ("RSA", "EC"), None, ("P-256", 2), False),
-        (None, ("P-384",), "SHA-384", ("P-384", 3), False),
+        (None, ("P-384",), "SHA-384", ("P-256", 3), True),
         (None, ("EC",), None, ("P-256", 2), False),
     ):
         said = []
