@@ -392,7 +392,8 @@ class Agent:
             apart(take, self, current, items)
 
 
-# What follows is run by est.apart.
+# What follows is run by est.apart. It is named as what it calls, since MicroPython keeps each
+# name for good.
 
 
 def parse(url):
@@ -430,6 +431,7 @@ def judge(agent, current, others):
 def take(agent, current, items):
     from est import verdict
 
+    agent.client()  # the clock, the anchors or the heap: then the order stays
     try:
         agent.client((items[1:], items[0]))  # what TLS does not load is of no use
         agent.close()

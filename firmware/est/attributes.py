@@ -87,12 +87,9 @@ class CsrAttrs:
         est.key_types is missing.
         """
         signature = self.signature
-        wishes = [
-            one
-            for one in list(self.hints) + [self.digest]
-            if one not in (None, "EC", "P-256", "SHA-256")
-        ]
-        keys = [one for one in self.keys if one not in (None, "EC", "P-256", "SHA-256")]
+        usual = (None, "EC", "P-256", "SHA-256")
+        wishes = [one for one in list(self.hints) + [self.digest] if one not in usual]
+        keys = [one for one in self.keys if one not in usual]
         if not (other or wishes or keys) and signature in (None, _ECDSA):
             return None
         try:

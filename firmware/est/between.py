@@ -70,7 +70,7 @@ def _restore(agent):
 
 
 def adopt(agent):
-    # The identity that is given, where none is stored. Raises UsageError, DerError.
+    """Store the identity that is given, where there is none. Raises UsageError, DerError."""
     if not agent.given or agent.load("identity") or agent.load("order"):
         return
     from est import store, verdict, x509

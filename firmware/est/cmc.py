@@ -139,10 +139,9 @@ def accept(data, given, anchors, now, status=200, log=None):
 
     given: of the Request (transaction, nonce, intermediates in DER, whether certificates were
     asked for). anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. log: see
-    x509.certificates. The answer
-    must be signed by a CA, or on its behalf (RFC 6402 2.10), under the anchors, and be to this
-    very request; certificates alone, which vouch for themselves, may come unsigned. Raises
-    NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
+    x509.certificates. The answer must be signed by a CA, or on its behalf (RFC 6402 2.10), under
+    the anchors, and be to this very request; certificates alone, which vouch for themselves, may
+    come unsigned. Raises NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
     """
     transaction, nonce, others, simple = given
     inner, _ = signed.encapsulated(data)

@@ -41,8 +41,9 @@ def request(method, path, host, headers=(), body=None):
 
 def printable(data):
     """Text of what a peer says: ASCII, white space as single spaces."""
-    text = "".join([chr(octet) if 0x20 <= octet < 0x7F else " " for octet in data])
-    return " ".join(text.split())
+    # By way of octets: MicroPython keeps each character of a text for good.
+    text = bytes([octet if 0x20 <= octet < 0x7F else 0x20 for octet in data])
+    return " ".join(text.decode().split())
 
 
 class Response:

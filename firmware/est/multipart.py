@@ -122,7 +122,8 @@ class Parts:
             try:
                 text = line.decode()
             except UnicodeError:
-                text = "".join(map(chr, line))  # ISO-8859-1, in a file's name
+                # ISO-8859-1, in a file's name, by way of UTF-8.
+                text = b"".join([_utf8(octet) for octet in line]).decode()
             self._type = (self._type + " " + text.strip()).strip().lower()
 
 
@@ -139,3 +140,8 @@ def _boundary(content_type):
             if 0 < len(value) <= _MAX_BOUNDARY:
                 return value.encode()
     raise PeerError("multipart: no boundary is announced")
+
+
+def _utf8(octet):
+    # Of one character of ISO-8859-1.
+    return bytes((octet,)) if octet < 0x80 else bytes((0xC0 | octet >> 6, 0x80 | octet & 0x3F))

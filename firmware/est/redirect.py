@@ -33,7 +33,8 @@ def path(authority, request):
                 base = base.rpartition("/")[0]
         location = base + "/" + location
     # A space would end the path, and a line end the line.
-    return "".join([chr(o) if 0x20 < o < 0x7F else "%%%02X" % o for o in location.encode()])
+    octets = [bytes((o,)) if 0x20 < o < 0x7F else b"%%%02X" % o for o in location.encode()]
+    return b"".join(octets).decode()
 
 
 def _host(authority):

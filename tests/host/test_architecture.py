@@ -1,4 +1,4 @@
-"""An arrow of the device package points down: no module imports what imports it."""
+"""Rules for the whole device package: which way imports run, and what the heap keeps."""
 
 import ast
 from collections.abc import Iterator
@@ -49,3 +49,17 @@ def function():
 """
     assert {"est.a", "est.b", "est.c", "est.d"} <= set(imported(source))
     assert "est.csrtemplate" in arrows()["est.csrattrs"]
+
+
+def test_no_text_is_made_of_single_characters() -> None:
+    """MicroPython keeps each of them for good: a text is made from octets."""
+
+    def makes(node: ast.AST) -> bool:
+        return isinstance(node, ast.Name) and node.id == "chr"
+
+    found = [
+        path.name
+        for path in EST.glob("*.py")
+        if any(map(makes, ast.walk(ast.parse(path.read_text()))))
+    ]
+    assert not found

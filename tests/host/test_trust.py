@@ -215,6 +215,21 @@ def test_server_of_another_ca_and_a_named_one(tmp_path: Path, runtime: str) -> N
         assert run(bench, "reenroll")[0]["event"] == "reenroll"
 
 
+def test_a_fingerprint_given_later_counts(tmp_path: Path, runtime: str) -> None:
+    """It is not passed over for what was stored by the server's word, or by another one."""
+    (tmp_path / "web").mkdir()
+    web = Authority.open(tmp_path / "web", 1)
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        server.show(own_identity(web, "127.0.0.1", cmc_ra=False))
+        bench = Bench(server, tmp_path / "board", runtime)
+        bench.config |= {"anchors": [der_hex(web.root.certificate)], "user": None}
+        for before in ({}, {"fingerprint": server.fingerprint}):
+            assert run(bench, "cacerts", **before)[0]["event"] == "cacerts"
+            event, said = run(bench, "cacerts", fingerprint="12" * 32)
+            assert "no CA certificate that the server offers has the given fingerprint" in said
+            assert not trusted(event) & {server.fingerprint}
+
+
 def test_rfc7030_3_3_1_new_trust_replaces_the_old_only_after_it_verified_a_server(
     bench: Bench, tmp_path: Path
 ) -> None:

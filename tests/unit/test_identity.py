@@ -4,7 +4,8 @@ import os
 
 import check
 from est import identity, parts, schedule, status, store, verdict
-from est.errors import StorageError
+from est.agent import take
+from est.errors import StorageError, UsageError
 
 DAY = 86400
 START = 1800000000
@@ -170,6 +171,14 @@ def test_one_copy_is_enough_to_take_over():
     check.clean(path)
 
 
+def test_what_tls_does_not_load_is_not_taken():
+    """In the least install. Where it is not the certificate's fault, the order stays."""
+    for failing, ended in ((None, False), (([b"leaf", b"middle"], b"key"), True)):
+        least = Loading(failing)
+        check.raises(UsageError, take, least, Taken, record()[1:])
+        assert least.ended == ended, failing
+
+
 class Taken:
     """An order whose answer is judged."""
 
@@ -188,6 +197,21 @@ class Taking:
 
     def end(self):
         self.ended = True
+
+
+class Loading(Taking):
+    """One whose TLS does not load what is shown."""
+
+    def __init__(self, failing):
+        super().__init__(None)
+        self.failing = failing
+
+    def client(self, identity=None):
+        if identity == self.failing:
+            raise UsageError("does not load")
+
+    def close(self):
+        pass
 
 
 class Forgetful:
