@@ -39,7 +39,9 @@ TRIES = 2  # that must all succeed: where objects come to lie is partly chance
 SUBJECT, USER, PASSWORD = "CN=device-1,O=Example", "device-1", "correct horse"
 
 # What the least install lacks for the phases below.
-WITH_MINIMUM = ("est/auth.py", "est/bootstrap.py", "est/names.py", "est/operations.py")
+WITH_MINIMUM = tuple(
+    f"est/{name}.py" for name in ("auth", "bootstrap", "challenge", "names", "operations")
+)
 CHAINS = ((1, "P-256"), (2, "P-256"), (4, "P-256"), (2, "RSA-4096"))
 BUDGETED = (2, "P-256")
 # What the board stored before, and what it then does.

@@ -60,6 +60,7 @@ def packages() -> dict[str, list[str]]:
     found = {"est": parts(), "est-minimum": least}
     for path in sorted(set(_all()) - set(least)):
         found["est-" + Path(path).stem.replace("_", "-")] = [path]
+    found["est-auth"] += found["est-challenge"]
     found["est-csrattrs"] += found["est-attributes"] + found["est-operations"]
     found["est-constraints"] += found["est-watch"]
     for code in ("thumb", "rv32"):

@@ -4,6 +4,7 @@ import hashlib
 
 import check
 from est import auth, http, operations, protocol
+from est.challenge import answer as logs_in
 from est.errors import Closed, PeerError, Refused, RetryLater, UsageError
 
 
@@ -167,16 +168,16 @@ def test_an_answer_that_did_not_begin():
 def test_basic():
     password = auth.Password("Aladdin", "open sesame")
     assert password.header("GET", "/") is None
-    assert not password.answer(["Negotiate"])
-    assert password.answer(['Basic realm="a, b"'])
+    assert not logs_in(password, ["Negotiate"])
+    assert logs_in(password, ['Basic realm="a, b"'])
     assert password.header("GET", "/") == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
-    assert not password.answer(['Basic realm="a, b"'])
+    assert not logs_in(password, ['Basic realm="a, b"'])
 
 
 def test_digest():
     password = auth.Password("Mufasa", "Circle of Life")
     challenge = 'Digest realm="r, \\"q\\"", qop="auth, auth-int", nonce="n=1", opaque="o"'
-    assert password.answer(["Basic realm=x", challenge + ", algorithm=SHA-512-256", challenge])
+    assert logs_in(password, ["Basic realm=x", challenge + ", algorithm=SHA-512-256", challenge])
     header = password.header("POST", "/p")
     fields = dict(item.split("=", 1) for item in header[7:].split(", ") if "=" in item)
     assert fields["algorithm"] == "MD5" and fields["nc"] == "00000001"
@@ -189,14 +190,14 @@ def test_digest():
     expected = h(ha1 + ":n=1:00000001:" + cnonce + ":auth:" + h("POST:/p"))
     assert fields["response"] == '"' + expected + '"'
     assert "nc=00000002" in password.header("POST", "/p")
-    assert password.answer([challenge.replace("n=1", "n=2") + ", stale=TRUE"])
-    assert not password.answer([challenge])
+    assert logs_in(password, [challenge.replace("n=1", "n=2") + ", stale=TRUE"])
+    assert not logs_in(password, [challenge])
 
 
 def test_a_weaker_scheme_is_not_answered_after_a_digest():
     password = auth.Password("u", "p")
-    assert password.answer(['Digest realm="r", nonce="n", qop="auth"'])
-    assert not password.answer(["Basic realm=r"])
+    assert logs_in(password, ['Digest realm="r", nonce="n", qop="auth"'])
+    assert not logs_in(password, ["Basic realm=r"])
 
 
 def test_credentials_without_control_characters():
@@ -426,17 +427,17 @@ def test_what_is_offered_is_named():
 
 def test_a_password_that_is_never_sent():
     login = auth.Password("u", "secret", basic=False)
-    assert not login.answer([]) and not login.answer(["Basic"])
+    assert not logs_in(login, []) and not logs_in(login, ["Basic"])
     assert login.header("GET", "/") is None
-    assert login.answer(["Basic", 'Digest realm="r", nonce="n", qop="auth"'])
+    assert logs_in(login, ["Basic", 'Digest realm="r", nonce="n", qop="auth"'])
     assert "Digest" in login.header("GET", "/")
 
 
 def test_a_user_name_with_a_colon():
     login = auth.Password("a:b", "secret")
-    check.raises(UsageError, login.answer, ["Basic realm=x"])
-    assert login.header("GET", "/") is None and not login.answer([])
-    assert login.answer(["Basic realm=x", 'Digest realm="r", nonce="n", qop="auth"'])
+    check.raises(UsageError, logs_in, login, ["Basic realm=x"])
+    assert login.header("GET", "/") is None and not logs_in(login, [])
+    assert logs_in(login, ["Basic realm=x", 'Digest realm="r", nonce="n", qop="auth"'])
     error = drive(simpleenroll(login), answer("401", b"", OFFER % "Basic"))[1]
     assert isinstance(error, (UsageError, Refused))
 
