@@ -38,7 +38,7 @@ def _memory():
 
 def _asked(agent):
     # Tells settings and credentials from others; too short to find a password by.
-    login = [getattr(agent.credentials, name, "") for name in ("_user", "_secret")]
+    login = [getattr(agent.credentials, name, "") for name in ("user", "secret")]
     return store.digest((agent.asked(None, agent.key), agent.voucher, login))[:4]
 
 
