@@ -39,9 +39,10 @@ lint: $(READY) ## Check style, types and spelling
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-bench: $(READY) ## Compare P-256 with other libraries, some minutes, and an enrolment against libest's client
+bench: $(READY) ## Compare P-256 with other libraries, some minutes, and enrolments with libest's client and beside a ticker
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_enrolment.py
+	@$(BIN)/python tests/bench_asyncio.py
 
 size: $(READY) ## Measure each device module compiled
 	@$(BIN)/python tests/size.py

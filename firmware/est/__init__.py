@@ -4,17 +4,55 @@ __version__ = "0.1.0"
 
 import sys
 
+from micropython import const
+
+# What takes long is a generator of steps: it yields after each, None or the poll object of what it
+# waits for. est.steps runs such beside the tasks of asyncio.
+_POLL_MS = const(50)
+
+# Modules that other tasks imported while steps waited; `apart` does not forget them.
+theirs = []
+
+
+def run(steps):
+    """The result of `steps`."""
+    try:
+        while True:
+            waits = next(steps)
+            if waits:
+                waits.poll(_POLL_MS)
+    except StopIteration as stop:
+        return stop.value
+
 
 def apart(function, *arguments):
     """The result of `function(*arguments)`. What modules of est it imported are forgotten.
 
     So their code is in the heap only while it runs: on a board TLS needs the room.
     """
-    loaded = list(sys.modules)
-    try:
+
+    def steps():
         return function(*arguments)
+        yield
+
+    return run(aparts(steps))
+
+
+def aparts(function, *arguments):
+    """As `apart`, of a function that returns steps; in steps itself."""
+    loaded = list(sys.modules)
+    steps = None
+    try:
+        steps = function(*arguments)
+        while True:
+            waits = next(steps)
+            yield waits
+    except StopIteration as stop:
+        return stop.value
     finally:
+        if steps:
+            steps.close()
         for name in list(sys.modules):
-            if name not in loaded and name[:4] == "est.":
+            if name not in loaded and name not in theirs and name[:4] == "est.":
                 delattr(sys.modules["est"], name[4:])
                 del sys.modules[name]

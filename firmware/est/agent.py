@@ -11,7 +11,7 @@ import hashlib
 
 from micropython import const
 
-from est import apart, clock, order, store
+from est import apart, aparts, clock, order, run, store
 from est.errors import EstError, OtherLayout, PeerError, Refused, StorageError, UsageError
 from est.identity import Identity
 
@@ -55,6 +55,7 @@ class Agent:
     prove: called with the platform's TLS context, which holds a renewed certificate, before that
         is used; what it raises has it wait.
     known: the est.identity.Identity, an est.parts.Known where that is installed.
+    run: as est.task.run without its first argument, where est.parts is installed.
     """
 
     def __init__(
@@ -78,7 +79,6 @@ class Agent:
         ca=None,
         identity=None,
     ):
-        apart(parse, url)
         self.store = store
         self.url = url
         self.wanted = (subject, san, eku, extra)
@@ -101,7 +101,7 @@ class Agent:
         try:
             from est import parts
 
-            self.known = parts.Known(store)
+            parts.attach(self)
         except ImportError:
             parts = None
             self.known = Identity(store)
@@ -112,6 +112,8 @@ class Agent:
         self.skew = 0
         # In a row: errors that ended a step, and refusals of the certificate.
         self.failures = self.refusals = 0
+        # In place of est.client.Client, such as est.aclient's.
+        self.Client = None
         # Of `step`: whether a connection was opened, what is being done, (request, items) judged.
         self.used = False
         self.doing = "start"
@@ -171,22 +173,34 @@ class Agent:
             if not found:
                 raise UsageError("nothing to trust: give anchors or a fingerprint")
             if isinstance(found, bytes):
-                self.doing = "bootstrap"
-                found = apart(bootstrap, self)
+                found = run(self.bootstrap())
         return found
 
+    def bootstrap(self):
+        """The anchors that the fingerprint stands for, in steps."""
+        self.doing = "bootstrap"
+        return aparts(bootstrap, self)
+
     def adopt(self, offered):
-        """Take over what a verified server `offered` in cacerts; returns the anchors (all DER)."""
+        """Take over what a verified server `offered` in cacerts; returns the anchors (all DER).
+
+        In steps.
+        """
         anchors = self.anchors()
-        return self.parts and self.parts.adopt(self, anchors, offered) or anchors
+        return (self.parts and (yield from self.parts.adopt(self, anchors, offered))) or anchors
+
+    def connect(self, anchors, identity=None, credentials=None, bootstrap=False):
+        """A Client of the agent's server."""
+        from est.client import Client
+
+        made = self.Client or Client
+        return made(self.url, anchors, identity, credentials, self.timeout, bootstrap)
 
     def client(self, identity=None):
         """A verified Client, kept open until `close` or another identity."""
         if self.connection is None or identity is not self.shown:
             self.close()
-            from est.client import Client
-
-            client = Client(self.url, self.anchors(), identity, self.credentials, self.timeout)
+            client = self.connect(self.anchors(), identity, self.credentials)
             if self._authorize:
                 self._authorize(client.context)
             client.room = self.room
@@ -202,9 +216,12 @@ class Agent:
             self.connection = None
 
     def cacerts(self, identity):
-        """What /cacerts brings with `identity` shown, CMS as it came. Closes the connection."""
+        """What /cacerts brings with `identity` shown, CMS as it came, in steps.
+
+        Closes the connection.
+        """
         try:
-            found, date = apart(_exchange, self, None, identity)
+            found, date = yield from aparts(_exchange, self, None, identity)
         finally:
             self.close()
         if self.parts:
@@ -213,28 +230,37 @@ class Agent:
 
     def enroll(self):
         """simpleenroll; returns the certificate (DER) once it is verified, proven and stored."""
-        self._start()
-        return self._have(self.factory, None, self.key)
+        return run(self.have())
 
     def reenroll(self, rekey=True):
         """simplereenroll with Subject and alternative names kept. Returns as `enroll`.
 
         A new key of the same type, or the one of `key`, unless not `rekey`.
         """
-        known = self.identity()
-        if not known:
-            raise UsageError("nothing to renew: enrol first")
-        return self._have(known, known.chain[0], self.key if rekey else known.key)
+        return run(self.have(True, rekey))
 
-    def _have(self, shown, leaf, key):
+    def have(self, renew=False, rekey=True):
+        """As `enroll`, or as `reenroll`, in steps."""
+        self._start()
+        shown = self.factory
+        leaf = None
+        key = self.key
+        if renew:
+            shown = self.identity()
+            if not shown:
+                raise UsageError("nothing to renew: enrol first")
+            leaf = shown.chain[0]
+            if not rekey:
+                key = shown.key
         # The certificate of the order at hand, or of a new one.
         current = self.resume()
         if self.parts and (current or self.store.load("aside")):
-            found = self.parts.leftover(self, current, leaf, key)
+            found = yield from self.parts.leftover(self, current, leaf, key)
             if found:
                 return found
             current = self.resume()
-        self._advance(current or self.orders[leaf is not None](), shown, leaf, key, True)
+        current = current or self.orders[leaf is not None]()
+        yield from self._advance(current, shown, leaf, key, True)
         return self.known.chain[0]
 
     def step(self):
@@ -245,11 +271,15 @@ class Agent:
         that is lost, to follow links to a new root, and to prove that an anchor is not needed any
         more, a second connection is opened after the first.
         """
+        return run(self.steps())
+
+    def steps(self):
+        """As `step`, in steps."""
         self.used = False
         try:
             self._start()
-            plan = self.parts.plan(self) if self.parts else self._plan()
-            wait = plan if isinstance(plan, int) else self._advance(*plan)
+            plan = (yield from self.parts.plan(self)) if self.parts else self._plan()
+            wait = plan if isinstance(plan, int) else (yield from self._advance(*plan))
         except Exception as error:
             self.close()
             self.failures += 1
@@ -278,12 +308,13 @@ class Agent:
         self.doing = current.kind
         others = None
         if not current.answer:
-            others = self.send(current, shown, leaf, key)
+            others = yield from self.send(current, shown, leaf, key)
         if not self.candidate or self.candidate[0] != current.request:
-            self.candidate = current.request, apart(judge, self, current, others)
+            items = yield from aparts(judge, self, current, others)
+            self.candidate = current.request, items
             if self.used and not finish and self.works():
                 return 0
-        self.settle(current, self.candidate[1])
+        yield from self.settle(current, self.candidate[1])
         return 0
 
     def _start(self):
@@ -296,10 +327,6 @@ class Agent:
             self._started = True
 
     # One order.
-
-    def asked(self, leaf, key):
-        """Digest that tells what is asked for: `leaf` (DER) renewed, or a first certificate."""
-        return store.digest((self.url, self.wanted, leaf, key))
 
     def works(self):
         """Whether there is an identity that no certificate may replace unproven."""
@@ -335,27 +362,26 @@ class Agent:
     def send(self, current, shown, leaf=None, key=None):
         """Over one connection: make the order unless it is made, send it, store the answer.
 
-        Returns the server's CA certificates as they came, or None.
+        In steps. Returns the server's CA certificates as they came, or None.
         """
         parts = self.parts
         meta = current.meta
         try:
             if not meta:
                 fetch = parts and parts.prepare(self, shown)
-                apart(current.build, fetch, self.log, self.wanted, leaf, key)
+                yield from aparts(current.build, fetch, self.log, self.wanted, leaf, key)
                 meta["kind"] = current.kind
                 meta["leaf"] = store.digest(leaf) if leaf else ""
-                meta["asked"] = self.asked(leaf, key)
                 if parts:
-                    parts.ordered(self, current, leaf)
+                    parts.ordered(self, current, leaf, key)
                 self.keep(current, "made")
-            others, date = apart(_exchange, self, current, shown)
+            others, date = yield from aparts(_exchange, self, current, shown)
         except EstError as error:
             status = getattr(error, "status", 0)
             # By these the same request may yet succeed.
             final = status // 100 == 4 and status not in (401, 403, 408, 409, 429)
             if parts:
-                error = parts.interrupted(self, current, shown, error, final)
+                error = yield from parts.interrupted(self, current, shown, error, final)
             if meta and final:
                 self.end()
             raise error
@@ -373,7 +399,10 @@ class Agent:
         return others
 
     def settle(self, current, items):
-        """Prove the identity of these items, unless there is none that works, and use it."""
+        """Prove the identity of these items, unless there is none that works, and use it.
+
+        In steps.
+        """
         proven = None
         if self.works() and self.known.chain[0] != items[1]:
             self.doing = "proof"
@@ -383,9 +412,9 @@ class Agent:
             items[:] = list(map(bytes, map(memoryview, items)))
             candidate = items[1:], items[0]
             if self.parts:
-                proven = self.parts.prove(self, candidate)
+                proven = yield from self.parts.prove(self, candidate)
             else:
-                self.cacerts(candidate)
+                yield from self.cacerts(candidate)
         if self.parts:
             self.parts.take(self, current, items, proven)
         else:
@@ -396,23 +425,17 @@ class Agent:
 # name for good.
 
 
-def parse(url):
-    from est.url import parse
-
-    parse(url)
-
-
 def _exchange(agent, current, shown):
     # What /cacerts brings, CMS as it came, and the answer's Date; with `current` its answer, too.
     client = agent.client(shown)
     found = None
     try:
-        found = client.run(client.est.answer("cacerts"))
+        found = yield from client.steps(client.est.answer("cacerts"))
     except Refused:
         if not current:
             raise
     if current:
-        current.send(client)
+        yield from current.send(client)
     return found, client.date
 
 

@@ -7,12 +7,19 @@ _ALERT = const(-0x7780)
 _RECORD = const(-0x7200)
 _VERSION = const(-0x6E80)
 _PARAMETER = const(-0x6600)
+# ENOMEM, and what mbedTLS says by itself: for TLS, a certificate, a key, a number, a signature.
+_MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x0010, -0x4D80))
 # As a server ends that wants a certificate in the handshake, and has none.
 _EPIPE = const(32)
 
 
 def reason(number, text, host, shown):
-    """Text for the error `number` with `text`, in TLS with `host`; shown: the own certificates."""
+    """Text for the error `number` with `text`, in TLS with `host`; shown: the own certificates.
+
+    Raises MemoryError where it was that.
+    """
+    if number in _MEMORY:
+        raise MemoryError("too little heap for TLS (%s)" % text)
     if number == _PARAMETER:
         return (
             text + ": this TLS 1.2 takes no RSA certificate; give the server an ECDSA one, or 1.3"

@@ -15,7 +15,7 @@ def put(agent):
 
 
 def attempt(agent):
-    """Try what is kept. Whether it is the identity now, or at least a connection was opened."""
+    """Try what is kept, in steps. Whether it is in use now, or a connection was opened."""
     items = agent.load("aside")
     if not items:
         return False
@@ -25,12 +25,12 @@ def attempt(agent):
     try:
         if agent.now() > known.not_after:
             # By a clock that may have been set meanwhile: the server's Date first.
-            agent.cacerts(None)
-        found = verdict.judge(agent, current)
+            yield from agent.cacerts(None)
+        found = yield from verdict.judge(agent, current)
         if known.chain and verdict.validity(found[1])[1] < known.not_after:
             agent.store.erase("aside")
             return agent.used
-        agent.settle(current, found)
+        yield from agent.settle(current, found)
     except EstError as error:
         agent.log("the certificate aside is still of no use: %s" % error)
         return agent.used

@@ -5,7 +5,7 @@ Read while a connection is open, which leaves little room: what only `apply` nee
 
 from micropython import const
 
-from est import der
+from est import asn1, der
 from est.errors import UsageError
 
 # Of any list; the longest example known has seven.
@@ -140,9 +140,9 @@ class CsrAttrs:
         given = [oid for oid, _ in extra]
         for oid in self.unknown:
             # What is asked for may also be an attribute of the subject.
-            if oid not in given and der.tlv(der.OID, oid) not in subject:
+            if oid not in given and der.tlv(asn1.OID, oid) not in subject:
                 missing.append(oid)
-        texts = [der.oid_text(oid) for oid in missing]
+        texts = [asn1.oid_text(oid) for oid in missing]
         if self.challenge_password and _CHALLENGE_PASSWORD not in given:
             texts.append("challengePassword")
         if texts:
@@ -152,13 +152,13 @@ class CsrAttrs:
         """Take in every AttrOrOID of Reader `listed`; returns Readers of a template's values."""
         templates = []
         for _ in each(listed):
-            if listed.peek() == der.OID:
+            if listed.peek() == asn1.OID:
                 oid = listed.oid()
                 values = None
             else:
                 attribute = listed.enter()
                 oid = attribute.oid()
-                values = attribute.enter(der.SET)
+                values = attribute.enter(asn1.SET)
                 attribute.end()
             if values and oid == _TEMPLATE:
                 templates.append(values)
@@ -188,7 +188,7 @@ class CsrAttrs:
             self.digest = _DIGESTS[oid]
         elif oid == _EXTENSION_REQUEST:
             # RFC 8951 4 has the OIDs in the set itself.
-            if values and values.peek() == der.SEQUENCE:
+            if values and values.peek() == asn1.SEQUENCE:
                 values = values.enter()
             if values:
                 self.take_extensions(values)
@@ -202,12 +202,12 @@ class CsrAttrs:
         for _ in each(listed):
             critical = False
             value = None
-            if listed.peek() == der.OID:
+            if listed.peek() == asn1.OID:
                 oid = listed.oid()
             else:
                 extension = listed.enter()
                 oid = extension.oid()
-                if extension.peek() == der.BOOLEAN:
+                if extension.peek() == asn1.BOOLEAN:
                     critical = extension.boolean()
                 if extension.more():
                     value = extension.bytes()
@@ -217,4 +217,4 @@ class CsrAttrs:
 
 def curve(oid):
     """Name of an elliptic curve, or else the OID as text."""
-    return _CURVES.get(oid) or der.oid_text(oid)
+    return _CURVES.get(oid) or asn1.oid_text(oid)

@@ -1,6 +1,6 @@
 """What est.agent has optional parts do between connections; est.parts calls it."""
 
-from est import clock
+from est import clock, retry, run
 from est.errors import PeerError, StorageError, UsageError
 
 
@@ -64,8 +64,6 @@ def _upgrade(agent):
 
 
 def _restore(agent):
-    from est import retry
-
     retry.load(agent)
 
 
@@ -87,7 +85,7 @@ def adopt(agent):
         "not_after": leaf.not_after,
         "issued": leaf.not_before,
         "generation": 1,
-        "settings": agent.asked(None, agent.key),
+        "settings": retry.asked(agent),
     }
     for _ in (0, 1):
         agent.store.save("identity", store.pack(meta, key, *chain))
@@ -106,7 +104,7 @@ def prepare(agent):
     from est import cms, keys, verdict, x509  # noqa: F401
 
 
-def ordered(agent, current, leaf):
+def ordered(agent, current, leaf, key):
     """Add to a new order what the agent wants to know of it later."""
     agent.tell("ordered", operation=current.kind)
     meta = current.meta
@@ -114,7 +112,8 @@ def ordered(agent, current, leaf):
     meta["url"] = agent.url
     # A renewal keeps what the first certificate was asked by.
     settings = leaf and agent.known.meta.get("settings")
-    meta["settings"] = settings or agent.asked(None, agent.key)
+    meta["settings"] = settings or retry.asked(agent)
+    meta["asked"] = retry.asked(agent, leaf, key)
 
 
 def take(agent, current, items, proven):
@@ -126,7 +125,7 @@ def take(agent, current, items, proven):
     chain = purposes.chain(agent, items[1:], log)
     if chain[:1] != items[1:2]:
         error = PeerError("TLS does not load the certificate that the server issued")
-        waiting.rejected(agent, current, error)
+        run(waiting.rejected(agent, current, error))
         raise error
     items[1:] = chain
     memo = {} if agent.known.chain[:1] == items[1:2] else duty.memo(agent, current, items[1])
@@ -134,7 +133,7 @@ def take(agent, current, items, proven):
     try:
         verdict.take(agent, current, items, memo)
     except PeerError as error:
-        waiting.rejected(agent, current, error)
+        run(waiting.rejected(agent, current, error))
         raise
     except StorageError:
         # What is stored whole is in use, though its order cannot be erased.

@@ -3,8 +3,7 @@
 import binascii
 import hashlib
 
-from est import clock, store
-from est.client import Client
+from est import clock, operations, store
 from est.errors import NotTrusted, UsageError
 from est.tls import Context
 
@@ -12,14 +11,15 @@ from est.tls import Context
 def anchors(agent):
     """[DER trust anchors] for the fingerprint that est.agent.Agent `agent` trusts, stored.
 
-    It is of a CA certificate in /cacerts, the only thing asked for, or of the certificate that the
-    server shows in TLS. Raises NotTrusted where neither matches, or where what the server of that
-    certificate offers does not vouch for it; UsageError where it is no SHA-256.
+    In steps. It is of a CA certificate in /cacerts, the only thing asked for, or of the
+    certificate that the server shows in TLS. Raises NotTrusted where neither matches, or where
+    what the server of that certificate offers does not vouch for it; UsageError where it is no
+    SHA-256.
     """
     fingerprint = agent.trust
     if len(fingerprint) != 32:
         raise UsageError("a fingerprint is a SHA-256: 32 bytes, 64 hexadecimal digits")
-    offered, server = _cacerts(agent, (), True)
+    offered, server = yield from _cacerts(agent, (), True)
     # The server that TLS proved to be the one pinned speaks for all its roots.
     pinned = server and hashlib.sha256(server).digest() == fingerprint
     # Only now, when TLS has left the heap.
@@ -46,7 +46,7 @@ def anchors(agent):
             "neither a CA certificate the server offers nor its own has the given fingerprint"
         )
     if pinned:
-        _cacerts(agent, found, False)
+        yield from _cacerts(agent, found, False)
     voucher = binascii.hexlify(fingerprint).decode()
     agent.store.save("anchors", store.pack({"voucher": voucher, "checked": clock.now()}, *found))
     if agent.parts:
@@ -56,8 +56,9 @@ def anchors(agent):
 
 def _cacerts(agent, anchors, bootstrap):
     # The certificates offered, and the one that the server shows.
-    client = Client(agent.url, anchors, timeout=agent.timeout, bootstrap=bootstrap)
+    client = agent.connect(anchors, bootstrap=bootstrap)
     try:
-        return client.cacerts(), client.context.leaf
+        found = yield from client.steps(operations.cacerts(client.est))
+        return found, client.context.leaf
     finally:
         client.close()

@@ -1,16 +1,13 @@
-"""The blocking EST client: est.protocol over TLS sockets."""
+"""The EST client: est.protocol over TLS sockets. est.aclient has the one for asyncio."""
 
 import gc
 import select
 import socket
 import time
 
-from micropython import const
-
+from est import run
 from est.errors import PeerError
 from est.tls import Context
-
-_POLL_MS = const(50)
 
 
 class Client:
@@ -68,10 +65,14 @@ class Client:
 
     def run(self, operation):
         """The result of `operation`, a generator of Requests such as those of `est`."""
+        return run(self.steps(operation))
+
+    def steps(self, operation):
+        """As `run`, in steps (est.run)."""
         try:
             request = next(operation)
             while True:
-                self._exchange(request)
+                yield from self._exchange(request)
                 request = operation.send(None)
         except StopIteration as stop:
             return stop.value
@@ -89,14 +90,14 @@ class Client:
         response = request.response
         try:
             try:
-                self._send(request)
+                yield from self._send(request)
             except PeerError:
                 # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
                 if not kept or response.status:
                     raise
                 self._left()
                 self.close()
-                self._send(request)
+                yield from self._send(request)
         finally:
             if response.status:
                 self.date = response.header("date")
@@ -107,9 +108,18 @@ class Client:
         self._deadline = time.ticks_add(time.ticks_ms(), self._timeout * 1000)
         try:
             if self._stream is None:
-                self._connect()
+                yield from self._connect()
             request.stream = self._stream
-            self._write(request.encode(self._authority))
+            view = memoryview(request.encode(self._authority))
+            while view:
+                count = self._stream.write(view)
+                if count is None:
+                    # Nearly always it is input that lacks, while TLS shakes hands. Where it is
+                    # room for output, the short wait does.
+                    yield self._poll
+                    self._left()
+                else:
+                    view = view[count:]
             response = request.response
             while not response.done:
                 self._left()
@@ -119,23 +129,13 @@ class Client:
                 stream = self._stream
                 data = stream.read(wanted) if wanted > 0 else stream.readline(-wanted)
                 if data is None:
-                    self._wait()
+                    yield self._poll
                 elif data:
                     response.feed(data)
                 else:
                     response.eof()
         except (OSError, ValueError) as error:
             raise self.context.error(error, self._host)
-
-    def _write(self, data):
-        view = memoryview(data)
-        sent = 0
-        while sent < len(data):
-            count = self._stream.write(view[sent:])
-            if count is None:
-                self._wait()
-            else:
-                sent += count
 
     def _connect(self):
         try:
@@ -146,22 +146,29 @@ class Client:
             self._sock = socket.socket(address[0], address[1], address[2])
             self._sock.settimeout(self._timeout)
             self._sock.connect(address[-1])
-            self._sock.setblocking(False)
-            try:
-                # TCP_NODELAY: TLS shakes hands in small writes, each held back for 40 ms without.
-                self._sock.setsockopt(6, 1, 1)
-            except OSError:
-                pass  # not every network stack knows it
         except OSError as error:
-            raise PeerError(
-                "cannot reach %s port %d: is the network up? (%s)"
-                % (self._host, self._port, error)
-            )
+            raise self._unreachable(error)
+        self._start_tls()
+        return ()
+
+    def _unreachable(self, error):
+        return PeerError(
+            "cannot reach %s port %d: is the network up? (%s)" % (self._host, self._port, error)
+        )
+
+    def _start_tls(self):
+        sock = self._sock
+        sock.setblocking(False)
+        try:
+            # TCP_NODELAY: TLS shakes hands in small writes, each held back for 40 ms without.
+            sock.setsockopt(6, 1, 1)
+        except OSError:
+            pass  # not every network stack knows it
         self._poll = select.poll()
-        self._poll.register(self._sock, select.POLLIN)
+        self._poll.register(sock, select.POLLIN)
         self.room = None
         gc.collect()  # TLS takes 17 KB in one piece
-        self._stream = self.context.wrap(self._sock, self._host)
+        self._stream = self.context.wrap(sock, self._host)
 
     def _left(self):
         # Milliseconds until the deadline, of which there must be some.
@@ -169,8 +176,3 @@ class Client:
         if left <= 0:
             raise PeerError("the server took longer than %d s" % self._timeout)
         return left
-
-    def _wait(self):
-        # Nearly always it is input that lacks, for a write too while TLS shakes hands. Where it
-        # is room for output, the short wait does.
-        self._poll.poll(min(self._left(), _POLL_MS))

@@ -7,7 +7,7 @@ import hashlib
 
 from micropython import const
 
-from est import cms, der, entropy, hashes, purposes, signed, x509
+from est import asn1, cms, der, entropy, hashes, purposes, signed, x509
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
 from est.http import printable
 
@@ -82,15 +82,15 @@ def revoke_request(issuer, serial, reason, since=None, passphrase=None, comment=
     """
     if reason not in REASONS:
         raise UsageError("the reason is one of " + " ".join(sorted(REASONS)))
-    parts = [issuer, der.integer(serial), der.tlv(_ENUMERATED, bytes((REASONS[reason],)))]
+    parts = [issuer, asn1.integer(serial), der.tlv(_ENUMERATED, bytes((REASONS[reason],)))]
     if since:
         if len(since) != 15 or since[14] != "Z" or not since[:14].isdigit():
             raise UsageError("'%s' is no time such as 20261231235959Z" % since)
-        parts.append(der.tlv(der.GENERALIZED_TIME, since.encode()))
+        parts.append(der.tlv(asn1.GENERALIZED_TIME, since.encode()))
     if passphrase:
         parts.append(der.octets(passphrase))
     if comment:
-        parts.append(der.tlv(der.UTF8_STRING, comment.encode()))
+        parts.append(der.tlv(asn1.UTF8_STRING, comment.encode()))
     return _REVOKE_REQUEST, der.sequence(*parts)
 
 
@@ -100,12 +100,12 @@ def pki_data(controls, requests=()):
     listed = []
     for arc, value in controls:
         number += 1
-        oid = der.tlv(der.OID, _CMC + bytes((arc,)))
-        listed.append(der.sequence(der.integer(number), oid, der.set_of(value)))
+        oid = der.tlv(asn1.OID, _CMC + bytes((arc,)))
+        listed.append(der.sequence(asn1.integer(number), oid, der.set_of(value)))
     tagged = []
     for request in requests:
         number += 1
-        tagged.append(der.tlv(0xA0, der.integer(number), request))
+        tagged.append(der.tlv(0xA0, asn1.integer(number), request))
     return der.sequence(
         der.sequence(*listed), der.sequence(*tagged), der.sequence(), der.sequence()
     )
@@ -123,7 +123,7 @@ class Request:
         self._simple = bool(requests)
         # Sent once more after an answer was lost, the same request is the same transaction.
         digest = hashlib.sha256(repr((controls, requests)).encode()).digest()
-        self.transaction = der.integer(digest[:8])
+        self.transaction = asn1.integer(digest[:8])
         self.nonce = der.octets(entropy.random(16))
         controls = ((_TRANSACTION_ID, self.transaction), (_SENDER_NONCE, self.nonce)) + controls
         self.der = _sign(key, chain, pki_data(controls, requests))
@@ -173,32 +173,32 @@ def _sign(key, chain, content):
     # SignedData (RFC 5652 5.1) of PKIData. The hash is the one that the key signs with.
     size = getattr(key, "hash_size", 32)
     attributes = der.set_of(
-        _attribute(_CONTENT_TYPE, der.tlv(der.OID, _PKI_DATA)),
+        _attribute(_CONTENT_TYPE, der.tlv(asn1.OID, _PKI_DATA)),
         _attribute(_MESSAGE_DIGEST, der.octets(hashes.new(size, content).digest())),
     )
     algorithm, signature = key.sign(attributes)
     leaf = x509.Certificate(chain[0])
-    digest = der.sequence(der.tlv(der.OID, hashes.oid(size)))
+    digest = der.sequence(der.tlv(asn1.OID, hashes.oid(size)))
     signer = der.sequence(
-        der.integer(1),
-        der.sequence(leaf.issuer, der.tlv(der.INTEGER, leaf.serial)),
+        asn1.integer(1),
+        der.sequence(leaf.issuer, der.tlv(asn1.INTEGER, leaf.serial)),
         digest,
         b"\xa0" + attributes[1:],
         algorithm,
         der.octets(signature),
     )
     body = der.sequence(
-        der.integer(3),
+        asn1.integer(3),
         der.set_of(digest),
-        der.sequence(der.tlv(der.OID, _PKI_DATA), der.tlv(0xA0, der.octets(content))),
+        der.sequence(der.tlv(asn1.OID, _PKI_DATA), der.tlv(0xA0, der.octets(content))),
         b"\xa0" + der.set_of(*chain)[1:],
         der.set_of(signer),
     )
-    return der.sequence(der.tlv(der.OID, _SIGNED_DATA), der.tlv(0xA0, body))
+    return der.sequence(der.tlv(asn1.OID, _SIGNED_DATA), der.tlv(0xA0, body))
 
 
 def _attribute(oid, value):
-    return der.sequence(der.tlv(der.OID, oid), der.set_of(value))
+    return der.sequence(der.tlv(asn1.OID, oid), der.set_of(value))
 
 
 class Response:
@@ -215,8 +215,8 @@ class Response:
         fields = whole.enter()
         whole.end()
         controls = fields.enter()
-        fields.skip(der.SEQUENCE)
-        fields.skip(der.SEQUENCE)
+        fields.skip(asn1.SEQUENCE)
+        fields.skip(asn1.SEQUENCE)
         fields.end()
         count = 0
         while controls.more():
@@ -226,15 +226,15 @@ class Response:
             control = controls.enter()
             control.integer()
             oid = control.oid()
-            values = control.enter(der.SET)
+            values = control.enter(asn1.SET)
             control.end()
             arc = oid[-1] if oid[:-1] == _CMC else 0
             if arc == _TRANSACTION_ID:
-                self.transaction = values.element(der.INTEGER)
+                self.transaction = values.element(asn1.INTEGER)
             elif arc == _SENDER_NONCE:
-                self.sender_nonce = values.element(der.OCTET_STRING)
+                self.sender_nonce = values.element(asn1.OCTET_STRING)
             elif arc == _RECIPIENT_NONCE:
-                self.recipient_nonce = values.element(der.OCTET_STRING)
+                self.recipient_nonce = values.element(asn1.OCTET_STRING)
             elif arc in (_STATUS_INFO, _STATUS_INFO_V2):
                 self.states.append(_state(values.enter()))
 
@@ -268,16 +268,16 @@ class Response:
 def _state(fields):
     # One CMCStatusInfo or CMCStatusInfoV2 (RFC 5272 6.1).
     number = fields.integer()
-    fields.skip(der.SEQUENCE)  # which parts of the request it is about
+    fields.skip(asn1.SEQUENCE)  # which parts of the request it is about
     text = failure = until = None
-    if fields.peek() & 0xDF == der.UTF8_STRING:
-        text = fields.bytes(der.UTF8_STRING)[:_MAX_TEXT]
-    if fields.peek() == der.INTEGER:
+    if fields.peek() & 0xDF == asn1.UTF8_STRING:
+        text = fields.bytes(asn1.UTF8_STRING)[:_MAX_TEXT]
+    if fields.peek() == asn1.INTEGER:
         failure = fields.integer()
     elif fields.more():
         # PendInfo, or a failure with a name of its own, tagged as one writer or another does.
         other = fields.enter(0)
-        if other.peek() & 0xDF == der.OCTET_STRING:
+        if other.peek() & 0xDF == asn1.OCTET_STRING:
             other.skip()
             until = x509._time(other)
     fields.end()

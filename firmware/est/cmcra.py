@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der, purposes
+from est import asn1, der, purposes
 from est.errors import PeerError, UsageError
 
 _EXT_KEY_USAGE = const(b"\x55\x1d\x25")
@@ -36,7 +36,7 @@ def _is_ra(certificate):
         while listed and listed.more():
             extension = listed.enter()
             if extension.oid() == _EXT_KEY_USAGE:
-                if extension.peek() == der.BOOLEAN:
+                if extension.peek() == asn1.BOOLEAN:
                     extension.skip()
                 return purposes.lists(extension.bytes(), _CMC_RA)
     except PeerError:

@@ -8,6 +8,10 @@ from est.errors import PeerError
 # CA bundles of real servers hold up to about thirty; twelve rollovers slept through take 25.
 _MAX_CERTIFICATES = const(48)
 
+# As in est.asn1, without a look-up on the board.
+_SEQUENCE = const(0x30)
+_SET = const(0x31)
+
 _SIGNED_DATA = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
 
 
@@ -36,14 +40,14 @@ def certificates(data):
     signed = content.enter()
     content.end()
     signed.integer()
-    signed.skip(der.SET)
-    signed.skip(der.SEQUENCE)
+    signed.skip(_SET)
+    signed.skip(_SEQUENCE)
     found = []
     listed = signed.optional(0xA0)
     while listed and listed.more():
         if len(found) == _MAX_CERTIFICATES:
             raise der.DerError("PKCS#7: too many certificates")
-        if listed.peek() == der.SEQUENCE:
+        if listed.peek() == _SEQUENCE:
             found.append(der.Reader.element(listed))  # as it came: the CA signed it so
         else:
             listed.skip()  # attribute certificates and other formats

@@ -5,7 +5,7 @@ est.x509 asks for them. A path that needs them is refused without this part.
 
 from micropython import const
 
-from est import der
+from est import asn1, der
 from est.errors import NotTrusted, PeerError
 
 # Names times constraints in one path; a CA has a handful of each.
@@ -37,7 +37,7 @@ _BMP_STRING = const(0x1E)
 def check(certificate, oid):
     """Raise NotTrusted unless critical extension `oid` (bytes) is one that is judged here."""
     if oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD:
-        raise NotTrusted("%s: unknown critical extension %s" % (certificate, der.oid_text(oid)))
+        raise NotTrusted("%s: unknown critical extension %s" % (certificate, asn1.oid_text(oid)))
 
 
 def match(name, other):
@@ -213,7 +213,7 @@ def _rdns(name, fold):
     listed = whole.enter()
     whole.end()
     while listed.more():
-        pairs = listed.enter(der.SET)
+        pairs = listed.enter(asn1.SET)
         rdn = []
         while pairs.more():
             pair = pairs.enter()
@@ -222,9 +222,9 @@ def _rdns(name, fold):
             text = pair.bytes(0)
             pair.end()
             if tag == _BMP_STRING or tag in _TEXTS:
-                if tag != der.UTF8_STRING:
+                if tag != asn1.UTF8_STRING:
                     text = _utf8(text, 2 if tag == _BMP_STRING else 1)
-                tag = der.UTF8_STRING
+                tag = asn1.UTF8_STRING
                 if fold:
                     text = b" ".join(text.lower().split())
             rdn.append((oid, tag, text))

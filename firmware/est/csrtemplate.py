@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der
+from est import asn1, der
 from est.attributes import CsrAttrs, curve, each
 from est.errors import UsageError
 
@@ -32,9 +32,9 @@ class Template(CsrAttrs):
         values.end()
         if body.integer():
             raise der.DerError("csrattrs: template of an unknown version")
-        if body.peek() == der.SEQUENCE:
+        if body.peek() == asn1.SEQUENCE:
             rdns = body.enter()
-            self.subject = [_rdn(rdns.enter(der.SET)) for _ in each(rdns)]
+            self.subject = [_rdn(rdns.enter(asn1.SET)) for _ in each(rdns)]
         key = body.optional(0xA0)
         if key:
             self.keys.append(_key(key))
@@ -71,7 +71,7 @@ class Template(CsrAttrs):
         rdns = der.Reader(given).enter()
         own = []
         while rdns.more():
-            own += _rdn(rdns.enter(der.SET))
+            own += _rdn(rdns.enter(asn1.SET))
         out = []
         for rdn in self.subject:
             pairs = []
@@ -112,7 +112,7 @@ def _rdn(pairs):
 def _rdns(rdns):
     return der.sequence(
         *[
-            der.set_of(*[der.sequence(der.tlv(der.OID, oid), value) for oid, value in rdn])
+            der.set_of(*[der.sequence(der.tlv(asn1.OID, oid), value) for oid, value in rdn])
             for rdn in rdns
         ]
     )
@@ -123,17 +123,17 @@ def _key(template):
     algorithm = template.enter()
     oid = algorithm.oid()
     if oid == _EC_PUBLIC_KEY:
-        name = curve(algorithm.oid()) if algorithm.peek() == der.OID else "EC"
+        name = curve(algorithm.oid()) if algorithm.peek() == asn1.OID else "EC"
     elif oid == _RSA_ENCRYPTION:
         name = "RSA"
     else:
-        name = der.oid_text(oid)
+        name = asn1.oid_text(oid)
     if template.more():
         key = template.bit_string()
         if name == "RSA":
             # Only the size of this modulus counts; with or without a leading zero, and it may be
             # all zeros.
-            modulus = der.Reader(key).enter().bytes(der.INTEGER)
+            modulus = der.Reader(key).enter().bytes(asn1.INTEGER)
             name = "RSA-%d" % (len(modulus) // 2 * 16)
     template.end()
     return name

@@ -1,7 +1,6 @@
 """DER (X.690): a bounded reader, and the writer of est.encode.
 
-Object identifiers are handled as their encoded content (bytes), which compare and store cheaply;
-`oid` and `oid_text` convert from and to dotted text.
+Object identifiers are handled as their encoded content (bytes), which compare and store cheaply.
 """
 
 from micropython import const
@@ -16,18 +15,12 @@ _MAX_LENGTH_OCTETS = const(3)
 # The longest registered object identifiers take about 20 octets.
 _MAX_OID = const(64)
 
-BOOLEAN = const(0x01)
-INTEGER = const(0x02)
-BIT_STRING = const(0x03)
-OCTET_STRING = const(0x04)
-OID = const(0x06)
-UTF8_STRING = const(0x0C)
-PRINTABLE_STRING = const(0x13)
-IA5_STRING = const(0x16)
-UTC_TIME = const(0x17)
-GENERALIZED_TIME = const(0x18)
-SEQUENCE = const(0x30)
-SET = const(0x31)
+_BOOLEAN = const(0x01)
+_INTEGER = const(0x02)
+_BIT_STRING = const(0x03)
+_OCTET_STRING = const(0x04)
+_OID = const(0x06)
+_SEQUENCE = const(0x30)
 
 
 class DerError(PeerError):
@@ -87,12 +80,12 @@ class Reader:
         self.pos = pos + size
         return self.pos
 
-    def enter(self, tag=SEQUENCE):
+    def enter(self, tag=_SEQUENCE):
         """A Reader over the content of the next element, which must have `tag` (0: any)."""
         end = self._header(tag)
         return type(self)(self.data, self._start, end, self._depth + 1)
 
-    def bytes(self, tag=OCTET_STRING):
+    def bytes(self, tag=_OCTET_STRING):
         """Content of the next element as bytes."""
         end = self._header(tag)
         return bytes(self.data[self._start : end])
@@ -110,7 +103,7 @@ class Reader:
         """Reader over the next element's content when it has `tag`, else None."""
         return self.enter(tag) if self.peek() == tag else None
 
-    def integer(self, tag=INTEGER):
+    def integer(self, tag=_INTEGER):
         """A non-negative integer (every one in these protocols is)."""
         content = self.bytes(tag)
         if content != b"\0" and not b"\0\x80" <= content[:2] < b"\x80":
@@ -119,13 +112,13 @@ class Reader:
 
     def oid(self):
         """Content octets of an OBJECT IDENTIFIER."""
-        content = self.bytes(OID)
+        content = self.bytes(_OID)
         if not 0 < len(content) <= _MAX_OID or content[-1] & 0x80:
             raise DerError("DER: malformed OID")
         return content
 
     def boolean(self):
-        content = self.bytes(BOOLEAN)
+        content = self.bytes(_BOOLEAN)
         # BER lets any nonzero octet mean true, and certificates with 0x01 exist.
         if len(content) != 1:
             raise DerError("DER: malformed boolean")
@@ -133,16 +126,7 @@ class Reader:
 
     def bit_string(self):
         """Content of a BIT STRING of whole octets."""
-        content = self.bytes(BIT_STRING)
+        content = self.bytes(_BIT_STRING)
         if not content or content[0]:
             raise DerError("DER: whole octets expected")
         return content[1:]
-
-
-def oid_text(content):
-    """As est.oids.text; hexadecimal without it."""
-    try:
-        from est import oids
-    except ImportError:
-        return content.hex()
-    return oids.text(content)

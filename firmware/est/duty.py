@@ -45,7 +45,8 @@ _CHECK = const(2592000)
 
 def plan(agent):
     """What is due: in how many seconds to ask again, or (order, what TLS shows, DER certificate to
-    renew or None, key), as est.agent.Agent.send takes them.
+    renew or None, key), as est.agent.Agent.send takes them. In steps, as all here that asks the
+    server.
     """
     agent.doing = "start"
     agent.shown = None
@@ -67,11 +68,11 @@ def plan(agent):
         known.next = ("retry", agent.until)
         return left
     if isinstance(agent.trust, bytes) and not agent.vouched():
-        agent.anchors()
+        yield from agent.bootstrap()
         return 0
     if agent.lost_trust:
         agent.lost_trust = False
-        if _follow(agent):
+        if (yield from _follow(agent)):
             return 0
     current = agent.resume()
     if not current and agent.store.damaged:
@@ -86,23 +87,23 @@ def plan(agent):
         shown = known
         if current.answer and known.chain and clock.now() <= known.not_after < now:
             # The clock may have been set since: the server's Date before the old one is given up.
-            agent.cacerts(None)
+            yield from agent.cacerts(None)
             agent.doing = "start"
         if not current.meta["leaf"] and (agent.failures % 2 == 0 or now > known.not_after):
             shown = _birth(agent)
         if not current.answer:
             # What other settings asked for is asked for once more.
             if not _is_ours(agent, current, *_usual(agent, current)):
-                if not _poll_once(agent, current):
+                if not (yield from _poll_once(agent, current)):
                     return 0
             else:
                 waiting.hold_back(agent, current)
         return current, shown, None, None
     if not _needed(agent, now):
-        return _idle(agent, now)
+        return (yield from _idle(agent, now))
     if not agent.aside_tried:
         agent.aside_tried = True
-        if aside.attempt(agent):
+        if (yield from aside.attempt(agent)):
             return 0
     agent.aside_tried = False
     shown, leaf, key = _way(agent, now)
@@ -115,7 +116,7 @@ def _follow(agent):
         from est import rollover
     except ImportError:
         return False  # an optional part
-    return rollover.follow(agent)
+    return (yield from rollover.follow(agent))
 
 
 def _changed(agent):
@@ -123,7 +124,7 @@ def _changed(agent):
     meta = agent.known.meta
     settings = meta.get("settings")
     voucher = meta.get("voucher")
-    return (settings and agent.wanted[0] and settings != agent.asked(None, agent.key)) or (
+    return (settings and agent.wanted[0] and settings != retry.asked(agent)) or (
         voucher and agent.trust and voucher != agent.voucher.hex()
     )
 
@@ -138,9 +139,10 @@ def _is_ours(agent, current, leaf, key):
     # Whether an order is what `leaf` and `key` would make now.
     meta = current.meta
     new = agent.orders[leaf is not None]()
-    ours = meta["asked"], meta["kind"], meta.get("terms", "")
+    known = meta.get("asked")
+    ours = known, meta["kind"], meta.get("terms", "")
     # One that an older version stored does not tell.
-    return not meta["asked"] or ours == (agent.asked(leaf, key), new.kind, new.terms)
+    return not known or ours == (retry.asked(agent, leaf, key), new.kind, new.terms)
 
 
 def _turned(agent, current):
@@ -159,7 +161,7 @@ def _turned(agent, current):
     else:
         return current
     again.restore(current.items())
-    asked = agent.asked(leaf, agent.key)
+    asked = retry.asked(agent, leaf)
     leaf = store.digest(leaf) if leaf else ""
     again.meta.update(kind=again.kind, terms=again.terms, leaf=leaf, was=was, asked=asked)
     agent.keep(again, "made")
@@ -171,7 +173,7 @@ def _needed(agent, now):
     floor = retry.is_floored(agent, now)
     if _changed(agent):
         # New settings wait for no floor but their own.
-        return not floor or agent.floor_of != agent.asked(None, agent.key)
+        return not floor or agent.floor_of != retry.asked(agent)
     if floor:
         return False
     if not known.chain:
@@ -231,7 +233,7 @@ def _idle(agent, now):
         every = _DOUBT
     left = agent.contact + every - clock.now()
     if not 0 < left <= every:
-        _refresh(agent)
+        yield from _refresh(agent)
         now = agent.now()
         left = every
     due = max(known.renew_at(now), start + _floor(known, length))
@@ -245,16 +247,16 @@ def _refresh(agent):
     agent.doing = "cacerts"
     known = agent.known
     try:
-        offered = agent.cacerts(known)
+        offered = yield from agent.cacerts(known)
     except Closed as error:
-        raise proof_of_refusal(agent, error)
+        raise (yield from proof_of_refusal(agent, error))
     agent.contact = clock.now()
     known.doubt = None
     agent.refusals = 0
     if agent.failures:
         agent.failures = 0
         retry.erase(agent)
-    agent.adopt(cms.issued(offered))
+    yield from agent.adopt(cms.issued(offered))
 
 
 def proof_of_refusal(agent, error):
@@ -263,7 +265,7 @@ def proof_of_refusal(agent, error):
         from est import proof
     except ImportError:
         return error  # an optional part
-    return proof.refused(agent, error, agent.known)
+    return (yield from proof.refused(agent, error, agent.known))
 
 
 def _poll_once(agent, current):
@@ -276,7 +278,7 @@ def _poll_once(agent, current):
         agent.url = url
         agent.credentials = None  # they are for the other server
     try:
-        agent.send(current, agent.known if current.meta["leaf"] else agent.factory)
+        yield from agent.send(current, agent.known if current.meta["leaf"] else agent.factory)
         return True
     except PeerError:
         if url == usual[0]:
@@ -302,17 +304,17 @@ def leftover(agent, current, leaf, key):
         if not items or not _is_ours(agent, agent.order(items), leaf, key):
             return None
         before = agent.known.generation
-        aside.attempt(agent)
+        yield from aside.attempt(agent)
         return agent.known.chain[0] if agent.known.generation != before else None
     ours = _is_ours(agent, current, leaf, key)
     if not current.answer:
         if ours:
             waiting.hold_back(agent, current)
             return None
-        if not _poll_once(agent, current):
+        if not (yield from _poll_once(agent, current)):
             return None
     try:
-        found = verdict.judge(agent, current)
+        found = yield from verdict.judge(agent, current)
     except (Ended, PeerError, Refused) as error:
         agent.log("a certificate that came before is of no use: %s" % error)
         return None
@@ -320,7 +322,7 @@ def leftover(agent, current, leaf, key):
         agent.log("a certificate that came before is set aside: %s" % error)
         aside.put(agent)
         return None
-    agent.settle(current, found)
+    yield from agent.settle(current, found)
     return found[1] if ours else None
 
 
@@ -386,6 +388,9 @@ def failed(agent, error):
     now = clock.now_or_0()
     now += agent.skew if now else 0
     text = "%s: %s" % (agent.doing, error)
+    agent.lacks_memory = isinstance(error, MemoryError)
+    if agent.lacks_memory:
+        agent.tell("memory", operation=agent.doing, text=str(error))
     left = known.not_after - now if known.chain else 0
     if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)) and now:
         _give_up_late(agent, error)

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der, hashes
+from est import asn1, der, hashes
 from est.ec import P256
 from est.errors import UsageError
 from est.p256_key import SoftwareKey
@@ -34,8 +34,8 @@ class EcKey(SoftwareKey):
 
             self._curve = P384
         else:
-            raise UsageError("curve %s is not supported" % der.oid_text(oid))
-        self._oid = der.tlv(der.OID, oid)
+            raise UsageError("curve %s is not supported" % asn1.oid_text(oid))
+        self._oid = der.tlv(asn1.OID, oid)
         self.hash_size = self._curve.size
 
     def sign(self, message):
@@ -43,7 +43,7 @@ class EcKey(SoftwareKey):
         size = self.hash_size
         oid = _ECDSA_WITH + bytes((size // 16,))
         digest = hashes.new(size, message).digest()
-        return der.sequence(der.tlv(der.OID, oid)), self.signature(digest)
+        return der.sequence(der.tlv(asn1.OID, oid)), self.signature(digest)
 
     def signature(self, digest):
         """DER signature of `digest`, verified as SoftwareKey's are."""

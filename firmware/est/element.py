@@ -5,7 +5,7 @@ was built with MICROPY_PY_SSL_ECDSA_SIGN_ALT (extmod/modtls_mbedtls.c of 1.25). 
 key can be enrolled, but not shown to a server.
 """
 
-from est import der
+from est import asn1, der
 from est.ec_key import EcKey
 from est.errors import UsageError
 
@@ -41,7 +41,7 @@ class Key(EcKey):
         digest = bytes(size - len(digest)) + digest
         found = self._sign(digest)
         if len(found) == 2 * size:
-            found = der.sequence(der.integer(found[:size]), der.integer(found[size:]))
+            found = der.sequence(asn1.integer(found[:size]), asn1.integer(found[size:]))
         if self.checked and not self._curve.verify(self._public, digest, found):
             raise UsageError("secure element: its signature is not by the public key given")
         return found

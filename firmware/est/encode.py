@@ -20,17 +20,6 @@ def set_of(*parts):
     return tlv(0x31, *sorted(parts))
 
 
-def integer(value):
-    """INTEGER from a non-negative int or from big-endian bytes."""
-    if isinstance(value, int):
-        size = 1
-        while value >> (8 * size):
-            size += 1
-        value = value.to_bytes(size, "big")
-    value = bytes(value).lstrip(b"\0")
-    return tlv(0x02, b"\0" if value[:1] >= b"\x80" or not value else b"", value)
-
-
 def octets(value):
     return tlv(0x04, value)
 

@@ -6,7 +6,7 @@ AES-CBC or AES-GCM (RFC 5084).
 
 from micropython import const
 
-from est import cms, der
+from est import asn1, cms, der
 from est.errors import PeerError, UsageError
 
 # Each costs a decryption; a server that sends a key to one board names one.
@@ -49,15 +49,15 @@ def decrypt(data, secret=None, identifier=None, private=None, password=None):
     body = wrapped.enter()
     wrapped.end()
     if outer not in (_ENVELOPED_DATA, _AUTH_ENVELOPED_DATA, _ENCRYPTED_DATA):
-        raise PeerError("CMS: type %s where an encrypted one is expected" % der.oid_text(outer))
+        raise PeerError("CMS: type %s where an encrypted one is expected" % asn1.oid_text(outer))
     body.integer()
     recipients = None
     if outer != _ENCRYPTED_DATA:
         body.optional(0xA0)
-        recipients = body.enter(der.SET)
+        recipients = body.enter(asn1.SET)
     content = body.enter()
     kind = content.oid()
-    algorithm = content.element(der.SEQUENCE)
+    algorithm = content.element(asn1.SEQUENCE)
     encrypted = content.bytes(0x80)
     content.end()
     associated = b""
@@ -112,7 +112,7 @@ def _size(algorithm):
 def _unsupported(name):
     from est.errors import NotTrusted
 
-    raise NotTrusted("CMS: algorithm %s is not supported" % der.oid_text(name))
+    raise NotTrusted("CMS: algorithm %s is not supported" % asn1.oid_text(name))
 
 
 def _content(algorithm, key, encrypted, mac, associated):
@@ -130,11 +130,11 @@ def _content(algorithm, key, encrypted, mac, associated):
     from est import gcm
 
     # Go's pkcs7 sends the SEQUENCE with a wrong tag around it, and a [4] for the nonce.
-    parameters = fields.enter(0x10 if fields.peek() == 0x10 else der.SEQUENCE)
+    parameters = fields.enter(0x10 if fields.peek() == 0x10 else asn1.SEQUENCE)
     fields.end()
-    if parameters.peek() == der.SEQUENCE:
+    if parameters.peek() == asn1.SEQUENCE:
         parameters = parameters.enter()
-    nonce = parameters.bytes(0x84 if parameters.peek() == 0x84 else der.OCTET_STRING)
+    nonce = parameters.bytes(0x84 if parameters.peek() == 0x84 else asn1.OCTET_STRING)
     length = parameters.integer() if parameters.more() else 12
     parameters.end()
     if mac is None:
@@ -152,7 +152,7 @@ def _keys(recipients, size, secret, identifier, private):
     if private:
         fields = der.Reader(private).enter()
         fields.integer()
-        if fields.peek() == der.OCTET_STRING:
+        if fields.peek() == asn1.OCTET_STRING:
             scalar = fields.bytes()
             named = fields.optional(0xA0)
             curve = _curve(named and named.oid())
@@ -175,12 +175,12 @@ def _keys(recipients, size, secret, identifier, private):
                 key = _kek(fields, secret, identifier, missing)
                 if key:
                     found.append(key)
-            elif tag == der.SEQUENCE and rsa:
+            elif tag == asn1.SEQUENCE and rsa:
                 found.append((yield from _transport(fields, rsa, size)))
             elif tag == 0xA1 and curve:
                 _agree(fields, curve, scalar, found)
             else:
-                kinds = {der.SEQUENCE: "an RSA key", 0xA1: "an EC key"}
+                kinds = {asn1.SEQUENCE: "an RSA key", 0xA1: "an EC key"}
                 missing.append(kinds.get(tag, "something unknown (0x%02x)" % tag))
         except der.DerError:
             raise
@@ -247,12 +247,12 @@ def _agree(fields, curve, scalar, found):
     if originator.peek() != 0xA1:
         raise PeerError("CMS: ECDH without an ephemeral key is not supported")
     public = originator.enter(0xA1)
-    public.skip(der.SEQUENCE)
+    public.skip(asn1.SEQUENCE)
     point = public.bit_string()
     material = fields.element() if fields.peek() == 0xA1 else b""
     algorithm = fields.enter()
     scheme = algorithm.oid()
-    wrap = algorithm.element(der.SEQUENCE)
+    wrap = algorithm.element(asn1.SEQUENCE)
     keys = fields.enter()
     fields.end()
     size = 0

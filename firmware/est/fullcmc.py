@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import base64, clock, cmc, http, keys, x509
+from est import base64, clock, cmc, cms, http, keys, x509
 from est.errors import NotTrusted, PeerError, Refused, UsageError
 from est.order import Enrolment
 from est.protocol import Body, kind
@@ -60,6 +60,8 @@ def _is_cmc(response):
 def ask(agent, controls, requests=(), identity=None):
     """One full CMC exchange by `agent`, signed with its identity; [DER certificates] that come.
 
+    In steps.
+
     The CA's signature is judged by the anchors that the server's /cacerts lead to: those that
     verify TLS may be of another CA.
     controls: see est.cmc. requests: CertificationRequest DERs. identity: (chain, key) to sign with
@@ -71,9 +73,12 @@ def ask(agent, controls, requests=(), identity=None):
         raise UsageError("CMC needs a certificate to sign with: enrol first")
     chain, key = identity
     request = cmc.Request(keys.load(key), chain, controls, requests)
+    yield
     anchors = agent.anchors()
     try:
-        anchors = agent.adopt(agent.client(identity).cacerts())
+        client = agent.client(identity)
+        offered = cms.issued((yield from client.steps(client.est.answer("cacerts"))))
+        anchors = yield from agent.adopt(offered)
     except (NotTrusted, PeerError, Refused):
         pass  # then the answer must do with those
     client = agent.client(identity)
@@ -82,7 +87,7 @@ def ask(agent, controls, requests=(), identity=None):
         from est.quirks import on_one_line
 
         sending = on_one_line(sending)
-    status, answer = client.run(sending)
+    status, answer = yield from client.steps(sending)
     agent.close()
     anchors = [x509.Certificate(anchor) for anchor in anchors]
     return request.accept(answer, anchors, clock.now(), status)
@@ -101,7 +106,8 @@ class FullCmc(Enrolment):
             raise UsageError("CMC needs a certificate to sign with: enrol first")
         chain, key = client.identity
         request = cmc.Request(keys.load(key), chain, (), (self.request,))
-        status, answer = client.run(fullcmc(client.est, request.der))
+        yield
+        status, answer = yield from client.steps(fullcmc(client.est, request.der))
         self.answer = [bytes(answer), b"%d" % status, request.transaction, request.nonce]
         self.answer += chain[1:]
 
@@ -113,7 +119,8 @@ class FullCmc(Enrolment):
         known = [x509.Certificate(one) for one in anchors]
         given = (transaction, nonce, self.answer[4:], True)
         issued = cmc.accept(message, given, known, now, int(status), log)
-        return verdict.accept(issued, others, self.key, anchors, now, log)
+        yield
+        return (yield from verdict.accept(issued, others, self.key, anchors, now, log))
 
 
 # What est.agent.Agent takes as `orders` to enrol and renew by full CMC.

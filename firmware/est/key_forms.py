@@ -4,7 +4,7 @@ import sys
 
 from micropython import const
 
-from est import der
+from est import asn1, der
 from est.errors import PeerError, UsageError
 
 _EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
@@ -29,14 +29,14 @@ def load(data, password=None):
 def pkcs8(key):
     """PrivateKeyInfo DER (RFC 5958) of a key in memory."""
     algorithm = der.Reader(key.spki()).enter().element()
-    return der.sequence(der.integer(0), algorithm, der.octets(key.der()))
+    return der.sequence(asn1.integer(0), algorithm, der.octets(key.der()))
 
 
 def _load(data, password):
     if isinstance(data, str):
         raise UsageError("DER is wanted; to make a key of some type takes est-key-types")
     fields = _fields(data)
-    if fields.peek() == der.SEQUENCE:
+    if fields.peek() == asn1.SEQUENCE:
         algorithm = fields.enter().oid()
         if algorithm in (_EC_PUBLIC_KEY, _RSA_ENCRYPTION):
             raise UsageError("it is a public key")
@@ -48,16 +48,16 @@ def _load(data, password):
         fields = _fields(data)
     version = fields.integer()
     kind = fields.peek()
-    if kind == der.OCTET_STRING and version == 1:
+    if kind == asn1.OCTET_STRING and version == 1:
         return _sec1(data)
-    if kind == der.SEQUENCE and version < 2:
+    if kind == asn1.SEQUENCE and version < 2:
         algorithm = fields.enter()
         oid = algorithm.oid()
         if oid == _EC_PUBLIC_KEY:
             return _sec1(fields.bytes(), algorithm.oid())
         if oid != _RSA_ENCRYPTION:
-            raise UsageError("algorithm %s is not supported" % der.oid_text(oid))
-    elif kind != der.INTEGER:
+            raise UsageError("algorithm %s is not supported" % asn1.oid_text(oid))
+    elif kind != asn1.INTEGER:
         raise UsageError("unknown form")
     from est import rsa_private
 

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der, keys
+from est import asn1, der, keys
 from est.errors import UsageError
 
 _NULL = const(0x05)
@@ -19,7 +19,7 @@ _OIDS = {
 
 
 def choose(key, renewed, demands, log):
-    """A key with the methods of est.keys.SoftwareKey.
+    """A key with the methods of est.keys.SoftwareKey, in steps.
 
     key: DER of the one to take, the type of the one to make (see _OIDS), or None: then that of
         `renewed`, the SubjectPublicKeyInfo (DER) of the certificate to renew, or None, if the
@@ -56,7 +56,7 @@ def choose(key, renewed, demands, log):
     if hints and not demanded and name not in hints and _family(name) not in hints:
         log("the server suggests a key of type %s, this one is %s" % (" or ".join(hints), name))
     if not found:
-        found = _make(name, size, log)
+        found = yield from _make(name, size, log)
     elif name == "P-256" and size > 32:
         from est import key_forms
 
@@ -90,25 +90,26 @@ def _type(spki):
     algorithm = fields.enter()
     algorithm.oid()
     if algorithm.peek() == _NULL:
-        modulus = der.Reader(fields.bit_string()).enter().bytes(der.INTEGER)
+        modulus = der.Reader(fields.bit_string()).enter().bytes(asn1.INTEGER)
         return "RSA-%d" % (8 * len(modulus.lstrip(b"\0")))
     oid = algorithm.oid()
     for name, known in _OIDS.items():
         if known == oid:
             return name
-    return der.oid_text(oid)
+    return asn1.oid_text(oid)
 
 
 def _make(name, size, log):
     if _family(name) == "RSA":
-        from est import rsa_generate, rsa_private, steps
+        from est import rsa_generate, rsa_private
+        from est.steps import fed
 
         def progress(primes, tests):
             if tests % 10 == 0:
                 log("making %s: prime %d of 2, candidate %d" % (name, primes + 1, tests + 1))
 
         making = rsa_generate.generate(int(name[4:]), progress)
-        return steps.run(making, rsa_private.PrivateKey.between)
+        return (yield from fed(making, rsa_private.PrivateKey.between))
     if name == "P-256" and size <= 32:
         return keys.SoftwareKey()
     from est.ec_key import EcKey

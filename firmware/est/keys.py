@@ -11,7 +11,7 @@ from est.p256_key import SoftwareKey
 
 def request(key, subject, attributes):
     """CertificationRequest (RFC 2986, DER) of what est.csr.fields gives, signed by `key`."""
-    info = encode.sequence(encode.integer(0), subject, key.spki(), attributes)
+    info = encode.sequence(b"\2\1\0", subject, key.spki(), attributes)
     algorithm, signature = key.sign(info)
     return encode.sequence(info, algorithm, encode.bits(signature))
 

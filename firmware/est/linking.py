@@ -36,7 +36,7 @@ class Linked(Enrolment):
         extra = list(wanted[3])
 
         def fetched():
-            attributes = fetch and fetch()
+            attributes = fetch and (yield from fetch())
             if attributes and attributes.challenge_password:
                 placeholder = extensions.challenge(_PLACEHOLDER)
                 if placeholder[0] in [oid for oid, _ in extra]:
@@ -50,7 +50,7 @@ class Linked(Enrolment):
                     )
             return attributes
 
-        super().build(fetched, log, wanted[:3] + (extra,), leaf, key)
+        return super().build(fetched, log, wanted[:3] + (extra,), leaf, key)
 
     def send(self, client):
         """As Enrolment.send."""
@@ -63,7 +63,7 @@ class Linked(Enrolment):
                 context.maximum_version = tls.TLSVersion.TLSv1_2
                 client.close()
             sending = self._bound(sending)
-        self.answer = [client.run(sending)]
+        self.answer = [(yield from client.steps(sending))]
 
     def _bound(self, sending):
         # The operation whose requests are linked to each connection that they go over, also after
@@ -118,10 +118,10 @@ def link(data, key, value):
 
 
 def _attribute(value):
-    from est import der, extensions
+    from est import asn1, der, extensions
 
     oid, value = extensions.challenge(value)
-    return der.sequence(der.tlv(der.OID, oid), der.set_of(value))
+    return der.sequence(der.tlv(asn1.OID, oid), der.set_of(value))
 
 
 def _parts(data):

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der
+from est import asn1, der
 from est.errors import UsageError
 
 ATTRIBUTES = {
@@ -43,12 +43,12 @@ def name(text):
         if attribute in ("C", "serialNumber"):
             if not printable(value):
                 raise UsageError("subject: %s may not be '%s'" % (attribute, value))
-            encoded = der.tlv(der.PRINTABLE_STRING, value.encode())
+            encoded = der.tlv(asn1.PRINTABLE_STRING, value.encode())
         elif attribute in ("emailAddress", "DC"):
-            encoded = der.tlv(der.IA5_STRING, ascii(value))
+            encoded = der.tlv(asn1.IA5_STRING, ascii(value))
         else:
-            encoded = der.tlv(der.UTF8_STRING, value.encode())
-        rdns.append(der.set_of(der.sequence(der.tlv(der.OID, oid), encoded)))
+            encoded = der.tlv(asn1.UTF8_STRING, value.encode())
+        rdns.append(der.set_of(der.sequence(der.tlv(asn1.OID, oid), encoded)))
     return der.sequence(*rdns)
 
 
@@ -90,7 +90,7 @@ def text(name):
     out = []
     reader = der.Reader(name).enter()
     while reader.more():
-        pairs = reader.enter(der.SET)
+        pairs = reader.enter(asn1.SET)
         while pairs.more():
             pair = pairs.enter()
             oid = pair.oid()
@@ -99,7 +99,7 @@ def text(name):
                 value = value.decode()
             except ValueError:
                 value = "?"
-            out.append("%s=%s" % (ATTRIBUTES.get(oid) or der.oid_text(oid), value))
+            out.append("%s=%s" % (ATTRIBUTES.get(oid) or asn1.oid_text(oid), value))
     return ",".join(out)
 
 

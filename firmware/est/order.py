@@ -31,23 +31,23 @@ class Enrolment:
         return [self.meta, self.key, self.request] + self.answer
 
     def build(self, fetch, log, wanted, leaf, key):
-        """Make `key` and `request`. wanted: (subject, san, eku, extra).
+        """Make `key` and `request`, in steps. wanted: (subject, san, eku, extra).
 
         The rest as in est.request.build.
         """
         from est import request
 
-        self.key, self.request = request.build(fetch, log, wanted, leaf, key)
+        self.key, self.request = yield from request.build(fetch, log, wanted, leaf, key)
 
     def send(self, client):
-        """Send `request` over est.client.Client `client`; leaves the `answer`.
+        """Send `request` over est.client.Client `client`, in steps; leaves the `answer`.
 
         Raises RetryLater, Refused and what else est.protocol does.
         """
-        self.answer = [client.run(client.est.answer(self.kind, self.request))]
+        self.answer = [(yield from client.steps(client.est.answer(self.kind, self.request)))]
 
     def accept(self, others, anchors, now, log=None):
-        """[key, leaf, *intermediates] (DER) that the answer brings.
+        """[key, leaf, *intermediates] (DER) that the answer brings, in steps.
 
         Arguments and errors as in est.verdict.accept; RetryLater where the answer says to wait.
         """

@@ -1,6 +1,6 @@
 """A certification request of the caller's, made elsewhere: checked before a server sees it."""
 
-from est import der, keys, x509
+from est import asn1, der, keys, x509
 from est.errors import NotTrusted, PeerError, UsageError
 
 
@@ -15,14 +15,14 @@ def check(request, key):
         whole = der.Reader(request)
         fields = whole.enter()
         whole.end()
-        info = fields.element(der.SEQUENCE)
-        algorithm = fields.element(der.SEQUENCE)
+        info = fields.element(asn1.SEQUENCE)
+        algorithm = fields.element(asn1.SEQUENCE)
         signature = fields.bit_string()
         fields.end()
         asked = der.Reader(info).enter()
         version = asked.integer()
-        asked.skip(der.SEQUENCE)
-        spki = asked.element(der.SEQUENCE)
+        asked.skip(asn1.SEQUENCE)
+        spki = asked.element(asn1.SEQUENCE)
         if asked.more():  # some leave out the attributes where there are none
             asked.skip(0xA0)
         asked.end()

@@ -40,7 +40,7 @@ class SoftwareKey:
     def der(self):
         """What every MicroPython's TLS loads, DER: ECPrivateKey (RFC 5915), or RSAPrivateKey."""
         return encode.sequence(
-            encode.integer(1),
+            b"\2\1\1",
             encode.octets(self._private),
             encode.tlv(0xA0, self._oid),
             encode.tlv(0xA1, encode.bits(self._public)),

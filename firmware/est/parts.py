@@ -6,7 +6,7 @@ runs between connections anyway is in est.between.
 
 from micropython import const
 
-from est import apart
+from est import apart, aparts
 from est.errors import EstError, PeerError, Refused
 from est.identity import Identity
 
@@ -20,6 +20,14 @@ def optional(part):
     """
     try:
         return apart(part)
+    except ImportError:
+        return None
+
+
+def optional_steps(part):
+    """As `optional`, of a part that gives steps; in steps itself."""
+    try:
+        return (yield from aparts(part))
     except ImportError:
         return None
 
@@ -51,6 +59,19 @@ class Known(Identity):
 
         self.erased = True
         status.erase(self)
+
+
+def attach(agent):
+    """Give a new agent what it has by these parts."""
+
+    def run(make_room=None):
+        from est import task
+
+        return task.run(agent, make_room)
+
+    agent.known = Known(agent.store)
+    agent.lacks_memory = False
+    agent.run = run
 
 
 def begin(agent):
@@ -90,7 +111,7 @@ def plan(agent):
 
         return duty.plan(agent)
 
-    return optional(part)
+    return optional_steps(part)
 
 
 def failed(agent, error):
@@ -116,7 +137,7 @@ def leftover(agent, current, leaf, key):
 
         return duty.leftover(agent, current, leaf, key)
 
-    return optional(part)
+    return optional_steps(part)
 
 
 def prepare(agent, shown):
@@ -132,7 +153,7 @@ def prepare(agent, shown):
 
 
 def attributes(agent, shown):
-    """The server's est.attributes.CsrAttrs, asked for with identity `shown`.
+    """The server's est.attributes.CsrAttrs, asked for with identity `shown`, in steps.
 
     None where it has none that can be read, which is logged: they are optional (RFC 7030 4.5).
     """
@@ -141,7 +162,9 @@ def attributes(agent, shown):
         client = agent.client(shown)
         client.date = found = None
         try:
-            found = client.csrattrs()
+            from est import operations
+
+            found = yield from client.steps(operations.csrattrs(client.est))
         except (PeerError, Refused) as error:
             # Without any answer it is the network; a password that is wrong stays so.
             if client.date is None or (getattr(error, "status", 0) == 401 and agent.credentials):
@@ -157,16 +180,16 @@ def attributes(agent, shown):
         witness.hold_back(agent, client.date)
         return found
 
-    return optional(part)
+    return optional_steps(part)
 
 
-def ordered(agent, current, leaf):
+def ordered(agent, current, leaf, key):
     """As est.between.ordered."""
 
     def part():
         from est import between
 
-        between.ordered(agent, current, leaf)
+        between.ordered(agent, current, leaf, key)
 
     apart(part)
 
@@ -178,7 +201,7 @@ def answered(agent, current, date):
 
 
 def interrupted(agent, current, shown, error, final):
-    """What to raise for an EstError that ended the sending of an order."""
+    """What to raise for an EstError that ended the sending of an order, in steps."""
     date = agent.connection.date if agent.connection else None
     agent.close()
     if date is not None:
@@ -192,7 +215,7 @@ def interrupted(agent, current, shown, error, final):
 
         return waiting.interrupted(agent, current, shown, error, final)
 
-    return optional(part) or error
+    return (yield from optional_steps(part)) or error
 
 
 def check_clock(agent, date):
@@ -218,7 +241,10 @@ def of_kind(kind):
 
 
 def prove(agent, candidate):
-    """Whether `candidate`, (chain, key) of the order at hand, is proven to work. See est.proof."""
+    """Whether `candidate`, (chain, key) of the order at hand, is proven to work, in steps.
+
+    See est.proof.
+    """
     agent.tell("candidate", generation=agent.known.generation + 1)
     failure = None
 
@@ -231,7 +257,7 @@ def prove(agent, candidate):
         if optional(part) is False:
             return False
         # Without est.proof in the heap.
-        agent.cacerts(candidate)
+        yield from agent.cacerts(candidate)
     except EstError as error:
         failure = error
 
@@ -240,7 +266,7 @@ def prove(agent, candidate):
 
         return proof.proven(agent, candidate, failure)
 
-    proven = optional(part)
+    proven = yield from optional_steps(part)
     if proven is None and failure:
         raise failure
     return proven is not False
@@ -252,9 +278,9 @@ def rejected(agent, current, error):
     def part():
         from est import waiting
 
-        waiting.rejected(agent, current, error)
+        return waiting.rejected(agent, current, error)
 
-    apart(part)
+    return aparts(part)
 
 
 def take(agent, current, items, proven):
@@ -276,4 +302,4 @@ def adopt(agent, anchors, offered):
 
         return rollover.adopt(agent, anchors, offered)
 
-    return optional(part)
+    return optional_steps(part)

@@ -5,7 +5,7 @@ PBKDF2 with HMAC over SHA-1 or SHA-2, and AES-CBC, as openssl writes them.
 
 from micropython import const
 
-from est import cbc, der, kdf
+from est import asn1, cbc, der, kdf
 from est.errors import PeerError, UsageError
 
 _PBES2 = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d")
@@ -53,7 +53,7 @@ def content(data, password):
         cipher.end()
         salt = derivation.bytes()
         iterations = derivation.integer()
-        length = derivation.integer() if derivation.peek() == der.INTEGER else size
+        length = derivation.integer() if derivation.peek() == asn1.INTEGER else size
         hash_size = 20
         if derivation.more():
             function = derivation.enter()

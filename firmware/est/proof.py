@@ -36,6 +36,8 @@ def possible(agent, candidate):
 def proven(agent, candidate, error):
     """Whether `candidate` is proven to work; False if not until the old one is about to end.
 
+    In steps, as all here that asks the server.
+
     Proof is a new connection that shows it, on which GET /cacerts brings 200 (a handshake alone
     proves nothing in TLS 1.3), and what the application's `prove` adds. error: what that
     connection, or `possible`, raised, or None. Raises CertificateRefused if it failed while the
@@ -44,7 +46,7 @@ def proven(agent, candidate, error):
     known = agent.known
     try:
         if error:
-            _judge(agent, candidate, error)
+            yield from _judge(agent, candidate, error)
         if agent.prove:
             _ask(agent, candidate)
         return True
@@ -65,9 +67,9 @@ def _judge(agent, candidate, error):
     # Raises unless `error` was chance.
     if isinstance(error, CertificateRefused) or not isinstance(error, (Closed, Refused)):
         raise error
-    if not (passes(agent, agent.known) or passes(agent, None)):
+    if not ((yield from passes(agent, agent.known)) or (yield from passes(agent, None))):
         raise error
-    if not passes(agent, candidate):
+    if not (yield from passes(agent, candidate)):
         raise CertificateRefused("the server does not accept the new certificate: %s" % error)
 
 
@@ -84,7 +86,7 @@ def _ask(agent, candidate):
 def passes(agent, identity):
     """What /cacerts brings (bytes) with `identity`, or without any; None where it fails."""
     try:
-        return agent.cacerts(identity)
+        return (yield from agent.cacerts(identity))
     except EstError:
         return None
 
@@ -95,10 +97,10 @@ def refused(agent, error, shown):
     MicroPython does not tell a refused certificate from a lost connection: the same is tried
     without it. If that passes, it is the certificate, and the likeliest reason is named.
     """
-    offered = passes(agent, None)
+    offered = yield from passes(agent, None)
     agent.shown = shown  # of which the error is
     # A connection may have been lost by chance.
-    if offered is None or passes(agent, shown) is not None:
+    if offered is None or (yield from passes(agent, shown)) is not None:
         return error
     text = "the server does not accept the board's certificate (%s)" % error
     try:

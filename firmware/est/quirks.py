@@ -14,18 +14,21 @@ def orders(makers, wrap=True, single=False):
             send, accept = order.send, order.accept
 
             def send_on_one_line(client):
-                run = client.run
-                client.run = lambda operation: run(on_one_line(operation))
+                steps = client.steps
+                client.steps = lambda operation: steps(on_one_line(operation))
                 try:
-                    return send(client)
+                    return (yield from send(client))
                 finally:
-                    client.run = run
+                    client.steps = steps
+
+            def accept_single(*given):
+                return (yield from accept(*given))[:2]
 
             order.one_line = not wrap
             if not wrap:
                 order.send = send_on_one_line
             if single:
-                order.accept = lambda *given: accept(*given)[:2]
+                order.accept = accept_single
             return order
 
         return made

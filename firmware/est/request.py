@@ -1,12 +1,12 @@
 """Makes a certification request in two halves (est.apart), while TLS has most of the heap."""
 
-from est import apart
+from est import aparts
 
 
 def build(fetch, log, wanted, leaf, key):
-    """(DER of the key, CertificationRequest DER).
+    """(DER of the key, CertificationRequest DER), in steps.
 
-    fetch: None, or gives the server's est.attributes.CsrAttrs, or None.
+    fetch: None, or gives the server's est.attributes.CsrAttrs, or None, in steps.
     log, key: as in est.agent.Agent. wanted: its (subject, san, eku, extra); subject, san and eku
         are for a first certificate, an own request in place of the subject for every one.
     leaf: DER certificate to renew instead, whose subject and names are kept (RFC 7030 4.2.2).
@@ -16,9 +16,9 @@ def build(fetch, log, wanted, leaf, key):
         from est.own_request import check
 
         if fetch:
-            apart(fetch)
+            yield from aparts(fetch)
         return check(subject, key)
-    fields, renewed, demands = apart(_wanted, fetch, log, wanted, leaf, key)
+    fields, renewed, demands = yield from aparts(_wanted, fetch, log, wanted, leaf, key)
     from est import keys
 
     choose = None
@@ -28,14 +28,15 @@ def build(fetch, log, wanted, leaf, key):
         except ImportError:
             pass  # an optional part
     if choose:
-        key = choose(key, renewed, demands, log)
+        key = yield from choose(key, renewed, demands, log)
     else:
         key = keys.load(key) if key else keys.SoftwareKey()
+    yield
     return key.der(), keys.request(key, *fields)
 
 
 def _wanted(fetch, log, wanted, leaf, key):
-    attributes = fetch and fetch()
+    attributes = fetch and (yield from fetch())
     # Loaded only now: the handshake takes more of the heap.
     from est import csr
 

@@ -36,10 +36,18 @@ def _memory():
         return None
 
 
+def asked(agent, leaf=None, key=None):
+    """Digest that tells what is asked for: `leaf` (DER) renewed, or a first certificate.
+
+    key: as in est.agent.Agent; by default the agent's.
+    """
+    return store.digest((agent.url, agent.wanted, leaf, key or agent.key))
+
+
 def _asked(agent):
     # Tells settings and credentials from others; too short to find a password by.
     login = [getattr(agent.credentials, name, "") for name in ("user", "secret")]
-    return store.digest((agent.asked(None, agent.key), agent.voucher, login))[:4]
+    return store.digest((asked(agent), agent.voucher, login))[:4]
 
 
 def load(agent):

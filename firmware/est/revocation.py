@@ -1,12 +1,18 @@
 """Revocation of the board's own certificate (RFC 7030 4.3, RFC 5272 6.11)."""
 
-from est import cmc, fullcmc, x509
+from est import cmc, fullcmc, run, x509
 from est.errors import NotTrusted, PeerError, UsageError
 
 
-def revoke(agent, reason="unspecified", comment=None, since=None):
+def revoke(*arguments, **options):
+    """As `revoking`, now."""
+    return run(revoking(*arguments, **options))
+
+
+def revoking(agent, reason="unspecified", comment=None, since=None):
     """Have the CA revoke the certificate of est.agent.Agent `agent`, then forget it and its key.
 
+    In steps, for est.steps.wait beside other tasks.
     reason: a name of est.cmc.REASONS. comment, since: as in est.cmc.revoke_request.
     Returns the certificate (DER). The identity goes only once the CA has confirmed; where the
     answer was lost, revoke again: for what is revoked already CAs answer alike. Raises UsageError
@@ -20,7 +26,7 @@ def revoke(agent, reason="unspecified", comment=None, since=None):
     leaf = x509.Certificate(identity[0][0])
     control = cmc.revoke_request(leaf.issuer, leaf.serial, reason, since, None, comment)
     try:
-        fullcmc.ask(agent, (control,), (), identity)
+        yield from fullcmc.ask(agent, (control,), (), identity)
     except (PeerError, NotTrusted) as error:
         raise type(error)(
             "%s. Where the request was sent, it may be revoked: revoke again" % error

@@ -17,8 +17,7 @@ import hashlib
 
 from micropython import const
 
-from est import clock, store
-from est.client import Client
+from est import clock, operations, run, store
 from est.errors import EstError, NotTrusted, PeerError, UsageError
 from est.tls import Context
 
@@ -32,7 +31,7 @@ _MAX_CHECKS = const(320)
 
 
 def adopt(agent, known, offered):
-    """Store the anchors of est.agent.Agent `agent` anew, and return them.
+    """Store the anchors of est.agent.Agent `agent` anew, and return them; in steps.
 
     known: the anchors by which TLS verified the server. offered: its CA certificates (all DER).
 
@@ -58,7 +57,7 @@ def adopt(agent, known, offered):
         if agent.ca:
             given += agent.ca.hex()  # another fingerprint is another trust
         judges = stored if given and meta.get("given") == given else []
-        found, own = _chosen(agent, known, offered, first, stored, judges, recent)
+        found, own = yield from _chosen(agent, known, offered, first, stored, judges, recent)
         if not own:
             voucher = ""  # nothing that is given, so that what is given stays in use
     if damaged or found != stored or meta.get("voucher") != voucher or not recent:
@@ -82,8 +81,12 @@ def successors(anchors, offered, now, log):
     Roots that are among `anchors` already are not returned. Neither network nor store is used.
     Raises DerError for a malformed anchor; nothing that is offered raises anything.
     """
-    bag = _Bag(anchors, offered, now, log)
-    found = bag.follow(bag.anchors)
+    return run(_successors(anchors, offered, now, log))
+
+
+def _successors(anchors, offered, now, log):
+    bag = yield from _bag(anchors, offered, now, log)
+    found = yield from bag.follow(bag.anchors)
     bag.tell(log)
     return _ders(found)
 
@@ -93,19 +96,20 @@ def follow(agent):
 
     Such is the server of a board that slept through a rollover, or several. Its /cacerts is asked
     for unverified, for the links prove themselves; then it must pass with what they lead to.
+    In steps.
     """
-    client = Client(agent.url, (), timeout=agent.timeout, bootstrap=True)
+    client = agent.connect((), bootstrap=True)
     try:
-        offered = client.cacerts()
+        offered = yield from client.steps(operations.cacerts(client.est))
     finally:
         client.close()
     stored = agent.load("anchors")
     if not stored:
         return False
     known = agent.anchors()
-    found = successors(known, offered, clock.now(), agent.log)
+    found = yield from _successors(known, offered, clock.now(), agent.log)
     anchors = (found + known)[:_MAX_ANCHORS]
-    if not found or not _verified(agent, anchors):
+    if not found or not (yield from _verified(agent, anchors)):
         return False
     agent.store.save("anchors", store.pack(stored[0], *anchors))
     agent.tell("trust", anchors=[store.digest(one) for one in anchors])
@@ -135,8 +139,14 @@ def _certificate_class():
     return Named
 
 
+def _bag(*arguments):
+    bag = _Bag(*arguments)
+    yield from bag.sort()
+    return bag
+
+
 class _Bag:
-    """CA certificates as they were offered, and the search for links among them.
+    """CA certificates as they were offered, and the search for links among them, in steps.
 
     anchors: Certificates. roots: the self-signed ones that were not found yet, oldest first.
     """
@@ -167,15 +177,23 @@ class _Bag:
                 log("a certificate is left out: %s" % error)
         # Links in the order in which they were made are followed with the fewest checks.
         certificates.sort(key=_age)
+        self.links = certificates
+
+    def sort(self):
+        """Tell roots from links."""
+        certificates = self.links
+        self.links = []
+        Certificate = _certificate_class()
         for one in certificates:
             # The signature tells them apart: often all roots bear one name, and so do their links.
             link = self._objection(one, Certificate(one.der))
             (self.links if link else self.roots).append(one)
+            yield
 
     def chosen(self):
         """The anchors that are offered, and the roots that links connect with any of them."""
         offered = [one for one in self.anchors if one.der in self.offered]
-        return offered + self.follow(self.anchors)
+        return offered + (yield from self.follow(self.anchors))
 
     def follow(self, anchors):
         """The roots that links connect with `anchors` (Certificates); they leave `roots`."""
@@ -187,21 +205,23 @@ class _Bag:
         stack = [self._hops(one) for one in anchors]
         while stack and self.roots:
             for link in stack[-1]:
-                stack.append(self._hops(link))
-                break
+                if link:
+                    stack.append(self._hops(link))
+                    break
+                yield
             else:
                 stack.pop()
         return self.found
 
     def _hops(self, old):
-        # Iterator over each NewWithOld from `old` to a key that was not reached before.
+        # Iterator over each NewWithOld from `old` to a key that was not reached before, and over
+        # None after some work.
         for link in self.links:
             if not link.settled and link.spki not in self.reached:
                 reason = self._refusal(old, link)
                 if reason:
                     self.reasons[link.spki] = reason
-                else:
-                    yield link
+                yield None if reason else link
 
     def _refusal(self, old, link):
         # Why `link` does not lead from `old` to another root; or None, and then it stands for that
@@ -261,17 +281,17 @@ def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
     # lately whether the server passes with what is stored.
     log = agent.log
     now = clock.now()
-    bag = _Bag(known, offered, now, log)
+    bag = yield from _bag(known, offered, now, log)
     anchors = bag.anchors
-    found = bag.chosen()
+    found = yield from bag.chosen()
     foreign = first and len(bag.roots) > 0 and not found
     if foreign:
         if judges:
-            bag = _Bag(judges, offered, now, log)
-            found = bag.chosen()
+            bag = yield from _bag(judges, offered, now, log)
+            found = yield from bag.chosen()
         if not found:
             own = _own(agent.ca, bag.roots)
-            found = own + bag.follow(own)
+            found = own + (yield from bag.follow(own))
             if not found:
                 log("no CA certificate that the server offers has the given fingerprint")
                 return known, False
@@ -288,7 +308,7 @@ def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
         found.sort(key=_age)
         found = found[-_MAX_ANCHORS:]
     gone = [one for one in anchors if one not in found]
-    if gone and not _verified(agent, _ders(found)):
+    if gone and not (yield from _verified(agent, _ders(found))):
         if foreign:
             log("the server is not verified by its own CA: the anchors given are still needed")
             return _ders(found), False
@@ -314,9 +334,9 @@ def _own(fingerprint, roots):
 
 def _verified(agent, anchors):
     # Whether the server passes with these anchors alone. No credential is at hand here.
-    client = Client(agent.url, anchors, timeout=agent.timeout)
+    client = agent.connect(anchors)
     try:
-        client.cacerts()
+        yield from client.steps(operations.cacerts(client.est))
     except EstError:
         return False
     finally:

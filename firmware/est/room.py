@@ -60,8 +60,8 @@ def _useless(records, name):
 def _lacking(meta):
     # Whether an order has not what is read of it in its state.
     numbers = {"waiting": ("since", "until", "wait"), "answered": ("since", "date")}
-    for field in ("kind", "leaf", "asked", "state"):
-        if not isinstance(meta.get(field), str):
+    for field, default in (("kind", 0), ("leaf", 0), ("state", 0), ("asked", "")):
+        if not isinstance(meta.get(field, default), str):
             return True
     for field in numbers.get(meta["state"], ("since",)):
         if not isinstance(meta.get(field), int):

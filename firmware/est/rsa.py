@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der, hashes
+from est import asn1, der, hashes
 from est.errors import NotTrusted
 
 _MIN_BITS = const(2048)
@@ -61,7 +61,7 @@ def load(data):
 
 def encode(digest, size):
     """EMSA-PKCS1-v1_5 of `digest` in `size` bytes, as a number (RFC 8017 9.2)."""
-    algorithm = der.sequence(der.tlv(der.OID, hashes.oid(len(digest))), b"\5\0")
+    algorithm = der.sequence(der.tlv(asn1.OID, hashes.oid(len(digest))), b"\5\0")
     info = der.sequence(algorithm, der.octets(digest))
     return int.from_bytes(b"\1" + b"\xff" * (size - 3 - len(info)) + b"\0" + info, "big")
 

@@ -6,7 +6,7 @@ operations whatever it holds, and a failure shows in nothing but the result.
 
 from micropython import const
 
-from est import der, hashes
+from est import asn1, hashes
 from est.errors import NotTrusted, PeerError, UsageError
 
 _SPECIFIED = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x09")
@@ -52,7 +52,7 @@ def parameters(fields):
         source.end()
         if function.oid() != _SPECIFIED:
             raise NotTrusted("RSAES-OAEP: source of the label not supported")
-        label = function.bytes(der.OCTET_STRING)
+        label = function.bytes(asn1.OCTET_STRING)
         function.end()
     return size, mask_size, label
 

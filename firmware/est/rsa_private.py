@@ -8,7 +8,7 @@ a fault while computing gives no prime away.
 
 from micropython import const
 
-from est import der, hashes, rsa, steps
+from est import asn1, der, hashes, rsa, steps
 from est.entropy import random
 from est.errors import EstError, UsageError
 from est.numbers import inverse
@@ -52,11 +52,11 @@ class PrivateKey(rsa.PublicKey):
 
     def der(self):
         """RSAPrivateKey DER, which every MicroPython's TLS loads."""
-        return der.sequence(der.integer(0), *[der.integer(number) for number in self._numbers])
+        return der.sequence(asn1.integer(0), *[asn1.integer(number) for number in self._numbers])
 
     def spki(self):
         """SubjectPublicKeyInfo DER (RFC 8017 A.1)."""
-        public = der.sequence(der.integer(self.n), der.integer(self.e))
+        public = der.sequence(asn1.integer(self.n), asn1.integer(self.e))
         return der.sequence(_algorithm(1), der.bits(public))
 
     def sign(self, message):
@@ -101,7 +101,7 @@ def load(data):
     try:
         fields = _fields(data)
         version = fields.integer()
-        if fields.peek() == der.SEQUENCE:
+        if fields.peek() == asn1.SEQUENCE:
             if version > 1 or fields.element() != _algorithm(1):
                 raise UsageError("not RSA")
             fields = _fields(fields.bytes())
@@ -140,4 +140,4 @@ def power(base, exponent, modulus, size):
 
 def _algorithm(last):
     # AlgorithmIdentifier of PKCS #1's `last`: 1 for keys, 11 to 13 for signatures with SHA-2.
-    return der.sequence(der.tlv(der.OID, _ENCRYPTION[:-1] + bytes((last,))), b"\5\0")
+    return der.sequence(der.tlv(asn1.OID, _ENCRYPTION[:-1] + bytes((last,))), b"\5\0")

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der, hashes
+from est import asn1, der, hashes
 from est.errors import NotTrusted
 
 _MGF1 = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08")
@@ -96,12 +96,12 @@ def _hash(tagged):
 
 def algorithm(size):
     """AlgorithmIdentifier of RSASSA-PSS with the hash of `size` and as much salt (RFC 4055)."""
-    digest = der.sequence(der.tlv(der.OID, hashes.oid(size)), b"\5\0")
+    digest = der.sequence(der.tlv(asn1.OID, hashes.oid(size)), b"\5\0")
     return der.sequence(
-        der.tlv(der.OID, _MGF1[:-1] + b"\x0a"),
+        der.tlv(asn1.OID, _MGF1[:-1] + b"\x0a"),
         der.sequence(
             der.tlv(0xA0, digest),
-            der.tlv(0xA1, der.sequence(der.tlv(der.OID, _MGF1), digest)),
-            der.tlv(0xA2, der.integer(size)),
+            der.tlv(0xA1, der.sequence(der.tlv(asn1.OID, _MGF1), digest)),
+            der.tlv(0xA2, asn1.integer(size)),
         ),
     )

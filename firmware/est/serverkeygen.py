@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import apart, cms, der, http, multipart, store
+from est import apart, aparts, asn1, cms, der, http, multipart, store
 from est.errors import PeerError, UsageError
 from est.order import Enrolment
 
@@ -77,7 +77,7 @@ class Decryption:
 
 
 def _capability(oid, *parameters):
-    return der.sequence(der.tlv(der.OID, oid), *parameters)
+    return der.sequence(der.tlv(asn1.OID, oid), *parameters)
 
 
 class ServerKey(Enrolment):
@@ -102,11 +102,11 @@ class ServerKey(Enrolment):
         if isinstance(subject, bytes):
             self.request = subject
             if fetch:
-                apart(fetch)
+                yield from aparts(fetch)
             return
 
         def fetched():
-            attributes = fetch and fetch()
+            attributes = fetch and (yield from fetch())
             if attributes:
                 # What they say of the key is the server's to heed.
                 attributes.keys = attributes.hints = ()
@@ -115,29 +115,31 @@ class ServerKey(Enrolment):
 
         extra = list(extra) + self._decryption.attributes()
         own = apart(_own_key)
-        _, self.request = request.build(fetched, log, (subject, san, eku, extra), leaf, own)
+        yield
+        wanted = subject, san, eku, extra
+        _, self.request = yield from request.build(fetched, log, wanted, leaf, own)
 
     def send(self, client):
         """As Enrolment.send."""
-        self.answer = client.run(operation(client.est, self.request))
+        self.answer = yield from client.steps(operation(client.est, self.request))
 
     def accept(self, others, anchors, now, log=None):
         """As Enrolment.accept. Raises UsageError for what the board cannot decrypt."""
-        from est import keys, steps, verdict
+        from est import keys, verdict
 
         certificates, data = self.answer
         certificates = cms.issued(certificates)
         given = self._decryption
         if given.attributes():
             outer = cms.reader(data).enter()
-            if outer.peek() != der.OID or outer.oid() == _SIGNED_DATA:
+            if outer.peek() != asn1.OID or outer.oid() == _SIGNED_DATA:
                 raise PeerError("the key came unencrypted, though encryption was asked for")
-        data = steps.run(unwrap(data, given.given, certificates + others, anchors, now))
+        data = yield from unwrap(data, given.given, certificates + others, anchors, now)
         try:
             key = keys.load(data).der()
         except UsageError as error:
             raise PeerError("the key that the server sent cannot be used: %s" % error)
-        return verdict.accept(certificates, others, key, anchors, now, log)
+        return (yield from verdict.accept(certificates, others, key, anchors, now, log))
 
 
 def _own_key():
@@ -241,17 +243,17 @@ def unwrap(data, given, known, anchors, now):
         fields = whole.enter()
         whole.end()
         tag = fields.peek()
-        if tag == der.INTEGER:
+        if tag == asn1.INTEGER:
             return data
-        if tag == der.OID:
+        if tag == asn1.OID:
             if fields.oid() == _SIGNED_DATA:
                 data = _verified(data, known, anchors, now)
             else:
                 data = yield from _decrypted(data, given)
             continue
-        if tag != der.SEQUENCE:
+        if tag != asn1.SEQUENCE:
             break
-        if fields.enter().peek() == der.OID:
+        if fields.enter().peek() == asn1.OID:
             if not given[3]:
                 raise UsageError("the key comes under a password: give the password")
             from est import pbes2
@@ -278,9 +280,9 @@ def _decrypted(data, given):
         whole.end()
     except PeerError:
         raise PeerError("the key comes encrypted: the wrong key, or changed data")
-    if kind == _SIGNED_DATA and cms.reader(data).enter().peek() == der.INTEGER:
+    if kind == _SIGNED_DATA and cms.reader(data).enter().peek() == asn1.INTEGER:
         # RFC 5652 6.1: SignedData itself, without the ContentInfo that some put around it.
-        data = der.sequence(der.tlv(der.OID, kind), der.tlv(0xA0, data))
+        data = der.sequence(der.tlv(asn1.OID, kind), der.tlv(0xA0, data))
     return data
 
 
@@ -290,8 +292,8 @@ def _verified(data, known, anchors, now):
     whole = cms.reader(data).enter()
     whole.skip()
     fields = whole.enter(0xA0).enter()
-    fields.skip(der.INTEGER)
-    if fields.element(der.SET) in _SHA1_ONLY:
+    fields.skip(asn1.INTEGER)
+    if fields.element(asn1.SET) in _SHA1_ONLY:
         # Go's pkcs7, and so globalsign/est, signs so. That proves nothing any more, and is as good
         # as no signature: TLS has proven the server, and the certificate will prove the key.
         inner = fields.enter()

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import der, hashes
+from est import asn1, der, hashes
 from est.errors import NotTrusted
 
 _EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
@@ -28,7 +28,7 @@ def allow_sha1(anchor):
     fields.optional(0xA0)
     for _ in range(5):  # serial number, algorithm, issuer, validity, subject
         fields.skip()
-    _sha1.append(fields.element(der.SEQUENCE))
+    _sha1.append(fields.element(asn1.SEQUENCE))
 
 
 def verify(spki, algorithm, message, signature):
@@ -65,7 +65,7 @@ def verify(spki, algorithm, message, signature):
             if size >= 32:
                 digest = hashes.new(size, message).digest()
                 return rsa_pss.verify(rsa.load(public), digest, signature, salt)
-    raise NotTrusted("signature algorithm %s is not accepted" % der.oid_text(name))
+    raise NotTrusted("signature algorithm %s is not accepted" % asn1.oid_text(name))
 
 
 def ec_key(spki):
@@ -109,4 +109,4 @@ def _curve(fields):
         return curves.P384
     if name == b"\x2b\x81\x04\x00\x23":
         return curves.P521
-    raise NotTrusted("curve %s is not supported" % der.oid_text(name))
+    raise NotTrusted("curve %s is not supported" % asn1.oid_text(name))

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import cms, der, hashes, x509
+from est import asn1, cms, der, hashes, x509
 from est.errors import NotTrusted
 
 _CONTENT_TYPE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03")
@@ -33,7 +33,7 @@ def verify(data, known=(), log=None):
         inner.end()
     for tag in (0xA0, 0xA1):  # certificates, CRLs
         fields.optional(tag)
-    signers = fields.enter(der.SET)
+    signers = fields.enter(asn1.SET)
     fields.end()
     if not signers.more():
         raise NotTrusted("the message is not signed")
@@ -45,17 +45,17 @@ def verify(data, known=(), log=None):
     certificate = _find(signer, found + list(known))
     size = hashes.size_of(signer.enter().oid())
     attributes = der.Reader.element(signer, 0xA0)  # as they came: DER is demanded of them
-    algorithm = signer.element(der.SEQUENCE)
+    algorithm = signer.element(asn1.SEQUENCE)
     signature = signer.bytes()
     signer.optional(0xA1)
     signer.end()
     if der.Reader(algorithm).enter().oid() == _RSA_ENCRYPTION:
         # Leaves the hash to the digest algorithm (RFC 3370 3.2).
-        algorithm = der.sequence(der.tlv(der.OID, _PKCS1 + bytes((size // 16 + 9,))))
+        algorithm = der.sequence(der.tlv(asn1.OID, _PKCS1 + bytes((size // 16 + 9,))))
     values = _values(attributes)
     if (
         size < 32
-        or values.get(_CONTENT_TYPE) != der.tlv(der.OID, kind)
+        or values.get(_CONTENT_TYPE) != der.tlv(asn1.OID, kind)
         or values.get(_MESSAGE_DIGEST) != der.octets(hashes.new(size, content).digest())
         # They are signed as the SET that they are, not as the [0] that stands for it.
         or not x509.verify(certificate.spki, algorithm, b"\x31" + attributes[1:], signature)
@@ -67,10 +67,10 @@ def verify(data, known=(), log=None):
 def encapsulated(data):
     """Readers of SignedData `data`: over EncapsulatedContentInfo, and over what follows."""
     info = cms.reader(data).enter()
-    info.skip(der.OID)
+    info.skip(asn1.OID)
     fields = info.enter(0xA0).enter()
-    fields.skip(der.INTEGER)
-    fields.skip(der.SET)
+    fields.skip(asn1.INTEGER)
+    fields.skip(asn1.SET)
     return fields.enter(), fields
 
 
@@ -83,8 +83,8 @@ def _find(signer, certificates):
                 return one
     else:
         name = signer.enter()
-        issuer = name.element(der.SEQUENCE)
-        serial = name.bytes(der.INTEGER)
+        issuer = name.element(asn1.SEQUENCE)
+        serial = name.bytes(asn1.INTEGER)
         name.end()
         for one in certificates:
             if (one.issuer, one.serial) == (issuer, serial):
@@ -101,7 +101,7 @@ def _values(attributes):
         oid = attribute.oid()
         if oid in values or len(values) == _MAX_ATTRIBUTES:
             raise der.DerError("PKCS#7: signed attribute twice, or too many")
-        inside = attribute.enter(der.SET)
+        inside = attribute.enter(asn1.SET)
         attribute.end()
         values[oid] = inside.element()
         if oid in (_CONTENT_TYPE, _MESSAGE_DIGEST):

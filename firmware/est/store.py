@@ -20,7 +20,7 @@ identity: key (DER), leaf (DER), intermediates (DER)...
     voucher: of the anchors it was asked for under.
 order: key (DER; empty where the server makes it), request (DER), what the server answered...
     kind: name of the order's class (est.order). state: "made", "waiting" or "answered".
-    asked, terms: tell the request from others; asked is "" for any. settings: digest of the
+    asked, terms: tell the request from others; without asked, or "", any. settings: digest of the
     agent's settings. leaf: digest of the certificate to renew, or "". was: leaf of a renewal that
     became an enrolment. url: where it was sent.
     since: when the state began. until: in state "waiting", when to ask again. wait: how long that

@@ -23,6 +23,6 @@ def parse(url):
     ):
         # Not repeated: it may hold a password.
         raise UsageError(
-            "the URL must be https://HOST[:PORT][/.well-known/est[/LABEL]], without a user"
+            "the URL must be https://HOST[:PORT][/.well-known/est/LABEL], without a user"
         )
     return host, int(port or 443), path[16:] or None

@@ -16,11 +16,14 @@ from est.errors import (
 def accept(issued, others, key, anchors, now, log=None):
     """[key, *chain to present], leaf first: of `issued` the one with our key, and its issuers.
 
+    In steps.
+
     All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. log: see
     x509.certificates. Raises PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
     """
     # Making it takes heap that verifying needs.
     ours = apart(spki, key)
+    yield
     found = x509.certificates(issued, log)
     for leaf in found:
         if leaf.spki == ours:
@@ -28,7 +31,8 @@ def accept(issued, others, key, anchors, now, log=None):
     else:
         raise PeerError("the server issued a certificate for another key")
     found += x509.certificates(others, log)
-    path = x509.verify_path(leaf, found, list(map(x509.Certificate, anchors)), now)
+    anchors = list(map(x509.Certificate, anchors))
+    path = yield from x509.path_to(leaf, found, anchors, now)
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
 
@@ -46,7 +50,7 @@ def validity(leaf):
 
 
 def judge(agent, current, others=None):
-    """Items [key, leaf, *intermediates] (DER) that the answer of order `current` brings.
+    """Items [key, leaf, *intermediates] (DER) that the answer of order `current` brings; in steps.
 
     others: the server's CA certificates as they came; None to ask for them if they are needed.
     Raises RetryLater for one that is not valid yet, NotTrusted or UsageError where an issuer or a
@@ -58,23 +62,23 @@ def judge(agent, current, others=None):
         if others:
             try:
                 offered = cms.issued(others)
-                anchors = agent.adopt(offered)
+                anchors = yield from agent.adopt(offered)
             except (PeerError, NotTrusted):
                 pass  # then the answer must do without them
         try:
             now = max(agent.now(), current.meta["date"])
-            return current.accept(offered, anchors, now, agent.log)
+            return (yield from current.accept(offered, anchors, now, agent.log))
         except EstError as error:
             if others or type(error) is not NotTrusted:
                 if agent.parts:
-                    agent.parts.rejected(agent, current, error)
+                    yield from agent.parts.rejected(agent, current, error)
                 elif isinstance(error, (Ended, PeerError, Refused)):
                     agent.end()
                 if isinstance(error, NotYetValid):
                     raise RetryLater("%s; kept for then" % error, error.seconds)
                 raise
         # The server may have what is missing.
-        others = agent.cacerts(agent.known if agent.works() else None)
+        others = yield from agent.cacerts(agent.known if agent.works() else None)
 
 
 def take(agent, current, items, memo):

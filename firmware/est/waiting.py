@@ -14,12 +14,14 @@ _EARLY = const(300)
 def interrupted(agent, current, shown, error, final):
     """What to raise for EstError `error`, met while order `current` was sent; notes it there.
 
+    In steps, as `rejected`.
+
     shown: the identity that TLS showed, or None. final: whether it ends the order.
     """
     if isinstance(error, Closed) and shown:
         from est import proof
 
-        return proof.refused(agent, error, shown)
+        return (yield from proof.refused(agent, error, shown))
     taken = isinstance(error, RetryLater) or getattr(error, "status", 0) not in (0, 401, 403)
     if taken and agent.shown is agent.known:
         agent.refusals = 0  # TLS took the certificate, whatever else is wrong
@@ -37,9 +39,9 @@ def rejected(agent, current, error):
         # CMC says so in an answer.
         current.answer = []
         postpone(agent, current, error)
-    elif _is_misdated(agent, current, error):
+    elif (yield from _is_misdated(agent, current, error)):
         raise RetryLater("valid by the clock", 0)
-    elif isinstance(error, Ended) and not _over(agent, current):
+    elif isinstance(error, Ended) and not (yield from _over(agent, current)):
         # It may be the clock that is wrong.
         from est import aside
 
@@ -57,14 +59,16 @@ def _is_misdated(agent, current, error):
         from est import witness
     except ImportError:
         return False  # an optional part
-    return witness.disbelieve(agent, current)
+    return (yield from witness.disbelieve(agent, current))
 
 
 def _over(agent, current):
     # Whether what was issued had ended by the Date that it came with.
     date = current.meta["date"]
     try:
-        return date and not current.accept([], agent.anchors(), date, agent.log)
+        if date:
+            yield from current.accept([], agent.anchors(), date, agent.log)
+        return False
     except Ended:
         return True
     except EstError:

@@ -46,14 +46,14 @@ def disbelieve(agent, current):
     """Whether the answer of order `current`, not valid by the server's Date, is by the clock.
 
     If it has just come, and both are less than a day apart, it is the Date that is wrong, and the
-    clock counts.
+    clock counts. In steps.
     """
     meta = current.meta
     ahead = -agent.skew
     if not 0 < abs(ahead) < _DAY or abs(agent.now() - meta["since"]) > _TOLERANCE:
         return False
     try:
-        current.accept([], agent.anchors(), clock.now(), agent.log)
+        yield from current.accept([], agent.anchors(), clock.now(), agent.log)
     except EstError:
         return False
     agent.disbelieved = ahead

@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est import clock, der
+from est import clock, der, run
 from est.errors import Ended, NotTrusted, NotYetValid, PeerError
 
 # Leaf, root and intermediates; longer paths do not occur, and each link costs a verification.
@@ -153,7 +153,7 @@ class Certificate:
                 try:
                     from est.constraints import check
                 except ImportError:
-                    raise NotTrusted("%s: %s needs est-constraints" % (self, der.oid_text(oid)))
+                    raise NotTrusted("%s: %s needs est-constraints" % (self, oid.hex()))
                 check(self, oid)
 
     def check_signature(self, issuer):
@@ -191,14 +191,20 @@ def verify(spki, algorithm, message, signature):
     return ec.P256.verify(fields.bit_string(), hashlib.sha256(message).digest(), signature)
 
 
-def verify_path(leaf, others, anchors, now):
-    """The path from `leaf` to one of `anchors`: [leaf, intermediates..., anchor].
+def verify_path(*arguments):
+    """verify_path(leaf, others, anchors, now): the path from `leaf` to one of `anchors`.
 
+    That is [leaf, intermediates..., anchor].
     `others` (list) are untrusted Certificates in any order. Dates, signatures, CA flags, path
     lengths and critical extensions are checked (RFC 5280 6.1, without policies), and what
     est.constraints adds. Without that part name constraints are refused, critical or not.
     Raises NotTrusted with the reason that got furthest.
     """
+    return run(path_to(*arguments))
+
+
+def path_to(leaf, others, anchors, now):
+    """As `verify_path`, in steps: one for each signature."""
     try:
         from est import constraints as rules
     except ImportError:
@@ -225,9 +231,11 @@ def verify_path(leaf, others, anchors, now):
                     raise NotTrusted("%s may not issue %s" % (issuer, tip))
                 issuer.check(now)
                 tip.check_signature(issuer)
+                yield
                 found = path + [issuer]
                 if issuer not in anchors:
-                    found = extend(found, length + (not match(issuer.subject, issuer.issuer)))
+                    longer = length + (not match(issuer.subject, issuer.issuer))
+                    found = yield from extend(found, longer)
                 elif rules:
                     rules.judge(found)
                 if found:
@@ -236,7 +244,7 @@ def verify_path(leaf, others, anchors, now):
                 reason = str(error)
 
     leaf.check(now)
-    path = extend([leaf], 0)
+    path = yield from extend([leaf], 0)
     if not path:
         raise NotTrusted(
             reason or "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer))

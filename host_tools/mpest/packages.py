@@ -65,6 +65,10 @@ def packages() -> dict[str, list[str]]:
     found["est-constraints"] += found["est-watch"]
     for code in ("thumb", "rv32"):
         found[f"est-p256-{code}"] += found["est-p256-machine"]
+    firmware = shipped.folder("firmware")
+    for name, paths in found.items():
+        if any("asn1" in (firmware / path).read_text() for path in paths):
+            found[name] = list(dict.fromkeys([*paths, *found["est-asn1"]]))
     return found
 
 

@@ -38,7 +38,7 @@ PATHS = {
     "no table": "from est.windows import Windows\nP256._fast = Windows(P256)\n",
 }
 SETUP = """
-from est import entropy
+from est import asn1, entropy
 from est.ec import P256
 raw = bytes(range(256)) * 2
 entropy.use(lambda count: raw)
@@ -63,7 +63,7 @@ n = P256.n
 for d in (1, n - 1, 2, 5, n - 5):
     public = P256.public(d.to_bytes(32, "big"))
     r = int.from_bytes(P256.public((2 * d % n).to_bytes(32, "big"))[1:33], "big") % n
-    signature = der.sequence(der.integer(r), der.integer(r))
+    signature = der.sequence(asn1.integer(r), asn1.integer(r))
     print(P256.verify(public, (d * r % n).to_bytes(32, "big"), signature),
           P256.verify(public, ((n - d) * r % n).to_bytes(32, "big"), signature))
 """

@@ -30,7 +30,7 @@ import machine  # noqa: E402
 import world  # noqa: E402
 
 import est  # noqa: E402
-from est import clock, csr, curves, duty, ec, errors, key_types, keys, store, x509  # noqa: E402
+from est import clock, csr, curves, duty, ec, errors, key_types, keys, retry, store, x509  # noqa: E402
 from est.agent import Agent  # noqa: E402
 from est.errors import EstError  # noqa: E402
 from est.store import Store  # noqa: E402
@@ -503,7 +503,7 @@ class Board:
                 self._broken(f"the clock is a witness: an order {early / DAY:.1f} days too early")
 
     def _wants(self):
-        return self.agent.asked(None, self.agent.key)
+        return retry.asked(self.agent)
 
     def _finish(self, order, brought):
         # When the next order may be made.
@@ -564,7 +564,7 @@ class Board:
     def _asked(self, items):
         agent = self.agent
         leaf = agent.known.chain[0] if items[0]["leaf"] and agent.known.chain else None
-        return agent.asked(leaf, agent.key)
+        return retry.asked(agent, leaf)
 
     def _changed_aside(self, before, after):
         if not before or (after and after[2] == before[2]):

@@ -353,12 +353,16 @@ def _growth(sizes: list[int]) -> int:
 
 
 def faults(
-    lengths: dict[str, int], sample: int, chance: random.Random, kinds: Sequence[str]
+    lengths: dict[str, int], sample: int, chance: random.Random, kinds: Sequence[str], seed: int
 ) -> list[Fault]:
-    """All faults of all kinds at every offset; or one, seldom a stall, at each of a sample."""
+    """One fault at every offset, whose kind the next seed changes; or at each of a sample.
+
+    So as many seeds in a row as there are kinds try each at every offset. In a sample stalls are
+    seldom.
+    """
     places = [(way, offset) for way in lengths for offset in range(lengths[way])]
     if sample == 1:
-        chosen = [(kind, place) for place in places for kind in kinds]
+        chosen = [(kinds[(at + seed) % len(kinds)], place) for at, place in enumerate(places)]
     else:
         weights = [STALLS if kind == "stall" else 1 for kind in kinds]
         few = chance.sample(places, len(places) // sample)
@@ -412,7 +416,7 @@ def run(
                     counts[f"octets of {operation}, TLS {version}"] = sum(lengths.values())
                     work += [
                         (operation, fault, lengths[fault.towards])
-                        for fault in faults(lengths, sample, chance, kinds)
+                        for fault in faults(lengths, sample, chance, kinds, seed)
                     ]
                 quick: list[_Work] = []
                 slow: list[_Work] = []
@@ -442,8 +446,8 @@ _SOAK = (
 
 
 def soak(seed: int = 0, *, jobs: int = 2) -> dict[str, Any]:
-    """Everything at every octet of an enrolment and of a renewal as boards do them, and samples of
-    the rest, in so many processes. Some hours; returns as `run` does.
+    """A fault at every octet of an enrolment and of a renewal as boards do them, of another kind
+    with each of six seeds, and samples of the rest, in so many processes. Returns as `run` does.
     """
     found: dict[str, Any] = {"heap": 0, "memory": 0, "problems": []}
     counts: Counter[str] = Counter()

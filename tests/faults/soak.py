@@ -120,7 +120,8 @@ def _counted(found):
 
 @proof
 def network_faults(sample, seed):
-    """A network that fails at each octet of an enrolment and of a renewal."""
+    """A network that fails at each octet of an enrolment and of a renewal: in another way with
+    each of six seeds."""
     if sample:
         octets = 15000  # of both
         return _counted(network.run(max(octets // sample, 1), seed, versions=["1.2"]))

@@ -17,6 +17,7 @@ import time
 
 import est.client
 from est import (
+    asn1,
     auth,
     base64,
     clock,
@@ -248,22 +249,22 @@ class World:
     def _ca(self, spki, signer, begin, end, subject=None):
         subject = subject or self._subject
         usages = extensions.requested((), (), ("keyCertSign", "cRLSign"))
-        basic = der.sequence(der.tlv(der.BOOLEAN, b"\xff"))
+        basic = der.sequence(der.tlv(asn1.BOOLEAN, b"\xff"))
         usages = [(b"\x55\x1d\x13", True, basic)] + usages
         return self._certificate(subject, spki, usages, begin, end, self._subject, signer)
 
     def _certificate(self, subject, spki, wanted, begin, end, issuer, signer):
         self._serial += 1
-        algorithm = der.sequence(der.tlv(der.OID, _ECDSA_SHA256))
+        algorithm = der.sequence(der.tlv(asn1.OID, _ECDSA_SHA256))
         listed = []
         for oid, critical, value in wanted:
-            flag = der.tlv(der.BOOLEAN, b"\xff") if critical else b""
-            listed.append(der.sequence(der.tlv(der.OID, oid), flag, der.octets(value)))
+            flag = der.tlv(asn1.BOOLEAN, b"\xff") if critical else b""
+            listed.append(der.sequence(der.tlv(asn1.OID, oid), flag, der.octets(value)))
         # Spread as a real CA's are, for what is drawn by the serial number.
         serial = hashlib.sha256(b"serial %d" % self._serial).digest()[:8]
         info = der.sequence(
-            der.tlv(0xA0, der.integer(2)),
-            der.tlv(der.INTEGER, b"\x10" + serial),
+            der.tlv(0xA0, asn1.integer(2)),
+            der.tlv(asn1.INTEGER, b"\x10" + serial),
             algorithm,
             issuer,
             der.sequence(_time(begin), _time(end)),
@@ -428,16 +429,16 @@ class World:
         asked = {}
         while controls.more():
             control = controls.enter()
-            control.skip(der.INTEGER)
+            control.skip(asn1.INTEGER)
             arc = control.oid()[-1]
-            asked[arc] = control.enter(der.SET).element()
+            asked[arc] = control.enter(asn1.SET).element()
         requests = fields.enter()
         found = []
         failure = None
         status = 0
         while requests.more():
             tagged = requests.enter(0xA0)
-            tagged.skip(der.INTEGER)
+            tagged.skip(asn1.INTEGER)
             order = Order(int(self.now), "fullcmc", tagged.element(), by, peer)
             self.orders.append(order)
             certificate = self._answers.get(order.csr) or self._decide(order)
@@ -448,17 +449,17 @@ class World:
                 status = 3
         if _REVOKE in asked:
             revoke = der.Reader(asked[_REVOKE]).enter()
-            revoke.skip(der.SEQUENCE)
-            serial = revoke.bytes(der.INTEGER)
+            revoke.skip(asn1.SEQUENCE)
+            serial = revoke.bytes(asn1.INTEGER)
             if serial in self.issued.values():
                 self.revoked.add(serial)
             else:
                 status, failure = 2, 4
-        info = [der.integer(status), der.sequence()]
+        info = [asn1.integer(status), der.sequence()]
         if failure is not None:
-            info.append(der.integer(failure))
+            info.append(asn1.integer(failure))
         elif status == 3:
-            until = der.tlv(der.GENERALIZED_TIME, _digits(self.now + (self.retry_after or 60)))
+            until = der.tlv(asn1.GENERALIZED_TIME, _digits(self.now + (self.retry_after or 60)))
             info.append(der.sequence(der.octets(b"1"), until))
         answers = [(_STATUS_V2, der.sequence(*info))]
         for there, here in ((_TRANSACTION_ID, _TRANSACTION_ID), (_SENDER_NONCE, _RECIPIENT_NONCE)):
@@ -466,8 +467,8 @@ class World:
                 answers.append((here, asked[there]))
         listed = []
         for arc, value in answers:
-            oid = der.tlv(der.OID, _CMC + bytes((arc,)))
-            listed.append(der.sequence(der.integer(len(listed) + 1), oid, der.set_of(value)))
+            oid = der.tlv(asn1.OID, _CMC + bytes((arc,)))
+            listed.append(der.sequence(asn1.integer(len(listed) + 1), oid, der.set_of(value)))
         content = der.sequence(der.sequence(*listed), der.sequence(), der.sequence())
         answer = self._signed(content, found)
         kind = "application/pkcs7-mime; smime-type=CMC-response"
@@ -477,27 +478,27 @@ class World:
         # SignedData (RFC 5652 5.1) of a PKIResponse, by the newest root.
         key, root = self.roots[-1]
         attributes = der.set_of(
-            _attribute(_CONTENT_TYPE, der.tlv(der.OID, _PKI_RESPONSE)),
+            _attribute(_CONTENT_TYPE, der.tlv(asn1.OID, _PKI_RESPONSE)),
             _attribute(_MESSAGE_DIGEST, der.octets(hashlib.sha256(content).digest())),
         )
         algorithm, signature = key.sign(attributes)
-        digest = der.sequence(der.tlv(der.OID, _SHA256))
+        digest = der.sequence(der.tlv(asn1.OID, _SHA256))
         signer = der.sequence(
-            der.integer(1),
-            der.sequence(root.issuer, der.tlv(der.INTEGER, root.serial)),
+            asn1.integer(1),
+            der.sequence(root.issuer, der.tlv(asn1.INTEGER, root.serial)),
             digest,
             b"\xa0" + attributes[1:],
             algorithm,
             der.octets(signature),
         )
         body = der.sequence(
-            der.integer(3),
+            asn1.integer(3),
             der.set_of(digest),
-            der.sequence(der.tlv(der.OID, _PKI_RESPONSE), der.tlv(0xA0, der.octets(content))),
+            der.sequence(der.tlv(asn1.OID, _PKI_RESPONSE), der.tlv(0xA0, der.octets(content))),
             b"\xa0" + der.set_of(root.der, *certificates)[1:],
             der.set_of(signer),
         )
-        return der.sequence(der.tlv(der.OID, _SIGNED_DATA), der.tlv(0xA0, body))
+        return der.sequence(der.tlv(asn1.OID, _SIGNED_DATA), der.tlv(0xA0, body))
 
 
 class Order:
@@ -517,13 +518,13 @@ class Order:
         self.status = 0
         self.certificate = None
         fields = der.Reader(data).enter()
-        info = fields.element(der.SEQUENCE)
-        algorithm = fields.element(der.SEQUENCE)
+        info = fields.element(asn1.SEQUENCE)
+        algorithm = fields.element(asn1.SEQUENCE)
         signature = fields.bit_string()
         asked = der.Reader(info).enter()
-        asked.skip(der.INTEGER)
-        self.subject = asked.element(der.SEQUENCE)
-        self.spki = asked.element(der.SEQUENCE)
+        asked.skip(asn1.INTEGER)
+        self.subject = asked.element(asn1.SEQUENCE)
+        self.spki = asked.element(asn1.SEQUENCE)
         self.extensions = []
         if not x509.verify(self.spki, algorithm, info, signature):
             raise ValueError("the request's signature is wrong")
@@ -531,11 +532,11 @@ class Order:
         while attributes.more():
             attribute = attributes.enter()
             if attribute.oid() == _EXTENSION_REQUEST:
-                listed = attribute.enter(der.SET).enter()
+                listed = attribute.enter(asn1.SET).enter()
                 while listed.more():
                     extension = listed.enter()
                     oid = extension.oid()
-                    critical = extension.peek() == der.BOOLEAN and extension.boolean()
+                    critical = extension.peek() == asn1.BOOLEAN and extension.boolean()
                     self.extensions.append((oid, critical, extension.bytes()))
 
 
@@ -605,6 +606,7 @@ class Client(est.client.Client):
         self._up = True
 
     def _exchange(self, request):
+        yield  # as where the network takes its time
         world = self.world
         octets = request.encode(self._authority)
         world.requests += 1
@@ -734,23 +736,23 @@ def _digits(seconds):
 def _time(seconds):
     # RFC 5280 4.1.2.5: UTCTime until 2049.
     text = _digits(seconds)
-    return der.tlv(der.UTC_TIME, text[2:]) if text < b"2050" else der.tlv(0x18, text)
+    return der.tlv(asn1.UTC_TIME, text[2:]) if text < b"2050" else der.tlv(0x18, text)
 
 
 def _attribute(oid, value):
-    return der.sequence(der.tlv(der.OID, oid), der.set_of(value))
+    return der.sequence(der.tlv(asn1.OID, oid), der.set_of(value))
 
 
 def _certificates(listed):
     # Certs-only SignedData, as an answer.
     body = der.sequence(
-        der.integer(1),
+        asn1.integer(1),
         der.set_of(),
-        der.sequence(der.tlv(der.OID, _DATA)),
+        der.sequence(der.tlv(asn1.OID, _DATA)),
         der.tlv(0xA0, *listed),
         der.set_of(),
     )
-    message = der.sequence(der.tlv(der.OID, _SIGNED_DATA), der.tlv(0xA0, body))
+    message = der.sequence(der.tlv(asn1.OID, _SIGNED_DATA), der.tlv(0xA0, body))
     return 200, "application/pkcs7-mime; smime-type=certs-only", base64.encode(message), []
 
 

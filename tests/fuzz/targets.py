@@ -7,6 +7,7 @@ BER: those whose seeds come by `indefinite` as well.
 from contextlib import suppress
 
 from est import (
+    asn1,
     base64,
     ber,
     cmc,
@@ -40,15 +41,15 @@ _PARTS = b"--b\r\ncontent-type: application/pkcs8\r\n\r\nMAo=\r\n--b--"
 _PKI_RESPONSE = der.sequence(
     der.sequence(
         der.sequence(
-            der.integer(1),
-            der.tlv(der.OID, bytes.fromhex("2b06010505070719")),
+            asn1.integer(1),
+            der.tlv(asn1.OID, bytes.fromhex("2b06010505070719")),
             der.set_of(
                 der.sequence(
-                    der.integer(3),
-                    der.sequence(der.integer(1)),
-                    der.tlv(der.UTF8_STRING, b"wait"),
+                    asn1.integer(3),
+                    der.sequence(asn1.integer(1)),
+                    der.tlv(asn1.UTF8_STRING, b"wait"),
                     der.sequence(
-                        der.octets(b"token"), der.tlv(der.GENERALIZED_TIME, b"20300101000000Z")
+                        der.octets(b"token"), der.tlv(asn1.GENERALIZED_TIME, b"20300101000000Z")
                     ),
                 )
             ),
@@ -61,7 +62,7 @@ _SUBJECT_ALT_NAME = b"\x55\x1d\x11"
 _NAME_CONSTRAINTS = b"\x55\x1d\x1e"
 # Limits, alternative names and a subject, of each kind that there is.
 _ORGANIZATION = der.sequence(
-    der.set_of(der.sequence(der.tlv(der.OID, b"\x55\x04\x0a"), der.tlv(0x1E, b"\0o\0 \0\xfc")))
+    der.set_of(der.sequence(der.tlv(asn1.OID, b"\x55\x04\x0a"), der.tlv(0x1E, b"\0o\0 \0\xfc")))
 )
 _GENERAL_NAMES = (
     der.tlv(0x82, b"a.example.com"),
@@ -94,11 +95,11 @@ def _der(data, kind=der.Reader):
     def walk(reader):
         while reader.more():
             tag = reader.peek()
-            if tag == der.INTEGER:
+            if tag == asn1.INTEGER:
                 reader.integer()
-            elif tag == der.OID:
-                der.oid_text(reader.oid())
-            elif tag == der.BOOLEAN:
+            elif tag == asn1.OID:
+                asn1.oid_text(reader.oid())
+            elif tag == asn1.BOOLEAN:
                 reader.boolean()
             elif tag & 0x20:
                 walk(reader.enter(tag))

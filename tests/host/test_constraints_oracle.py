@@ -29,7 +29,7 @@ from test_x509_oracle import (
     usage,
 )
 
-from est import constraints, der
+from est import asn1, constraints, der
 from est import x509 as x509_of_est
 from est.errors import NotTrusted
 
@@ -55,8 +55,8 @@ def directory(found: x509.Name) -> bytes:
 
 
 def other(oid: bytes, text: str) -> bytes:
-    value = der.tlv(0xA0, der.tlv(der.UTF8_STRING, text.encode()))
-    return der.tlv(0xA0, der.tlv(der.OID, oid), value)
+    value = der.tlv(0xA0, der.tlv(asn1.UTF8_STRING, text.encode()))
+    return der.tlv(0xA0, der.tlv(asn1.OID, oid), value)
 
 
 REGISTERED = der.tlv(0x88, b"\x2a\3\4")

@@ -11,7 +11,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import csr, csrattrs, der, extensions, keys  # noqa: E402
+from est import asn1, csr, csrattrs, extensions, keys  # noqa: E402
 
 KEY = keys.SoftwareKey(bytes(31) + b"\7")
 SUBJECT = "CN=board,O=Example,OU=one,OU=two,C=DE,serialNumber=7,DC=x"
@@ -61,7 +61,7 @@ def test_policies_are_read_as_they_are_meant(policy):
     assert attrs.challenge_password == policy.challenge_password
     digest = (attrs.signature or "").lower()
     assert digest == "" if template else (policy.digest or "") in digest
-    listed = {der.oid_text(oid): (critical, value) for oid, critical, value in attrs.extensions}
+    listed = {asn1.oid_text(oid): (critical, value) for oid, critical, value in attrs.extensions}
     assert listed == {
         # A name on its own says nothing of how critical it is.
         one.oid: (one.critical and (template or one.content() is not None), one.content())

@@ -9,7 +9,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import der, errors, signed  # noqa: E402
+from est import asn1, errors, signed  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_openssl_signs(tmp_path: Path, key: list[str], options: list[str]) -> No
     openssl(*sign, "-signer", "cert", "-inkey", "key", *options, "-out", "signed")
     data = (tmp_path / "signed").read_bytes()
     kind, content, signer, _ = signed.verify(data)
-    assert der.oid_text(kind) == "1.2.840.113549.1.7.1"
+    assert asn1.oid_text(kind) == "1.2.840.113549.1.7.1"
     assert (content, str(signer)) == (b"content\n", "CN=signer")
     with pytest.raises(errors.NotTrusted):
         signed.verify(data.replace(b"content\n", b"Content\n"))

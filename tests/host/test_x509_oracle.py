@@ -21,7 +21,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import der, signatures  # noqa: E402
+from est import asn1, der, signatures  # noqa: E402
 from est import x509 as ours  # noqa: E402
 from est.errors import NotTrusted, PeerError  # noqa: E402
 
@@ -92,7 +92,7 @@ def build(made: Made, issuer: Made) -> bytes:
         identifier = x509.AuthorityKeyIdentifier(made.key_id, None, None)
         builder = builder.add_extension(identifier, False)
     for oid, value, critical in made.extra:
-        dotted = x509.ObjectIdentifier(der.oid_text(oid))
+        dotted = x509.ObjectIdentifier(asn1.oid_text(oid))
         builder = builder.add_extension(x509.UnrecognizedExtension(dotted, value), critical)
     kind, number = made.signer or (issuer.kind, issuer.number)
     algorithm = SHA[made.sha]
@@ -201,7 +201,7 @@ def changed(certificate: bytes, signer: Any, change: Change) -> bytes:
 
 
 def oid(content: bytes, *parameters: bytes) -> bytes:
-    return der.sequence(der.tlv(der.OID, content), *parameters)
+    return der.sequence(der.tlv(asn1.OID, content), *parameters)
 
 
 def rsa_oid(last: int, *parameters: bytes) -> bytes:
@@ -227,7 +227,7 @@ def pss_parameters(
     return der.sequence(
         der.tlv(0xA0, hash_oid(digest)),
         der.tlv(0xA1, rsa_oid(mgf, hash_oid(mask))),
-        der.tlv(0xA2, der.integer(salt)),
+        der.tlv(0xA2, asn1.integer(salt)),
         trailer,
     )
 
@@ -260,12 +260,12 @@ def explicit() -> bytes:
     b = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
     numbers = ec.derive_private_key(1, ec.SECP256R1()).public_key().public_numbers()
     return der.sequence(
-        der.integer(1),
-        der.sequence(der.tlv(der.OID, b"\x2a\x86\x48\xce\x3d\x01\x01"), der.integer(p)),
+        asn1.integer(1),
+        der.sequence(der.tlv(asn1.OID, b"\x2a\x86\x48\xce\x3d\x01\x01"), asn1.integer(p)),
         der.sequence(der.octets((p - 3).to_bytes(32, "big")), der.octets(b.to_bytes(32, "big"))),
         der.octets(b"\4" + numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")),
-        der.integer(n),
-        der.integer(1),
+        asn1.integer(n),
+        asn1.integer(1),
     )
 
 
@@ -276,7 +276,7 @@ def ecdsa(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
 def padded(signature: bytes) -> bytes:
     """r and s with a leading zero too many."""
     r, s = (one[2:] for one in elements(signature))
-    return der.sequence(der.tlv(der.INTEGER, b"\0", r), der.tlv(der.INTEGER, b"\0", s))
+    return der.sequence(der.tlv(asn1.INTEGER, b"\0", r), der.tlv(asn1.INTEGER, b"\0", s))
 
 
 def constraints(value: bytes) -> tuple[tuple[bytes, bytes, bool], ...]:
@@ -288,13 +288,13 @@ def first_version(parts: list[bytes]) -> list[bytes]:
 
 
 def twice(parts: list[bytes]) -> list[bytes]:
-    same = der.sequence(der.tlv(der.OID, UNKNOWN), der.octets(NULL))
+    same = der.sequence(der.tlv(asn1.OID, UNKNOWN), der.octets(NULL))
     return [*parts[:7], der.tlv(0xA3, der.sequence(same, same))]
 
 
 def retimed(validity: bytes, at: int, text: bytes) -> bytes:
     times = elements(validity)
-    times[at] = der.tlv(der.UTC_TIME, text)
+    times[at] = der.tlv(asn1.UTC_TIME, text)
     return der.sequence(*times)
 
 
@@ -304,7 +304,7 @@ def pss_sha1(data: bytes) -> bytes:
 
 
 TRUE = b"\1\1\xff"
-P256_NAME = der.tlv(der.OID, b"\x2a\x86\x48\xce\x3d\x03\x01\x07")
+P256_NAME = der.tlv(asn1.OID, b"\x2a\x86\x48\xce\x3d\x03\x01\x07")
 BASIC_CONSTRAINTS = b"\x55\x1d\x13"
 SUBJECT_ALT_NAME = b"\x55\x1d\x11"
 POLICY_CONSTRAINTS = b"\x55\x1d\x24"
@@ -320,9 +320,11 @@ EXCLUDED = der.sequence(der.tlv(0xA1, der.sequence(der.tlv(0x82, b"example.com")
 UNKNOWN = b"\x2b\x06\x01\x04\x01\x86\x8d\x1f\x01"
 SUBJECT_KEY = b"\x55\x1d\x0e"
 POLICIES = b"\x55\x1d\x20"
-ANY_POLICY = der.sequence(der.sequence(der.tlv(der.OID, b"\x55\x1d\x20\x00")))
-ONE_POLICY = der.sequence(der.sequence(der.tlv(der.OID, UNKNOWN)))
-MAPPINGS = der.sequence(der.sequence(der.tlv(der.OID, UNKNOWN), der.tlv(der.OID, UNKNOWN + b"\1")))
+ANY_POLICY = der.sequence(der.sequence(der.tlv(asn1.OID, b"\x55\x1d\x20\x00")))
+ONE_POLICY = der.sequence(der.sequence(der.tlv(asn1.OID, UNKNOWN)))
+MAPPINGS = der.sequence(
+    der.sequence(der.tlv(asn1.OID, UNKNOWN), der.tlv(asn1.OID, UNKNOWN + b"\1"))
+)
 POINTS = der.sequence(
     der.sequence(der.tlv(0xA0, der.tlv(0xA0, der.tlv(0x86, b"http://ca.example/crl"))))
 )
@@ -485,7 +487,7 @@ for which, at in (("leaf", 0), ("intermediate", 1), ("root", 2)):
         ("policy constraints", (POLICY_CONSTRAINTS, MAPPING), True),
         ("explicit policy", (POLICY_CONSTRAINTS, EXPLICIT), True),
         ("policy mappings", (POLICY_MAPPINGS, MAPPINGS), True),
-        ("inhibit any policy", (INHIBIT_ANY, der.integer(5)), True),
+        ("inhibit any policy", (INHIBIT_ANY, asn1.integer(5)), True),
         ("CRL distribution points", (CRL_POINTS, POINTS), True),
         ("freshest CRL", (FRESHEST_CRL, POINTS), False),
         ("issuer's alternative name", (ISSUER_ALT_NAME, SAN), False),
@@ -584,8 +586,8 @@ for title, accepted, parameters, sign, why in (
     ("mask of another hash", False, pss_parameters(mask=2), pss(32, SHA[1]), "rare"),
     ("other hash than said", False, pss_parameters(digest=2, mask=2), pss(32), ""),
     ("another mask function", False, pss_parameters(mgf=9), pss(32), ""),
-    ("trailer 1", True, pss_parameters(trailer=der.tlv(0xA3, der.integer(1))), pss(32), ""),
-    ("trailer 2", False, pss_parameters(trailer=der.tlv(0xA3, der.integer(2))), pss(32), ""),
+    ("trailer 1", True, pss_parameters(trailer=der.tlv(0xA3, asn1.integer(1))), pss(32), ""),
+    ("trailer 2", False, pss_parameters(trailer=der.tlv(0xA3, asn1.integer(2))), pss(32), ""),
     ("no parameters", False, b"", pss(32), ""),
     ("NULL", False, NULL, pss(32), ""),
     ("more", False, pss_parameters() + NULL, pss(32), ""),

@@ -7,7 +7,7 @@ import test_cmc as answers
 import test_envelope as envelopes
 import test_serverkeygen as server_keys
 import test_signed as messages
-from est import ber, cmc, cms, csr, der, envelope, serverkeygen, signed, steps, x509
+from est import asn1, ber, cmc, cms, csr, der, envelope, serverkeygen, signed, steps, x509
 from est.errors import EstError, NotTrusted, PeerError
 from test_messages import KEY, NOW, OTHER, certificate
 
@@ -34,7 +34,7 @@ def loose(data, keep=(), size=3, lengths=False):
             continue
         if tag & 0x20:
             content = loose(content, keep, size, lengths)
-        elif tag in (der.OCTET_STRING, der.UTF8_STRING, 0x80) and size:
+        elif tag in (asn1.OCTET_STRING, asn1.UTF8_STRING, 0x80) and size:
             half = len(content) // 2 // size * size
             pieces = [content[at : at + size] for at in range(0, len(content), size)]
             # Half of them in pieces once more.
@@ -60,7 +60,7 @@ def forms(data, keep=()):
 
 def certs_only(*certificates):
     body = der.sequence(
-        der.integer(1),
+        asn1.integer(1),
         der.set_of(),
         der.sequence(messages.oid(messages.DATA)),
         der.tlv(0xA0, *certificates),
@@ -73,7 +73,7 @@ def attributes(data):
     """The signed attributes of SignedData DER."""
     fields = signed.encapsulated(data)[1]
     fields.optional(0xA0)
-    signer = fields.enter(der.SET).enter()
+    signer = fields.enter(asn1.SET).enter()
     for _ in range(3):
         signer.skip()
     return signer.element(0xA0)
@@ -101,7 +101,7 @@ def test_signed():
     keep = [messages.SIGNER.der, attributes(data)]
     for form in forms(data, keep):
         kind, content, signer, _ = signed.verify(form)
-        assert (der.oid_text(kind), content) == (messages.DATA, b"content")
+        assert (asn1.oid_text(kind), content) == (messages.DATA, b"content")
         assert signer.der == messages.SIGNER.der
     # Signed attributes are signed in DER (RFC 5652 5.4), so they must come so.
     for lengths in (False, True):
@@ -130,15 +130,15 @@ def test_under_a_password():
     algorithm, encrypted = server_keys._under_password(KEY.der(), b"password"), None
     fields = der.Reader(algorithm).enter()
     algorithm, encrypted = fields.element(), fields.bytes()
-    content = der.sequence(der.tlv(der.OID, envelopes._DATA), algorithm, der.tlv(0x80, encrypted))
-    for form in forms(envelopes._info(6, der.integer(0), content)):
+    content = der.sequence(der.tlv(asn1.OID, envelopes._DATA), algorithm, der.tlv(0x80, encrypted))
+    for form in forms(envelopes._info(6, asn1.integer(0), content)):
         assert envelopes._decrypt(form, password=b"password") == KEY.der()
         check.raises(EstError, lambda: envelopes._decrypt(form, password=b"passwore"))
 
 
 def test_authenticated_attributes():
     # With an attribute beside the content, made by test_envelope's secret; DER is demanded there.
-    attribute = der.tlv(0xA1, messages.attribute("3", der.tlv(der.OID, envelopes._DATA)))
+    attribute = der.tlv(0xA1, messages.attribute("3", der.tlv(asn1.OID, envelopes._DATA)))
     data = bytes.fromhex(envelopes._OPENSSL["kek256"])
     info = der.Reader(data).enter()
     oid = info.element()
@@ -163,7 +163,7 @@ def test_cmc():
         keep = [one.der for one in bag] + [attributes(data)]
         for form in forms(data, keep):
             assert request.accept(form, [answers.CA], NOW) == keep[:2]
-    later = der.sequence(der.octets(b"token"), der.tlv(der.GENERALIZED_TIME, b"20300101000000Z"))
+    later = der.sequence(der.octets(b"token"), der.tlv(asn1.GENERALIZED_TIME, b"20300101000000Z"))
     for content in forms(answers.response(answers.status(3, answers.text("wait"), later))):
         assert cmc.Response(content).states == [(3, "wait", None, 1893456000)]
     wanted = [answers.BOARD.der]
@@ -262,14 +262,14 @@ def test_der_of_an_element():
     data = certs_only(*[one.der for one in CERTIFICATES])
     for form in forms(data):
         reader = ber.Reader(form)
-        assert reader.element(der.SEQUENCE) == data
+        assert reader.element(asn1.SEQUENCE) == data
         reader.end()
         reader = ber.Reader(form)
         assert der.Reader.element(reader) == form
         reader = ber.Reader(form)
-        reader.skip(der.SEQUENCE)
+        reader.skip(asn1.SEQUENCE)
         reader.end()
-    assert ber.Reader(loose(der.octets(b"abcdefgh"))).element(der.OCTET_STRING)[2:] == b"abcdefgh"
+    assert ber.Reader(loose(der.octets(b"abcdefgh"))).element(asn1.OCTET_STRING)[2:] == b"abcdefgh"
 
 
 def test_malformed():

@@ -3,11 +3,11 @@
 import hashlib
 
 import check
-from est import bootstrap, der
+from est import asn1, bootstrap, der, run
 from est.errors import NotTrusted
 from test_messages import KEY, OTHER, certificate
 
-CA = (check.BASIC_CONSTRAINTS, der.sequence(der.tlv(der.BOOLEAN, b"\xff")))
+CA = (check.BASIC_CONSTRAINTS, der.sequence(der.tlv(asn1.BOOLEAN, b"\xff")))
 ROOT = certificate("CN=root", "CN=root", KEY, KEY, extra=[CA])
 NO_CA = certificate("CN=plain", "CN=plain", KEY, KEY)
 SIGNS_NOT = certificate(
@@ -27,9 +27,10 @@ class Asking:
 def refused(named, *offered):
     """Text of the error where the server offers these certificates."""
     kept = bootstrap._cacerts
-    bootstrap._cacerts = lambda agent, anchors, first: ([one.der for one in offered], SERVER.der)
+    found = [one.der for one in offered], SERVER.der
+    bootstrap._cacerts = lambda agent, anchors, first: check.steps(found)
     try:
-        return str(check.raises(NotTrusted, bootstrap.anchors, Asking(named)))
+        return str(check.raises(NotTrusted, run, bootstrap.anchors(Asking(named))))
     finally:
         bootstrap._cacerts = kept
 

@@ -1,7 +1,7 @@
 """CMC: our requests octet for octet, every kind of answer, and whose answer is believed."""
 
 import check
-from est import cmc, csr, der, signed, x509
+from est import asn1, cmc, csr, der, signed, x509
 from est.errors import EstError, NotTrusted, PeerError, Refused, RetryLater, UsageError
 from test_messages import KEY, NOW, OTHER, certificate
 from test_signed import message, oid
@@ -14,15 +14,15 @@ BOARD = certificate("CN=board", "CN=ca", KEY, KEY)
 
 
 def control(number, arc, value):
-    return der.sequence(der.integer(number), oid("1.3.6.1.5.5.7.7.%d" % arc), der.set_of(value))
+    return der.sequence(asn1.integer(number), oid("1.3.6.1.5.5.7.7.%d" % arc), der.set_of(value))
 
 
 def status(number, *rest):
-    return control(1, 25, der.sequence(der.integer(number), der.sequence(der.integer(3)), *rest))
+    return control(1, 25, der.sequence(asn1.integer(number), der.sequence(asn1.integer(3)), *rest))
 
 
 def text(words):
-    return der.tlv(der.UTF8_STRING, words.encode())
+    return der.tlv(asn1.UTF8_STRING, words.encode())
 
 
 def response(*controls):
@@ -37,7 +37,7 @@ def nonces(request):
         fields = sent.enter()
         fields.skip()
         fields.skip()
-        found.append(control(2, arc, fields.enter(der.SET).element()))
+        found.append(control(2, arc, fields.enter(asn1.SET).element()))
     return found
 
 
@@ -58,7 +58,7 @@ def test_request_as_bouncy_castle_makes_it():
         issuer, b"\x12\x34\xab\xcd", "keyCompromise", None, None, "device decommissioned"
     )
     nonce = der.Reader(wanted, wanted.find(b"\x04\x10")).element()
-    assert cmc.pki_data(((5, der.integer(0x1267)), (6, nonce), revoke)) == wanted
+    assert cmc.pki_data(((5, asn1.integer(0x1267)), (6, nonce), revoke)) == wanted
 
 
 def test_revoke_request():
@@ -68,8 +68,8 @@ def test_revoke_request():
     fields = der.Reader(data).enter()
     assert x509.name_text(fields.element()) == "CN=ca"
     assert (fields.integer(), fields.bytes(0x0A)) == (0x81, b"\4")
-    assert fields.bytes(der.GENERALIZED_TIME) == b"20261231235959Z"
-    assert (fields.bytes(), fields.bytes(der.UTF8_STRING)) == (b"secret", b"why")
+    assert fields.bytes(asn1.GENERALIZED_TIME) == b"20261231235959Z"
+    assert (fields.bytes(), fields.bytes(asn1.UTF8_STRING)) == (b"secret", b"why")
     fields.end()
     for reason, since in (("certificateHold", None), ("x", None), ("superseded", "2026")):
         check.raises(UsageError, cmc.revoke_request, csr.name("CN=ca"), b"\1", reason, since)
@@ -77,12 +77,12 @@ def test_revoke_request():
 
 def test_signed_request():
     kind, content, signer, bag = signed.verify(cmc.Request(KEY, [BOARD.der, CA.der]).der)
-    assert der.oid_text(kind) == "1.3.6.1.5.5.7.12.2"
+    assert asn1.oid_text(kind) == "1.3.6.1.5.5.7.12.2"
     assert (signer.der, len(bag)) == (BOARD.der, 2)
     request = csr.build(KEY, "CN=board")
     content = signed.verify(ask(request).der)[1]
     # The body parts are numbered on: two controls, then the request.
-    assert der.tlv(0xA0, der.integer(3), request) in content
+    assert der.tlv(0xA0, asn1.integer(3), request) in content
     # The same request is the same transaction, with another nonce.
     one, two = nonces(ask(request)), nonces(ask(request))
     assert one[0] == two[0] and one[1] != two[1]
@@ -95,7 +95,7 @@ def test_response_of_bouncy_castle():
     check.mutated(cmc.Response, content)
     found = cmc.Response(content)
     assert found.states == [(0, "revoked", None, None)]
-    assert found.transaction == der.integer(0x1267)
+    assert found.transaction == asn1.integer(0x1267)
     assert found.sender_nonce == b""
     assert found.recipient_nonce[2:6] == b"\x92\x11\xd4\x55"
     assert found.refusal() is None
@@ -176,18 +176,18 @@ def test_refusals():
         found = cmc.Response(response(*states))
         return check.raises((Refused, RetryLater), found.check, NOW, 400)
 
-    error = refused(status(2, text("no\nsuch\x1b thing" + 300 * "x"), der.integer(4)))
+    error = refused(status(2, text("no\nsuch\x1b thing" + 300 * "x"), asn1.integer(4)))
     assert isinstance(error, Refused) and error.status == 400
     assert "badCertId. no such thingxxx" in str(error) and len(str(error)) < 260
-    assert "badTime" in str(refused(status(0), status(2, der.integer(3))))
-    assert "99" in str(refused(status(2, der.integer(99))))
+    assert "badTime" in str(refused(status(0), status(2, asn1.integer(3))))
+    assert "99" in str(refused(status(2, asn1.integer(99))))
     assert "status 1234" in str(refused(status(1234)))
     assert "confirmation" in str(refused(status(5)))
     assert "not supported" in str(refused(status(4), status(3)))
-    assert isinstance(refused(status(2, der.integer(12))), RetryLater)
+    assert isinstance(refused(status(2, asn1.integer(12))), RetryLater)
     own = der.tlv(0xA1, oid("1.2.3"), b"\5\0")
     assert isinstance(refused(status(2, own)), Refused)
-    old = control(1, 1, der.sequence(der.integer(2), der.sequence(), der.integer(9)))
+    old = control(1, 1, der.sequence(asn1.integer(2), der.sequence(), asn1.integer(9)))
     assert "popFailed" in str(refused(old))
 
 
@@ -196,8 +196,8 @@ def test_pending():
         found = cmc.Response(response(status(3, *rest)))
         return check.raises(RetryLater, found.check, NOW).seconds
 
-    def until(when, tag=der.SEQUENCE):
-        return der.tlv(tag, der.octets(b"token"), der.tlv(der.GENERALIZED_TIME, when))
+    def until(when, tag=asn1.SEQUENCE):
+        return der.tlv(tag, der.octets(b"token"), der.tlv(asn1.GENERALIZED_TIME, when))
 
     assert seconds() == 60
     # NOW is 08:00.

@@ -4,7 +4,7 @@ import sys
 
 import check
 import est
-from est import cmcra, der, extensions
+from est import asn1, cmcra, der, extensions
 from est.errors import UsageError
 from test_messages import KEY, certificate
 
@@ -25,7 +25,7 @@ class Context:
 
 
 def leaf(*oids):
-    purposes = der.sequence(*[der.tlv(der.OID, extensions.oid(oid)) for oid in oids])
+    purposes = der.sequence(*[der.tlv(asn1.OID, extensions.oid(oid)) for oid in oids])
     extra = [(check.BASIC_CONSTRAINTS, der.sequence()), (check.EXT_KEY_USAGE, purposes)]
     return certificate("CN=a", "CN=root", KEY, KEY, extra=extra if oids else extra[:1]).der
 

@@ -1,7 +1,7 @@
 """CSR attributes: what each published example means, and what a board makes of it."""
 
 import check
-from est import base64, csrattrs, csrtemplate, der, extensions, x509
+from est import asn1, base64, csrattrs, csrtemplate, der, extensions, x509
 from est.csr import name
 from est.errors import UsageError
 
@@ -33,7 +33,7 @@ CLIENT_AUTH = extensions.requested(eku=["clientAuth"])[0][2]
 
 
 def oid(text):
-    return der.tlv(der.OID, extensions.oid(text))
+    return der.tlv(asn1.OID, extensions.oid(text))
 
 
 def attribute(kind, *values):
@@ -42,7 +42,7 @@ def attribute(kind, *values):
 
 def template(subject=b"", key=b"", *attributes):
     """CsrAttrs DER that holds only a template."""
-    body = der.sequence(der.integer(0), subject, key, der.tlv(0xA1, *attributes))
+    body = der.sequence(asn1.integer(0), subject, key, der.tlv(0xA1, *attributes))
     return der.sequence(attribute(TEMPLATE, body))
 
 
@@ -52,14 +52,14 @@ def partial(*listed):
 
 
 def extension(kind, critical=False, value=None):
-    flag = der.tlv(der.BOOLEAN, b"\xff") if critical else b""
+    flag = der.tlv(asn1.BOOLEAN, b"\xff") if critical else b""
     return der.sequence(oid(kind), flag, b"" if value is None else der.octets(value))
 
 
 def meaning(attrs):
     """(first key, signature, digest, challenge_password, extensions, unknown), the OIDs dotted."""
-    listed = [(der.oid_text(one), critical, value) for one, critical, value in attrs.extensions]
-    unknown = [der.oid_text(one) for one in attrs.unknown]
+    listed = [(asn1.oid_text(one), critical, value) for one, critical, value in attrs.extensions]
+    unknown = [asn1.oid_text(one) for one in attrs.unknown]
     key = attrs.keys[0] if attrs.keys else None
     return key, attrs.signature, attrs.digest, attrs.challenge_password, listed, unknown
 
@@ -73,7 +73,7 @@ def applied(attrs, subject="CN=a", san=(), eku=(), kept=(), extra=()):
     log = []
     wanted = extensions.requested(san, eku)
     subject, listed = attrs.apply(subject, wanted, list(kept), extra, log.append)
-    found = {der.oid_text(one): (critical, value) for one, critical, value in listed}
+    found = {asn1.oid_text(one): (critical, value) for one, critical, value in listed}
     return x509.name_text(subject), found, log
 
 
@@ -94,7 +94,7 @@ def test_several_keys_and_hints():
     p256, p384 = "1.2.840.10045.3.1.7", "1.3.132.0.34"
     attrs = csrattrs.parse(
         der.sequence(
-            attribute(ec, oid(p256)), attribute(RSA, der.integer(3072)), attribute(ec, oid(p384))
+            attribute(ec, oid(p256)), attribute(RSA, asn1.integer(3072)), attribute(ec, oid(p384))
         )
     )
     assert (attrs.keys, attrs.hints) == (["P-256", "RSA-3072", "P-384"], [])
@@ -126,7 +126,7 @@ def test_what_is_demanded_of_the_key():
     found, without, said = demanded([attribute(ec, oid(p384)), attribute(ec, oid(p256))])
     assert found[0] == ["P-384", "P-256"] and without is None and said == ""
     attrs = csrattrs.parse(
-        der.sequence(attribute(ec, oid(p384)), attribute(RSA, der.integer(2048)))
+        der.sequence(attribute(ec, oid(p384)), attribute(RSA, asn1.integer(2048)))
     )
     error = check.raises(UsageError, check.without, "key_types", attrs.demands, None, print)
     assert "P-384 or RSA-2048" in str(error)
@@ -203,7 +203,7 @@ def test_template_example():
     for path in TEMPLATES:
         attrs = example(path)
         assert isinstance(attrs, csrtemplate.Template)
-        rdns = [[(der.oid_text(one), value) for one, value in rdn] for rdn in attrs.subject]
+        rdns = [[(asn1.oid_text(one), value) for one, value in rdn] for rdn in attrs.subject]
         assert rdns == [
             [("2.5.4.3", None)],
             [("2.5.4.11", b"\x0c\x06myDept")],
@@ -303,7 +303,7 @@ def test_template_keys():
     rsa = der.sequence(oid(RSA), b"\5\0")
 
     def placeholder(modulus):
-        return der.bits(der.sequence(der.tlv(2, modulus), der.integer(65537)))
+        return der.bits(der.sequence(der.tlv(2, modulus), asn1.integer(65537)))
 
     assert key(rsa) == "RSA"
     assert key(rsa, placeholder(b"\0\x80" + bytes(383))) == "RSA-3072"
@@ -357,8 +357,8 @@ def test_malformed():
     for data in (
         der.sequence(*[b"\x06\x01\x2a"] * 65),
         der.sequence(attribute(EXTENSION_REQUEST, *[oid(SAN)] * 65)),
-        der.sequence(attribute(TEMPLATE, der.sequence(der.integer(1), der.tlv(0xA1)))),
-        der.sequence(attribute(TEMPLATE, der.sequence(der.integer(0)), b"\5\0")),
+        der.sequence(attribute(TEMPLATE, der.sequence(asn1.integer(1), der.tlv(0xA1)))),
+        der.sequence(attribute(TEMPLATE, der.sequence(asn1.integer(0)), b"\5\0")),
         template(b"\x31\0"),
         template(der.sequence(*[der.set_of(der.sequence(oid(SAN)))] * 65)),
         template(der.sequence(der.set_of(der.sequence(oid(SAN), b"\x0c\0", b"\x0c\0")))),

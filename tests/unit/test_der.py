@@ -1,5 +1,5 @@
 import check
-from est import der, extensions
+from est import asn1, der, extensions
 
 
 def test_lengths():
@@ -42,15 +42,15 @@ def test_child_outgrows_its_parent():
 
 
 def test_end():
-    reader = der.Reader(der.integer(1) + der.integer(2))
+    reader = der.Reader(asn1.integer(1) + asn1.integer(2))
     check.raises(der.DerError, reader.end)
-    assert reader.integer() == 1 and reader.more() and reader.peek() == der.INTEGER
+    assert reader.integer() == 1 and reader.more() and reader.peek() == asn1.INTEGER
     assert reader.integer() == 2 and not reader.more() and reader.peek() == 0
     reader.end()
 
 
 def test_optional():
-    reader = der.Reader(der.integer(1))
+    reader = der.Reader(asn1.integer(1))
     assert reader.optional(0xA0) is None
     assert reader.integer() == 1
     assert reader.optional(0xA0) is None
@@ -72,11 +72,11 @@ def test_depth():
 
 def test_integer():
     for value in (0, 1, 127, 128, 255, 256, 32768, 1 << 64, (1 << 256) - 1):
-        assert der.Reader(der.integer(value)).integer() == value
-    assert der.integer(0) == b"\x02\x01\x00"
-    assert der.integer(128) == b"\x02\x02\x00\x80"
-    assert der.integer(b"\0\0\x7f") == b"\x02\x01\x7f"
-    assert der.integer(b"\0\0") == b"\x02\x01\x00"
+        assert der.Reader(asn1.integer(value)).integer() == value
+    assert asn1.integer(0) == b"\x02\x01\x00"
+    assert asn1.integer(128) == b"\x02\x02\x00\x80"
+    assert asn1.integer(b"\0\0\x7f") == b"\x02\x01\x7f"
+    assert asn1.integer(b"\0\0") == b"\x02\x01\x00"
     for text in ("0200", "02020000", "0202007f", "0201ff", "02020080ff", "030101", "020280ff"):
         reader = der.Reader(bytes.fromhex(text))
 
@@ -96,13 +96,13 @@ def test_oid():
         ("1.2.840.10045.3.1.7", "2a8648ce3d030107"),
     ):
         content = bytes.fromhex(content)
-        assert der.oid_text(content) == text
+        assert asn1.oid_text(content) == text
         assert extensions.oid(text) == content
-        assert der.Reader(der.tlv(der.OID, content)).oid() == content
+        assert der.Reader(der.tlv(asn1.OID, content)).oid() == content
     for text in ("", "1", "3.1", "1.40", "1.x", "1..2", "-1.2", "1.2.-3"):
         check.raises(ValueError, extensions.oid, text)
     for content in (b"", b"\x2a\x86", bytes(65)):
-        check.raises(der.DerError, der.Reader(der.tlv(der.OID, content)).oid)
+        check.raises(der.DerError, der.Reader(der.tlv(asn1.OID, content)).oid)
 
 
 def test_boolean():
@@ -139,7 +139,7 @@ def _walk(data):
 
 def test_damage():
     data = der.sequence(
-        der.integer(1 << 70), der.set_of(der.octets(b"x" * 130)), der.sequence(der.bits(b"y"))
+        asn1.integer(1 << 70), der.set_of(der.octets(b"x" * 130)), der.sequence(der.bits(b"y"))
     )
     check.truncated(_walk, data)
     check.mutated(_walk, data, 2000)

@@ -1,7 +1,7 @@
 """Every curve that signs, every way to multiply on it: known answers, edges, malformed input."""
 
 import check
-from est import curves, der, hashes
+from est import asn1, curves, der, hashes
 from est.comb import Comb, find
 from est.ec import P256
 from est.errors import PeerError, UsageError
@@ -37,7 +37,7 @@ def _point(curve, x, y):
 
 
 def _signature(r, s):
-    return der.sequence(der.integer(r), der.integer(s))
+    return der.sequence(asn1.integer(r), asn1.integer(s))
 
 
 def _multiples(curve, count):

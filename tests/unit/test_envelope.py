@@ -1,5 +1,5 @@
 import check
-from est import cbc, der, envelope, keywrap, rsa_private, steps
+from est import asn1, cbc, der, envelope, keywrap, rsa_private, steps
 from est.curves import P384
 from est.ec import P256
 from est.errors import EstError, NotTrusted, PeerError, UsageError
@@ -100,8 +100,8 @@ _GIVEN = {
 
 def _sec1(curve, oid):
     private = _PRIVATE.to_bytes(curve.size, "big")
-    named = der.tlv(0xA0, der.tlv(der.OID, bytes.fromhex(oid)))
-    return der.sequence(der.integer(1), der.octets(private), named)
+    named = der.tlv(0xA0, der.tlv(asn1.OID, bytes.fromhex(oid)))
+    return der.sequence(asn1.integer(1), der.octets(private), named)
 
 
 def _given(name):
@@ -119,13 +119,13 @@ def _decrypt(data, **given):
 
 
 def _algorithm(last, *parameters):
-    return der.sequence(der.tlv(der.OID, _AES[:-1] + bytes((last,))), *parameters)
+    return der.sequence(der.tlv(asn1.OID, _AES[:-1] + bytes((last,))), *parameters)
 
 
 def _kek(wrapped, name=b"id", wrap=5):
     return der.tlv(
         0xA2,
-        der.integer(4),
+        asn1.integer(4),
         der.sequence(der.octets(name)),
         _algorithm(wrap),
         der.octets(wrapped),
@@ -133,12 +133,12 @@ def _kek(wrapped, name=b"id", wrap=5):
 
 
 def _info(oid, *fields):
-    outer = der.tlv(der.OID, bytes.fromhex("2a864886f70d0107") + bytes((oid,)))
+    outer = der.tlv(asn1.OID, bytes.fromhex("2a864886f70d0107") + bytes((oid,)))
     return der.sequence(outer, der.tlv(0xA0, der.sequence(*fields)))
 
 
 def _content(algorithm, content):
-    return der.sequence(der.tlv(der.OID, _DATA), algorithm, content)
+    return der.sequence(der.tlv(asn1.OID, _DATA), algorithm, content)
 
 
 _KEY, _IV = bytes(range(50, 66)), bytes(16)
@@ -149,7 +149,7 @@ _ENCRYPTED = cbc.encrypt(_KEY, _IV, _TEXT)
 def _enveloped(*recipients, algorithm=_CBC, encrypted=None):
     content = encrypted or der.tlv(0x80, _ENCRYPTED)
     inner = _content(algorithm, content)
-    return _info(3, der.integer(2), der.tlv(der.SET, *recipients), inner)
+    return _info(3, asn1.integer(2), der.tlv(asn1.SET, *recipients), inner)
 
 
 def test_openssl():
@@ -207,8 +207,8 @@ def test_implicit_rejection():
         b"\0\2" + b"\x55" * (key.size - 18) + b"\0" + _KEY[1:],
     ):
         encrypted = pow(int.from_bytes(block, "big"), key.e, key.n).to_bytes(key.size, "big")
-        algorithm = der.sequence(der.tlv(der.OID, bytes.fromhex("2a864886f70d010101")), b"\5\0")
-        to = der.sequence(der.integer(2), der.tlv(0x80, b"id"), algorithm, der.octets(encrypted))
+        algorithm = der.sequence(der.tlv(asn1.OID, bytes.fromhex("2a864886f70d010101")), b"\5\0")
+        to = der.sequence(asn1.integer(2), der.tlv(0x80, b"id"), algorithm, der.octets(encrypted))
         error = check.raises(PeerError, lambda: _decrypt(_enveloped(to), private=KEY))
         texts.add(str(error))
     assert len(texts) == 1, texts
@@ -219,7 +219,7 @@ def test_recipients():
     wrong = _kek(keywrap.wrap(bytes(16), _KEY))
     unwrapped = _kek(keywrap.wrap(_S16, bytes(16)))
     named = _kek(keywrap.wrap(_S16, _KEY), b"other")
-    unknown = der.tlv(0xA3, der.integer(0))
+    unknown = der.tlv(0xA3, asn1.integer(0))
     for recipients in (
         (good,),
         (wrong, good),
@@ -255,7 +255,7 @@ def test_unsupported():
     for algorithm in (
         _algorithm(22, der.octets(_IV)),
         _algorithm(1, der.octets(_IV)),
-        der.sequence(der.tlv(der.OID, bytes.fromhex("2a864886f70d0307")), der.octets(bytes(8))),
+        der.sequence(der.tlv(asn1.OID, bytes.fromhex("2a864886f70d0307")), der.octets(bytes(8))),
     ):
         error = check.raises(
             NotTrusted, lambda: _decrypt(_enveloped(to, algorithm=algorithm), secret=_S16)
@@ -263,27 +263,27 @@ def test_unsupported():
         assert "not supported" in str(error)
     # Not what is encrypted at all.
     for oid in (1, 2, 5):
-        check.raises(PeerError, lambda: _decrypt(_info(oid, der.integer(0)), secret=_S16))
+        check.raises(PeerError, lambda: _decrypt(_info(oid, asn1.integer(0)), secret=_S16))
 
 
 def test_gcm_of_go():
     # As Go's pkcs7 packs it: a wrong tag around the parameters, [4] for the nonce, the tag last.
     key, nonce = b"pseudohistorical", bytes(range(12))
     sealed = bytes.fromhex("2dc643f6325aeb6d8e84e6b78305b4850d4df15c8161143406752068d36c45")
-    parameters = der.sequence(der.tlv(0x84, nonce), der.integer(16))
+    parameters = der.sequence(der.tlv(0x84, nonce), asn1.integer(16))
     for wrapped, length in (
         (der.tlv(0x10, parameters), 16),
-        (der.sequence(der.octets(nonce), der.integer(16)), 16),
+        (der.sequence(der.octets(nonce), asn1.integer(16)), 16),
     ):
         inner = _content(_algorithm(6, wrapped), der.tlv(0x80, sealed))
-        data = _info(6, der.integer(0), inner)
+        data = _info(6, asn1.integer(0), inner)
         assert _decrypt(data, secret=key) == _TEXT
         check.raises(PeerError, lambda: _decrypt(data, secret=_S16))
         check.truncated(lambda part: _decrypt(part, secret=key), data)
         check.mutated(lambda part: steps.run(envelope.decrypt(part, secret=key)), data)
-    short = der.sequence(der.octets(nonce), der.integer(4))
+    short = der.sequence(der.octets(nonce), asn1.integer(4))
     inner = _content(_algorithm(6, short), der.tlv(0x80, sealed))
-    check.raises(PeerError, lambda: _decrypt(_info(6, der.integer(0), inner), secret=key))
+    check.raises(PeerError, lambda: _decrypt(_info(6, asn1.integer(0), inner), secret=key))
 
 
 def test_malformed():

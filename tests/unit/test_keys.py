@@ -3,7 +3,20 @@
 import hashlib
 
 import check
-from est import csr, der, ec_key, element, hashes, key_forms, key_types, keys, own_request, x509
+from est import (
+    asn1,
+    csr,
+    der,
+    ec_key,
+    element,
+    hashes,
+    key_forms,
+    key_types,
+    keys,
+    own_request,
+    run,
+    x509,
+)
 from est.curves import P384
 from est.ec import P256
 from est.errors import UsageError
@@ -33,15 +46,15 @@ POINT = bytes.fromhex(
 
 def wrapped(kind, parameters, inner, version=0, *more):
     """PrivateKeyInfo."""
-    algorithm = der.sequence(der.tlv(der.OID, kind), parameters)
-    return der.sequence(der.integer(version), algorithm, der.octets(inner), *more)
+    algorithm = der.sequence(der.tlv(asn1.OID, kind), parameters)
+    return der.sequence(asn1.integer(version), algorithm, der.octets(inner), *more)
 
 
 def sec1(private, oid=None, public=None, version=1):
     return der.sequence(
-        der.integer(version),
+        asn1.integer(version),
         der.octets(private),
-        der.tlv(0xA0, der.tlv(der.OID, oid)) if oid else b"",
+        der.tlv(0xA0, der.tlv(asn1.OID, oid)) if oid else b"",
         der.tlv(0xA1, der.bits(public)) if public else b"",
     )
 
@@ -63,7 +76,7 @@ def test_p384():
         key.der(),
         sec1(SCALAR, P384_OID),
         key_forms.pkcs8(key),
-        wrapped(EC_PUBLIC_KEY, der.tlv(der.OID, P384_OID), sec1(SCALAR)),
+        wrapped(EC_PUBLIC_KEY, der.tlv(asn1.OID, P384_OID), sec1(SCALAR)),
     ):
         assert keys.load(data).der() == key.der()
     algorithm, signature = key.sign(b"message")
@@ -87,7 +100,7 @@ def test_p256_with_other_hashes():
 def test_p256_in_other_forms():
     private = STORED[7:39]
     public = STORED[-65:]
-    curve = der.tlv(der.OID, P256_OID)
+    curve = der.tlv(asn1.OID, P256_OID)
     for data in (
         sec1(private, P256_OID),
         key_forms.pkcs8(keys.load(STORED)),
@@ -128,10 +141,10 @@ def test_what_is_refused_is_named():
     for data, text in (
         (sec1(private, p521), "1.3.132.0.35"),
         (sec1(private), "no curve"),
-        (wrapped(EC_PUBLIC_KEY, der.tlv(der.OID, P384_OID), sec1(private, P256_OID)), "or two"),
+        (wrapped(EC_PUBLIC_KEY, der.tlv(asn1.OID, P384_OID), sec1(private, P256_OID)), "or two"),
         (wrapped(ed25519, b"", private), "1.3.101.112"),
-        (wrapped(EC_PUBLIC_KEY, der.tlv(der.OID, P256_OID), sec1(private, version=0)), "version"),
-        (wrapped(EC_PUBLIC_KEY, der.tlv(der.OID, P256_OID), sec1(private), 2), "form"),
+        (wrapped(EC_PUBLIC_KEY, der.tlv(asn1.OID, P256_OID), sec1(private, version=0)), "version"),
+        (wrapped(EC_PUBLIC_KEY, der.tlv(asn1.OID, P256_OID), sec1(private), 2), "form"),
         (sec1(private, P256_OID, version=2), "form"),
         (sec1(private, P256_OID, POINT), "public half"),
         (sec1(bytes(32), P256_OID), "range"),
@@ -150,7 +163,7 @@ def test_what_is_refused_is_named():
 def test_a_key_is_in_no_message():
     # Text where bytes belong, as of a PEM file.
     text = "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n"
-    for call in (keys.load, lambda key: key_types.choose(key, None, demands(), print)):
+    for call in (keys.load, lambda key: run(key_types.choose(key, None, demands(), print))):
         error = check.raises(UsageError, call, text)
         assert "secret" not in str(error)
 
@@ -167,7 +180,7 @@ def test_malformed():
     for data in (
         STORED,
         sec1(SCALAR, P384_OID, POINT),
-        wrapped(EC_PUBLIC_KEY, der.tlv(der.OID, P256_OID), sec1(STORED[7:39])),
+        wrapped(EC_PUBLIC_KEY, der.tlv(asn1.OID, P256_OID), sec1(STORED[7:39])),
     ):
         check.truncated(keys.load, data)
         check.mutated(keys.load, data, 100)
@@ -184,7 +197,7 @@ def demands(key=None, signature=None, digest=None):
 
 def chosen(key=None, asked=_NOTHING, renewed=None):
     """(type, last octet of the signature algorithm's OID) of the key that is made or taken."""
-    found = key_types.choose(key, renewed, asked, lambda text: None)
+    found = run(key_types.choose(key, renewed, asked, lambda text: None))
     algorithm = der.Reader(found.sign(b"")[0]).enter().oid()
     return key_types._type(found.spki()), algorithm[-1]
 
@@ -224,7 +237,7 @@ def test_several_keys():
         (("P-256", "P-384"), None, p384, "P-384"),
         (("P-256", "RSA-2048"), None, p384, "P-256"),
     ):
-        found = key_types.choose(None, renewed, (keys_named, (), signature, None), print)
+        found = run(key_types.choose(None, renewed, (keys_named, (), signature, None), print))
         assert key_types._type(found.spki()) == expected, (keys_named, expected)
     opened = key_types._open
     assert opened(["RSA-2048", "RSA-3072"], None, None) == "RSA-3072"
@@ -250,7 +263,7 @@ def test_hints():
         (None, ("EC",), None, ("P-256", 2), False),
     ):
         said = []
-        found = key_types.choose(key, None, ((), hints, None, digest), said.append)
+        found = run(key_types.choose(key, None, ((), hints, None, digest), said.append))
         algorithm = der.Reader(found.sign(b"")[0]).enter().oid()
         assert (key_types._type(found.spki()), algorithm[-1]) == expected, (key, hints)
         assert bool(said) == noted, said
@@ -389,7 +402,7 @@ def test_own_request_of_other_versions():
     key = keys.load(STORED)
     parts = (csr.name("CN=a"), key.spki())
     for version, rest, good in ((0, b"\xa0\0", True), (0, b"", True), (1, b"", False)):
-        info = der.sequence(der.integer(version), *parts, rest)
+        info = der.sequence(asn1.integer(version), *parts, rest)
         algorithm, signature = key.sign(info)
         request = der.sequence(info, algorithm, der.bits(signature))
         if good:

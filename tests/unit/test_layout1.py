@@ -4,7 +4,7 @@ import hashlib
 import os
 
 import check
-from est import der, layout1, store
+from est import asn1, der, layout1, store
 from est.agent import Agent
 from est.errors import OtherLayout, StorageError
 from test_messages import DAY, KEY, NOW, OTHER, certificate
@@ -178,7 +178,7 @@ def test_the_newer_copy_counts_and_damage_does_not():
 def test_malformed_payloads_are_no_record():
     folder = Folder()
     payload = der.sequence(der.octets(b"key"), der.octets(LEAF))
-    for bad in (payload[:-1], payload[1:], b"", der.sequence(der.integer(1))):
+    for bad in (payload[:-1], payload[1:], b"", der.sequence(asn1.integer(1))):
         data = b"EST1" + (1).to_bytes(4, "big") + len(bad).to_bytes(4, "big") + bad
         data += hashlib.sha256(data).digest()
         folder.write("identity.0", data)

@@ -1,7 +1,7 @@
 """Keys, requests, certificates and PKCS#7: their form, and anything but it."""
 
 import check
-from est import cms, csr, der, extensions, key_forms, keys, x509
+from est import asn1, cms, csr, der, extensions, key_forms, keys, x509
 from est.errors import NotTrusted, UsageError
 
 KEY = keys.SoftwareKey(bytes(31) + b"\7")
@@ -16,21 +16,21 @@ def certificate(subject, issuer, key, signer, ca=None, start=-DAY, end=DAY, extr
     def time(seconds):
         # 2027-01-15 08:00:00 is NOW; whole days suffice here.
         day = 15 + seconds // DAY
-        return der.tlv(der.GENERALIZED_TIME, b"202701%02d080000Z" % day)
+        return der.tlv(asn1.GENERALIZED_TIME, b"202701%02d080000Z" % day)
 
     extensions = [
-        der.sequence(der.tlv(der.OID, oid), der.tlv(1, b"\xff"), der.octets(value))
+        der.sequence(der.tlv(asn1.OID, oid), der.tlv(1, b"\xff"), der.octets(value))
         for oid, value in extra
     ]
     if ca is not None:
-        value = der.sequence(der.tlv(der.BOOLEAN, b"\xff"), der.integer(ca))
+        value = der.sequence(der.tlv(asn1.BOOLEAN, b"\xff"), asn1.integer(ca))
         extensions.append(
-            der.sequence(der.tlv(der.OID, check.BASIC_CONSTRAINTS), der.octets(value))
+            der.sequence(der.tlv(asn1.OID, check.BASIC_CONSTRAINTS), der.octets(value))
         )
     algorithm = signer.sign(b"")[0]
     tbs = der.sequence(
-        der.tlv(0xA0, der.integer(2)),
-        der.integer(1),
+        der.tlv(0xA0, asn1.integer(2)),
+        asn1.integer(1),
         algorithm,
         csr.name(issuer),
         der.sequence(time(start), time(end)),
@@ -43,13 +43,13 @@ def certificate(subject, issuer, key, signer, ca=None, start=-DAY, end=DAY, extr
 
 def signed_data(*certificates):
     content = der.sequence(
-        der.integer(1),
+        asn1.integer(1),
         der.set_of(),
-        der.sequence(der.tlv(der.OID, extensions.oid("1.2.840.113549.1.7.1"))),
+        der.sequence(der.tlv(asn1.OID, extensions.oid("1.2.840.113549.1.7.1"))),
         der.tlv(0xA0, *[one.der for one in certificates]),
         der.set_of(),
     )
-    oid = der.tlv(der.OID, extensions.oid("1.2.840.113549.1.7.2"))
+    oid = der.tlv(asn1.OID, extensions.oid("1.2.840.113549.1.7.2"))
     return der.sequence(oid, der.tlv(0xA0, content))
 
 
@@ -68,8 +68,8 @@ def test_keys_round_trip():
 
 def subject(request):
     info = der.Reader(request).enter().enter()
-    info.skip(der.INTEGER)
-    return info.element(der.SEQUENCE)
+    info.skip(asn1.INTEGER)
+    return info.element(asn1.SEQUENCE)
 
 
 def test_request_subject():

@@ -1,13 +1,13 @@
 """Names and object identifiers as text; and what remains of both without their parts."""
 
 import check
-from est import csr, der, names, oids, x509
+from est import asn1, csr, der, names, oids, x509
 from est.errors import EstError, UsageError
 
 
 def common(text):
     """Name of one CN, as UTF8String."""
-    pair = der.tlv(der.OID, b"\x55\x04\x03"), der.tlv(der.UTF8_STRING, text.encode())
+    pair = der.tlv(asn1.OID, b"\x55\x04\x03"), der.tlv(asn1.UTF8_STRING, text.encode())
     return der.sequence(der.set_of(der.sequence(*pair)))
 
 
@@ -39,8 +39,8 @@ def test_names_have_bounds():
 def test_names_of_others():
     unknown = der.sequence(
         der.set_of(
-            der.sequence(der.tlv(der.OID, b"\x2a\x03\x04"), der.tlv(der.UTF8_STRING, b"x")),
-            der.sequence(der.tlv(der.OID, b"\x55\x04\x03"), der.tlv(der.UTF8_STRING, b"\xff")),
+            der.sequence(der.tlv(asn1.OID, b"\x2a\x03\x04"), der.tlv(asn1.UTF8_STRING, b"x")),
+            der.sequence(der.tlv(asn1.OID, b"\x55\x04\x03"), der.tlv(asn1.UTF8_STRING, b"\xff")),
         )
     )
     assert sorted(names.text(unknown).split(",")) == ["1.2.3.4=x", "CN=?"]
@@ -80,7 +80,7 @@ OIDS = (
 def test_object_identifiers():
     for content, text in OIDS:
         assert oids.text(bytes.fromhex(content)) == text
-        assert der.oid_text(bytes.fromhex(content)) == text
+        assert asn1.oid_text(bytes.fromhex(content)) == text
     # What ends amid an arc is no error here: what is shown is all that there is.
     assert oids.text(b"") == ""
     assert oids.text(b"\x2a\x86") == "1.2"
@@ -89,7 +89,7 @@ def test_object_identifiers():
 def test_object_identifiers_without_the_part():
     def alone():
         for content, _ in OIDS:
-            assert der.oid_text(bytes.fromhex(content)) == content
+            assert asn1.oid_text(bytes.fromhex(content)) == content
 
     check.without("oids", alone)
 

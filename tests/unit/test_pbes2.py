@@ -1,5 +1,5 @@
 import check
-from est import cbc, der, kdf, keys, pbes2, steps
+from est import asn1, cbc, der, kdf, keys, pbes2, steps
 from est.errors import UsageError
 
 # The P-256 key 1, as `openssl pkcs8 -topk8` writes it under the password "secret":
@@ -43,14 +43,14 @@ def _decrypt(data, password=b"secret"):
 
 
 def _algorithm(oid, *parameters):
-    return der.sequence(der.tlv(der.OID, oid), *parameters)
+    return der.sequence(der.tlv(asn1.OID, oid), *parameters)
 
 
 def _encrypted(
     encrypted, iv, salt, iterations, scheme=_PBES2, derivation=_PBKDF2, aes=2, prf=9, more=b""
 ):
     prf = _algorithm(_HMAC[:-1] + bytes((prf,)), b"\5\0") if prf else b""
-    inner = der.sequence(der.octets(salt), der.integer(iterations), more, prf)
+    inner = der.sequence(der.octets(salt), asn1.integer(iterations), more, prf)
     cipher = _algorithm(_AES[:-1] + bytes((aes,)), der.octets(iv))
     parameters = der.sequence(_algorithm(derivation, inner), cipher)
     return der.sequence(_algorithm(scheme, parameters), der.octets(encrypted))
@@ -100,8 +100,8 @@ def test_unsupported():
         {"aes": 1},
         {"aes": 22},
         {"prf": 8},
-        {"more": der.integer(32)},
-        {"more": der.integer(1 << 30)},
+        {"more": asn1.integer(32)},
+        {"more": asn1.integer(1 << 30)},
     ):
         error = check.raises(UsageError, _decrypt, _encrypted(*(good + (1,)), **changed))
         assert "only PBES2" in str(error)

@@ -3,7 +3,7 @@
 import sys
 
 import check
-from est import der, extensions, purposes
+from est import asn1, der, extensions, purposes
 from est.errors import EstError, UsageError
 from test_messages import KEY, certificate
 
@@ -11,7 +11,7 @@ CLIENT, SERVER, OTHER = [extensions.oid("1.3.6.1.5.5.7.3.%d" % arc) for arc in (
 
 
 def usage(*oids):
-    return der.sequence(*[der.tlv(der.OID, oid) for oid in oids])
+    return der.sequence(*[der.tlv(asn1.OID, oid) for oid in oids])
 
 
 def test_one_of_those_asked_for_is_enough():
@@ -32,7 +32,7 @@ def test_malformed():
     whole = usage(CLIENT, SERVER)
     check.truncated(lambda data: purposes.lists(data, OTHER), whole)
     check.mutated(lambda data: purposes.lists(data, OTHER), whole)
-    for value in (b"", der.set_of(), der.sequence(der.integer(1))):
+    for value in (b"", der.set_of(), der.sequence(asn1.integer(1))):
         check.raises(EstError, purposes.lists, value, CLIENT)
 
 

@@ -1,6 +1,7 @@
 """Orders as some servers want them."""
 
-from est import order, quirks
+import check
+from est import order, quirks, run
 
 
 class Sent:
@@ -16,10 +17,11 @@ class FakeClient:
     def __init__(self):
         self.bodies = []
 
-    def run(self, operation):
+    def steps(self, operation):
         try:
             sent = next(operation)
             while True:
+                yield
                 self.bodies.append(sent.body)
                 sent = operation.send(None)
         except StopIteration as stop:
@@ -35,10 +37,10 @@ class Made(order.Enrolment):
                 yield Sent(body)
             return b"answer"
 
-        self.answer = [client.run(operation())]
+        self.answer = [(yield from client.steps(operation()))]
 
     def accept(self, others, anchors, now):
-        return [b"key", b"leaf", b"issuer"]
+        return check.steps([b"key", b"leaf", b"issuer"])
 
 
 def test_base64_on_one_line():
@@ -49,16 +51,16 @@ def test_base64_on_one_line():
         first, renewal = quirks.orders((Made, Made), wrap=wrap)
         for made in (first(), renewal()):
             client = FakeClient()
-            run = client.run
-            made.send(client)
+            steps = client.steps
+            run(made.send(client))
             assert client.bodies == bodies
             assert made.answer == [b"answer"]
-            assert client.run == run
+            assert client.steps == steps
             assert made.one_line != wrap
-            assert made.accept([], [], 0) == [b"key", b"leaf", b"issuer"]
+            assert run(made.accept([], [], 0)) == [b"key", b"leaf", b"issuer"]
 
 
 def test_the_certificate_alone():
     (made,) = quirks.orders((Made,), single=True)
-    assert made().accept([], [], 0) == [b"key", b"leaf"]
+    assert run(made().accept([], [], 0)) == [b"key", b"leaf"]
     assert made().kind == "simpleenroll"

@@ -5,14 +5,14 @@ import hashlib
 import os
 
 import check
-from est import clock, cms, der, keys, rollover, x509
+from est import asn1, clock, cms, der, keys, rollover, run, x509
 from est.agent import Agent
 from est.errors import NotTrusted, PeerError, StorageError, UsageError
 from est.store import Store, pack, unpack
 from test_messages import DAY, KEY, NOW, OTHER, certificate
 
 FOLDER = "/tmp/est-rollover-%d" % (int.from_bytes(os.urandom(4), "big"))
-CA = (check.BASIC_CONSTRAINTS, der.sequence(der.tlv(der.BOOLEAN, b"\xff")))
+CA = (check.BASIC_CONSTRAINTS, der.sequence(der.tlv(asn1.BOOLEAN, b"\xff")))
 
 
 def root(key=KEY, signer=None, subject="CN=root", issuer=None, start=-DAY, end=DAY):
@@ -52,9 +52,9 @@ def at(now, verified, function, *arguments):
     Clock.now = lambda: now
     kept = rollover.clock, rollover._verified
     rollover.clock = Clock
-    rollover._verified = lambda agent, anchors: verified
+    rollover._verified = lambda agent, anchors: check.steps(verified)
     try:
-        return function(*arguments)
+        return run(function(*arguments))
     finally:
         rollover.clock, rollover._verified = kept
 
@@ -460,7 +460,7 @@ def clean():
 
 def test_power_cut_leaves_old_or_new_trust():
     agent = Agent(records(), "https://127.0.0.1:1", trust=[OLD.der])
-    rollover.adopt(agent, agent.anchors(), [OLD.der])
+    run(rollover.adopt(agent, agent.anchors(), [OLD.der]))
     assert unpack(agent.store.load("anchors"))[1:] == [OLD.der]
     offered = ders([OLD, NEW, OLD_WITH_NEW, NEW_WITH_OLD])
     at(NOW, False, rollover.adopt, agent, agent.anchors(), offered)
@@ -485,7 +485,7 @@ def test_power_cut_leaves_old_or_new_trust():
 
 def test_a_first_save_that_is_cut():
     agent = Agent(records(), "https://127.0.0.1:1", trust=[OLD.der])
-    rollover.adopt(agent, agent.anchors(), [OLD.der])
+    run(rollover.adopt(agent, agent.anchors(), [OLD.der]))
     path = FOLDER + "/anchors.0"
     with open(path, "rb") as file:
         whole = file.read()
@@ -496,7 +496,7 @@ def test_a_first_save_that_is_cut():
         assert "stored anchors" in str(check.raises(StorageError, again.anchors))
         again = Agent(Store(FOLDER), "https://127.0.0.1:1", trust=[OLD.der])
         assert again.anchors() == [OLD.der]
-    rollover.adopt(again, again.anchors(), [OLD.der])
+    run(rollover.adopt(again, again.anchors(), [OLD.der]))
     assert Agent(Store(FOLDER), "https://127.0.0.1:1").anchors() == [OLD.der]
     clean()
     nothing = Agent(records(), "https://127.0.0.1:1")

@@ -1,5 +1,5 @@
 import check
-from est import der, hashes, rsa_decrypt, rsa_private, rsa_pss, steps
+from est import asn1, der, hashes, rsa_decrypt, rsa_private, rsa_pss, steps
 from est.errors import NotTrusted, PeerError, UsageError
 from test_rsa_private import KEY
 
@@ -100,12 +100,12 @@ def test_parameters():
     functions = pss.element() + pss.element()
     assert parse(der.sequence(functions)) == (32, 32, b"")
     specified = bytes.fromhex("2a864886f70d010109")
-    label = der.tlv(0xA2, der.sequence(der.tlv(der.OID, specified), der.octets(b"label")))
+    label = der.tlv(0xA2, der.sequence(der.tlv(asn1.OID, specified), der.octets(b"label")))
     assert parse(der.sequence(functions, label)) == (32, 32, b"label")
     assert parse(der.sequence(label)) == (20, 20, b"label")
     check.truncated(parse, der.sequence(functions, label))
     check.mutated(parse, der.sequence(functions, label))
-    other = der.sequence(der.tlv(der.OID, specified[:-1] + b"\x0a"), der.octets(b"label"))
+    other = der.sequence(der.tlv(asn1.OID, specified[:-1] + b"\x0a"), der.octets(b"label"))
     check.raises(NotTrusted, parse, der.sequence(der.tlv(0xA2, other)))
     check.raises(der.DerError, parse, der.sequence(label, functions))
 

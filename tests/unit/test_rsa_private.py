@@ -1,5 +1,5 @@
 import check
-from est import der, hashes, rsa, rsa_private, rsa_pss, steps
+from est import asn1, der, hashes, rsa, rsa_private, rsa_pss, steps
 from est.errors import UsageError
 from est.numbers import inverse
 
@@ -108,20 +108,20 @@ def test_forms():
     assert rsa_private.load(KEY).der() == KEY
     for version in (0, 1):
         algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
-        wrapped = (der.integer(version), algorithm, der.octets(KEY))
+        wrapped = (asn1.integer(version), algorithm, der.octets(KEY))
         assert rsa_private.load(der.sequence(*wrapped)).der() == KEY
         attributes = der.tlv(0xA0, b"")
         assert rsa_private.load(der.sequence(*(wrapped + (attributes,)))).der() == KEY
     ec = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
-    numbers = b"".join([der.integer(number) for number in _numbers(KEY)])
+    numbers = b"".join([asn1.integer(number) for number in _numbers(KEY)])
     for bad in (
-        der.integer(2) + algorithm + der.octets(KEY),
-        der.integer(0) + algorithm[:-2] + b"\0\0" + der.octets(KEY),
-        der.integer(0) + ec + der.octets(KEY),
-        der.integer(0) + algorithm + der.octets(der.sequence(*wrapped)),
-        der.integer(1) + numbers,
-        der.integer(0) + numbers + der.integer(1),
-        der.integer(0) + numbers[: -len(der.integer(_numbers(KEY)[-1]))],
+        asn1.integer(2) + algorithm + der.octets(KEY),
+        asn1.integer(0) + algorithm[:-2] + b"\0\0" + der.octets(KEY),
+        asn1.integer(0) + ec + der.octets(KEY),
+        asn1.integer(0) + algorithm + der.octets(der.sequence(*wrapped)),
+        asn1.integer(1) + numbers,
+        asn1.integer(0) + numbers + asn1.integer(1),
+        asn1.integer(0) + numbers[: -len(asn1.integer(_numbers(KEY)[-1]))],
     ):
         check.raises(UsageError, rsa_private.load, der.sequence(bad))
 
@@ -143,9 +143,9 @@ def test_corrupted_numbers():
     rsa_private.PrivateKey(*numbers)
     for at in range(len(numbers)):
         for value in (0, 1, numbers[at] + 1, numbers[at] - 1, numbers[at] + 2, numbers[at] << 1):
-            changed = der.integer(0)
+            changed = asn1.integer(0)
             for other in range(len(numbers)):
-                changed += der.integer(value if other == at else numbers[other])
+                changed += asn1.integer(value if other == at else numbers[other])
             check.raises(UsageError, rsa_private.load, der.sequence(changed))
     # What fits, but is longer than its modulus.
     for at, more in ((5, numbers[3] - 1), (6, numbers[4] - 1), (7, numbers[3])):

@@ -1,5 +1,5 @@
 import check
-from est import der, hashes, rsa, rsa_pss
+from est import asn1, der, hashes, rsa, rsa_pss
 from est.errors import NotTrusted
 
 # Made with the cryptography package.
@@ -153,27 +153,27 @@ def test_parameters():
         check.mutated(parse, rsa_pss.algorithm(size)[13:])
     # All default to SHA-1, with 20 bytes of salt.
     assert parse(der.sequence()) == (20, 20)
-    no_null = der.sequence(der.tlv(der.OID, hashes.oid(32)))
-    mask = der.tlv(0xA1, der.sequence(der.tlv(der.OID, _MGF1), no_null))
+    no_null = der.sequence(der.tlv(asn1.OID, hashes.oid(32)))
+    mask = der.tlv(0xA1, der.sequence(der.tlv(asn1.OID, _MGF1), no_null))
     assert parse(der.sequence(der.tlv(0xA0, no_null), mask)) == (32, 20)
-    trailer = der.tlv(0xA3, der.integer(1))
+    trailer = der.tlv(0xA3, asn1.integer(1))
     assert parse(der.sequence(der.tlv(0xA0, no_null), mask, trailer)) == (32, 20)
-    sha224 = der.sequence(der.tlv(der.OID, hashes.oid(32)[:-1] + b"\4"))
+    sha224 = der.sequence(der.tlv(asn1.OID, hashes.oid(32)[:-1] + b"\4"))
     for bad in (
         (der.tlv(0xA0, no_null),),
         (mask,),
-        (der.tlv(0xA3, der.integer(2)),),
+        (der.tlv(0xA3, asn1.integer(2)),),
         (der.tlv(0xA0, sha224), mask),
         (
             der.tlv(0xA0, no_null),
-            der.tlv(0xA1, der.sequence(der.tlv(der.OID, _MGF1[:-1] + b"\x09"), no_null)),
+            der.tlv(0xA1, der.sequence(der.tlv(asn1.OID, _MGF1[:-1] + b"\x09"), no_null)),
         ),
     ):
         check.raises(NotTrusted, parse, der.sequence(*bad))
     for bad in (
         (mask, der.tlv(0xA0, no_null)),
-        (der.tlv(0xA2, der.integer(20), der.integer(20)),),
+        (der.tlv(0xA2, asn1.integer(20), asn1.integer(20)),),
         (der.tlv(0xA0, no_null, no_null), mask),
-        (der.tlv(0xA0, der.sequence(der.tlv(der.OID, hashes.oid(32)), der.integer(0))), mask),
+        (der.tlv(0xA0, der.sequence(der.tlv(asn1.OID, hashes.oid(32)), asn1.integer(0))), mask),
     ):
         check.raises(der.DerError, parse, der.sequence(*bad))

@@ -1,5 +1,5 @@
 import check
-from est import curves, der, hashes, rsa_private, rsa_pss, signatures, steps, x509
+from est import asn1, curves, der, hashes, rsa_private, rsa_pss, signatures, steps, x509
 from est.errors import NotTrusted, UsageError
 from est.keys import SoftwareKey
 from test_messages import certificate
@@ -9,11 +9,11 @@ _PKCS1 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"
 
 
 def _ecdsa(size):
-    return der.sequence(der.tlv(der.OID, b"\x2a\x86\x48\xce\x3d\x04\x03" + bytes((size // 16,))))
+    return der.sequence(der.tlv(asn1.OID, b"\x2a\x86\x48\xce\x3d\x04\x03" + bytes((size // 16,))))
 
 
 def _rsa(last, *parameters):
-    return der.sequence(der.tlv(der.OID, _PKCS1 + bytes((last,))), *parameters)
+    return der.sequence(der.tlv(asn1.OID, _PKCS1 + bytes((last,))), *parameters)
 
 
 def _check_ecdsa(name, size):
@@ -56,7 +56,7 @@ def test_algorithm_confusion():
     # ECDSA's signature with RSA's name, RSA's with ECDSA's, SHA-1, SHA-224, MD5, an unknown curve.
     for name in (_rsa(0x0B), _rsa(0x05), _rsa(0x04), _ecdsa(16), _ecdsa(80)):
         check.raises(NotTrusted, signatures.verify, ours.spki(), name, b"x", signature)
-    body = der.sequence(der.integer((1 << 2047) + 1), der.integer(65537))
+    body = der.sequence(asn1.integer((1 << 2047) + 1), asn1.integer(65537))
     rsa_key = der.sequence(_rsa(1, b"\5\0"), der.bits(body))
     for name in (_ecdsa(32), _rsa(0x05, b"\5\0"), _rsa(0x0E, b"\5\0"), _rsa(0x0A, b"\x30\0")):
         check.raises(NotTrusted, signatures.verify, rsa_key, name, b"x", bytes(256))
@@ -78,7 +78,7 @@ def test_parameters():
     for verify in (signatures.verify, x509.verify):
         for bad in (der.sequence(name, null), der.sequence(name, der.sequence())):
             check.raises(der.DerError, verify, ours.spki(), bad, b"x", signature)
-        for parameters in ((), (null,), (der.sequence(der.integer(1)),), (curve, null)):
+        for parameters in ((), (null,), (der.sequence(asn1.integer(1)),), (curve, null)):
             spki = der.sequence(der.sequence(key_name, *parameters), bits)
             check.raises(der.DerError, verify, spki, algorithm, b"x", signature)
         for spki in (ours.spki() + null, der.sequence(ours.spki()[2:], null)):

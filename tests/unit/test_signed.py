@@ -1,7 +1,7 @@
 """SignedData: what openssl and Bouncy Castle signed, and everything that is not quite that."""
 
 import check
-from est import der, extensions, hashes, signed
+from est import asn1, der, extensions, hashes, signed
 from est.errors import NotTrusted
 from test_messages import KEY, OTHER, certificate
 
@@ -11,11 +11,11 @@ SIGNER = certificate("CN=signer", "CN=ca", OTHER, KEY)
 
 
 def oid(text):
-    return der.tlv(der.OID, extensions.oid(text))
+    return der.tlv(asn1.OID, extensions.oid(text))
 
 
 def attribute(name, *values):
-    return der.sequence(oid("1.2.840.113549.1.9." + name), der.tlv(der.SET, *values))
+    return der.sequence(oid("1.2.840.113549.1.9." + name), der.tlv(asn1.SET, *values))
 
 
 def message_digest(content):
@@ -43,27 +43,27 @@ def message(
     attributes = der.set_of(*attributes)
     used, signature = key.sign(content if bare else attributes)
     signer = der.sequence(
-        der.integer(1),
-        sid or der.sequence(SIGNER.issuer, der.integer(SIGNER.serial)),
-        der.sequence(der.tlv(der.OID, hashes.oid(size))),
+        asn1.integer(1),
+        sid or der.sequence(SIGNER.issuer, asn1.integer(SIGNER.serial)),
+        der.sequence(der.tlv(asn1.OID, hashes.oid(size))),
         b"" if bare else b"\xa0" + attributes[1:],
         algorithm or used,
         der.octets(signature),
     )
     encapsulated = () if content is None else (der.tlv(0xA0, der.octets(content)),)
     content = der.sequence(
-        der.integer(1),
+        asn1.integer(1),
         der.set_of(),
         der.sequence(oid(kind), *encapsulated),
         der.tlv(0xA0, *[one.der for one in bag]),
-        der.tlv(der.SET, *[signer] * signers),
+        der.tlv(asn1.SET, *[signer] * signers),
     )
     return der.sequence(oid("1.2.840.113549.1.7.2"), der.tlv(0xA0, content))
 
 
 def test_verifies():
     kind, content, signer, bag = signed.verify(message())
-    assert (der.oid_text(kind), content, str(signer)) == (DATA, b"content", "CN=signer")
+    assert (asn1.oid_text(kind), content, str(signer)) == (DATA, b"content", "CN=signer")
     assert [str(one) for one in bag] == ["CN=signer"]
     # The signer's certificate may be one that is known.
     check.raises(NotTrusted, signed.verify, message(bag=()))
@@ -116,7 +116,7 @@ def test_of_bouncy_castle():
     for name, kind, size in (("revoke-request", 2, 138), ("response-success", 3, 100)):
         data = check.vector("cmc/%s.signed.der" % name)
         found, content, signer, bag = signed.verify(data)
-        assert der.oid_text(found) == "1.3.6.1.5.5.7.12.%d" % kind
+        assert asn1.oid_text(found) == "1.3.6.1.5.5.7.12.%d" % kind
         assert len(content) == size
         assert signer.der == check.vector("cmc/signer-cert.der")
         assert len(bag) == 1

@@ -2,6 +2,7 @@
 
 import check
 from est import (
+    asn1,
     base64,
     cmc,
     cms,
@@ -18,7 +19,7 @@ from est import (
 from est.protocol import Request
 
 _COUNT = 100
-_TEMPLATE = der.tlv(der.OID, bytes.fromhex("2a864886f70d010910023d"))
+_TEMPLATE = der.tlv(asn1.OID, bytes.fromhex("2a864886f70d010910023d"))
 
 
 def _http(data):

@@ -3,7 +3,7 @@
 import sys
 
 import check
-from est import aside, order, retry, store, verdict, waiting, witness
+from est import aside, order, retry, run, store, verdict, waiting, witness
 from est.errors import (
     Closed,
     Ended,
@@ -25,6 +25,7 @@ class FakeAgent:
     """What the parts need of an est.agent.Agent, at a time of its own."""
 
     trust = ()
+    url = wanted = ""
     key = voucher = credentials = None
 
     def __init__(self):
@@ -81,13 +82,11 @@ class FakeAgent:
         return []
 
     def cacerts(self, identity):
-        return b""
-
-    def asked(self, leaf, key):
-        return ""
+        return check.steps(b"")
 
     def settle(self, current, items):
         self.settled.append(items)
+        return check.steps()
 
     def live(self, start, length):
         """Have an identity for so many seconds."""
@@ -162,7 +161,7 @@ def test_retry_after_is_obeyed_but_not_past_the_end():
     ):
         current = agent.new_order()
         error = RetryLater("wait", seconds)
-        assert waiting.interrupted(agent, current, None, error, False) is error
+        assert run(waiting.interrupted(agent, current, None, error, False)) is error
         assert error.seconds == expected
         assert current.meta["state"] == "waiting"
         assert current.meta["until"] == NOW + expected
@@ -211,7 +210,7 @@ def test_what_ends_an_order_keeps_others_back():
         agent.shown = object()
         current = agent.new_order()
         before = agent.load("order")
-        assert waiting.interrupted(agent, current, None, error, final) is error
+        assert run(waiting.interrupted(agent, current, None, error, final)) is error
         assert agent.floored == floor
         assert agent.floor == (NOW + floor if floor else 0)
         assert agent.load("order") == before
@@ -233,7 +232,7 @@ def test_what_shows_that_tls_took_the_certificate():
             agent = FakeAgent()
             agent.refusals = 2
             agent.shown = agent.known if shows else None
-            waiting.interrupted(agent, agent.new_order(), None, error, False)
+            run(waiting.interrupted(agent, agent.new_order(), None, error, False))
             assert agent.refusals == (left if shows else 2), error
             agent.clean()
 
@@ -257,7 +256,7 @@ def test_answers_that_stay_and_that_end():
         current = agent.new_order("answered")
         current.answer = [b"answer"]
         agent.keep(current, "answered")
-        waiting.rejected(agent, current, error)
+        run(waiting.rejected(agent, current, error))
         assert bool(agent.load("order")) == stays, error
         assert bool(agent.load("aside")) == aside_too, error
         assert bool(agent.floor) != stays, error
@@ -265,7 +264,7 @@ def test_answers_that_stay_and_that_end():
     agent = FakeAgent()
     current = agent.new_order("answered", date=NOW)
     current.accept = ended
-    waiting.rejected(agent, current, Ended("by the server's word"))
+    run(waiting.rejected(agent, current, Ended("by the server's word")))
     assert not agent.load("order") and not agent.load("aside")
     agent.clean()
 
@@ -274,7 +273,7 @@ def test_an_answer_that_says_to_wait_is_no_answer():
     agent = FakeAgent()
     current = agent.new_order("answered")
     current.answer = [b"CMC, pending"]
-    waiting.rejected(agent, current, RetryLater("pending", 70))
+    run(waiting.rejected(agent, current, RetryLater("pending", 70)))
     meta, *rest = agent.load("order")
     assert (meta["state"], meta["until"], rest) == ("waiting", NOW + 70, [b"key", b"request"])
     agent.clean()
@@ -434,19 +433,19 @@ def judged(outcome, function, *arguments):
     def judge(agent, current):
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome
+        return check.steps(outcome)
 
     verdict.judge = judge
     verdict.validity = lambda leaf: (NOW, NOW + 50 * DAY)
     try:
-        return function(*arguments)
+        return run(function(*arguments))
     finally:
         verdict.judge, verdict.validity = kept
 
 
 def test_nothing_is_aside():
     agent = FakeAgent()
-    assert aside.attempt(agent) is False
+    assert run(aside.attempt(agent)) is False
     assert agent.doing is None
     agent.clean()
 
@@ -569,12 +568,12 @@ def test_a_date_that_contradicts_what_was_issued_is_not_believed():
         at(NOW + ahead, witness.check, agent, DATE)
         current = agent.new_order("answered", date=date)
         agent.keep(current, "answered")
-        current.accept = lambda *arguments: []
+        current.accept = lambda *arguments: check.steps([])
         error = NotYetValid("early", early) if early else Ended("ended")
         if not date:
             agent.skew = 0
         try:
-            at(NOW + ahead, waiting.rejected, agent, current, error)
+            at(NOW + ahead, lambda: run(waiting.rejected(agent, current, error)))
             raised = False
         except RetryLater as again:
             raised = again.seconds == 0

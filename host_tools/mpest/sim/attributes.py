@@ -56,17 +56,17 @@ def _name(oid: str) -> str:
 
 def _value(name: str, value: bytes) -> str:
     cpython.install()
-    from est import der, errors
+    from est import asn1, der, errors
 
     try:
         match name:
             case "keyUsage":
-                return " ".join(_usages(der.Reader(value).bytes(der.BIT_STRING)))
+                return " ".join(_usages(der.Reader(value).bytes(asn1.BIT_STRING)))
             case "extendedKeyUsage":
                 listed = der.Reader(value).enter()
                 purposes = []
                 while listed.more():
-                    purposes.append(_name(der.oid_text(listed.oid())))
+                    purposes.append(_name(asn1.oid_text(listed.oid())))
                 return " ".join(purposes)
             case "subjectAltName":
                 listed = der.Reader(value).enter()

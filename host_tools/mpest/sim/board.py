@@ -16,7 +16,8 @@ import json
 import sys
 import time
 
-from est import der, errors, keys, order, x509
+import est
+from est import asn1, der, errors, keys, order, x509
 from est.agent import Agent
 from est.store import Store
 
@@ -156,7 +157,7 @@ def orders(config):
 def run(operation, agent, config):
     if operation == "cacerts":
         offered = agent.client().cacerts()
-        anchors = agent.adopt(offered)
+        anchors = est.run(agent.adopt(offered))
         return {
             "certificates": [describe(found.der) for found in x509.certificates(offered)],
             "anchors": [describe(found) for found in anchors],
@@ -168,7 +169,7 @@ def run(operation, agent, config):
             "template": hasattr(wanted, "subject"),
             "subject": subject
             and [
-                [[der.oid_text(oid), value and text(value)] for oid, value in rdn]
+                [[asn1.oid_text(oid), value and text(value)] for oid, value in rdn]
                 for rdn in subject
             ],
             "keys": wanted.keys,
@@ -177,10 +178,10 @@ def run(operation, agent, config):
             "digest": wanted.digest,
             "challenge_password": wanted.challenge_password,
             "extensions": [
-                [der.oid_text(oid), critical, value and binascii.hexlify(value).decode()]
+                [asn1.oid_text(oid), critical, value and binascii.hexlify(value).decode()]
                 for oid, critical, value in wanted.extensions
             ],
-            "unknown": [der.oid_text(oid) for oid in wanted.unknown],
+            "unknown": [asn1.oid_text(oid) for oid in wanted.unknown],
         }
     if operation == "enroll":
         return {"certificate": describe(agent.enroll())}

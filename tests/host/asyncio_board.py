@@ -1,0 +1,180 @@
+"""A board's application on asyncio: the agent is one task, a ticker another.
+
+Reads a JSON object from standard input: url, anchors (hex DER each), state, user, password, and
+`renewals`. Runs `agent.run()` until there is an identity, cancels it, then renews so often, and
+writes one JSON object: the generations, how often an operation on the curve began in the same
+turn of the loop as the one before, the ticks meanwhile, and the worst and the 99th percentile of
+the milliseconds by which a ticker of 1 ms came late, and the longest single call into TLS.
+`cancel`: cancel that task after so many turns of the loop, a new one after twice as many, and so
+on until one gets through. `poor`: TLS finds no memory until make_room() was awaited.
+"""
+
+import asyncio
+import binascii
+import gc
+import json
+import sys
+import time
+
+# What is loaded now is not loaded anew for each order, and what is replaced in it stays so.
+from est import auth, ec, steps, task, tls
+from est.agent import Agent
+from est.store import Store
+
+_MOST = 5000
+_ticks = 0
+_late = []
+_flights = [0]
+_places = {}
+_crowded = []
+
+
+def watch(owner, name):
+    # Notes the turn of the loop in which each outermost call begins.
+    original = getattr(owner, name)
+
+    def watched(*arguments):
+        if _places.get("inside"):
+            return original(*arguments)
+        if _places.get("tick") == _ticks:
+            _crowded.append("%s after %s" % (name, _places["last"]))
+        _places.update(tick=_ticks, last=name, inside=True)
+        try:
+            return original(*arguments)
+        finally:
+            _places["inside"] = False
+
+    setattr(owner, name, watched)
+
+
+class Timed:
+    """A TLS stream whose calls are timed."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        call = getattr(self._stream, name)
+
+        def timed(*arguments):
+            start = time.ticks_us()
+            try:
+                return call(*arguments)
+            finally:
+                _flights[0] = max(_flights[0], time.ticks_diff(time.ticks_us(), start))
+
+        return timed
+
+
+async def tick():
+    global _ticks
+    while True:
+        start = time.ticks_us()
+        await asyncio.sleep(0.001)
+        _ticks += 1
+        _late.append(time.ticks_diff(time.ticks_us(), start) - 1000)
+
+
+async def turn():
+    # Every turn of the loop counts, also those without a pause.
+    global _ticks
+    while True:
+        await asyncio.sleep(0)
+        _ticks += 1
+
+
+async def enrolled(agent, running):
+    while not agent.known.generation:
+        if running.done():
+            await running
+        await asyncio.sleep(0)
+
+
+async def cancelled(agent, every):
+    """How many tasks it took to enrol where each is cancelled `every` turns later."""
+    for turns in range(0, _MOST, every):
+        running = asyncio.create_task(agent.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+            if agent.known.generation:
+                break
+        running.cancel()
+        try:
+            await running
+        except asyncio.CancelledError:
+            pass
+        if agent.connection:
+            raise ValueError("a connection is left")
+        if agent.known.generation:
+            return turns // every
+    raise ValueError("it takes more turns")
+
+
+async def main(config):
+    events = []
+
+    def note(name, detail):
+        events.append(name)
+        if name == "failed":
+            events.append(detail["text"])
+
+    agent = Agent(
+        Store(config["state"]),
+        config["url"],
+        subject="CN=board",
+        trust=[binascii.unhexlify(anchor) for anchor in config["anchors"]],
+        credentials=auth.Password(config["user"], config["password"]),
+        on_event=note,
+    )
+    wrap = tls.Context.wrap
+    if config.get("bench"):
+        tls.Context.wrap = lambda *arguments: Timed(wrap(*arguments))
+        other = asyncio.create_task(tick())
+    else:
+        for name in ("sign", "verify", "public"):
+            watch(ec.Curve, name)
+        other = asyncio.create_task(turn())
+    poor = [config.get("poor")]
+
+    def wrap_if_room(*arguments):
+        if poor[0]:
+            raise MemoryError("no room")
+        return wrap(*arguments)
+
+    async def make_room():
+        await asyncio.sleep(0)
+        poor.clear()
+        poor.append(False)
+        events.append("made room")
+
+    if config.get("poor"):
+        tls.Context.wrap = wrap_if_room
+    tasks = None
+    if config.get("cancel"):
+        tasks = await cancelled(agent, config["cancel"])
+    running = asyncio.create_task(agent.run(make_room))
+    await enrolled(agent, running)
+    running.cancel()
+    try:
+        await running
+    except asyncio.CancelledError:
+        pass
+    agent.Client = task.aclient.Client
+    for _ in range(config["renewals"]):
+        await steps.wait(agent.have(True))
+    gc.collect()
+    other.cancel()
+    late = sorted(_late) or [0]
+    return {
+        "generation": agent.known.generation,
+        "tasks": tasks,
+        "events": events,
+        "crowded": _crowded,
+        "ticks": _ticks,
+        "worst": late[-1] / 1000,
+        "p99": late[len(late) * 99 // 100] / 1000,
+        "flight": _flights[0] / 1000,
+    }
+
+
+print(json.dumps(asyncio.run(main(json.loads(sys.stdin.readline())))))
