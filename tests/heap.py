@@ -40,7 +40,7 @@ SUBJECT, USER, PASSWORD = "CN=device-1,O=Example", "device-1", "correct horse"
 
 # What the least install lacks for the phases below.
 WITH_MINIMUM = tuple(
-    f"est/{name}.py" for name in ("auth", "bootstrap", "challenge", "names", "operations")
+    f"est/{name}.py" for name in ("asn1", "auth", "bootstrap", "challenge", "names", "operations")
 )
 CHAINS = ((1, "P-256"), (2, "P-256"), (4, "P-256"), (2, "RSA-4096"))
 BUDGETED = (2, "P-256")
