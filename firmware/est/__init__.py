@@ -54,5 +54,6 @@ def aparts(function, *arguments):
             steps.close()
         for name in list(sys.modules):
             if name not in loaded and name not in theirs and name[:4] == "est.":
-                delattr(sys.modules["est"], name[4:])
+                if hasattr(sys.modules["est"], name[4:]):  # else it failed to load
+                    delattr(sys.modules["est"], name[4:])
                 del sys.modules[name]

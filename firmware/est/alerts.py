@@ -9,12 +9,14 @@ _VERSION = const(-0x6E80)
 _PARAMETER = const(-0x6600)
 # ENOMEM, and what mbedTLS says by itself: for TLS, a certificate, a key, a number, a signature.
 _MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x0010, -0x4D80))
+# A certificate in the server's chain that is not even read.
+_EXTENSION = const(-0x2562)
 # As a server ends that wants a certificate in the handshake, and has none.
 _EPIPE = const(32)
 
 
-def reason(number, text, host, shown):
-    """Text for the error `number` with `text`, in TLS with `host`; shown: the own certificates.
+def reason(context, host, number, text):
+    """Text for the error `number` with `text`, in TLS of est.tls.Context `context` with `host`.
 
     Raises MemoryError where it was that.
     """
@@ -23,6 +25,12 @@ def reason(number, text, host, shown):
     if number == _PARAMETER:
         return (
             text + ": this TLS 1.2 takes no RSA certificate; give the server an ECDSA one, or 1.3"
+        )
+    if number == _EXTENSION:
+        return (
+            text
+            + ": in the server's chain is a critical extension that this TLS does not know, such"
+            " as name constraints"
         )
     lower = text.lower()
     if number == _RECORD or "wrong_version" in lower or "wrong version" in lower:
@@ -33,7 +41,7 @@ def reason(number, text, host, shown):
         reasons.append("an address in place of a name: use its name in the URL")
     if number in (_ALERT, _VERSION) or "version" in lower:
         reasons.append("TLS 1.2")
-    if not shown and (number in (_ALERT, _EPIPE) or "certificate_required" in lower):
+    if not context.shown and (number in (_ALERT, _EPIPE) or "certificate_required" in lower):
         reasons.append("a client without a certificate")
     if number == _ALERT:
         text = "the server ended TLS with an alert (%s)" % text

@@ -97,11 +97,12 @@ class CsrAttrs:
         except ImportError:
             if keys and keys == list(self.keys):
                 raise UsageError(
-                    "the server demands a %s key, this board makes P-256" % " or ".join(keys)
+                    "the server demands a %s key, and est-key-types is not installed"
+                    % " or ".join(keys)
                 )
             if signature not in (None, _ECDSA):
                 raise UsageError(
-                    "the server demands %s signatures, this board makes %s" % (signature, _ECDSA)
+                    "the server demands %s, and est-key-types is not installed" % signature
                 )
             if wishes:
                 log("the server suggests %s, this board makes P-256" % " ".join(wishes))

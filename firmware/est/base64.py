@@ -27,7 +27,15 @@ class Decoder:
             decoded = b""
         # binascii skips foreign characters; only canonical text encodes back to itself.
         if self._ended or binascii.b2a_base64(decoded)[:-1] != text:
-            raise PeerError("base64: unexpected character or padding")
+            # It is not shown: it may be of a key.
+            reason = "malformed"
+            try:
+                from est.reasons import not_base64
+
+                reason = not_base64(text)
+            except ImportError:
+                pass  # an optional part
+            raise PeerError("base64: " + reason)
         self._ended = text.endswith(b"=")
         self._out.extend(decoded)
 

@@ -40,10 +40,10 @@ def anchors(agent):
                 % certificate
             )
     if not found and pinned:
-        raise NotTrusted("the server of the given fingerprint offers no root")
+        raise NotTrusted("the server of the given fingerprint offers no root in /cacerts")
     if not found:
         raise NotTrusted(
-            "neither a CA certificate the server offers nor its own has the given fingerprint"
+            "neither a CA certificate in /cacerts nor the server's own has the given fingerprint"
         )
     if pinned:
         yield from _cacerts(agent, found, False)

@@ -1,6 +1,6 @@
 """What a server asks for when it refuses (RFC 9110 11.6.1), for est.auth; loaded only then."""
 
-from est.errors import UsageError
+from est.errors import UsageError, missing
 
 
 def retry(login, request):
@@ -29,8 +29,10 @@ def _password(login, challenges):
     if _offered(challenges, "digest"):
         try:
             from est.digest import Digest
-        except ImportError:
-            pass  # an optional part
+        except ImportError as error:
+            # Basic would do as well, if it is allowed and offered.
+            if login.basic is None or not _offered(challenges, "basic"):
+                raise missing(error)
         else:
             login.digest = login.digest or Digest(login.user, login.secret)
     known = login.digest and login.digest.answer(challenges)

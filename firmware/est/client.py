@@ -6,7 +6,7 @@ import socket
 import time
 
 from est import run
-from est.errors import PeerError
+from est.errors import EstError, PeerError
 from est.tls import Context
 
 
@@ -69,13 +69,19 @@ class Client:
 
     def steps(self, operation):
         """As `run`, in steps (est.run)."""
+        name = ""
         try:
-            request = next(operation)
             while True:
+                request = next(operation)
+                # Of the first: a redirect leads elsewhere.
+                name = name or request.path.rpartition("/")[2]
                 yield from self._exchange(request)
-                request = operation.send(None)
         except StopIteration as stop:
             return stop.value
+        except EstError as error:
+            # This very error, for what it holds besides the text.
+            super(EstError, error).__init__("%s: %s" % (name or "EST", error))
+            raise
 
     def _exchange(self, request):
         if self._stream:

@@ -25,8 +25,7 @@ def now():
     seconds = now_or_0()
     if not seconds:
         raise UsageError(
-            "the clock is not set (it says %04d-%02d-%02d): set it from NTP or an RTC"
-            % time.gmtime()[:3]
+            "the clock is not set, it says %04d-%02d-%02d: use NTP or an RTC" % time.gmtime()[:3]
         )
     return seconds
 

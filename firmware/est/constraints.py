@@ -6,7 +6,7 @@ est.x509 asks for them. A path that needs them is refused without this part.
 from micropython import const
 
 from est import asn1, der
-from est.errors import NotTrusted, PeerError
+from est.errors import NotTrusted, PeerError, Unsupported
 
 # Names times constraints in one path; a CA has a handful of each.
 _MAX_COMPARISONS = const(2048)
@@ -35,9 +35,9 @@ _BMP_STRING = const(0x1E)
 
 
 def check(certificate, oid):
-    """Raise NotTrusted unless critical extension `oid` (bytes) is one that is judged here."""
+    """Raise Unsupported unless critical extension `oid` (bytes) is one that is judged here."""
     if oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD:
-        raise NotTrusted("%s: unknown critical extension %s" % (certificate, asn1.oid_text(oid)))
+        raise Unsupported("%s: unknown critical extension %s" % (certificate, asn1.oid_text(oid)))
 
 
 def match(name, other):
@@ -50,6 +50,8 @@ def match(name, other):
 
 def judge(path):
     """Raise NotTrusted unless the names in `path` keep to the name constraints in it.
+
+    Unsupported where a name or a constraint is of a kind that cannot be judged.
 
     path: est.x509 Certificates, the leaf first. Raises DerError for malformed constraints.
     """
@@ -172,11 +174,11 @@ def _holds(tag, name, base):
                 return False
         return True
     if tag not in _KINDS:
-        raise NotTrusted("unsupported name constraint")
+        raise Unsupported("unsupported name constraint")
     if tag == _EMAIL:
         local, at, name = name.rpartition(b"@")
         if not at:
-            raise NotTrusted("an e-mail address cannot be judged")
+            raise Unsupported("an e-mail address cannot be judged")
         wanted, at, base = base.rpartition(b"@")
         if at and wanted != local:
             return False
@@ -201,7 +203,7 @@ def _host(uri):
     authority = uri.partition(b"://")[2].partition(b"/")[0]
     host = authority.partition(b":")[0]
     if not host or host.replace(b".", b"").isdigit() or _holds_any(authority, b"@?#["):
-        raise NotTrusted("the host of a URI cannot be judged")
+        raise Unsupported("the host of a URI cannot be judged")
     return host
 
 

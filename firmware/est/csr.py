@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import der
-from est.errors import UsageError
+from est.errors import missing
 
 # As in est.der, without a look-up on the board.
 _BOOLEAN = const(0x01)
@@ -79,10 +79,10 @@ def name(text):
     """DER Name of `text`, as est.names.name; without it a CN alone. Raises UsageError."""
     try:
         from est import names
-    except ImportError:
+    except ImportError as error:
         common = text[3:]
         if text[:3] != "CN=" or not common or "," in common:
-            raise UsageError("subject: only CN without est-names")
+            raise missing(error)
         pair = der.tlv(_OID, _COMMON_NAME), der.tlv(_UTF8_STRING, common.encode())
         return der.sequence(der.set_of(der.sequence(*pair)))
     return names.name(text)

@@ -27,6 +27,10 @@ class DerError(PeerError):
     """Not DER, or not the structure that was expected."""
 
 
+def _wrong(text):
+    raise DerError("DER: " + text)
+
+
 class Reader:
     """A cursor over the elements of `data[start:end]`, which is never copied as a whole.
 
@@ -35,7 +39,7 @@ class Reader:
 
     def __init__(self, data, start=0, end=None, depth=0):
         if depth > _MAX_DEPTH:
-            raise DerError("DER: nested too deeply")
+            _wrong("nested too deeply")
         self.data = data
         self.pos = start
         self.limit = len(data) if end is None else end
@@ -51,7 +55,7 @@ class Reader:
     def end(self):
         """Raise unless everything was read."""
         if self.pos != self.limit:
-            raise DerError("DER: unexpected element 0x%02x" % self.data[self.pos])
+            _wrong("unexpected element 0x%02x" % self.data[self.pos])
 
     def _header(self, tag):
         # Moves past the next element, whose content then begins at `_start`; returns its end.
@@ -59,11 +63,11 @@ class Reader:
         pos = self.pos
         limit = self.limit
         if limit - pos < 2:
-            raise DerError("DER: truncated")
+            _wrong("truncated")
         if tag and data[pos] != tag:
-            raise DerError("DER: 0x%02x where 0x%02x is expected" % (data[pos], tag))
+            _wrong("0x%02x where 0x%02x is expected" % (data[pos], tag))
         if data[pos] & 0x1F == 0x1F:
-            raise DerError("DER: tag number above 30")
+            _wrong("tag number above 30")
         size = data[pos + 1]
         pos += 2
         if size >= 0x80:
@@ -73,9 +77,9 @@ class Reader:
             if pos <= limit and (
                 count > _MAX_LENGTH_OCTETS or size < 0x80 or size >> (8 * (count - 1)) == 0
             ):
-                raise DerError("DER: a length of BER, which est-ber reads in CMS")
+                _wrong("BER needs est-ber")
         if size > limit - pos:
-            raise DerError("DER: truncated")
+            _wrong("truncated")
         self._start = pos
         self.pos = pos + size
         return self.pos
@@ -107,26 +111,26 @@ class Reader:
         """A non-negative integer (every one in these protocols is)."""
         content = self.bytes(tag)
         if content != b"\0" and not b"\0\x80" <= content[:2] < b"\x80":
-            raise DerError("DER: integer negative or not minimal")
+            _wrong("integer negative or not minimal")
         return int.from_bytes(content, "big")
 
     def oid(self):
         """Content octets of an OBJECT IDENTIFIER."""
         content = self.bytes(_OID)
         if not 0 < len(content) <= _MAX_OID or content[-1] & 0x80:
-            raise DerError("DER: malformed OID")
+            _wrong("malformed OID")
         return content
 
     def boolean(self):
         content = self.bytes(_BOOLEAN)
         # BER lets any nonzero octet mean true, and certificates with 0x01 exist.
         if len(content) != 1:
-            raise DerError("DER: malformed boolean")
+            _wrong("malformed boolean")
         return content != b"\0"
 
     def bit_string(self):
         """Content of a BIT STRING of whole octets."""
         content = self.bytes(_BIT_STRING)
         if not content or content[0]:
-            raise DerError("DER: whole octets expected")
+            _wrong("whole octets expected")
         return content[1:]

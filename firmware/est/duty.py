@@ -20,6 +20,7 @@ from est.errors import (
     RetryLater,
     StorageError,
     UsageError,
+    missing,
 )
 
 # So many refusals of the certificate in a row, each after a longer wait, and it works no more.
@@ -327,7 +328,7 @@ def leftover(agent, current, leaf, key):
 
 
 def of_kind(kind):
-    """A new order of the kind of that name. Raises UsageError without its part."""
+    """A new order of the kind of that name. Raises Unsupported without its part."""
     if kind == "simpleenroll":
         return order.Enrolment()
     if kind == "simplereenroll":
@@ -339,8 +340,8 @@ def of_kind(kind):
             from est.fullcmc import FullCmc as found
         else:
             from est.linking import Linked as found
-    except ImportError:
-        raise UsageError("a stored order needs the part of est for %s" % kind)
+    except ImportError as error:
+        raise missing(error)
     return found()
 
 
@@ -387,7 +388,12 @@ def failed(agent, error):
     known = agent.known
     now = clock.now_or_0()
     now += agent.skew if now else 0
-    text = "%s: %s" % (agent.doing, error)
+    text = str(error)
+    # An .mpy of another version is a ValueError.
+    if isinstance(error, (ImportError, SyntaxError)) or ".mpy" in text:
+        text = str(missing(error))
+    if not text.startswith(agent.doing + ":"):
+        text = "%s: %s" % (agent.doing, text)
     agent.lacks_memory = isinstance(error, MemoryError)
     if agent.lacks_memory:
         agent.tell("memory", operation=agent.doing, text=str(error))
@@ -428,7 +434,7 @@ def failed(agent, error):
         agent.log("the back-off is not kept: %s" % other)
     known.failure = text
     kind = type(error).__name__
-    agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=str(error))
+    agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=text)
     if (refused or isinstance(error, Closed)) and clock.now_or_0() and not agent.works():
         _strand(agent, error)
     return wait

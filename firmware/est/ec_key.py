@@ -4,7 +4,7 @@ from micropython import const
 
 from est import asn1, der, hashes
 from est.ec import P256
-from est.errors import UsageError
+from est.errors import Unsupported
 from est.p256_key import SoftwareKey
 
 _SECP256R1 = const(b"\x2a\x86\x48\xce\x3d\x03\x01\x07")
@@ -34,7 +34,7 @@ class EcKey(SoftwareKey):
 
             self._curve = P384
         else:
-            raise UsageError("curve %s is not supported" % asn1.oid_text(oid))
+            raise Unsupported("curve %s is not supported" % asn1.oid_text(oid))
         self._oid = der.tlv(asn1.OID, oid)
         self.hash_size = self._curve.size
 

@@ -7,7 +7,7 @@ AES-CBC or AES-GCM (RFC 5084).
 from micropython import const
 
 from est import asn1, cms, der
-from est.errors import PeerError, UsageError
+from est.errors import PeerError, Unsupported, UsageError
 
 # Each costs a decryption; a server that sends a key to one board names one.
 _MAX_RECIPIENTS = const(4)
@@ -37,8 +37,8 @@ def decrypt(data, secret=None, identifier=None, private=None, password=None):
     secret: AES key shared with the sender, and its identifier, both bytes.
     private: RSA or EC private key, PKCS #1 or SEC 1 DER.
     password: bytes, for EncryptedData by PBES2.
-    Raises UsageError where what it takes is not given, NotTrusted for algorithms that are not
-    supported, PeerError where the content does not come out.
+    Raises UsageError where what it takes is not given, Unsupported for algorithms, curves and
+    points that the board cannot do, PeerError where the content does not come out.
     """
     whole = cms.reader(data)
     info = whole.enter()
@@ -110,9 +110,7 @@ def _size(algorithm):
 
 
 def _unsupported(name):
-    from est.errors import NotTrusted
-
-    raise NotTrusted("CMS: algorithm %s is not supported" % asn1.oid_text(name))
+    raise Unsupported("CMS: algorithm %s is not supported" % asn1.oid_text(name))
 
 
 def _content(algorithm, key, encrypted, mac, associated):
@@ -184,7 +182,7 @@ def _keys(recipients, size, secret, identifier, private):
                 missing.append(kinds.get(tag, "something unknown (0x%02x)" % tag))
         except der.DerError:
             raise
-        except PeerError as wrong:
+        except (PeerError, Unsupported) as wrong:
             error = wrong
     if found:
         return found
@@ -213,7 +211,7 @@ def _unwrap(algorithm, kek, wrapped):
     size = _aes(algorithm, _WRAP)
     if size != len(kek):
         if not size:
-            raise PeerError("CMS: only AES key wrap of 128 and 256 bits is supported")
+            raise Unsupported("CMS: only AES key wrap of 128 and 256 bits is supported")
         raise PeerError("CMS: a key of %d bytes wraps where ours has %d" % (size, len(kek)))
     from est import keywrap
 
@@ -245,7 +243,7 @@ def _agree(fields, curve, scalar, found):
     fields.integer()
     originator = fields.enter(0xA0)
     if originator.peek() != 0xA1:
-        raise PeerError("CMS: ECDH without an ephemeral key is not supported")
+        raise Unsupported("CMS: ECDH without an ephemeral key is not supported")
     public = originator.enter(0xA1)
     public.skip(asn1.SEQUENCE)
     point = public.bit_string()
@@ -296,4 +294,4 @@ def _curve(name):
         from est.curves import P384
 
         return P384
-    raise UsageError("the key to decrypt with is on a curve that is not supported")
+    raise Unsupported("the key to decrypt with is on a curve that is not supported")

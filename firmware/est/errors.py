@@ -9,6 +9,10 @@ class UsageError(EstError):
     """Ours to fix: a wrong argument, configuration or state of the board."""
 
 
+class Unsupported(UsageError):
+    """What a peer uses is beyond this board, or beyond the parts of est that are on it."""
+
+
 class PeerError(EstError):
     """The network failed, or the server sent what no specification allows."""
 
@@ -56,3 +60,14 @@ class StorageError(EstError):
 
 class OtherLayout(StorageError):
     """A record that is whole, and written by another version of this package."""
+
+
+def missing(error):
+    """What to raise for ImportError `error` where nothing goes on without the part."""
+    try:
+        from est.reasons import missing
+
+        error = missing(error)
+    except ImportError:
+        pass  # an optional part, too
+    return Unsupported(str(error))

@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import base64, clock, cmc, cms, http, keys, x509
-from est.errors import NotTrusted, PeerError, Refused, UsageError
+from est.errors import EstError, NotTrusted, PeerError, Refused, Unsupported, UsageError
 from est.order import Enrolment
 from est.protocol import Body, kind
 
@@ -39,7 +39,7 @@ def fullcmc(est, request):
     except StopIteration as stop:
         sent = stop.value
     if not _is_cmc(sent.response):
-        raise PeerError("the answer to a CMC message is none")
+        raise PeerError(_no_answer(sent.content))
     if not sent.content:
         raise PeerError("the answer is empty")
     return sent.response.status, sent.content
@@ -55,6 +55,14 @@ def _read_as_cmc(request):
 def _is_cmc(response):
     expected = "application/pkcs7-mime"
     return kind(response) in ((expected, "") if response.status == 200 else (expected,))
+
+
+def _no_answer(content):
+    # What came instead: text, cut.
+    text = "the answer to a CMC message is none"
+    if content.lstrip()[:1] == b"<":
+        text += ": a web page came, check the URL, and whether a login page is in front"
+    return text
 
 
 def ask(agent, controls, requests=(), identity=None):
@@ -79,7 +87,7 @@ def ask(agent, controls, requests=(), identity=None):
         client = agent.client(identity)
         offered = cms.issued((yield from client.steps(client.est.answer("cacerts"))))
         anchors = yield from agent.adopt(offered)
-    except (NotTrusted, PeerError, Refused):
+    except (NotTrusted, PeerError, Refused, Unsupported):
         pass  # then the answer must do with those
     client = agent.client(identity)
     sending = fullcmc(client.est, request.der)
@@ -90,7 +98,11 @@ def ask(agent, controls, requests=(), identity=None):
     status, answer = yield from client.steps(sending)
     agent.close()
     anchors = [x509.Certificate(anchor) for anchor in anchors]
-    return request.accept(answer, anchors, clock.now(), status)
+    try:
+        return request.accept(answer, anchors, clock.now(), status)
+    except EstError as error:
+        super(EstError, error).__init__("fullcmc: %s" % error)
+        raise
 
 
 class FullCmc(Enrolment):

@@ -4,7 +4,7 @@ import hashlib
 
 from micropython import const
 
-from est.errors import NotTrusted, UsageError
+from est.errors import Unsupported, UsageError
 
 _SHA1 = const(b"\x2b\x0e\x03\x02\x1a")
 _SHA2 = const(b"\x60\x86\x48\x01\x65\x03\x04\x02")
@@ -31,11 +31,11 @@ def oid(size):
 
 
 def size_of(identifier):
-    """Digest size of the hash named by content octets. Raises NotTrusted for another."""
+    """Digest size of the hash named by content octets. Raises Unsupported for another."""
     for size in _SIZES:
         if oid(size) == identifier:
             return size
-    raise NotTrusted("hash not supported")
+    raise Unsupported("hash not supported")
 
 
 def hmac(size, key, *parts):

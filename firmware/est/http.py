@@ -122,10 +122,10 @@ class Response:
             self._finish()
         begun = self.status or self._line
         self._line = b""
-        if not begun:
-            raise Closed("the server closed the connection instead of an answer")
         if not self.done:
-            raise PeerError("the server closed the connection amid its answer")
+            raise (PeerError if begun else Closed)(
+                "the server closed the connection %s its answer" % ("amid" if begun else "before")
+            )
 
     def _finish(self):
         self._state = _DONE

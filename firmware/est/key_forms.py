@@ -5,25 +5,28 @@ import sys
 from micropython import const
 
 from est import asn1, der
-from est.errors import PeerError, UsageError
+from est.errors import PeerError, Unsupported, UsageError, missing
 
 _EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
 _RSA_ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
+_UNNAMED = const("a curve that is not named (RFC 5480 2.1.1) is not supported")
 
 
 def load(data, password=None):
     """The key of SEC1 (RFC 5915), PKCS #1 (RFC 8017 A.1.2) or PKCS #8 (RFC 5958) DER.
 
-    password: bytes, for an encrypted PKCS #8. Raises UsageError.
+    password: bytes, for an encrypted PKCS #8. Raises UsageError; Unsupported for a key that the
+    board, or the parts on it, cannot use.
     """
     if data[:5] in (b"-----", "-----"):
         raise UsageError("private key: this is PEM, of which est.pem.decode makes DER")
     try:
         return _load(data, password)
-    except ImportError as error:
-        raise UsageError("private key: a part is not installed: %s" % error)
-    except (PeerError, UsageError) as error:
-        raise UsageError("private key: %s" % error)
+    except (ImportError, PeerError, UsageError) as error:
+        if isinstance(error, ImportError):
+            error = missing(error)
+        kind = Unsupported if isinstance(error, Unsupported) else UsageError
+        raise kind("private key: %s" % error)
 
 
 def pkcs8(key):
@@ -54,9 +57,11 @@ def _load(data, password):
         algorithm = fields.enter()
         oid = algorithm.oid()
         if oid == _EC_PUBLIC_KEY:
+            if algorithm.peek() == asn1.SEQUENCE:
+                raise Unsupported(_UNNAMED)
             return _sec1(fields.bytes(), algorithm.oid())
         if oid != _RSA_ENCRYPTION:
-            raise UsageError("algorithm %s is not supported" % asn1.oid_text(oid))
+            raise Unsupported("algorithm %s is not supported" % asn1.oid_text(oid))
     elif kind != asn1.INTEGER:
         raise UsageError("unknown form")
     from est import rsa_private
@@ -78,6 +83,8 @@ def _sec1(data, curve=None):
         raise UsageError("unknown version")
     private = fields.bytes()
     named = fields.optional(0xA0)
+    if named and named.peek() == asn1.SEQUENCE:
+        raise Unsupported(_UNNAMED)
     named = named.oid() if named else curve
     public = fields.optional(0xA1)
     fields.end()
@@ -91,7 +98,9 @@ def _sec1(data, curve=None):
         key = EcKey(named, private)
         public = public and public.bit_string()
         if public and public[0] != 4:
-            raise UsageError("its public half is compressed")
+            from est.ecdh import refusal
+
+            raise refusal(public)
         if public and public != key._public:
             raise UsageError("public half of another, or of a key that est.element does not know")
     return key

@@ -5,7 +5,7 @@ P-384 keys (est.ec_key), RSA keys (est.rsa_private) and those in a secure elemen
 """
 
 from est import encode
-from est.errors import UsageError
+from est.errors import missing
 from est.p256_key import SoftwareKey
 
 
@@ -19,7 +19,7 @@ def request(key, subject, attributes):
 def load(data, password=None):
     """The key of DER `data`: P-256 as `SoftwareKey.der` gives it, any other with est.key_forms.
 
-    Raises UsageError.
+    Raises UsageError, and Unsupported as est.key_forms does.
     """
     if len(data) == 121:
         key = SoftwareKey(bytes(data[7:39]))
@@ -27,6 +27,6 @@ def load(data, password=None):
             return key
     try:
         from est import key_forms
-    except ImportError:
-        raise UsageError("only P-256 as SEC1 without est-key-forms")
+    except ImportError as error:
+        raise missing(error)
     return key_forms.load(data, password)

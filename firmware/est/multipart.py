@@ -130,7 +130,10 @@ class Parts:
 def _boundary(content_type):
     kind, _, rest = content_type.partition(";")
     if kind.strip().lower() != "multipart/mixed":
-        raise PeerError("content type %s where multipart/mixed is expected" % content_type[:60])
+        text = "content type %s where multipart/mixed is expected" % content_type[:60]
+        if "html" in kind.lower():
+            text += ": a web page came, check the URL, and whether a login page is in front"
+        raise PeerError(text)
     for parameter in rest.split(";"):
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "boundary":

@@ -7,29 +7,45 @@ runs between connections anyway is in est.between.
 from micropython import const
 
 from est import apart, aparts
-from est.errors import EstError, PeerError, Refused
+from est.errors import EstError, PeerError, Refused, missing
 from est.identity import Identity
 
 _RETRY = const(60)
 
 
 def optional(part):
-    """What `part` gives, run by est.apart; None where a part that it imports is missing.
+    """What `part` gives, run by est.apart; None where a part that it imports is not installed.
 
-    All have one name, since MicroPython keeps every name for good.
+    All have one name, since MicroPython keeps every name for good. Raises Unsupported where one is
+    broken.
     """
     try:
         return apart(part)
-    except ImportError:
-        return None
+    except ImportError as error:
+        return _absent(error)
 
 
 def optional_steps(part):
     """As `optional`, of a part that gives steps; in steps itself."""
     try:
         return (yield from aparts(part))
+    except ImportError as error:
+        return _absent(error)
+
+
+def _absent(error):
+    # None where a part is missing; raises what to do where it is broken.
+    def part():
+        from est.reasons import absent
+
+        return absent(error)
+
+    try:
+        if apart(part):
+            return None
     except ImportError:
-        return None
+        return None  # an optional part, too
+    raise missing(error)
 
 
 class Known(Identity):

@@ -6,8 +6,7 @@ result. est.client drives it over blocking sockets.
 
 from micropython import const
 
-from est import base64, http
-from est.errors import PeerError, Refused, RetryLater, UsageError
+from est import base64, errors, http
 
 # For one operation: three redirects, a challenge, and a nonce that grew stale.
 _MAX_REQUESTS = const(6)
@@ -100,13 +99,13 @@ class Est:
         """Raise PeerError if the answered `request` is of another content type than `expected`."""
         if kind(request.response) not in ("", expected):
             given = self.shown(request, request.response.header("content-type").encode())[:60]
-            raise PeerError("content type %s where %s is expected" % (given, expected))
+            raise errors.PeerError("content type %s where %s is expected" % (given, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
         """The Request of one operation, through challenges and redirects, once it is answered with
         200 or one of the `accepted` statuses."""
         if self._bootstrap and operation != "cacerts":
-            raise UsageError("only cacerts before the server is verified")
+            raise errors.UsageError("only cacerts before the server is verified")
         path = self._base + operation
         credentials = None if self._bootstrap else self._credentials
         for attempt in range(_MAX_REQUESTS):
@@ -121,8 +120,8 @@ class Est:
             if status // 100 == 3:
                 try:
                     from est import redirect
-                except ImportError:
-                    raise PeerError("a redirect needs est-redirect")
+                except ImportError as error:
+                    raise errors.missing(error)
                 path = redirect.path(self._authority, request)
                 if path:
                     continue
@@ -131,7 +130,7 @@ class Est:
             # It may tell of the connection that it closes, not of this request (RFC 9110 15.5.9).
             if status != 408 or attempt:
                 raise self._refusal(request)
-        raise PeerError("the server asks without end")
+        raise errors.PeerError("the server asks without end")
 
     def shown(self, request, data):
         """Printable text of `data` that the server says, without credentials that it repeats."""
@@ -146,16 +145,16 @@ class Est:
         text = "HTTP %d: %s" % (status, text)
         # The request waits for approval (202), or what a client may repeat as it is.
         if status in (202, 408, 429, 502, 503, 504):
-            return RetryLater("not now, %s" % text, _retry_after(response))
+            return errors.RetryLater("not now, %s" % text, _retry_after(response))
         if status < 400:
-            return PeerError("unexpected " + text)
+            return errors.PeerError("unexpected " + text)
         try:
             from est.advice import advice
 
             text += advice(request, self._credentials)
         except ImportError:
             pass  # an optional part
-        return Refused("refused with " + text, status)
+        return errors.Refused("refused with " + text, status)
 
 
 def kind(response):

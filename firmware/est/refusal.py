@@ -4,21 +4,29 @@ import time
 
 from micropython import const
 
-from est import der, purposes, x509
-from est.errors import Ended, NotTrusted, NotYetValid, PeerError
+from est import asn1, der, purposes, x509
+from est.errors import Ended, NotTrusted, NotYetValid, PeerError, Unsupported
 
 _SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
 _EXT_KEY_USAGE = const(b"\x55\x1d\x25")
 _SERVER_AUTH = const(b"\x2b\x06\x01\x05\x05\x07\x03\x01")
 _REFUSED = const(-0x3000)
+# The last octets of the extensions that mbedTLS loads where they are critical.
+_LOADED = const(b"\x0f\x11\x13\x25")
 _ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
 
 
-def reason(certificate, host, now, number=0, words=""):
-    """Text for DER `certificate` that `host` showed at `now` (seconds since 1970).
+def reason(context, host, number, words):
+    """Text for the refusal of what `host` showed in TLS of est.tls.Context `context`.
 
-    number: mbedTLS's error, or 0. words: those of the platform's TLS.
+    number: mbedTLS's error. words: those of the platform's TLS, which the text keeps.
     """
+    if not context.leaf:
+        return words
+    return "%s (%s)" % (_reason(context.leaf, host, context.now, number, words), words)
+
+
+def _reason(certificate, host, now, number, words):
     try:
         leaf = x509.Certificate(certificate)
         try:
@@ -29,7 +37,7 @@ def reason(certificate, host, now, number=0, words=""):
         if usage and not purposes.lists(usage, _SERVER_AUTH, _ANY_PURPOSE):
             return "%s may not be used by a server" % leaf
         names = _host_names(leaf)
-    except (NotTrusted, PeerError, ValueError) as error:
+    except (NotTrusted, PeerError, Unsupported, ValueError) as error:
         return str(error)
     meant = host.lower() in names or "*." + host.partition(".")[2].lower() in names
     if meant and number == _REFUSED:
@@ -38,6 +46,19 @@ def reason(certificate, host, now, number=0, words=""):
     if meant or "trusted CA" in words or "issuer" in words or "self" in words:
         return "no trust anchor vouches for its certificate %s" % leaf
     return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host: a CN is none")
+
+
+def name(data):
+    """Text that names DER certificate `data`, which TLS does not load, and says why it may not."""
+    try:
+        certificate = x509.Certificate(data)
+        text = " %s" % certificate
+    except (PeerError, ValueError) as error:
+        return ", which is no certificate in DER: %s," % error
+    for oid, (critical, _) in certificate._extensions.items():
+        if critical and oid[-1] not in _LOADED:
+            text += ", whose critical extension %s TLS may not know," % asn1.oid_text(oid)
+    return text
 
 
 def _host_names(certificate):
@@ -74,4 +95,6 @@ def of_own(chain, offered, now):
         x509.verify_path(leaf, others, roots, now)
     except NotTrusted:
         return "the server's /cacerts does not have its issuer"
+    except Unsupported as error:
+        return "it may have been revoked; its path cannot be judged here: %s" % error
     return "it may have been revoked"

@@ -1,7 +1,7 @@
 """Revocation of the board's own certificate (RFC 7030 4.3, RFC 5272 6.11)."""
 
 from est import cmc, fullcmc, run, x509
-from est.errors import NotTrusted, PeerError, UsageError
+from est.errors import EstError, NotTrusted, PeerError, Unsupported, UsageError
 
 
 def revoke(*arguments, **options):
@@ -27,10 +27,10 @@ def revoking(agent, reason="unspecified", comment=None, since=None):
     control = cmc.revoke_request(leaf.issuer, leaf.serial, reason, since, None, comment)
     try:
         yield from fullcmc.ask(agent, (control,), (), identity)
-    except (PeerError, NotTrusted) as error:
-        raise type(error)(
-            "%s. Where the request was sent, it may be revoked: revoke again" % error
-        )
+    except (PeerError, NotTrusted, Unsupported) as error:
+        text = "%s. Where the request was sent, it may be revoked: revoke again"
+        super(EstError, error).__init__(text % error)
+        raise
     forget(agent)
     if agent.parts:
         agent.tell("revoked", subject=str(leaf))

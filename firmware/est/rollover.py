@@ -18,7 +18,7 @@ import hashlib
 from micropython import const
 
 from est import clock, operations, run, store
-from est.errors import EstError, NotTrusted, PeerError, UsageError
+from est.errors import EstError, NotTrusted, PeerError, Unsupported, UsageError
 from est.tls import Context
 
 # A root, its successor and what a bridge of CAs may add; a server cannot fill the flash with them.
@@ -265,7 +265,7 @@ class _Bag:
         self.checks -= 1
         try:
             verify_path(certificate, [], [issuer], self.now)
-        except (NotTrusted, PeerError) as error:
+        except (NotTrusted, PeerError, Unsupported) as error:
             return str(error)
 
     def tell(self, log):

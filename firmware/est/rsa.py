@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import asn1, der, hashes
-from est.errors import NotTrusted
+from est.errors import NotTrusted, Unsupported
 
 _MIN_BITS = const(2048)
 # The largest that CAs use. Verifying takes four times as long as with 2048 bits.
@@ -13,14 +13,19 @@ _MAX_EXPONENT_BITS = const(32)
 
 
 class PublicKey:
-    """Raises NotTrusted for a weak key. bits and size: of the modulus, size in bytes."""
+    """Raises NotTrusted for a weak key, Unsupported for a large one.
+
+    bits and size: of the modulus, size in bytes.
+    """
 
     def __init__(self, n, e):
         # Padding is checked whole below, so that 3, as old roots have it, is safe to verify with.
-        if e < 3 or not e & 1 or e >> _MAX_EXPONENT_BITS:
+        if e < 3 or not e & 1:
             raise NotTrusted("RSA: public exponent refused")
-        if not n >> (_MIN_BITS - 1) or n >> _MAX_BITS:
-            raise NotTrusted("RSA: modulus not of %d to %d bits" % (_MIN_BITS, _MAX_BITS))
+        if not n >> (_MIN_BITS - 1):
+            raise NotTrusted("RSA: modulus below %d bits" % _MIN_BITS)
+        if n >> _MAX_BITS or e >> _MAX_EXPONENT_BITS:
+            raise Unsupported("RSA: a number too large, which is not supported")
         if not n & 1:
             raise NotTrusted("RSA: modulus is even")
         self.n = n
@@ -48,7 +53,7 @@ class PublicKey:
 def load(data):
     """PublicKey from RSAPublicKey DER, the content of a SubjectPublicKeyInfo.
 
-    Raises DerError for a malformed one, NotTrusted for a weak one.
+    Raises DerError for a malformed one, NotTrusted for a weak one, Unsupported for a large one.
     """
     body = der.Reader(data)
     fields = body.enter()

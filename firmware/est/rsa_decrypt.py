@@ -7,7 +7,7 @@ operations whatever it holds, and a failure shows in nothing but the result.
 from micropython import const
 
 from est import asn1, hashes
-from est.errors import NotTrusted, PeerError, UsageError
+from est.errors import PeerError, Unsupported, UsageError
 
 _SPECIFIED = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x09")
 
@@ -38,7 +38,7 @@ def pkcs1(key, encrypted, size):
 def parameters(fields):
     """(size, mask_size, label) for `oaep` from a der.Reader at RSAES-OAEP-params (RFC 4055 4.1).
 
-    Raises NotTrusted for functions that are not supported, DerError for malformed ones.
+    Raises Unsupported for functions that are not supported, DerError for malformed ones.
     """
     from est import rsa_pss
 
@@ -51,7 +51,7 @@ def parameters(fields):
         function = source.enter()
         source.end()
         if function.oid() != _SPECIFIED:
-            raise NotTrusted("RSAES-OAEP: source of the label not supported")
+            raise Unsupported("RSAES-OAEP: source of the label not supported")
         label = function.bytes(asn1.OCTET_STRING)
         function.end()
     return size, mask_size, label

@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import asn1, der, hashes
-from est.errors import NotTrusted
+from est.errors import Unsupported
 
 _MGF1 = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08")
 
@@ -48,7 +48,7 @@ def verify(key, digest, signature, salt):
 def parameters(fields):
     """(digest size, size of the salt) from a der.Reader at RSASSA-PSS-params (RFC 4055 3.1).
 
-    Raises NotTrusted for a mask made with another hash or function, DerError for malformed ones.
+    Raises Unsupported for a mask made with another hash or function, DerError for malformed ones.
     """
     inner = fields.enter()
     fields.end()
@@ -57,7 +57,7 @@ def parameters(fields):
     trailer = _number(inner.optional(0xA3), 1)
     inner.end()
     if trailer != 1 or mask_size != size:
-        raise NotTrusted("RSASSA-PSS: parameters not supported")
+        raise Unsupported("RSASSA-PSS: parameters not supported")
     return size, salt
 
 
@@ -70,7 +70,7 @@ def hash_and_mask(inner):
     function = mask.enter()
     mask.end()
     if function.oid() != _MGF1:
-        raise NotTrusted("RSA: mask function not supported")
+        raise Unsupported("RSA: mask function not supported")
     return size, _hash(function)
 
 

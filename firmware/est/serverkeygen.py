@@ -5,7 +5,7 @@ import hashlib
 from micropython import const
 
 from est import apart, aparts, asn1, cms, der, http, multipart, store
-from est.errors import PeerError, UsageError
+from est.errors import PeerError, Unsupported, UsageError, missing
 from est.order import Enrolment
 
 # Encrypted, signed, a package, under a password: one of each, and the key.
@@ -134,9 +134,14 @@ class ServerKey(Enrolment):
             outer = cms.reader(data).enter()
             if outer.peek() != asn1.OID or outer.oid() == _SIGNED_DATA:
                 raise PeerError("the key came unencrypted, though encryption was asked for")
-        data = yield from unwrap(data, given.given, certificates + others, anchors, now)
+        try:
+            data = yield from unwrap(data, given.given, certificates + others, anchors, now)
+        except ImportError as error:
+            raise missing(error)
         try:
             key = keys.load(data).der()
+        except Unsupported as error:
+            raise Unsupported("the key that the server sent: %s" % error)
         except UsageError as error:
             raise PeerError("the key that the server sent cannot be used: %s" % error)
         return (yield from verdict.accept(certificates, others, key, anchors, now, log))
@@ -236,7 +241,8 @@ def unwrap(data, given, known, anchors, now):
 
     given: see Decryption. known: DER certificates to find signers and their issuers in. anchors:
     DER certificates that must vouch for a signer at `now` (Unix seconds). Raises UsageError for
-    what the board has no key or part for, NotTrusted for a signer, PeerError for the rest.
+    what the board has no key for, Unsupported for what it cannot do or has no part for,
+    NotTrusted for a signer, PeerError for the rest.
     """
     for _ in range(_MAX_LAYERS):
         whole = cms.reader(data)
@@ -268,10 +274,8 @@ def unwrap(data, given, known, anchors, now):
 
 
 def _decrypted(data, given):
-    try:
-        from est import envelope
-    except ImportError:
-        raise UsageError("the key comes encrypted, and est-envelope is not installed")
+    from est import envelope
+
     kind, data = yield from envelope.decrypt(data, *given)
     try:
         # With one wrong key in 256 the padding of AES-CBC is right by chance.

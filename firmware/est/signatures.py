@@ -3,7 +3,7 @@
 from micropython import const
 
 from est import asn1, der, hashes
-from est.errors import NotTrusted
+from est.errors import NotTrusted, Unsupported
 
 _EC_PUBLIC_KEY = const(b"\x2a\x86\x48\xce\x3d\x02\x01")
 # The last octet tells the hash.
@@ -14,6 +14,9 @@ _RSASSA_PSS = const(0x0A)
 
 
 _SHA1_WITH_RSA = const(0x05)
+# RSA with MD2, MD4, MD5 and SHA-1; ECDSA and DSA with SHA-1.
+_WEAK = const(b"\x02\x03\x04\x05")
+_WEAK_NAMES = (b"\x2a\x86\x48\xce\x3d\x04\x01", b"\x2a\x86\x48\xce\x38\x04\x03")
 
 _sha1 = []
 
@@ -39,7 +42,7 @@ def verify(spki, algorithm, message, signature):
     last = name[-1]
     if key == _EC_PUBLIC_KEY and name[:-1] == _ECDSA_WITH and 2 <= last <= 4:
         given.end()  # RFC 5758 3.2
-        curve = _curve(kind)
+        curve = _curve(kind, public)
         return curve.verify(public, hashes.new(16 * last, message).digest(), signature)
     if key[:-1] == _PKCS1 and name[:-1] == _PKCS1:
         from est import rsa
@@ -65,18 +68,26 @@ def verify(spki, algorithm, message, signature):
             if size >= 32:
                 digest = hashes.new(size, message).digest()
                 return rsa_pss.verify(rsa.load(public), digest, signature, salt)
-    raise NotTrusted("signature algorithm %s is not accepted" % asn1.oid_text(name))
+    text = "signature algorithm %s " % asn1.oid_text(name)
+    by_rsa = name[:-1] == _PKCS1
+    other = by_rsa and key[:-1] != _PKCS1 or name[:-1] == _ECDSA_WITH and key != _EC_PUBLIC_KEY
+    # What is left of RSASSA-PSS is SHA-1, too.
+    if not other and by_rsa and (last in _WEAK or last == _RSASSA_PSS) or name in _WEAK_NAMES:
+        raise NotTrusted(text + "is too weak")
+    if other or by_rsa and key[-1] == _RSASSA_PSS:
+        raise NotTrusted(text + "is none of its key")
+    raise Unsupported(text + "is not supported")
 
 
 def ec_key(spki):
     """(est.ec.Curve, point) of a SubjectPublicKeyInfo (RFC 5480). The point is not checked yet.
 
-    Raises NotTrusted for another curve, DerError for anything but a named one.
+    Raises Unsupported for another curve, one that is spelt out, or another form of the point.
     """
     key, kind, public = _open(spki)
     if key != _EC_PUBLIC_KEY:
-        raise NotTrusted("not an elliptic curve key")
-    return _curve(kind), public
+        raise Unsupported("not an elliptic curve key")
+    return _curve(kind, public), public
 
 
 def _open(spki):
@@ -96,9 +107,15 @@ def _null(fields):
     fields.end()
 
 
-def _curve(fields):
+def _curve(fields, public):
+    if fields.peek() in (asn1.SEQUENCE, 0x05):
+        raise Unsupported("a curve that is not named (RFC 5480 2.1.1) is not supported")
     name = fields.oid()
     fields.end()
+    if public[:1] != b"\4":
+        from est.ecdh import refusal
+
+        raise refusal(public)
     if name == b"\x2a\x86\x48\xce\x3d\x03\x01\x07":
         from est.ec import P256
 
@@ -109,4 +126,4 @@ def _curve(fields):
         return curves.P384
     if name == b"\x2b\x81\x04\x00\x23":
         return curves.P521
-    raise NotTrusted("curve %s is not supported" % asn1.oid_text(name))
+    raise Unsupported("curve %s is not supported" % asn1.oid_text(name))

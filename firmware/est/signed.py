@@ -20,7 +20,8 @@ def verify(data, known=(), log=None):
     known: Certificates in which the signer is looked for too. log: see x509.certificates. Signed
     attributes are demanded of every content type: without them one signature can be read as
     another's (RFC 5652 11). Raises NotTrusted where there is no signature, or none that is right
-    and known; DerError for what is malformed, or has two signers or no content.
+    and known; Unsupported for algorithms that the board cannot verify; DerError for what is
+    malformed, or has two signers or no content.
     """
     found = x509.certificates(cms.certificates(data), log)
     inner, fields = encapsulated(data)
@@ -52,10 +53,11 @@ def verify(data, known=(), log=None):
     if der.Reader(algorithm).enter().oid() == _RSA_ENCRYPTION:
         # Leaves the hash to the digest algorithm (RFC 3370 3.2).
         algorithm = der.sequence(der.tlv(asn1.OID, _PKCS1 + bytes((size // 16 + 9,))))
+    if size < 32:
+        raise NotTrusted("the signature of %s is with SHA-1, which is too weak" % certificate)
     values = _values(attributes)
     if (
-        size < 32
-        or values.get(_CONTENT_TYPE) != der.tlv(asn1.OID, kind)
+        values.get(_CONTENT_TYPE) != der.tlv(asn1.OID, kind)
         or values.get(_MESSAGE_DIGEST) != der.octets(hashes.new(size, content).digest())
         # They are signed as the SET that they are, not as the [0] that stands for it.
         or not x509.verify(certificate.spki, algorithm, b"\x31" + attributes[1:], signature)

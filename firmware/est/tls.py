@@ -4,8 +4,7 @@ import sys
 
 import tls
 
-from est import clock
-from est.errors import Closed, NotTrusted, PeerError, UsageError
+from est import clock, errors
 
 
 class Context:
@@ -25,28 +24,30 @@ class Context:
         self.leaf = None
         self.shown = chain
         context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
-        if bootstrap:
-            # Not NONE: the callback would see nothing.
-            context.verify_mode = tls.CERT_OPTIONAL
-        else:
-            if not anchors:
-                raise UsageError("no trust anchor given")
-            context.verify_mode = tls.CERT_REQUIRED
-            try:
-                for anchor in anchors:
-                    # Concatenated DER would load the first only.
-                    context.load_verify_locations(bytes(anchor))
-            except (ValueError, OSError) as error:
-                raise UsageError("a trust anchor does not load (%s)" % error)
+        if not (anchors or bootstrap):
+            raise errors.UsageError("no trust anchor given")
+        # Not NONE for a bootstrap: the callback would see nothing.
+        context.verify_mode = tls.CERT_OPTIONAL if bootstrap else tls.CERT_REQUIRED
         context.verify_callback = self._seen
         element = sys.modules.get("est.element")
         if element:
             element.attach(context, key)
+        reason = "a trust anchor"
         try:
-            for certificate in chain:
-                context.load_cert_chain(bytes(certificate), bytes(key))
+            for loading in anchors:
+                # Concatenated DER would load the first only.
+                context.load_verify_locations(bytes(loading))
+            reason = "the certificate or key"
+            for loading in chain:
+                context.load_cert_chain(bytes(loading), bytes(key))
         except (ValueError, OSError) as error:
-            raise UsageError("the certificate or key does not load (%s)" % error)
+            try:
+                from est.refusal import name
+
+                reason += name(loading)
+            except ImportError:
+                pass  # an optional part
+            raise errors.UsageError("%s does not load (%s)" % (reason, error))
         self.ssl = context
         try:
             from est.watch import attach
@@ -72,21 +73,18 @@ class Context:
         number = -0x2700 if isinstance(error, ValueError) else error.errno
         # mbedTLS: -0x2700 verification failed, -0x3000 refused by the callback, -0x7A00 unusable
         # certificate message.
-        if number not in (-0x2700, -0x3000, -0x7A00):
-            try:
+        refused = number in (-0x2700, -0x3000, -0x7A00)
+        try:
+            if refused:
+                from est.refusal import reason
+            else:
                 from est.alerts import reason
 
-                text = reason(number, text, host, self.shown)
-            except ImportError:
-                pass  # an optional part
-            # EPIPE, ECONNRESET, and mbedTLS's for an end of the connection and a fatal alert.
-            kind = Closed if number in (32, 104, -104, -0x7280, -0x7780) else PeerError
-            return kind("TLS: " + text)
-        if self.leaf:
-            try:
-                from est.refusal import reason
-
-                text = "%s (%s)" % (reason(self.leaf, host, self.now, number, text), text)
-            except ImportError:
-                pass  # an optional part
-        return NotTrusted("the server %s is not trusted: %s" % (host, text))
+            text = reason(self, host, number, text)
+        except ImportError:
+            pass  # an optional part
+        if refused:
+            return errors.NotTrusted("the server %s is not trusted: %s" % (host, text))
+        # EPIPE, ECONNRESET, and mbedTLS's for an end of the connection and a fatal alert.
+        kind = errors.Closed if number in (32, 104, -104, -0x7280, -0x7780) else errors.PeerError
+        return kind("TLS: " + text)

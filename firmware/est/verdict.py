@@ -1,16 +1,6 @@
 """Whether an answer brings an identity, and taking it over: between connections (est.apart)."""
 
-from est import apart, cms, store, x509
-from est.errors import (
-    Ended,
-    EstError,
-    NotTrusted,
-    NotYetValid,
-    PeerError,
-    Refused,
-    RetryLater,
-    StorageError,
-)
+from est import apart, cms, errors, store, x509
 
 
 def accept(issued, others, key, anchors, now, log=None):
@@ -19,7 +9,8 @@ def accept(issued, others, key, anchors, now, log=None):
     In steps.
 
     All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. log: see
-    x509.certificates. Raises PeerError, NotTrusted, and Ended or NotYetValid for the leaf.
+    x509.certificates. Raises PeerError, NotTrusted, Unsupported, and Ended or NotYetValid for the
+    leaf.
     """
     # Making it takes heap that verifying needs.
     ours = apart(spki, key)
@@ -29,7 +20,7 @@ def accept(issued, others, key, anchors, now, log=None):
         if leaf.spki == ours:
             break
     else:
-        raise PeerError("the server issued a certificate for another key")
+        raise errors.PeerError("the server issued a certificate for another key")
     found += x509.certificates(others, log)
     anchors = list(map(x509.Certificate, anchors))
     path = yield from x509.path_to(leaf, found, anchors, now)
@@ -53,8 +44,9 @@ def judge(agent, current, others=None):
     """Items [key, leaf, *intermediates] (DER) that the answer of order `current` brings; in steps.
 
     others: the server's CA certificates as they came; None to ask for them if they are needed.
-    Raises RetryLater for one that is not valid yet, NotTrusted or UsageError where an issuer or a
-    part of est is missing: then the order stays. Anything else ends it.
+    Raises RetryLater for one that is not valid yet, NotTrusted where an issuer is missing,
+    UsageError where a part of est is, and Unsupported for what the board cannot judge: then the
+    order stays. Anything else ends it.
     """
     anchors = agent.anchors()
     offered = []
@@ -63,19 +55,19 @@ def judge(agent, current, others=None):
             try:
                 offered = cms.issued(others)
                 anchors = yield from agent.adopt(offered)
-            except (PeerError, NotTrusted):
+            except (errors.PeerError, errors.NotTrusted):
                 pass  # then the answer must do without them
         try:
             now = max(agent.now(), current.meta["date"])
             return (yield from current.accept(offered, anchors, now, agent.log))
-        except EstError as error:
-            if others or type(error) is not NotTrusted:
+        except errors.EstError as error:
+            if others or type(error) not in (errors.NotTrusted, errors.Unsupported):
                 if agent.parts:
                     yield from agent.parts.rejected(agent, current, error)
-                elif isinstance(error, (Ended, PeerError, Refused)):
+                elif isinstance(error, (errors.Ended, errors.PeerError, errors.Refused)):
                     agent.end()
-                if isinstance(error, NotYetValid):
-                    raise RetryLater("%s; kept for then" % error, error.seconds)
+                if isinstance(error, errors.NotYetValid):
+                    raise errors.RetryLater("%s; kept for then" % error, error.seconds)
                 raise
         # The server may have what is missing.
         others = yield from agent.cacerts(agent.known if agent.works() else None)
@@ -93,7 +85,7 @@ def take(agent, current, items, memo):
     if known.chain[:1] == [leaf]:
         # The power went before the order was gone, or the server has not renewed.
         if answered["leaf"] == store.digest(leaf):
-            raise PeerError("the server sent the certificate in use again")
+            raise errors.PeerError("the server sent the certificate in use again")
     else:
         not_before, not_after = validity(leaf)
         issued = min(max(answered["date"] or answered["since"], not_before), not_after)
@@ -109,7 +101,7 @@ def take(agent, current, items, memo):
     try:
         # Both copies: damage to one must not bring the old certificate back.
         agent.store.save("identity", payload)
-    except StorageError as error:
+    except errors.StorageError as error:
         agent.log(str(error))
     known.take([meta] + items)
     agent.end()

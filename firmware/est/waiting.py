@@ -34,7 +34,14 @@ def interrupted(agent, current, shown, error, final):
 
 
 def rejected(agent, current, error):
-    """Note in the answered order `current` that its judgement ended with EstError `error`."""
+    """Note in the answered order `current` that its judgement ended with EstError `error`.
+
+    Its text then begins with the operation.
+    """
+    operation = current.kind
+    if operation == "linked":
+        operation = "simplereenroll" if current.meta["leaf"] else "simpleenroll"
+    super(EstError, error).__init__("%s: %s" % (operation, error))
     if isinstance(error, RetryLater):
         # CMC says so in an answer.
         current.answer = []

@@ -6,7 +6,7 @@ The handshake ends before anything is sent. Those that are critical mbedTLS does
 from micropython import const
 
 from est import apart
-from est.errors import NotTrusted
+from est.errors import NotTrusted, PeerError, missing
 
 # nameConstraints as it stands in a certificate. A match by chance costs time only.
 _NAME_CONSTRAINTS = const(b"\x06\x03\x55\x1d\x1e")
@@ -32,14 +32,20 @@ def attach(context):
                 apart(judge, chain)
             except Exception as error:
                 # Raised here, it would leave behind what TLS has allocated.
-                objections.append(str(error))
+                objections.append(error)
                 refused = _REFUSED
             chain.clear()
         return refused
 
     def error(error, host):
         if objections:
-            return NotTrusted("the server %s is not trusted: %s" % (host, objections.pop()))
+            found = objections.pop()
+            if isinstance(found, ImportError):
+                return missing(found)
+            # What cannot be judged, for Unsupported or too little heap, is no verdict.
+            if not isinstance(found, (NotTrusted, PeerError)):
+                return found
+            return NotTrusted("the server %s is not trusted: %s" % (host, found))
         return usual(error, host)
 
     context.ssl.verify_callback = check

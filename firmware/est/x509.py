@@ -5,7 +5,14 @@ import hashlib
 from micropython import const
 
 from est import clock, der, run
-from est.errors import Ended, NotTrusted, NotYetValid, PeerError
+from est.errors import (
+    Ended,
+    EstError,
+    NotTrusted,
+    NotYetValid,
+    Unsupported,
+    missing,
+)
 
 # Leaf, root and intermediates; longer paths do not occur, and each link costs a verification.
 _MAX_PATH = const(6)
@@ -20,11 +27,13 @@ _UTC_TIME = const(0x17)
 _GENERALIZED_TIME = const(0x18)
 _SEQUENCE = const(0x30)
 
-# Whole AlgorithmIdentifiers: of keys (RFC 5480 2.1.1), and of signatures, which have no parameters
-# (RFC 5758 3.2).
+# What SubjectPublicKeyInfo with an uncompressed point begins with (RFC 5480 2), and its size.
 _P256 = const(
-    b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
+    b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01"
+    b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\0\4"
 )
+_P256_SIZE = const(91)
+# The whole AlgorithmIdentifier, which has no parameters (RFC 5758 3.2).
 _ECDSA_SHA256 = const(b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02")
 
 _KEY_USAGE = const(b"\x55\x1d\x0f")
@@ -142,7 +151,7 @@ class Certificate:
     def check(self, now):
         """Raise NotYetValid or Ended unless `now` (Unix seconds) is within the validity.
 
-        NotTrusted for a critical extension that is not understood (RFC 5280 4.2).
+        Unsupported for a critical extension that is not understood (RFC 5280 4.2).
         """
         if now < self.not_before:
             raise NotYetValid("%s is not valid yet: check the clock" % self, self.not_before - now)
@@ -152,8 +161,8 @@ class Certificate:
             if critical and not (oid[:-1] == b"\x55\x1d" and oid[2] in _UNDERSTOOD):
                 try:
                     from est.constraints import check
-                except ImportError:
-                    raise NotTrusted("%s: %s needs est-constraints" % (self, oid.hex()))
+                except ImportError as error:
+                    raise missing(error)
                 check(self, oid)
 
     def check_signature(self, issuer):
@@ -168,7 +177,7 @@ def certificates(listed, log=None):
     for one in listed:
         try:
             found.append(Certificate(one))
-        except PeerError as error:
+        except EstError as error:
             if log:
                 log("a certificate is left out: %s" % error)
     return found
@@ -177,18 +186,19 @@ def certificates(listed, log=None):
 def verify(spki, algorithm, message, signature):
     """Whether `signature` over `message` is by the key of `spki`. DER in, bool out.
 
-    Raises NotTrusted for an algorithm that is not supported.
+    Raises Unsupported for an algorithm or a form of the key that the board cannot verify with,
+    NotTrusted for one that is too weak.
     """
-    fields = der.Reader(spki).enter()
-    if fields.element() != _P256 or algorithm != _ECDSA_SHA256:
+    if spki[:27] != _P256 or len(spki) != _P256_SIZE or algorithm != _ECDSA_SHA256:
         try:
             from est import signatures
-        except ImportError:
-            raise NotTrusted("only ECDSA P-256 SHA-256 can be verified")
-        return signatures.verify(spki, algorithm, message, signature)
+
+            return signatures.verify(spki, algorithm, message, signature)
+        except ImportError as error:
+            raise missing(error)
     from est import ec
 
-    return ec.P256.verify(fields.bit_string(), hashlib.sha256(message).digest(), signature)
+    return ec.P256.verify(spki[26:], hashlib.sha256(message).digest(), signature)
 
 
 def verify_path(*arguments):
@@ -198,7 +208,7 @@ def verify_path(*arguments):
     `others` (list) are untrusted Certificates in any order. Dates, signatures, CA flags, path
     lengths and critical extensions are checked (RFC 5280 6.1, without policies), and what
     est.constraints adds. Without that part name constraints are refused, critical or not.
-    Raises NotTrusted with the reason that got furthest.
+    Raises NotTrusted with the reason that got furthest, Unsupported where that is no verdict.
     """
     return run(path_to(*arguments))
 
@@ -240,13 +250,13 @@ def path_to(leaf, others, anchors, now):
                     rules.judge(found)
                 if found:
                     return found
-            except (NotTrusted, PeerError) as error:
-                reason = str(error)
+            except EstError as error:
+                reason = error
 
     leaf.check(now)
     path = yield from extend([leaf], 0)
     if not path:
-        raise NotTrusted(
+        raise (Unsupported if isinstance(reason, Unsupported) else NotTrusted)(
             reason or "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer))
         )
     return path

@@ -126,12 +126,14 @@ def test_what_the_server_says_can_be_shown(bench: Bench, answer: Answer) -> None
     said = b"<html>\r\n\x1b]0;title\x07<b>N\xffo</b>\x00" + 9000 * b"!"
     answer(response("400 Bad", said))
     message = bench.run("enroll")["message"]
-    assert message.startswith("refused with HTTP 400: <html> ]0;title <b>N o</b> !!!")
+    assert message.startswith(
+        "simpleenroll: refused with HTTP 400: <html> ]0;title <b>N o</b> !!!"
+    )
     assert message.isprintable()
     assert len(message) < 300
     answer(response("400 No \x1b[2J" + 900 * "!", b""))
     message = bench.run("enroll")["message"]
-    assert message.startswith("refused with HTTP 400: No [2J!!!")
+    assert message.startswith("simpleenroll: refused with HTTP 400: No [2J!!!")
     assert len(message) < 300
 
 

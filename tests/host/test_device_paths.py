@@ -144,9 +144,26 @@ def test_a_root_with_constraints(tmp_path: Path, runtime: str, critical: bool) -
         if critical and runtime != "cpython":
             # Some versions read no chain that holds it.
             assert event in ("UsageError", "PeerError"), text
+            assert "critical extension" in text, text
+            if event == "UsageError":
+                assert "CN=root, whose critical extension 2.5.29.30" in text, text
             assert not list(bench.state.glob("anchors.*"))
         else:
             assert event == "enroll", text
+
+
+def test_a_given_root_with_constraints(tmp_path: Path, runtime: str) -> None:
+    """One that TLS does not load is told by its name, and why."""
+    directory = tmp_path / "ca"
+    directory.mkdir()
+    save(directory / "ca", limited_ca("root", INSIDE, True))
+    with running_server(ServerConfig(directory=directory, auth="none")) as server:
+        event, text = told(Bench(server, tmp_path / "board", runtime, user=None), "enroll")
+        if runtime == "cpython":
+            assert event == "enroll", text
+            return
+        assert event == "UsageError", text
+        assert "a trust anchor CN=root, whose critical extension 2.5.29.30 TLS" in text, text
 
 
 def test_a_leaf_that_tls_does_not_load(

@@ -73,7 +73,7 @@ def enrol(library: Path, runtime: str, state: Path) -> None:
         (refused,) = run_board(board, runtime, state / "board", library)
     next_step = " (check URL and label)" if list(library.rglob("advice.*")) else ""
     assert refused["type"] == "Refused"
-    assert refused["message"] == f"refused with HTTP 404: not here{next_step}"
+    assert refused["message"] == f"simplereenroll: refused with HTTP 404: not here{next_step}"
 
 
 def test_every_module_is_in_a_package() -> None:

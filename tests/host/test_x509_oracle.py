@@ -23,7 +23,7 @@ cpython.install()
 
 from est import asn1, der, signatures  # noqa: E402
 from est import x509 as ours  # noqa: E402
-from est.errors import NotTrusted, PeerError  # noqa: E402
+from est.errors import NotTrusted, PeerError, Unsupported  # noqa: E402
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -132,7 +132,7 @@ def accepts(certificates: Sequence[bytes]) -> bool:
     try:
         parsed = [ours.Certificate(one) for one in certificates]
         ours.verify_path(parsed[0], parsed[1:-1], parsed[-1:], int(NOW.timestamp()))
-    except (NotTrusted, PeerError):
+    except (NotTrusted, PeerError, Unsupported):
         return False
     return True
 

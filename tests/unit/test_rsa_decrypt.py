@@ -1,6 +1,6 @@
 import check
 from est import asn1, der, hashes, rsa_decrypt, rsa_private, rsa_pss, steps
-from est.errors import NotTrusted, PeerError, UsageError
+from est.errors import PeerError, Unsupported, UsageError
 from test_rsa_private import KEY
 
 
@@ -106,7 +106,7 @@ def test_parameters():
     check.truncated(parse, der.sequence(functions, label))
     check.mutated(parse, der.sequence(functions, label))
     other = der.sequence(der.tlv(asn1.OID, specified[:-1] + b"\x0a"), der.octets(b"label"))
-    check.raises(NotTrusted, parse, der.sequence(der.tlv(0xA2, other)))
+    check.raises(Unsupported, parse, der.sequence(der.tlv(0xA2, other)))
     check.raises(der.DerError, parse, der.sequence(label, functions))
 
 

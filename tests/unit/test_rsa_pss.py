@@ -1,6 +1,6 @@
 import check
 from est import asn1, der, hashes, rsa, rsa_pss
-from est.errors import NotTrusted
+from est.errors import Unsupported
 
 # Made with the cryptography package.
 _VECTORS = (
@@ -169,7 +169,7 @@ def test_parameters():
             der.tlv(0xA1, der.sequence(der.tlv(asn1.OID, _MGF1[:-1] + b"\x09"), no_null)),
         ),
     ):
-        check.raises(NotTrusted, parse, der.sequence(*bad))
+        check.raises(Unsupported, parse, der.sequence(*bad))
     for bad in (
         (mask, der.tlv(0xA0, no_null)),
         (der.tlv(0xA2, asn1.integer(20), asn1.integer(20)),),

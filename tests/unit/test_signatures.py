@@ -1,10 +1,14 @@
 import check
 from est import asn1, curves, der, hashes, rsa_private, rsa_pss, signatures, steps, x509
-from est.errors import NotTrusted, UsageError
+from est.ec import P256
+from est.errors import NotTrusted, PeerError, Unsupported, UsageError
 from est.keys import SoftwareKey
-from test_messages import certificate
+from test_messages import NOW, certificate
 from test_rsa_private import KEY
 
+KEY_OF_ROOT = SoftwareKey(bytes(31) + b"\x0d")
+_ECDSA_SHA3_256 = b"\x60\x86\x48\x01\x65\x03\x04\x03\x0a"
+_ED25519 = b"\x2b\x65\x70"
 _PKCS1 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"
 
 
@@ -53,15 +57,86 @@ def test_algorithm_confusion():
     algorithm, signature = ours.sign(b"x")
     assert signatures.verify(ours.spki(), algorithm, b"x", signature)
     assert x509.verify(ours.spki(), algorithm, b"x", signature)
-    # ECDSA's signature with RSA's name, RSA's with ECDSA's, SHA-1, SHA-224, MD5, an unknown curve.
-    for name in (_rsa(0x0B), _rsa(0x05), _rsa(0x04), _ecdsa(16), _ecdsa(80)):
+    # ECDSA's signature with RSA's name, RSA's with ECDSA's, SHA-1, MD5.
+    sha1 = der.sequence(der.tlv(asn1.OID, b"\x2a\x86\x48\xce\x3d\x04\x01"))
+    for name in (_rsa(0x0B), _rsa(0x05), _rsa(0x04), sha1):
         check.raises(NotTrusted, signatures.verify, ours.spki(), name, b"x", signature)
+    # SHA-224, SHA3-256, Ed25519.
+    others = [der.sequence(der.tlv(asn1.OID, oid)) for oid in (_ECDSA_SHA3_256, _ED25519)]
+    for name in [_ecdsa(16), _ecdsa(80)] + others:
+        error = check.raises(Unsupported, signatures.verify, ours.spki(), name, b"x", signature)
+        assert str(error).endswith("is not supported"), str(error)
     body = der.sequence(asn1.integer((1 << 2047) + 1), asn1.integer(65537))
     rsa_key = der.sequence(_rsa(1, b"\5\0"), der.bits(body))
-    for name in (_ecdsa(32), _rsa(0x05, b"\5\0"), _rsa(0x0E, b"\5\0"), _rsa(0x0A, b"\x30\0")):
+    for name in (_ecdsa(32), _rsa(0x05, b"\5\0"), _rsa(0x0A, b"\x30\0")):
         check.raises(NotTrusted, signatures.verify, rsa_key, name, b"x", bytes(256))
+    check.raises(Unsupported, signatures.verify, rsa_key, _rsa(0x0E), b"x", bytes(256))
+    pss_key = der.sequence(_rsa(10), der.bits(body))
+    check.raises(NotTrusted, signatures.verify, pss_key, _rsa(0x0B), b"x", bytes(256))
     strange = ours.spki().replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06")
-    check.raises(NotTrusted, signatures.verify, strange, _ecdsa(32), b"x", signature)
+    error = check.raises(Unsupported, signatures.verify, strange, _ecdsa(32), b"x", signature)
+    assert "curve 1.2.840.10045.3.1.6 is not supported" in str(error)
+
+
+def test_forms_of_a_key():
+    """Named by what they are; not as malformed, and not as a wrong signature (RFC 5480 2)."""
+    ours = SoftwareKey()
+    algorithm, signature = ours.sign(b"x")
+    point = ours.spki()[26:]
+    names = ours.spki()[4:23]
+    spelt_out = der.sequence(names[:9], der.sequence(asn1.integer(1)))
+    compressed = bytes((2 + (point[-1] & 1),)) + point[1:33]
+    for kind, public, word in (
+        (der.sequence(names), compressed, "a compressed point"),
+        (der.sequence(names), bytes((6 + (point[-1] & 1),)) + point[1:], "a hybrid point"),
+        (spelt_out, point, "a curve that is not named"),
+        (der.sequence(names[:9], b"\5\0"), point, "a curve that is not named"),
+    ):
+        spki = der.sequence(kind, der.bits(public))
+        for verify in (signatures.verify, x509.verify):
+            error = check.raises(Unsupported, verify, spki, algorithm, b"x", signature)
+            assert word in str(error) and "not supported" in str(error), str(error)
+    for public in (b"", b"\0", b"\5" + point[1:]):
+        spki = der.sequence(der.sequence(names), der.bits(public))
+        check.raises(PeerError, x509.verify, spki, algorithm, b"x", signature)
+    for form in (compressed, bytes((7,)) + point[1:]):
+        error = check.raises(Unsupported, P256.ecdh, bytes(31) + b"\7", form)
+        assert "not supported" in str(error)
+    check.raises(PeerError, P256.ecdh, bytes(31) + b"\7", b"")
+
+
+def test_a_path_that_cannot_be_judged():
+    """Is not one that is not trusted, and is not trusted either."""
+    strange = bytes.fromhex("2b6570")
+    leaf = certificate("CN=leaf", "CN=root", SoftwareKey(), Signer(strange))
+    root = certificate("CN=root", "CN=root", SoftwareKey(), SoftwareKey(), 0)
+    error = check.raises(Unsupported, x509.verify_path, leaf, [], [root], NOW)
+    assert "signature algorithm 1.3.101.112 is not supported" in str(error), str(error)
+    # Another issuer of the name, by which it can be judged, has the last word.
+    good = certificate("CN=leaf", "CN=root", SoftwareKey(), KEY_OF_ROOT)
+    real = certificate("CN=root", "CN=root", KEY_OF_ROOT, KEY_OF_ROOT, 0)
+    odd = certificate("CN=root", "CN=root", Odd(), KEY_OF_ROOT, 0)
+    assert x509.verify_path(good, [], [odd, real], NOW) == [good, real]
+    assert x509.verify_path(good, [], [real, odd], NOW) == [good, real]
+    check.raises(Unsupported, x509.verify_path, good, [], [odd], NOW)
+
+
+class Signer(SoftwareKey):
+    """Signs by the algorithm of that OID."""
+
+    def __init__(self, oid):
+        super().__init__()
+        self._algorithm = der.sequence(der.tlv(asn1.OID, oid))
+
+    def sign(self, message):
+        return self._algorithm, bytes(64)
+
+
+class Odd(SoftwareKey):
+    """A key on a curve that nobody knows."""
+
+    def spki(self):
+        return super().spki().replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06")
 
 
 def test_parameters():
@@ -78,7 +153,7 @@ def test_parameters():
     for verify in (signatures.verify, x509.verify):
         for bad in (der.sequence(name, null), der.sequence(name, der.sequence())):
             check.raises(der.DerError, verify, ours.spki(), bad, b"x", signature)
-        for parameters in ((), (null,), (der.sequence(asn1.integer(1)),), (curve, null)):
+        for parameters in ((), (curve, null)):
             spki = der.sequence(der.sequence(key_name, *parameters), bits)
             check.raises(der.DerError, verify, spki, algorithm, b"x", signature)
         for spki in (ours.spki() + null, der.sequence(ours.spki()[2:], null)):
@@ -120,8 +195,8 @@ def test_sha1_of_listed_anchors():
         signatures.allow_sha1(anchor.der)
         assert x509.verify(*arguments)
         assert not x509.verify(key.spki(), sha1, b"y", signature)
-        for last in (0x04, 0x0E):  # MD5 and SHA-224
-            check.raises(NotTrusted, x509.verify, key.spki(), _rsa(last, b"\5\0"), b"x", signature)
+        for last, kind in ((0x04, NotTrusted), (0x0E, Unsupported)):  # MD5 and SHA-224
+            check.raises(kind, x509.verify, key.spki(), _rsa(last, b"\5\0"), b"x", signature)
         check.raises(NotTrusted, x509.verify, other.spki, sha1, b"x", signature)
     finally:
         signatures._sha1.clear()
