@@ -431,9 +431,10 @@ def _exchange(agent, current, shown):
     found = None
     try:
         found = yield from client.steps(client.est.answer("cacerts"))
-    except Refused:
+    except (Refused, MemoryError) as error:
         if not current:
             raise
+        agent.log("cacerts: %s" % error)
     if current:
         yield from current.send(client)
     return found, client.date

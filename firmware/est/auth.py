@@ -1,7 +1,7 @@
 """HTTP authentication: Basic (RFC 7617), Bearer (RFC 6750), and Digest through est.digest.
 
 An object says after a refusal whether to `retry(request)`; `header(method, path)` then gives the
-Authorization value. What the server says is shown as `hide(text, request)` leaves it.
+Authorization value. What the server says is shown without its `secret` (est.advice.hide).
 What a refusal needs is est.challenge's, which is in the heap only then.
 """
 
@@ -24,14 +24,6 @@ class Token:
         That is with the `header` from now on, after a 401, or a 403 to what went without one.
         """
         return apart(_retry, self, request)
-
-    def hide(self, text, request):
-        """`text` of the answer to `request`, printable, without what is secret of these."""
-        try:
-            from est.advice import hide
-        except ImportError:
-            return ""  # an optional part
-        return hide(self.secret, text, request)
 
     def header(self, *_):
         return "Bearer " + self.secret if self.ready else None

@@ -388,15 +388,17 @@ def failed(agent, error):
     known = agent.known
     now = clock.now_or_0()
     now += agent.skew if now else 0
-    text = str(error)
+    said = str(error)
     # An .mpy of another version is a ValueError.
-    if isinstance(error, (ImportError, SyntaxError)) or ".mpy" in text:
-        text = str(missing(error))
-    if not text.startswith(agent.doing + ":"):
-        text = "%s: %s" % (agent.doing, text)
+    if isinstance(error, (ImportError, SyntaxError)) or ".mpy" in said:
+        said = str(missing(error))
     agent.lacks_memory = isinstance(error, MemoryError)
     if agent.lacks_memory:
-        agent.tell("memory", operation=agent.doing, text=str(error))
+        agent.tell("memory", operation=agent.doing, text=said)
+        said = "the heap is too small, perhaps for the server's CA certificates: " + said
+    text = said
+    if not text.startswith(agent.doing + ":"):
+        text = "%s: %s" % (agent.doing, text)
     left = known.not_after - now if known.chain else 0
     if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)) and now:
         _give_up_late(agent, error)

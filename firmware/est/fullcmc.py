@@ -3,7 +3,15 @@
 from micropython import const
 
 from est import base64, clock, cmc, cms, http, keys, x509
-from est.errors import EstError, NotTrusted, PeerError, Refused, Unsupported, UsageError
+from est.errors import (
+    EstError,
+    NotTrusted,
+    PeerError,
+    Refused,
+    RetryLater,
+    Unsupported,
+    UsageError,
+)
 from est.order import Enrolment
 from est.protocol import Body, kind
 
@@ -130,9 +138,23 @@ class FullCmc(Enrolment):
         message, status, transaction, nonce = self.answer[:4]
         known = [x509.Certificate(one) for one in anchors]
         given = (transaction, nonce, self.answer[4:], True)
-        issued = cmc.accept(message, given, known, now, int(status), log)
+        try:
+            issued = cmc.accept(message, given, known, now, int(status), log)
+        except (Refused, RetryLater) as error:
+            raise _without_code(error, self.request)
         yield
         return (yield from verdict.accept(issued, others, self.key, anchors, now, log))
+
+
+def _without_code(error, csr):
+    # The CA's words may repeat the enrolment code of the request.
+    try:
+        from est.advice import hide
+
+        text = hide(None, str(error), None, csr)
+    except ImportError:
+        text = "the CA refused"  # an optional part
+    return type(error)(text, getattr(error, "seconds", 0) or error.status)
 
 
 # What est.agent.Agent takes as `orders` to enrol and renew by full CMC.

@@ -4,6 +4,7 @@ Each is a generator in the manner of est.protocol.Est `est`, its first argument.
 """
 
 from est import cms
+from est.errors import PeerError
 
 
 def cacerts(est):
@@ -11,13 +12,16 @@ def cacerts(est):
     return cms.issued((yield from est.answer("cacerts")))
 
 
-def csrattrs(est):
-    """est.attributes.CsrAttrs (RFC 7030 4.5); an empty one where the server has none."""
-    request = yield from est.exchange("GET", "csrattrs", (204, 404))
+def csrattrs(est, needed=False):
+    """est.attributes.CsrAttrs (RFC 7030 4.5); an empty one where the server has none, unless they
+    are `needed`: then that is an error."""
+    request = yield from est.exchange("GET", "csrattrs", () if needed else (204, 404))
     content = b""
     if request.response.status == 200:
         est.check_type(request, "application/csrattrs")
         content = request.content
+    if needed and not content:
+        raise PeerError("the answer is empty")
     # Loaded only now: the handshake takes more of the heap.
     from est.csrattrs import parse
 

@@ -165,13 +165,14 @@ def prepare(agent, shown):
         between.prepare(agent)
 
     apart(part)
-    return lambda: attributes(agent, shown)
+    return lambda needed=False: attributes(agent, shown, needed)
 
 
-def attributes(agent, shown):
+def attributes(agent, shown, needed=False):
     """The server's est.attributes.CsrAttrs, asked for with identity `shown`, in steps.
 
-    None where it has none that can be read, which is logged: they are optional (RFC 7030 4.5).
+    None where it has none that can be read, which is logged: they are optional (RFC 7030 4.5),
+    unless they are `needed`.
     """
 
     def part():
@@ -180,10 +181,11 @@ def attributes(agent, shown):
         try:
             from est import operations
 
-            found = yield from client.steps(operations.csrattrs(client.est))
+            found = yield from client.steps(operations.csrattrs(client.est, needed))
         except (PeerError, Refused) as error:
             # Without any answer it is the network; a password that is wrong stays so.
-            if client.date is None or (getattr(error, "status", 0) == 401 and agent.credentials):
+            wrong = getattr(error, "status", 0) == 401 and agent.credentials
+            if needed or client.date is None or wrong:
                 raise
             agent.log("the server's csrattrs are left out: %s" % error)
         # TLS leaves little room for making the request.
@@ -256,6 +258,36 @@ def of_kind(kind):
     return optional(part)
 
 
+class Body:
+    """Sink of a body that nobody needs, for whatever size it has."""
+
+    def feed(self, data):
+        pass
+
+    def end(self):
+        pass
+
+
+def _asked(agent, candidate):
+    # The Date of /cacerts with `candidate` shown, which has to bring 200; in steps.
+    from est import http
+
+    client = agent.client(candidate)
+
+    def part(operation):
+        try:
+            sent = next(operation)
+            while True:
+                sent.response = http.Response(lambda response: Body())
+                yield sent
+                sent = operation.send(None)
+        except StopIteration:
+            pass
+
+    yield from client.steps(part(client.est.exchange("GET", "cacerts")))
+    return client.date
+
+
 def prove(agent, candidate):
     """Whether `candidate`, (chain, key) of the order at hand, is proven to work, in steps.
 
@@ -273,9 +305,11 @@ def prove(agent, candidate):
         if optional(part) is False:
             return False
         # Without est.proof in the heap.
-        yield from agent.cacerts(candidate)
+        check_clock(agent, (yield from aparts(_asked, agent, candidate)))
     except EstError as error:
         failure = error
+    finally:
+        agent.close()
 
     def part():
         from est import proof
@@ -311,11 +345,15 @@ def take(agent, current, items, proven):
 
 
 def adopt(agent, anchors, offered):
-    """As est.rollover.adopt."""
+    """As est.rollover.adopt; without the CA certificates where the heap has no room for them."""
 
     def part():
         from est import rollover
 
         return rollover.adopt(agent, anchors, offered)
 
-    return optional_steps(part)
+    try:
+        return (yield from optional_steps(part))
+    except MemoryError as error:
+        agent.log("%d CA certificates are left out: %s" % (len(offered), error))
+        offered.clear()

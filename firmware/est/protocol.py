@@ -72,7 +72,7 @@ class Est:
     def __init__(self, authority, label=None, credentials=None, bootstrap=False):
         self._authority = authority
         self._base = "/.well-known/est/" + (label + "/" if label else "")
-        self._credentials = credentials
+        self._credentials = None if bootstrap else credentials
         self._bootstrap = bootstrap
 
     def answer(self, operation, csr=None):
@@ -85,7 +85,7 @@ class Est:
         else:
             request = yield from self.post(operation, csr)
         self.check_type(request, "application/pkcs7-mime")
-        return bytes(request.content)
+        return request.content
 
     def post(self, operation, csr):
         """The answered Request of an operation that takes CertificationRequest DER `csr`."""
@@ -98,7 +98,7 @@ class Est:
     def check_type(self, request, expected):
         """Raise PeerError if the answered `request` is of another content type than `expected`."""
         if kind(request.response) not in ("", expected):
-            given = self.shown(request, request.response.header("content-type").encode())[:60]
+            given = self.shown(request, request.response.header("content-type").encode(), 60)
             raise errors.PeerError("content type %s where %s is expected" % (given, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
@@ -107,11 +107,11 @@ class Est:
         if self._bootstrap and operation != "cacerts":
             raise errors.UsageError("only cacerts before the server is verified")
         path = self._base + operation
-        credentials = None if self._bootstrap else self._credentials
+        credentials = self._credentials
         for attempt in range(_MAX_REQUESTS):
             value = credentials and credentials.header(method, path)
             extra = (("Authorization", value),) if value else ()
-            request = Request(method, path, tuple(headers) + extra, body)
+            request = Request(method, path, headers + extra, body)
             yield request
             response = request.response
             status = response.status
@@ -132,28 +132,26 @@ class Est:
                 raise self._refusal(request)
         raise errors.PeerError("the server asks without end")
 
-    def shown(self, request, data):
-        """Printable text of `data` that the server says, without credentials that it repeats."""
-        text = http.printable(data)
-        return self._credentials.hide(text, request) if self._credentials else text
+    def shown(self, request, data, size=_MAX_TEXT):
+        """Printable text of `data` that the server says, without secrets that it repeats; then
+        what to do about a refusal."""
+        try:
+            from est.advice import shown
+        except ImportError:
+            # An optional part, without which the server may repeat a login.
+            return "" if self._credentials else http.printable(data)[:size]
+        return shown(self._credentials, request, data, size)
 
     def _refusal(self, request):
         # The error for a status that is not the operation's success.
         response = request.response
         status = response.status
-        text = self.shown(request, request.content or response.reason)[:_MAX_TEXT]
-        text = "HTTP %d: %s" % (status, text)
+        text = "HTTP %d: %s" % (status, self.shown(request, request.content or response.reason))
         # The request waits for approval (202), or what a client may repeat as it is.
         if status in (202, 408, 429, 502, 503, 504):
-            return errors.RetryLater("not now, %s" % text, _retry_after(response))
+            return errors.RetryLater("not now, " + text, _retry_after(response))
         if status < 400:
             return errors.PeerError("unexpected " + text)
-        try:
-            from est.advice import advice
-
-            text += advice(request, self._credentials)
-        except ImportError:
-            pass  # an optional part
         return errors.Refused("refused with " + text, status)
 
 

@@ -1,17 +1,20 @@
-"""What some servers want otherwise: base64 on one line, no chain in TLS."""
+"""What some servers want otherwise: base64 on one line, no chain in TLS, attributes heeded."""
+
+from est.errors import PeerError, Refused, UsageError
 
 
-def orders(makers, wrap=True, single=False):
+def orders(makers, wrap=True, single=False, csrattrs=False):
     """What est.agent.Agent takes as `orders`, of other `makers`, for a server that wants it so.
 
     wrap: base64 in lines of 64; else on one line. single: show the certificate alone in TLS,
-        without its issuers, from the next one on.
+        without its issuers, from the next one on. csrattrs: make no request without the server's
+        attributes, which are optional else; that of est.csrattrs and est.parts is an error then.
     """
 
     def changed(make):
         def made():
             order = make()
-            send, accept = order.send, order.accept
+            build, send, accept = order.build, order.send, order.accept
 
             def send_on_one_line(client):
                 steps = client.steps
@@ -24,6 +27,8 @@ def orders(makers, wrap=True, single=False):
             def accept_single(*given):
                 return (yield from accept(*given))[:2]
 
+            if csrattrs:
+                order.build = lambda fetch, *given: build(lambda: demanded(fetch), *given)
             order.one_line = not wrap
             if not wrap:
                 order.send = send_on_one_line
@@ -34,6 +39,21 @@ def orders(makers, wrap=True, single=False):
         return made
 
     return tuple([changed(make) for make in makers])
+
+
+def demanded(fetch):
+    """What `fetch` gives, as in est.request.build; in steps. Raises UsageError without any."""
+    try:
+        found = fetch and (yield from fetch(True))
+    except (PeerError, Refused) as error:
+        told = type(error)("the csrattrs that are demanded: %s" % error)
+        told.status = getattr(error, "status", 0)
+        raise told
+    if not found:
+        raise UsageError(
+            "to demand csrattrs takes est-parts and est-csrattrs, with what they need"
+        )
+    return found
 
 
 def on_one_line(operation):

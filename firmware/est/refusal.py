@@ -88,7 +88,7 @@ def of_own(chain, offered, now):
         return "it has expired, or the board's clock is wrong"
     if not purposes.is_for_client(leaf):
         return "it is not for TLS clients: id-kp-clientAuth is missing"
-    known = x509.certificates(offered)
+    known = list(x509.certificates(offered))
     roots = [one for one in known if one.subject == one.issuer]
     try:
         others = known + [x509.Certificate(one) for one in chain[1:]]

@@ -33,7 +33,8 @@ _MAX_CHECKS = const(320)
 def adopt(agent, known, offered):
     """Store the anchors of est.agent.Agent `agent` anew, and return them; in steps.
 
-    known: the anchors by which TLS verified the server. offered: its CA certificates (all DER).
+    known: the anchors by which TLS verified the server. offered: its CA certificates (all DER), of
+    which those are taken out that lead nowhere: roots that are not known and not linked.
 
     Anchors that the application gave are the Implicit database of RFC 7030 3.3.1. They end here:
     what is stored is the Explicit one. A root that is not known must be linked with a known one in
@@ -131,6 +132,10 @@ def _certificate_class():
         settled = False  # whether the signer was found
         begin = 0  # of the anchor that the links to this one start from; 0 admits any age
 
+        def __init__(self, data):
+            super().__init__(data)
+            self.key = hashlib.sha256(self.spki).digest()
+
         def __str__(self):
             # Old and new root have one name: the fingerprint tells them apart.
             start = hashlib.sha256(self.der).digest()[:4].hex()
@@ -139,10 +144,27 @@ def _certificate_class():
     return Named
 
 
-def _bag(*arguments):
-    bag = _Bag(*arguments)
-    yield from bag.sort()
+def _bag(anchors, offered, now, log):
+    bag = _Bag(anchors, offered, now)
+    yield from bag.sort(set(offered) - set(anchors), log)
     return bag
+
+
+class _Root:
+    """A root that is parsed again when more is asked of it: thirty would fill a board's heap."""
+
+    def __init__(self, parsed):
+        self.kind = type(parsed)
+        self.der = parsed.der
+        self.key = parsed.key
+        self.not_before = parsed.not_before
+        self.not_after = parsed.not_after
+
+    def __getattr__(self, name):
+        return getattr(self.kind(self.der), name)
+
+    def __str__(self):
+        return str(self.kind(self.der))
 
 
 class _Bag:
@@ -151,7 +173,7 @@ class _Bag:
     anchors: Certificates. roots: the self-signed ones that were not found yet, oldest first.
     """
 
-    def __init__(self, anchors, offered, now, log):
+    def __init__(self, anchors, offered, now):
         Certificate = _certificate_class()
         self.now = now
         self.checks = _MAX_CHECKS
@@ -162,8 +184,11 @@ class _Bag:
         self.roots = []
         self.links = []
         self.reasons = {}  # why a key was not reached
-        certificates = []
-        for one in set(offered) - set(anchors):
+
+    def sort(self, offered, log):
+        """Tell roots from links."""
+        Certificate = _certificate_class()
+        for one in offered:
             try:
                 one = Certificate(one)
                 name = str(one)  # a malformed one fails here, and not in a note
@@ -171,24 +196,24 @@ class _Bag:
                     raise NotTrusted(name + " is no CA")
                 if one.subject == one.issuer:
                     Context([one.der])  # TLS must load what may become an anchor
-                one.check(now)
-                certificates.append(one)
+                one.check(self.now)
             except (NotTrusted, PeerError, UsageError) as error:
                 log("a certificate is left out: %s" % error)
-        # Links in the order in which they were made are followed with the fewest checks.
-        certificates.sort(key=_age)
-        self.links = certificates
-
-    def sort(self):
-        """Tell roots from links."""
-        certificates = self.links
-        self.links = []
-        Certificate = _certificate_class()
-        for one in certificates:
+                continue
             # The signature tells them apart: often all roots bear one name, and so do their links.
-            link = self._objection(one, Certificate(one.der))
-            (self.links if link else self.roots).append(one)
+            if self._objection(one, Certificate(one.der)):
+                self.links.append(one)
+            else:
+                self.roots.append(_Root(one))
             yield
+        # Links in the order in which they were made are followed with the fewest checks.
+        self.links.sort(key=_age)
+        self.roots.sort(key=_age)
+
+    def rest(self):
+        """DER of the roots that no link is about."""
+        keys = [link.key for link in self.links]
+        return [one.der for one in self.roots if one.key not in keys]
 
     def chosen(self):
         """The anchors that are offered, and the roots that links connect with any of them."""
@@ -197,7 +222,7 @@ class _Bag:
 
     def follow(self, anchors):
         """The roots that links connect with `anchors` (Certificates); they leave `roots`."""
-        self.reached = [one.spki for one in anchors]
+        self.reached = [one.key for one in anchors]
         self.found = []
         for one in anchors:
             one.names = [one.subject]
@@ -217,18 +242,18 @@ class _Bag:
         # Iterator over each NewWithOld from `old` to a key that was not reached before, and over
         # None after some work.
         for link in self.links:
-            if not link.settled and link.spki not in self.reached:
+            if not link.settled and link.key not in self.reached:
                 reason = self._refusal(old, link)
                 if reason:
-                    self.reasons[link.spki] = reason
+                    self.reasons[link.key] = reason
                 yield None if reason else link
 
     def _refusal(self, old, link):
         # Why `link` does not lead from `old` to another root; or None, and then it stands for that
         # root from now on, with the names under which the new key vouches for the old one.
-        key = link.spki
+        key = link.key
         for one in self.roots + [link]:
-            if one.spki == key and one.not_before < old.begin:
+            if one.key == key and one.not_before < old.begin:
                 return "it is older than what is trusted"
         if link.issuer in old.names:
             old.subject = link.issuer
@@ -242,7 +267,7 @@ class _Bag:
         link.names = []
         reason = "it does not vouch for the old root"
         for back in self.links:
-            if back.spki == old.spki and not back.settled:
+            if back.key == old.key and not back.settled:
                 link.subject = back.issuer
                 reason = self._objection(back, link)
                 if not reason:
@@ -252,7 +277,7 @@ class _Bag:
         self.reached.append(key)
         rest = []
         for root in self.roots:
-            new = root.spki == key and root.subject in link.names
+            new = root.key == key and root.subject in link.names
             (self.found if new else rest).append(root)
         self.roots = rest
 
@@ -271,7 +296,7 @@ class _Bag:
     def tell(self, log):
         """Log why the roots that are left are not trusted."""
         for root in self.roots:
-            reason = self.reasons.get(root.spki, "nothing links it with what is trusted")
+            reason = self.reasons.get(root.key, "nothing links it with what is trusted")
             log("the server's root %s is not trusted: %s" % (root, reason))
 
 
@@ -282,12 +307,15 @@ def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
     log = agent.log
     now = clock.now()
     bag = yield from _bag(known, offered, now, log)
+    everything = list(offered)
+    for one in bag.rest():
+        offered.remove(one)
     anchors = bag.anchors
     found = yield from bag.chosen()
     foreign = first and len(bag.roots) > 0 and not found
     if foreign:
         if judges:
-            bag = yield from _bag(judges, offered, now, log)
+            bag = yield from _bag(judges, everything, now, log)
             found = yield from bag.chosen()
         if not found:
             own = _own(agent.ca, bag.roots)

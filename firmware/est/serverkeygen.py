@@ -159,14 +159,15 @@ def orders(decryption=None):
     return (lambda: ServerKey(decryption),) * 2
 
 
-def enroll(agent, decryption=None):
+def enroll(agent, decryption=None, makers=None):
     """Have the server make key and certificate now, with est.agent.Agent `agent`.
 
+    makers: instead of `decryption` what `orders` gives, such as est.quirks.orders changed.
     With an identity it shows that in TLS and keeps its names, as by `reenroll`; without, all is as
     by `enroll`. Returns the certificate (DER).
     """
     usual = agent.orders
-    agent.orders = orders(decryption)
+    agent.orders = makers or orders(decryption)
     try:
         return agent.reenroll() if agent.identity() else agent.enroll()
     finally:
@@ -303,7 +304,7 @@ def _verified(data, known, anchors, now):
         inner = fields.enter()
         inner.skip()
         return inner.enter(0xA0).bytes()
-    known = x509.certificates(known)
+    known = list(x509.certificates(known))
     _, content, signer, inside = signed.verify(data, known)
     anchors = [x509.Certificate(one) for one in anchors]
     x509.verify_path(signer, inside + known, anchors, now)

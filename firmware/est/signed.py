@@ -23,7 +23,7 @@ def verify(data, known=(), log=None):
     and known; Unsupported for algorithms that the board cannot verify; DerError for what is
     malformed, or has two signers or no content.
     """
-    found = x509.certificates(cms.certificates(data), log)
+    found = list(x509.certificates(cms.certificates(data), log))
     inner, fields = encapsulated(data)
     kind = inner.oid()
     content = None

@@ -15,7 +15,7 @@ def accept(issued, others, key, anchors, now, log=None):
     # Making it takes heap that verifying needs.
     ours = apart(spki, key)
     yield
-    found = x509.certificates(issued, log)
+    found = list(x509.certificates(issued, log))
     for leaf in found:
         if leaf.spki == ours:
             break

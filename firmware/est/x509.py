@@ -172,15 +172,16 @@ class Certificate:
 
 
 def certificates(listed, log=None):
-    """Certificates of those in DER. Malformed ones are left out; `log` is told so in a line."""
-    found = []
+    """Yield Certificates of those in DER. Malformed ones are left out; `log` is told so in a line.
+
+    One by one: parsed, thirty take more heap than some boards have.
+    """
     for one in listed:
         try:
-            found.append(Certificate(one))
+            yield Certificate(one)
         except EstError as error:
             if log:
                 log("a certificate is left out: %s" % error)
-    return found
 
 
 def verify(spki, algorithm, message, signature):

@@ -192,6 +192,48 @@ def test_they_are_optional(bench: Bench, fault: str, left_out: bool) -> None:
     assert event["event"] == ("error" if left_out else "csrattrs"), event
 
 
+@pytest.mark.parametrize("runtime", ["micropython", "cpython"], indirect=True)
+def test_they_are_demanded(bench: Bench) -> None:
+    bench.server.config.csrattrs = CsrAttrsPolicy()
+    for fault, kind, words in (
+        ("http-204@csrattrs", "PeerError", "unexpected HTTP 204"),
+        ("http-404@csrattrs", "Refused", "HTTP 404"),
+        ("empty-body@csrattrs", "PeerError", "the answer is empty"),
+        ("csrattrs-malformed", "PeerError", "DER"),
+        ("http-403@csrattrs", "Refused", "HTTP 403"),
+        ("http-500@csrattrs", "Refused", "HTTP 500"),
+        ("http-503@csrattrs", "RetryLater", "HTTP 503"),
+        ("web-page@csrattrs", "PeerError", "base64"),
+    ):
+        bench.server.config.faults = {fault}
+        event = events(bench, "enroll", csrattrs=True)[-1]
+        assert event["event"] == "error" and event["type"] == kind, event
+        assert words in event["message"], event
+        demanded = "the csrattrs that are demanded: " in event["message"]
+        assert demanded == (kind != "RetryLater"), event
+    assert not bench.server.issued()
+    # An answer that asks for nothing is one.
+    for fault in (set(), {"csrattrs-empty"}, {"csrattrs-unknown"}):
+        bench.server.config.faults = fault
+        assert events(bench, "enroll", csrattrs=True)[-1]["event"] == "enroll"
+    before = (bench.state / "cert.pem").read_bytes()
+    bench.server.config.faults = {"http-404@csrattrs"}
+    for operation, more in (("reenroll", {}), ("serverkeygen", {}), ("reenroll", {"cmc": True})):
+        event = events(bench, operation, csrattrs=True, **more)[-1]
+        assert event["type"] == "Refused", event
+    assert (bench.state / "cert.pem").read_bytes() == before
+    assert events(bench, "reenroll")[-1]["event"] == "reenroll"
+
+
+def test_they_are_demanded_by_an_option(tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        server.config.faults = {"http-404@csrattrs"}
+        ask = ["--url", server.url, "--trust", server.ca_pem, "--subject", "CN=a"]
+        done = simulate(tmp_path / "a", *ask, "--require-csrattrs", "enroll")
+        assert done.returncode == 4 and "csrattrs that are demanded" in done.stderr
+        assert simulate(tmp_path / "a", *ask, "enroll").returncode == 0
+
+
 def test_a_server_that_is_busy_is_asked_again(bench: Bench) -> None:
     bench.server.config.faults = {"http-503@csrattrs"}
     assert events(bench, "enroll")[-1]["type"] == "RetryLater"

@@ -137,6 +137,19 @@ def test_what_the_server_says_can_be_shown(bench: Bench, answer: Answer) -> None
     assert len(message) < 300
 
 
+def test_secrets_that_the_server_repeats(bench: Bench, answer: Answer) -> None:
+    code, password = 'c"de & <1>', "correct horse"
+    html, url, text = "c&quot;de &amp; &lt;1&gt;", "c%22de+%26+%3C1%3E", r"c\"de \u0026 \u003c1>"
+    for said in (html, url, text):
+        answer(response("400 Bad", f"code '{said}', password 'correct%20horse'".encode()))
+        for given in ({"user": None}, {}):
+            bench.server.config.auth = "basic" if not given else "none"
+            message = bench.run("enroll", challenge=code, **given)["message"]
+            assert "code '***', password" in message, message
+            assert ("***" in message.partition("password")[2]) != bool(given), message
+    assert password not in message
+
+
 @pytest.mark.parametrize("line", ["100 Continue\r\n", "200 OK\r\nX: y", "200 OK\r\n" + 999 * "X"])
 def test_headers_without_end(bench: Bench, answer: Answer, line: str) -> None:
     answer(*[f"HTTP/1.1 {line}\r\n".encode() * 1000] * 1_000_000)

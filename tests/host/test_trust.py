@@ -1,5 +1,6 @@
 """What the board trusts, and how that changes, on each runtime (RFC 7030 3.3.1, 4.1.3)."""
 
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import pytest
 from board_bench import Bench
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from mpest.server import ServerConfig, der, faults, running_server
 from mpest.server.ca import Authority, link, new_ca
@@ -265,3 +269,29 @@ def test_rfc7030_3_6_1_demand_of_cmc_ra(tmp_path: Path, runtime: str, first: str
                 assert server.credentials_seen == 0
                 assert not server.issued()
                 assert run(bench, "enroll", cmc_ra=False, subject="CN=b")[0]["event"] == "enroll"
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_thirty_one_ca_certificates(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, pinned: bool
+) -> None:
+    """A bundle of a server's, of which the board needs one."""
+    key = rsa.generate_private_key(65537, 4096)
+    others = [self_signed(f"root {number} of others", key) for number in range(30)]
+    own = list(bench.server.ca_certificates)
+    monkeypatch.setattr(Authority, "published", property(lambda _: own + others))
+    trust = {"anchors": None, "fingerprint": bench.server.fingerprint} if pinned else {}
+    event, said = run(bench, "enroll", **trust)
+    assert event["event"] == "enroll", event
+    # On a board with less heap than that they may be left out.
+    assert said.count("nothing links it") == 30 or "acerts" in said or "left out" in said
+
+
+def self_signed(name: str, key: rsa.RSAPrivateKey) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(999))
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+    return builder.sign(key, hashes.SHA256())

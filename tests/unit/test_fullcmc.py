@@ -3,9 +3,9 @@
 import binascii
 
 import check
-from est import auth
+from est import auth, cmc, csr, extensions, keys
 from est.errors import PeerError, Refused, RetryLater, UsageError
-from est.fullcmc import fullcmc
+from est.fullcmc import FullCmc, fullcmc
 from est.protocol import Est
 
 CMC = "application/pkcs7-mime; smime-type=CMC-response"
@@ -92,3 +92,26 @@ def test_redirect():
 def test_not_before_the_server_is_verified():
     steps = fullcmc(Est("a.example", bootstrap=True), b"request")
     check.raises(UsageError, next, steps)
+
+
+def test_the_enrolment_code_in_what_the_ca_says():
+    order = FullCmc()
+    order.request = csr.build(keys.SoftwareKey(), "CN=a", (), [extensions.challenge("code & 1")])
+    order.answer = [b"", b"400", b"", b""]
+    accept = cmc.accept
+    try:
+        for error, kind, number in (
+            (Refused("no code &amp; 1 here", 400), "status", 400),
+            (RetryLater("no code & 1 here", 7), "seconds", 7),
+        ):
+
+            def refuse(*arguments):
+                raise error
+
+            cmc.accept = refuse
+            found = check.raises(type(error), order.accept, [], [], 0)
+            assert str(found) == "no *** here" and getattr(found, kind) == number
+            found = check.without("advice", check.raises, type(error), order.accept, [], [], 0)
+            assert "code" not in str(found) and getattr(found, kind) == number
+    finally:
+        cmc.accept = accept

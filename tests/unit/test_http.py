@@ -480,6 +480,92 @@ def test_what_the_server_repeats_of_a_login_is_not_shown():
     assert value[20:60] not in str(error)
 
 
+ESCAPED = (
+    "p&s <w>\"'d",
+    "p&amp;s &lt;w&gt;&quot;&#39;d",
+    "p&#38;s &#x3c;w&#x3E;&#034;&apos;d",
+    "p%26s%20%3Cw%3e%22%27d",
+    "p%26s+%3Cw%3E%22'd",
+    "p\\u0026s \\u003cw\\u003E\\\"'d",
+    "p\\x26s \\x3Cw\\x3e\\\"\\'d",
+    "p&amp;amp;s &amp;lt;w&amp;gt;&amp;quot;&amp;#39;d",
+    "p%2526s%2520%253Cw%253E%2522%2527d",
+    "%70%26%73%20%3C%77%3E%22%27%64",
+)
+
+
+def csr_with(code):
+    from est import csr, extensions, keys
+
+    return csr.build(keys.SoftwareKey(), "CN=a", (), [extensions.challenge(code)])
+
+
+def test_secrets_as_html_urls_and_json_write_them():
+    code = "p&s <w>\"'d"
+    coded = csr_with(code)
+    for said in ESCAPED:
+        # The last one is cut amid it.
+        for before in ("no ", "/?a=", "", "x " * 92):
+            words = (before + said + "&b")[:200]
+            for login, request in ((auth.Password("u", code), b"0"), (None, coded)):
+                for last in (
+                    answer("400", words.encode()),
+                    answer("503", b"", "", words.encode()),
+                    answer("200", b"", "Content-Type: text/" + words + "\r\n"),
+                ):
+                    steps = operations.simpleenroll(protocol.Est("h", None, login), request)
+                    error = str(drive(steps, last)[1])
+                    for part in (code, said, "p&s", said[:12], "p&amp;s", "p%26s"):
+                        assert part not in error, (words, error)
+                    assert before[:40] + "***" in error or len(before) > 60, (words, error)
+
+
+def test_words_without_a_secret_stay_as_they_are():
+    words = "100% of &lt;b&gt; &nbsp; \\u0041 a+b %41%zz \\"
+    login = auth.Password("u", "secret")
+    for given in (None, login):
+        assert words in str(drive(simpleenroll(given), answer("400", words.encode()))[1])
+    for short in ("ab", "%"):
+        login = auth.Token(short)
+        assert "ab %25" in str(drive(simpleenroll(login), answer("400", b"ab %25"))[1])
+
+
+def test_secrets_with_other_characters():
+    for secret, said in (
+        ("pass wörd", b"pass w\xc3\xb6rd"),
+        ("pass wörd", b"pass w\xf6rd"),
+        ("pass wörd", b"pass%20w%C3%B6rd"),
+        ("pass wörd", b"pass+w%F6rd"),
+        ("pass wörd", b"pass w&ouml;rd"),
+        ("pass wörd", b"pass w&#246;rd"),
+        ("pass wörd", b"pass w\\u00f6rd"),
+        ("a+b/c==", b"a%2Bb%2Fc%3D%3D"),
+        ("a+b c", b"a%2Bb+c"),
+    ):
+        login = auth.Token(secret)
+        error = str(drive(simpleenroll(login), answer("400", b"is " + said + b" yours"))[1])
+        assert "is *** yours" in error, (secret, error)
+
+
+def test_requests_without_an_enrolment_code():
+    oid = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07"
+    for rest in (b"", b"\x31", b"\x31\x82", b"\x31\x00", b"\x31\x03\x0c\x05a"):
+        steps_of = operations.simpleenroll(protocol.Est("h"), b"0" + oid + rest)
+        assert "its words" in str(drive(steps_of, answer("400", b"its words"))[1])
+
+
+def test_a_digest_that_the_server_repeats():
+    login = auth.Password("u", "secret")
+    steps = simpleenroll(login)
+    request = next(steps)
+    request.response.feed(answer("401", b"", OFFER % 'Digest realm="r", nonce="n", qop="auth"'))
+    request = steps.send(None)
+    value = dict(request.headers)["Authorization"].partition('response="')[2].partition('"')[0]
+    request.response.feed(answer("400", b"response=" + value.encode()))
+    error = str(check.raises(Refused, steps.send, None))
+    assert value not in error and "response=***" in error
+
+
 def test_content_types():
     def error(kind):
         return str(refusal("200", b"MAA=", kind and "Content-Type: %s\r\n" % kind))

@@ -5,7 +5,7 @@ import hashlib
 import os
 
 import check
-from est import asn1, clock, cms, der, keys, rollover, run, x509
+from est import asn1, clock, cms, der, keys, parts, rollover, run, x509
 from est.agent import Agent
 from est.errors import NotTrusted, PeerError, StorageError, UsageError
 from est.store import Store, pack, unpack
@@ -456,6 +456,33 @@ def clean():
     for name in os.listdir(FOLDER):
         os.remove(FOLDER + "/" + name)
     os.rmdir(FOLDER)
+
+
+def test_roots_that_lead_nowhere_are_taken_out():
+    """They cannot vouch for anything, and parsed again they would fill the heap."""
+    lone = [root(STRAY, subject="CN=%d" % number) for number in range(3)]
+    kept = [OLD, NEW, OLD_WITH_NEW, NEW_WITH_OLD]
+    offered = ders(lone[:1] + kept[:3] + lone[1:] + kept[3:])
+    agent = FakeAgent()
+    found, _ = at(NOW, False, rollover._chosen, agent, [OLD.der], offered, False, [])
+    assert found == ders([OLD, NEW]) and offered == ders(kept)
+    assert " ".join(agent.said).count("nothing links it") == 3
+
+
+def test_no_room_for_ca_certificates():
+    def full(*arguments):
+        raise MemoryError("memory allocation failed")
+
+    agent = FakeAgent()
+    offered = [OLD.der, NEW.der]
+    adopt = rollover.adopt
+    rollover.adopt = full
+    try:
+        assert run(parts.adopt(agent, [OLD.der], offered)) is None
+    finally:
+        rollover.adopt = adopt
+    assert not offered
+    assert agent.said == ["2 CA certificates are left out: memory allocation failed"]
 
 
 def test_power_cut_leaves_old_or_new_trust():

@@ -3,8 +3,8 @@
 Reads one line of JSON from standard input (secrets never come by the command line), prints one
 JSON object per event. Fields: url, state, operations, and optionally anchors (hex DER each),
 fingerprint (hex), user and password, token, factory_chain and factory_key (hex DER), subject, san,
-challenge, rekey, timeout, cmc, cmc_ra, no_wrap, single, reason; adopt (factory_chain is an
-identity to renew); one of key_type, own_key (hex DER), with which goes
+challenge, rekey, timeout, cmc, cmc_ra, csrattrs (demanded), no_wrap, single, reason; adopt
+(factory_chain is an identity to renew); one of key_type, own_key (hex DER), with which goes
 own_request (hex DER), and element (hex, the number that a secure element keeps to itself); for
 serverkeygen decrypt_secret, decrypt_identifier (hex), decrypt_key (hex DER) and decrypt_password.
 """
@@ -117,7 +117,7 @@ def element_key(private):
 
 
 def serverkeygen(agent, config):
-    from est.serverkeygen import Decryption, enroll
+    from est.serverkeygen import Decryption, enroll, orders
 
     given = {}
     for name in ("secret", "identifier"):
@@ -127,7 +127,7 @@ def serverkeygen(agent, config):
         given["private"] = keys.load(binascii.unhexlify(config["decrypt_key"]))
     if config.get("decrypt_password"):
         given["password"] = config["decrypt_password"].encode()
-    return enroll(agent, Decryption(**given))
+    return enroll(agent, makers=changed(config, orders(Decryption(**given))))
 
 
 def authorize(config):
@@ -147,17 +147,23 @@ def orders(config):
             from est.linking import ORDERS as found
         except ImportError:
             found = order.SIMPLE  # the least install
-    if config.get("no_wrap") or config.get("single"):
+    return changed(config, found)
+
+
+def changed(config, found):
+    """Orders `found` as the server wants them."""
+    no_wrap, single, csrattrs = [config.get(name) for name in ("no_wrap", "single", "csrattrs")]
+    if no_wrap or single or csrattrs:
         from est import quirks
 
-        return quirks.orders(found, not config.get("no_wrap"), config.get("single"))
+        return quirks.orders(found, not no_wrap, single, csrattrs)
     return found
 
 
 def run(operation, agent, config):
     if operation == "cacerts":
         offered = agent.client().cacerts()
-        anchors = est.run(agent.adopt(offered))
+        anchors = est.run(agent.adopt(list(offered)))
         return {
             "certificates": [describe(found.der) for found in x509.certificates(offered)],
             "anchors": [describe(found) for found in anchors],
@@ -240,6 +246,10 @@ def main():
                 message=str(error),
                 seconds=getattr(error, "seconds", None),
             )
+            return
+        except MemoryError as error:
+            words = "the heap is too small, perhaps for the server's CA certificates: %s" % error
+            emit("error", operation=operation, type="UsageError", message=words, seconds=None)
             return
         emit(operation, ms=time.ticks_diff(time.ticks_ms(), started), **result)
     if agent:

@@ -57,6 +57,7 @@ _OF_IDENTITY = ("enroll", "reenroll", "serverkeygen", "revoke")
 @click.option("--decrypt-id", help="serverkeygen: what the server knows key or secret by, in hex.")
 @click.option("--decrypt-password-file", help="serverkeygen: file with the key's password.")
 @click.option("--require-cmc-ra", is_flag=True, help="Refuse servers without id-kp-cmcRA.")
+@click.option("--require-csrattrs", is_flag=True, help="No request without the server's csrattrs.")
 @click.option("--cmc", is_flag=True, help="Enrol and renew by full CMC messages.")
 @click.option("--no-wrap", is_flag=True, help="Send base64 on one line.")
 @click.option("--single-certificate", is_flag=True, help="Show no chain in TLS, from the next on.")
@@ -87,6 +88,7 @@ def simulate(
     decrypt_id: str | None,
     decrypt_password_file: str | None,
     require_cmc_ra: bool,
+    require_csrattrs: bool,
     cmc: bool,
     no_wrap: bool,
     single_certificate: bool,
@@ -137,6 +139,7 @@ def simulate(
     config: Event = {"url": url, "operations": operations, "subject": subject, "san": san}
     config |= {"key_type": key_type, "rekey": not same_key, "timeout": timeout, "user": user}
     config |= {"cmc_ra": require_cmc_ra, "cmc": cmc, "reason": reason}
+    config["csrattrs"] = require_csrattrs
     config |= {"no_wrap": no_wrap, "single": single_certificate}
     config |= inputs.read_trust(trust)
     if password_file:
