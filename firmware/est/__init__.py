@@ -53,7 +53,7 @@ def aparts(function, *arguments):
         if steps:
             steps.close()
         for name in list(sys.modules):
-            if name not in loaded and name not in theirs and name[:4] == "est.":
+            if name[:4] == "est." and name not in loaded and name not in theirs:
                 if hasattr(sys.modules["est"], name[4:]):  # else it failed to load
                     delattr(sys.modules["est"], name[4:])
                 del sys.modules[name]

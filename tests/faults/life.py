@@ -775,10 +775,15 @@ _CURVES = ((ec.P256, _curve(openssl.SECP256R1)), (curves.P384, _curve(openssl.SE
 def laboratory():
     """While it lasts the shipped code runs against a Server, in its time."""
     usual = clock.time, duty.os, machine.unique_id
-    aparts = [one for one in vars(est).values() if getattr(one, "apart", None) is est.apart]
-    for module in aparts:
-        # All is loaded, and stays: to look for what is not takes most of the time.
-        module.apart = _call
+    # All is loaded, and stays: to look for what is not takes most of the time.
+    usual_aparts = {
+        (module, name): getattr(est, name)
+        for module in vars(est).values()
+        for name in ("apart", "aparts")
+        if module is not est and getattr(module, name, None) is getattr(est, name)
+    }
+    for module, name in usual_aparts:
+        setattr(module, name, _call)
     # All that is loaded is nothing to collect, else that takes half of the time.
     gc.freeze()
     x509.Certificate.__init__ = _remember
@@ -795,8 +800,8 @@ def laboratory():
         for curve, functions in _CURVES:
             for name in functions:
                 delattr(curve, name)
-        for module in aparts:
-            module.apart = est.apart
+        for (module, name), function in usual_aparts.items():
+            setattr(module, name, function)
         clock.time, duty.os, machine.unique_id = usual
         x509.Certificate.__init__ = _parse
         gc.unfreeze()

@@ -111,7 +111,7 @@ def test_mip_adds_a_part(index: str, program: Find, tmp_path: Path) -> None:
     code += f"mip.install('est-pem', index={index!r}, target={str(target)!r}, mpy=False)\n"
     micropython(program("micropython"), tmp_path / "install.py", code)
     found = sorted(path.name for path in target.rglob("*.*py"))
-    assert found == ["attributes.mpy", "csrattrs.mpy", "operations.mpy", "pem.py"]
+    assert found == ["asn1.mpy", "attributes.mpy", "csrattrs.mpy", "operations.mpy", "pem.py"]
 
 
 def test_romfs(built: Path, program: Find, tmp_path: Path) -> None:
