@@ -11,7 +11,7 @@ from micropython import const
 _POLL_MS = const(50)
 
 # Modules that other tasks imported while steps waited; `apart` does not forget them.
-theirs = []
+others = []
 
 
 def run(steps):
@@ -53,7 +53,7 @@ def aparts(function, *arguments):
         if steps:
             steps.close()
         for name in list(sys.modules):
-            if name[:4] == "est." and name not in loaded and name not in theirs:
+            if name[:4] == "est." and name not in loaded and name not in others:
                 if hasattr(sys.modules["est"], name[4:]):  # else it failed to load
                     delattr(sys.modules["est"], name[4:])
                 del sys.modules[name]

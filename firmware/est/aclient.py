@@ -44,8 +44,8 @@ class Client(client.Client):
             finally:
                 self._deadline = end
         else:
-            raise self._unreachable(reason)
-        self._start_tls()
+            raise self.error(reason)
+        self.wrap()
 
     def _open(self, address):
         self._sock = sock = socket.socket(address[0], address[1], address[2])

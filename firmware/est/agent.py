@@ -286,7 +286,7 @@ class Agent:
             if self.parts:
                 wait = self.parts.failed(self, error)
             else:
-                self.log("%s: %r" % (self.doing, error))
+                self.log("%s: %s" % (self.doing, repr(error)))
                 wait = getattr(error, "seconds", _FIRST_WAIT << min(self.failures, 8))
         self.close()
         return wait

@@ -5,8 +5,14 @@ Read while a connection is open, which leaves little room: what only `apply` nee
 
 from micropython import const
 
-from est import asn1, der
+from est import der
 from est.errors import UsageError
+
+# As in est.asn1, without a look-up on the board.
+_BOOLEAN = const(0x01)
+_OID = const(0x06)
+_SEQUENCE = const(0x30)
+_SET = const(0x31)
 
 # Of any list; the longest example known has seven.
 _MAX_ELEMENTS = const(64)
@@ -141,9 +147,9 @@ class CsrAttrs:
         given = [oid for oid, _ in extra]
         for oid in self.unknown:
             # What is asked for may also be an attribute of the subject.
-            if oid not in given and der.tlv(asn1.OID, oid) not in subject:
+            if oid not in given and der.tlv(_OID, oid) not in subject:
                 missing.append(oid)
-        texts = [asn1.oid_text(oid) for oid in missing]
+        texts = [oid_text(oid) for oid in missing]
         if self.challenge_password and _CHALLENGE_PASSWORD not in given:
             texts.append("challengePassword")
         if texts:
@@ -153,13 +159,13 @@ class CsrAttrs:
         """Take in every AttrOrOID of Reader `listed`; returns Readers of a template's values."""
         templates = []
         for _ in each(listed):
-            if listed.peek() == asn1.OID:
+            if listed.peek() == _OID:
                 oid = listed.oid()
                 values = None
             else:
                 attribute = listed.enter()
                 oid = attribute.oid()
-                values = attribute.enter(asn1.SET)
+                values = attribute.enter(_SET)
                 attribute.end()
             if values and oid == _TEMPLATE:
                 templates.append(values)
@@ -189,7 +195,7 @@ class CsrAttrs:
             self.digest = _DIGESTS[oid]
         elif oid == _EXTENSION_REQUEST:
             # RFC 8951 4 has the OIDs in the set itself.
-            if values and values.peek() == asn1.SEQUENCE:
+            if values and values.peek() == _SEQUENCE:
                 values = values.enter()
             if values:
                 self.take_extensions(values)
@@ -203,12 +209,12 @@ class CsrAttrs:
         for _ in each(listed):
             critical = False
             value = None
-            if listed.peek() == asn1.OID:
+            if listed.peek() == _OID:
                 oid = listed.oid()
             else:
                 extension = listed.enter()
                 oid = extension.oid()
-                if extension.peek() == asn1.BOOLEAN:
+                if extension.peek() == _BOOLEAN:
                     critical = extension.boolean()
                 if extension.more():
                     value = extension.bytes()
@@ -218,4 +224,11 @@ class CsrAttrs:
 
 def curve(oid):
     """Name of an elliptic curve, or else the OID as text."""
-    return _CURVES.get(oid) or asn1.oid_text(oid)
+    return _CURVES.get(oid) or oid_text(oid)
+
+
+def oid_text(oid):
+    """As est.asn1.oid_text, which is loaded for what is unknown here."""
+    from est.asn1 import oid_text
+
+    return oid_text(oid)

@@ -23,7 +23,7 @@ class Token:
 
         That is with the `header` from now on, after a 401, or a 403 to what went without one.
         """
-        return apart(_retry, self, request)
+        return apart(retry, self, request)
 
     def header(self, *_):
         return "Bearer " + self.secret if self.ready else None
@@ -57,7 +57,7 @@ def _clean(text):
     return text
 
 
-def _retry(login, request):
+def retry(credentials, request):
     from est import challenge
 
-    return challenge.retry(login, request)
+    return challenge.retry(credentials, request)

@@ -28,14 +28,14 @@ class Decoder:
         # binascii skips foreign characters; only canonical text encodes back to itself.
         if self._ended or binascii.b2a_base64(decoded)[:-1] != text:
             # It is not shown: it may be of a key.
-            reason = "malformed"
+            reason = "base64: malformed"
             try:
                 from est.reasons import not_base64
 
                 reason = not_base64(text)
             except ImportError:
                 pass  # an optional part
-            raise PeerError("base64: " + reason)
+            raise PeerError(reason)
         self._ended = text.endswith(b"=")
         self._out.extend(decoded)
 

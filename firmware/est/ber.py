@@ -5,8 +5,14 @@ Of CMS alone: certificates, requests, keys and signed attributes are DER. See es
 
 from micropython import const
 
-from est import asn1, der
+from est import der
 from est.der import DerError
+
+# As in est.asn1, without a look-up on the board.
+_BIT_STRING = const(0x03)
+_OCTET_STRING = const(0x04)
+_SEQUENCE = const(0x30)
+_SET = const(0x31)
 
 # As in est.der.
 _MAX_DEPTH = const(24)
@@ -89,14 +95,14 @@ class Reader(der.Reader):
             pos = end
         raise DerError("BER: too many elements")
 
-    def bytes(self, tag=asn1.OCTET_STRING):
+    def bytes(self, tag=_OCTET_STRING):
         """As in est.der; of a string that came in pieces the whole."""
         if tag in _WHOLE or self.peek() != tag | _CONSTRUCTED:
             return super().bytes(tag)
         # The pieces of a BIT STRING are such, those of any other are OCTET STRINGs.
-        kind = tag if tag == asn1.BIT_STRING else asn1.OCTET_STRING
+        kind = tag if tag == _BIT_STRING else _OCTET_STRING
         # A BIT STRING begins with the number of its unused bits.
-        found = bytearray(b"\0" if tag == asn1.BIT_STRING else b"")
+        found = bytearray(b"\0" if tag == _BIT_STRING else b"")
         readers = [self.enter(tag | _CONSTRUCTED)]
         while readers:
             reader = readers[-1]
@@ -104,7 +110,7 @@ class Reader(der.Reader):
                 readers.pop()
             elif reader.peek() == kind | _CONSTRUCTED:
                 readers.append(reader.enter(kind | _CONSTRUCTED))
-            elif tag == asn1.BIT_STRING:
+            elif tag == _BIT_STRING:
                 found.extend(reader.bit_string())
             else:
                 found.extend(reader.bytes(kind))
@@ -117,7 +123,7 @@ class Reader(der.Reader):
         parts = []
         outer = []
         while True:
-            if tag & _CONSTRUCTED and (tag >= 0x40 or tag in (asn1.SEQUENCE, asn1.SET)):
+            if tag & _CONSTRUCTED and (tag >= 0x40 or tag in (_SEQUENCE, _SET)):
                 outer.append((reader, tag, parts))
                 reader = reader.enter(tag)
                 parts = []

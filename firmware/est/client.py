@@ -80,7 +80,7 @@ class Client:
             return stop.value
         except EstError as error:
             # This very error, for what it holds besides the text.
-            super(EstError, error).__init__("%s: %s" % (name or "EST", error))
+            super(EstError, error).__init__("%s: %s" % (name or "est", error))
             raise
 
     def _exchange(self, request):
@@ -153,16 +153,16 @@ class Client:
             self._sock.settimeout(self._timeout)
             self._sock.connect(address[-1])
         except OSError as error:
-            raise self._unreachable(error)
-        self._start_tls()
+            raise self.error(error)
+        self.wrap()
         return ()
 
-    def _unreachable(self, error):
+    def error(self, error):
         return PeerError(
             "cannot reach %s port %d: is the network up? (%s)" % (self._host, self._port, error)
         )
 
-    def _start_tls(self):
+    def wrap(self):
         sock = self._sock
         sock.setblocking(False)
         try:

@@ -5,8 +5,12 @@ est.x509 asks for them. A path that needs them is refused without this part.
 
 from micropython import const
 
-from est import asn1, der
+from est import der
 from est.errors import NotTrusted, PeerError, Unsupported
+
+# As in est.asn1, without a look-up on the board.
+_UTF8_STRING = const(0x0C)
+_SET = const(0x31)
 
 # Names times constraints in one path; a CA has a handful of each.
 _MAX_COMPARISONS = const(2048)
@@ -37,7 +41,9 @@ _BMP_STRING = const(0x1E)
 def check(certificate, oid):
     """Raise Unsupported unless critical extension `oid` (bytes) is one that is judged here."""
     if oid[:-1] != b"\x55\x1d" or oid[2] not in _UNDERSTOOD:
-        raise Unsupported("%s: unknown critical extension %s" % (certificate, asn1.oid_text(oid)))
+        from est.asn1 import oid_text
+
+        raise Unsupported("%s: unknown critical extension %s" % (certificate, oid_text(oid)))
 
 
 def match(name, other):
@@ -215,7 +221,7 @@ def _rdns(name, fold):
     listed = whole.enter()
     whole.end()
     while listed.more():
-        pairs = listed.enter(asn1.SET)
+        pairs = listed.enter(_SET)
         rdn = []
         while pairs.more():
             pair = pairs.enter()
@@ -224,9 +230,9 @@ def _rdns(name, fold):
             text = pair.bytes(0)
             pair.end()
             if tag == _BMP_STRING or tag in _TEXTS:
-                if tag != asn1.UTF8_STRING:
+                if tag != _UTF8_STRING:
                     text = _utf8(text, 2 if tag == _BMP_STRING else 1)
-                tag = asn1.UTF8_STRING
+                tag = _UTF8_STRING
                 if fold:
                     text = b" ".join(text.lower().split())
             rdn.append((oid, tag, text))

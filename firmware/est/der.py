@@ -27,7 +27,7 @@ class DerError(PeerError):
     """Not DER, or not the structure that was expected."""
 
 
-def _wrong(text):
+def _malformed(text):
     raise DerError("DER: " + text)
 
 
@@ -39,7 +39,7 @@ class Reader:
 
     def __init__(self, data, start=0, end=None, depth=0):
         if depth > _MAX_DEPTH:
-            _wrong("nested too deeply")
+            _malformed("nested too deeply")
         self.data = data
         self.pos = start
         self.limit = len(data) if end is None else end
@@ -55,7 +55,7 @@ class Reader:
     def end(self):
         """Raise unless everything was read."""
         if self.pos != self.limit:
-            _wrong("unexpected element 0x%02x" % self.data[self.pos])
+            _malformed("unexpected element 0x%02x" % self.data[self.pos])
 
     def _header(self, tag):
         # Moves past the next element, whose content then begins at `_start`; returns its end.
@@ -63,11 +63,11 @@ class Reader:
         pos = self.pos
         limit = self.limit
         if limit - pos < 2:
-            _wrong("truncated")
+            _malformed("truncated")
         if tag and data[pos] != tag:
-            _wrong("0x%02x where 0x%02x is expected" % (data[pos], tag))
+            _malformed("0x%02x where 0x%02x is expected" % (data[pos], tag))
         if data[pos] & 0x1F == 0x1F:
-            _wrong("tag number above 30")
+            _malformed("tag number above 30")
         size = data[pos + 1]
         pos += 2
         if size >= 0x80:
@@ -77,9 +77,9 @@ class Reader:
             if pos <= limit and (
                 count > _MAX_LENGTH_OCTETS or size < 0x80 or size >> (8 * (count - 1)) == 0
             ):
-                _wrong("BER needs est-ber")
+                _malformed("BER needs est-ber")
         if size > limit - pos:
-            _wrong("truncated")
+            _malformed("truncated")
         self._start = pos
         self.pos = pos + size
         return self.pos
@@ -111,26 +111,26 @@ class Reader:
         """A non-negative integer (every one in these protocols is)."""
         content = self.bytes(tag)
         if content != b"\0" and not b"\0\x80" <= content[:2] < b"\x80":
-            _wrong("integer negative or not minimal")
+            _malformed("integer negative or not minimal")
         return int.from_bytes(content, "big")
 
     def oid(self):
         """Content octets of an OBJECT IDENTIFIER."""
         content = self.bytes(_OID)
         if not 0 < len(content) <= _MAX_OID or content[-1] & 0x80:
-            _wrong("malformed OID")
+            _malformed("malformed OID")
         return content
 
     def boolean(self):
         content = self.bytes(_BOOLEAN)
         # BER lets any nonzero octet mean true, and certificates with 0x01 exist.
         if len(content) != 1:
-            _wrong("malformed boolean")
+            _malformed("malformed boolean")
         return content != b"\0"
 
     def bit_string(self):
         """Content of a BIT STRING of whole octets."""
         content = self.bytes(_BIT_STRING)
         if not content or content[0]:
-            _wrong("whole octets expected")
+            _malformed("whole octets expected")
         return content[1:]

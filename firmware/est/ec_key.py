@@ -2,10 +2,13 @@
 
 from micropython import const
 
-from est import asn1, der, hashes
+from est import der, hashes
 from est.ec import P256
 from est.errors import Unsupported
 from est.p256_key import SoftwareKey
+
+# As in est.asn1, without a look-up on the board.
+_OID = const(0x06)
 
 _SECP256R1 = const(b"\x2a\x86\x48\xce\x3d\x03\x01\x07")
 _SECP384R1 = const(b"\x2b\x81\x04\x00\x22")
@@ -34,8 +37,10 @@ class EcKey(SoftwareKey):
 
             self._curve = P384
         else:
-            raise Unsupported("curve %s is not supported" % asn1.oid_text(oid))
-        self._oid = der.tlv(asn1.OID, oid)
+            from est.asn1 import oid_text
+
+            raise Unsupported("curve %s is not supported" % oid_text(oid))
+        self._oid = der.tlv(_OID, oid)
         self.hash_size = self._curve.size
 
     def sign(self, message):
@@ -43,7 +48,7 @@ class EcKey(SoftwareKey):
         size = self.hash_size
         oid = _ECDSA_WITH + bytes((size // 16,))
         digest = hashes.new(size, message).digest()
-        return der.sequence(der.tlv(asn1.OID, oid)), self.signature(digest)
+        return der.sequence(der.tlv(_OID, oid)), self.signature(digest)
 
     def signature(self, digest):
         """DER signature of `digest`, verified as SoftwareKey's are."""

@@ -2,9 +2,15 @@
 
 from micropython import const
 
-from est import asn1, der
+from est import der
 from est.errors import UsageError
 from est.names import ascii, printable
+
+# As in est.asn1, without a look-up on the board.
+_BIT_STRING = const(0x03)
+_OID = const(0x06)
+_UTF8_STRING = const(0x0C)
+_PRINTABLE_STRING = const(0x13)
 
 _KEY_USAGE = const(b"\x55\x1d\x0f")
 _SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
@@ -36,7 +42,7 @@ _EXT_KEY_USAGES = {
 
 def challenge(text):
     """(OID content, DER value) of a challengePassword attribute (RFC 2985 5.4.1)."""
-    tag = asn1.PRINTABLE_STRING if printable(text) else asn1.UTF8_STRING
+    tag = _PRINTABLE_STRING if printable(text) else _UTF8_STRING
     return b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x07", der.tlv(tag, text.encode())
 
 
@@ -52,7 +58,7 @@ def requested(san=(), eku=(), key_usage=()):
         names = der.sequence(*[_general_name(text) for text in san])
         out.append((_SUBJECT_ALT_NAME, False, names))
     if eku:
-        purposes = der.sequence(*[der.tlv(asn1.OID, _purpose(text)) for text in eku])
+        purposes = der.sequence(*[der.tlv(_OID, _purpose(text)) for text in eku])
         out.append((_EXT_KEY_USAGE, False, purposes))
     if key_usage:
         bits = [_usage(text) for text in key_usage]
@@ -63,13 +69,13 @@ def requested(san=(), eku=(), key_usage=()):
 def named_bits(numbers):
     """BIT STRING of a named bit list (X.680 22): no trailing zero bits."""
     if not numbers:
-        return der.tlv(asn1.BIT_STRING, b"\0")
+        return der.tlv(_BIT_STRING, b"\0")
     last = max(numbers)
     content = bytearray(2 + last // 8)
     content[0] = 7 - last % 8
     for number in numbers:
         content[1 + number // 8] |= 0x80 >> number % 8
-    return der.tlv(asn1.BIT_STRING, content)
+    return der.tlv(_BIT_STRING, content)
 
 
 def oid(text):

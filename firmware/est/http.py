@@ -124,7 +124,7 @@ class Response:
         self._line = b""
         if not self.done:
             raise (PeerError if begun else Closed)(
-                "the server closed the connection %s its answer" % ("amid" if begun else "before")
+                "the server closed the connection %d octets into its answer" % self._taken
             )
 
     def _finish(self):

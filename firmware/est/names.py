@@ -2,8 +2,15 @@
 
 from micropython import const
 
-from est import asn1, der
+from est import der
 from est.errors import UsageError
+
+# As in est.asn1, without a look-up on the board.
+_OID = const(0x06)
+_UTF8_STRING = const(0x0C)
+_PRINTABLE_STRING = const(0x13)
+_IA5_STRING = const(0x16)
+_SET = const(0x31)
 
 ATTRIBUTES = {
     b"\x55\x04\x03": "CN",
@@ -43,12 +50,12 @@ def name(text):
         if attribute in ("C", "serialNumber"):
             if not printable(value):
                 raise UsageError("subject: %s may not be '%s'" % (attribute, value))
-            encoded = der.tlv(asn1.PRINTABLE_STRING, value.encode())
+            encoded = der.tlv(_PRINTABLE_STRING, value.encode())
         elif attribute in ("emailAddress", "DC"):
-            encoded = der.tlv(asn1.IA5_STRING, ascii(value))
+            encoded = der.tlv(_IA5_STRING, ascii(value))
         else:
-            encoded = der.tlv(asn1.UTF8_STRING, value.encode())
-        rdns.append(der.set_of(der.sequence(der.tlv(asn1.OID, oid), encoded)))
+            encoded = der.tlv(_UTF8_STRING, value.encode())
+        rdns.append(der.set_of(der.sequence(der.tlv(_OID, oid), encoded)))
     return der.sequence(*rdns)
 
 
@@ -90,7 +97,7 @@ def text(name):
     out = []
     reader = der.Reader(name).enter()
     while reader.more():
-        pairs = reader.enter(asn1.SET)
+        pairs = reader.enter(_SET)
         while pairs.more():
             pair = pairs.enter()
             oid = pair.oid()
@@ -99,7 +106,7 @@ def text(name):
                 value = value.decode()
             except ValueError:
                 value = "?"
-            out.append("%s=%s" % (ATTRIBUTES.get(oid) or asn1.oid_text(oid), value))
+            out.append("%s=%s" % (ATTRIBUTES.get(oid) or oid_text(oid), value))
     return ",".join(out)
 
 
@@ -109,3 +116,10 @@ def _oid(name):
         if known == name:
             return oid
     return None
+
+
+def oid_text(oid):
+    """As est.asn1.oid_text, which is loaded for names that are unknown here."""
+    from est.asn1 import oid_text
+
+    return oid_text(oid)

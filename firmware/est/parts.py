@@ -22,18 +22,18 @@ def optional(part):
     try:
         return apart(part)
     except ImportError as error:
-        return _absent(error)
+        return absent(error)
 
 
-def optional_steps(part):
+def steps(part):
     """As `optional`, of a part that gives steps; in steps itself."""
     try:
         return (yield from aparts(part))
     except ImportError as error:
-        return _absent(error)
+        return absent(error)
 
 
-def _absent(error):
+def absent(error):
     # None where a part is missing; raises what to do where it is broken.
     def part():
         from est.reasons import absent
@@ -80,10 +80,10 @@ class Known(Identity):
 def attach(agent):
     """Give a new agent what it has by these parts."""
 
-    def run(make_room=None):
+    def run(*arguments):
         from est import task
 
-        return task.run(agent, make_room)
+        return task.run(agent, *arguments)
 
     agent.known = Known(agent.store)
     agent.lacks_memory = False
@@ -127,7 +127,7 @@ def plan(agent):
 
         return duty.plan(agent)
 
-    return optional_steps(part)
+    return steps(part)
 
 
 def failed(agent, error):
@@ -153,7 +153,7 @@ def leftover(agent, current, leaf, key):
 
         return duty.leftover(agent, current, leaf, key)
 
-    return optional_steps(part)
+    return steps(part)
 
 
 def prepare(agent, shown):
@@ -198,7 +198,7 @@ def attributes(agent, shown, needed=False):
         witness.hold_back(agent, client.date)
         return found
 
-    return optional_steps(part)
+    return steps(part)
 
 
 def ordered(agent, current, leaf, key):
@@ -233,7 +233,7 @@ def interrupted(agent, current, shown, error, final):
 
         return waiting.interrupted(agent, current, shown, error, final)
 
-    return (yield from optional_steps(part)) or error
+    return (yield from steps(part)) or error
 
 
 def check_clock(agent, date):
@@ -316,7 +316,7 @@ def prove(agent, candidate):
 
         return proof.proven(agent, candidate, failure)
 
-    proven = yield from optional_steps(part)
+    proven = yield from steps(part)
     if proven is None and failure:
         raise failure
     return proven is not False
@@ -353,7 +353,7 @@ def adopt(agent, anchors, offered):
         return rollover.adopt(agent, anchors, offered)
 
     try:
-        return (yield from optional_steps(part))
+        return (yield from steps(part))
     except MemoryError as error:
         agent.log("%d CA certificates are left out: %s" % (len(offered), error))
         offered.clear()

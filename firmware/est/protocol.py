@@ -149,7 +149,7 @@ class Est:
         text = "HTTP %d: %s" % (status, self.shown(request, request.content or response.reason))
         # The request waits for approval (202), or what a client may repeat as it is.
         if status in (202, 408, 429, 502, 503, 504):
-            return errors.RetryLater("not now, " + text, _retry_after(response))
+            return errors.RetryLater("not now, %s" % text, _retry_after(response))
         if status < 400:
             return errors.PeerError("unexpected " + text)
         return errors.Refused("refused with " + text, status)

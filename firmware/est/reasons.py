@@ -26,9 +26,9 @@ def not_base64(text):
     """Text for what came instead of base64; text: its first octets, which are not shown."""
     begin = text[len(_MARK) :] if text[: len(_MARK)] == _MARK else text
     if begin[:1] == b"<":
-        return "a web page came: check the URL, and whether a login page is in front"
+        return "base64: a web page came: check the URL, and whether a login page is in front"
     if begin[:1] == b"{":
-        return "JSON came: check the URL"
+        return "base64: JSON came: check the URL"
     if b"-----BEGIN" in text or text[:4] == b"----":
-        return "PEM came: the server must send base64 without its BEGIN and END (RFC 7030 4.1.3)"
-    return "unexpected character or padding"
+        return "base64: PEM came: the server must leave BEGIN and END out (RFC 7030 4.1.3)"
+    return "base64: unexpected character or padding"

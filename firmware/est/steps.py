@@ -45,7 +45,7 @@ async def wait(steps):
                     break
                 await asyncio.sleep(_POLL_MS / 1000)
             if len(sys.modules) != len(known):
-                est.theirs += [name for name in sys.modules if name not in known]
+                est.others += [name for name in sys.modules if name not in known]
     except StopIteration as stop:
         return stop.value
     finally:

@@ -23,7 +23,7 @@ def accept(issued, others, key, anchors, now, log=None):
         raise errors.PeerError("the server issued a certificate for another key")
     found += x509.certificates(others, log)
     anchors = list(map(x509.Certificate, anchors))
-    path = yield from x509.path_to(leaf, found, anchors, now)
+    path = yield from x509.path(leaf, found, anchors, now)
     return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
 
 

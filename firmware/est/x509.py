@@ -211,10 +211,10 @@ def verify_path(*arguments):
     est.constraints adds. Without that part name constraints are refused, critical or not.
     Raises NotTrusted with the reason that got furthest, Unsupported where that is no verdict.
     """
-    return run(path_to(*arguments))
+    return run(path(*arguments))
 
 
-def path_to(leaf, others, anchors, now):
+def path(leaf, others, anchors, now):
     """As `verify_path`, in steps: one for each signature."""
     try:
         from est import constraints as rules
