@@ -4,6 +4,8 @@ The agent calls the functions here, which stay in the heap, with itself as the f
 runs between connections anyway is in est.between.
 """
 
+import sys
+
 from micropython import const
 
 from est import apart, aparts
@@ -52,9 +54,23 @@ class Known(Identity):
     """An Identity with what an application does to it besides using it.
 
     erased: whether it was since est.duty last looked.
+    tell: the agent's, which hands an event to the application; None without an agent.
     """
 
     erased = False
+    tell = None
+
+    def context(self, anchors=None, **settings):
+        """TLS for the application's connections: an est.context.Context, see there for `settings`.
+
+        On CPython an ssl.SSLContext instead. Raises UsageError before the first enrolment unless
+        `anonymous`, StorageError.
+        """
+        if sys.implementation.name == "cpython":
+            from est.sslcontext import Context
+        else:
+            from est.context import Context
+        return Context(self, anchors, **settings)
 
     def status(self):
         """As est.status.of."""
@@ -115,7 +131,7 @@ def begin(agent):
         between.begin(agent)
 
     agent.log = log
-    agent.tell = tell
+    agent.tell = agent.known.tell = tell
     apart(part)
 
 

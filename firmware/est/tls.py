@@ -3,8 +3,12 @@
 import sys
 
 import tls
+from micropython import const
 
 from est import clock, errors
+
+# tls.PROTOCOL_TLS_CLIENT of every port, without the name.
+_CLIENT = const(0)
 
 
 class Context:
@@ -14,16 +18,17 @@ class Context:
     chain, key: client certificate, leaf first then its intermediates (DER), and DER key.
     bootstrap: the server is NOT verified, and the caller may fetch nothing but /cacerts, to be
         judged by a fingerprint (RFC 7030 4.1.1).
+    protocol: of the platform's tls; PROTOCOL_TLS_SERVER to verify clients instead.
     ssl: the platform's SSLContext, to be made stricter before the first connection.
     leaf: DER certificate that the server showed last, or None.
     Raises UsageError for an unset clock, or certificates and keys that do not load.
     """
 
-    def __init__(self, anchors, chain=(), key=None, bootstrap=False):
+    def __init__(self, anchors, chain=(), key=None, bootstrap=False, protocol=_CLIENT):
         self.now = clock.now()
         self.leaf = None
         self.shown = chain
-        context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+        context = tls.SSLContext(protocol)
         if not (anchors or bootstrap):
             raise errors.UsageError("no trust anchor given")
         # Not NONE for a bootstrap: the callback would see nothing.
