@@ -51,7 +51,8 @@ class Line:
     """A board process named `name` in folder `state`, which talks to a server at `port`.
 
     flaw: as line_program.py names them. root: what it trusts in DER, else the server's root.
-    prefix: words before the command, of a program that runs it.
+    prefix: words before the command, of a program that runs it. program: another than
+    line_program.py. others: more of what that is told.
     """
 
     def __init__(
@@ -64,15 +65,17 @@ class Line:
         flaw: str = "",
         root: bytes = b"",
         prefix: Sequence[str] = (),
+        program: Path = PROGRAM,
+        **others: Any,
     ) -> None:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         environment = dict(os.environ)
         if runtime == "cpython":
-            command = [sys.executable, "-u", str(Path(cpython.__file__)), str(PROGRAM)]
+            command = [sys.executable, "-u", str(Path(cpython.__file__)), str(program)]
         else:
-            program = _program(runtime)
-            command = [*program.argv, str(PROGRAM)]
-            environment.update(program.env, MICROPYPATH=f"{cpython.firmware()}:.frozen")
+            found = _program(runtime)
+            command = [*found.argv, str(program)]
+            environment.update(found.env, MICROPYPATH=f"{cpython.firmware()}:.frozen")
         self._process = subprocess.Popen(
             [*prefix, *command],
             stdin=subprocess.PIPE,
@@ -90,6 +93,7 @@ class Line:
             "anchors": [(root or root_of(server)).hex()],
             "user": USER,
             "password": PASSWORD,
+            **others,
         }
 
     def start(self) -> None:

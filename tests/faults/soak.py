@@ -21,6 +21,7 @@ import kills
 import model
 import network
 import ten_years
+import use
 from report import ROOT, save, show
 
 # Where littlefs erases next depends on what was written before: a cut there is another cut.
@@ -145,6 +146,19 @@ def heap(sample, seed):
 def kill_9(sample, seed):
     """Two thousand kills amid enrolments and renewals."""
     return _counted(kills.run(sample or 2000, seed))
+
+
+@proof
+def identity_in_use(sample, seed):
+    """A thousand renewals while messages are published over MQTT, through mosquitto."""
+    rows, failures = [], []
+    for runtime in ("cpython", "micropython", "micropython-armhf", "micropython-picow-like"):
+        found = use.run(sample or use.MANY, runtime)
+        failures += [f"{runtime}: {problem}" for problem in found.pop("problems")]
+        rows.append({"runtime": runtime, **found})
+        for name, proof in (("faults", use.faults), ("revoked", use.revoked)):
+            failures += [f"{runtime}, {name}: {one}" for one in proof(runtime)["problems"]]
+    return rows, failures
 
 
 @proof
