@@ -44,6 +44,22 @@ WITH_MINIMUM = tuple(
 )
 CHAINS = ((1, "P-256"), (2, "P-256"), (4, "P-256"), (2, "RSA-4096"))
 BUDGETED = (2, "P-256")
+# A connection of the application, such as one of MQTT, is held while the board renews. Any server
+# will do; this one is the EST server.
+HELD = """\
+import socket
+agent.identity()
+port = int(settings.URL.split(":")[2].split("/")[0])
+sock = socket.socket()
+sock.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+held = agent.known.context().wrap_socket(sock, server_hostname="127.0.0.1")
+held.write(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+if not held.readline():
+    raise OSError
+agent.reenroll()
+if not held.readline():
+    raise OSError
+"""
 # What the board stored before, and what it then does.
 PHASES = {
     "bootstrap": ("nothing", "agent.anchors()"),
@@ -51,7 +67,11 @@ PHASES = {
     "enrol": ("anchors", "agent.enroll()"),
     "renew": ("identity", "agent.reenroll()"),
     "whole": ("nothing", "agent.anchors(); agent.enroll(); agent.reenroll()"),
+    "use": ("identity", HELD),
 }
+# What the least install does not have.
+BEYOND_MINIMUM = ("use",)
+PICO_W = picow_like.HEAP // KIB
 # Frequent collections keep what stays together at one end of the heap (README.md).
 APPLICATION = """\
 import gc
@@ -192,7 +212,10 @@ def smallest_heaps(installs, benches):
         (length, root), name = case
         found = {}
         for phase in PHASES:
-            found[phase] = benches[length, root].smallest(installs[name], phase)
+            has_it = name != "minimum" or phase not in BEYOND_MINIMUM
+            found[phase] = (
+                benches[length, root].smallest(installs[name], phase) if has_it else None
+            )
             progress.advance(task)
         return {"install": name, "chain": length, "root": root, **found}
 
@@ -204,6 +227,18 @@ def smallest_heaps(installs, benches):
     ):
         task = progress.add_task("Smallest heaps", total=len(cases) * len(PHASES))
         return list(pool.map(row, cases))
+
+
+def left_for_the_application(rows):
+    """Rows: what remains of a Pico W's heap in phase `use`, for each install and chain."""
+    return [
+        {
+            **{name: row[name] for name in ("install", "chain", "root", "use")},
+            "left": PICO_W - row["use"],
+        }
+        for row in rows
+        if row.get("use")
+    ]
 
 
 def over_heap_budget(installs, bench, rows, budget):
@@ -286,6 +321,8 @@ def main(quick):
         if not quick:
             rows = results["smallest"] = smallest_heaps(installs, benches)
             show(rows, "Smallest heap, KiB")
+            left = results["left"] = left_for_the_application(rows)
+            show(left, f"Of a Pico W's {PICO_W} KiB, while it renews beside a TLS connection")
             save("heap", results)
         show(results["peaks"], "Heap in use while enrolling, bytes")
         show([measured["enrolment"]])
