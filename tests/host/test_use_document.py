@@ -1,0 +1,171 @@
+"""Every example of docs/use.md runs, and does what the page says."""
+
+import contextlib
+import re
+import shutil
+import time
+import urllib.request
+from pathlib import Path
+
+import broker
+import in_use
+import microdot
+import pytest
+import test_contracts
+import test_requests
+from in_use import Pki
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs/use.md").read_text(), re.DOTALL)
+AGENT = """
+class agent:
+    pass
+
+agent.known = known
+take("own")
+trust("root")
+"""
+
+
+def example(words: str, host: str = "localhost", port: int = 0) -> str:
+    """The one that holds these words, for a server that is here."""
+    (found,) = [code for code in EXAMPLES if words in code]
+    for name, usual in (("mqtt", 8883), ("api", 443)):
+        found = found.replace(f"https://{name}.example.com", f"https://{host}:{port}")
+        found = found.replace(f"{name}.example.com", host)
+        found = re.sub(rf"\b{usual}\b", str(port), found)
+    return found
+
+
+def run(code: str, folder: Path, pki: Pki, *path: Path) -> str:
+    board = in_use.start(
+        "micropython",
+        AGENT + code,
+        folder / "board",
+        *path,
+        own=in_use.items(pki.issue("own")),
+        root=pki.root.hex(),
+    )
+    output, errors = board.communicate(timeout=60)
+    assert board.returncode == 0, output + errors
+    return output
+
+
+@pytest.fixture(autouse=True)
+def runtime(program) -> None:  # type: ignore[no-untyped-def]
+    program("micropython")
+
+
+def test_each_is_run_here() -> None:
+    """By one of the words below."""
+    text = Path(__file__).read_text()
+    words = re.findall(r'example\("([^"]+)"', text)
+    assert [code for code in EXAMPLES if not any(word in code for word in words)] == []
+
+
+def test_context(tmp_path: Path) -> None:
+    pki = Pki.of(3)
+    with in_use.line_server(pki.issue("server", "localhost"), pki) as port:
+        code = example("stream = context.wrap_socket", port=port)
+        assert run(code + "tell(ask(stream))", tmp_path, pki) == '"own"\n'
+
+
+def test_requests_(tmp_path: Path) -> None:
+    pki = Pki.of(2)
+    with test_requests.serving(pki.issue("server", "localhost"), pki) as port:
+        output = run(example("requests.use(agent.known)", port=port), tmp_path, pki)
+    assert output.startswith("200 {")
+
+
+def test_asyncio(tmp_path: Path) -> None:
+    pki = Pki.of(2)
+    with test_contracts.web_server(pki.issue("server", "localhost"), pki) as port:
+        output = run(example("asyncio.open_connection(", port=port), tmp_path, pki)
+    assert output == "HTTP/1.0 200 OK\n"
+
+
+def test_microdot(tmp_path: Path) -> None:
+    pki = Pki.of(2)
+    library = tmp_path / "lib"
+    shutil.copytree(Path(microdot.__file__).parent, library / "microdot")
+    port = in_use.free_port()
+    code = AGENT + example("app = Microdot()", port=port).replace(
+        "app.run(", 'tell("ready")\napp.run('
+    )
+    own = in_use.items(pki.issue("own", "localhost"))
+    root = pki.root.hex()
+    board = in_use.start("micropython", code, tmp_path / "board", library, own=own, root=root)
+    try:
+        assert board.stdout
+        assert board.stdout.readline() == '"ready"\n', board.communicate()
+        known = in_use.client_context(pki, pki.issue("client"))
+        url = f"https://localhost:{port}/"
+        for patience in (0.2, 1, 3, 9):
+            time.sleep(patience)
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(url, context=known) as answer,
+            ):
+                assert answer.read() == b"hello"
+                return
+        pytest.fail("it does not serve")
+    finally:
+        board.kill()
+        board.communicate()
+
+
+# Where the original needs what unix MicroPython lacks.
+STANDINS = """
+import asyncio, sys
+
+class network:
+    STA_IF = STAT_CONNECTING = 0
+
+    class WLAN:
+        isconnected = connect = active = status = config = lambda *_, **__: 1
+        __init__ = disconnect = lambda *_: None
+
+class machine:
+    unique_id = lambda: b"board"
+
+sys.modules["network"] = network
+sys.modules["machine"] = machine
+import errno
+"""
+
+
+def mqtt(tmp_path: Path, code: str, pki: Pki, port: int) -> str:
+    return run(STANDINS + code, tmp_path, pki, *test_contracts.libraries())
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_mqtt(tmp_path: Path, number: int) -> None:
+    """By umqtt, robust and not, and mqtt_as, with a chain of three: the message arrives."""
+    broker.need()
+    pki = Pki.of(3)
+    server = pki.issue("server", "localhost")
+    with broker.Broker(server, pki.signers[0].certificate) as mosquitto:
+        subscriber = broker.Subscriber(mosquitto.open_port, "status")
+        port = mosquitto.port
+        code = (
+            example("from umqtt.simple import", port=port),
+            example("class Client(MQTTClient)", port=port),
+            example("from mqtt_as import", port=port),
+        )[number]
+        mqtt(tmp_path, code, pki, port)
+        for _ in range(100):
+            if subscriber.texts:
+                break
+            time.sleep(0.05)
+    assert subscriber.texts == ["up"]
+
+
+def test_a_refusal_is_handed_on(tmp_path: Path) -> None:
+    broker.need()
+    pki = Pki.of(2)
+    other = Pki.of(2, "other").signers[0].certificate
+    with broker.Broker(pki.issue("server", "localhost"), other) as mosquitto:
+        code = example("from umqtt.simple import", port=mosquitto.port)
+        code = code[: code.index("client.connect()")]
+        code += example("agent.known.refused(error)") + "tell(agent.known.doubt > '')\n"
+        assert mqtt(tmp_path, code, pki, mosquitto.port) == "true\n"
