@@ -89,7 +89,9 @@ class Context(Source):
         from est.tls import Context
 
         kind = tls.PROTOCOL_TLS_SERVER if self.server_side else tls.PROTOCOL_TLS_CLIENT
-        return Context(anchors, chain, key, False, kind)
+        context = Context(anchors, chain, key, False, kind)
+        context.shown = len(chain)  # TLS has its copy
+        return context
 
     def wrap_socket(
         self, sock, server_side=False, do_handshake_on_connect=True, server_hostname=None
@@ -99,14 +101,15 @@ class Context(Source):
         try:
             server_hostname = self.host(server_hostname, server_side)
             context = self.current()
-            context.leaf = None
             gc.collect()  # TLS takes 17 KB in one piece
-            return context.ssl.wrap_socket(
+            stream = context.ssl.wrap_socket(
                 sock,
                 server_side=self.server_side,
                 do_handshake_on_connect=do_handshake_on_connect,
                 server_hostname=server_hostname,
             )
+            context.leaf = None
+            return stream
         except (EstError, MemoryError, OSError, ValueError) as error:
             sock.close()
             raise self._failure(error, context, server_hostname)
