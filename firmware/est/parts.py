@@ -61,8 +61,9 @@ class Known(Identity):
     tell = None
 
     def context(self, anchors=None, **settings):
-        """TLS for the application's connections: an est.context.Context, see there for `settings`.
+        """TLS for the application's connections: an est.context.Context.
 
+        settings: server_side, name, anonymous, as est.source.begin describes them.
         On CPython an ssl.SSLContext instead. Raises UsageError before the first enrolment unless
         `anonymous`, StorageError.
         """

@@ -5,8 +5,7 @@ import ssl
 import sys
 import tempfile
 
-from est import key_forms, keys, pem
-from est.context import Source
+from est import key_forms, keys, pem, source
 from est.errors import EstError, UsageError
 
 # What the application may set. check_hostname comes first: without verify_mode it cannot stay.
@@ -21,7 +20,7 @@ _SETTINGS = (
 
 
 class Context(ssl.SSLContext):
-    """See est.context.Source. What `wrap_socket` and `wrap_bio` show and trust is stored by then.
+    """See est.source.begin. What `wrap_socket` and `wrap_bio` show and trust is stored by then.
 
     Options, flags and versions that are set on it count; ciphers and ALPN do not. Fails with
     OSError.
@@ -31,7 +30,8 @@ class Context(ssl.SSLContext):
         return super().__new__(cls, _protocol(server_side))
 
     def __init__(self, identity, anchors=None, server_side=False, name=None, anonymous=False):
-        self._source = _Source(identity, anchors, server_side, name, anonymous)
+        self._source = _Source()
+        source.begin(self._source, identity, anchors, server_side, name, anonymous)
         self.minimum_version = ssl.TLSVersion.TLSv1_2
         self.verify_mode = ssl.CERT_REQUIRED
         # As on a board, an intermediate may be the anchor.
@@ -50,28 +50,34 @@ class Context(ssl.SSLContext):
         return context.wrap_bio(incoming, outgoing, side, host, session)
 
     def _next(self, server_side, server_hostname):
-        source = self._source
+        own = self._source
         try:
-            host = source.host(server_hostname, server_side)
-            context = source.current()
+            host, moved = source.look(own, server_hostname, server_side)
+            if moved:
+                own.built = _built(own.server_side, *moved[1:])
+                own.digest = moved[0]
         except EstError as error:
             raise OSError(22, str(error)) from error  # EINVAL
+        context = own.built
         for name in _SETTINGS:
             setattr(context, name, getattr(self, name))
-        return context, source.server_side, host
+        return context, own.server_side, host
 
 
-class _Source(Source):
-    def build(self, chain, key, anchors):
-        context = ssl.SSLContext(_protocol(self.server_side))
-        try:
-            for anchor in anchors:
-                context.load_verify_locations(cadata=anchor)
-            if chain:
-                _load(context, chain, key)
-        except ssl.SSLError as error:
-            raise UsageError("a certificate or key does not load (%s)" % error) from error
-        return context
+class _Source:
+    """The attributes that est.source.begin gives."""
+
+
+def _built(server_side, chain, key, anchors):
+    context = ssl.SSLContext(_protocol(server_side))
+    try:
+        for anchor in anchors:
+            context.load_verify_locations(cadata=anchor)
+        if chain:
+            _load(context, chain, key)
+    except ssl.SSLError as error:
+        raise UsageError("a certificate or key does not load (%s)" % error) from error
+    return context
 
 
 def _protocol(server_side):

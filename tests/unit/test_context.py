@@ -38,12 +38,12 @@ class Context(context.Context):
     """One that counts what it builds."""
 
     def __init__(self, *arguments, **settings):
-        self.built = []
+        self.builds = []
         self.platform = Platform()
         super().__init__(*arguments, **settings)
 
     def build(self, chain, key, anchors):
-        self.built.append((list(chain), key, anchors))
+        self.builds.append((list(chain), key, anchors))
         return self.platform
 
 
@@ -75,11 +75,11 @@ def test_before_the_first_enrolment():
         board.save()
         made = Context(board.known, anonymous=True)
         made.wrap_socket(Socket(), server_hostname="h")
-        assert made.built == [([], None, [ROOT])]
+        assert made.builds == [([], None, [ROOT])]
         # As soon as there is one, it is shown.
         board.save(b"key", LEAF)
         made.wrap_socket(Socket(), server_hostname="h")
-        assert made.built[1:] == [([LEAF], b"key", [ROOT])]
+        assert made.builds[1:] == [([LEAF], b"key", [ROOT])]
 
 
 def test_known_makes_one():
@@ -93,22 +93,22 @@ def test_it_follows_the_store():
         made = Context(board.known)
         for _ in range(2):
             made.wrap_socket(Socket(), server_hostname="h")
-        assert made.built == [([LEAF, MIDDLE], b"key", [ROOT])]
+        assert made.builds == [([LEAF, MIDDLE], b"key", [ROOT])]
         # A renewal, of another length; by another object or program, too.
         board.save(b"key 2", OTHER)
         made.wrap_socket(Socket(), server_hostname="h")
-        assert made.built[1:] == [([OTHER], b"key 2", [ROOT])]
+        assert made.builds[1:] == [([OTHER], b"key 2", [ROOT])]
         # Anchors that roll over.
         board.save(anchors=(ROOT, MIDDLE))
         made.wrap_socket(Socket(), server_hostname="h")
-        assert made.built[2:] == [([OTHER], b"key 2", [ROOT, MIDDLE])]
+        assert made.builds[2:] == [([OTHER], b"key 2", [ROOT, MIDDLE])]
         # Forgotten: nothing is shown any more.
         board.known.erase()
         sock = Socket()
         error = check.raises(OSError, lambda: made.wrap_socket(sock, server_hostname="h"))
         assert sock.closed and error.errno == 22, error
         assert "enrol first" in str(error)
-        assert len(made.built) == 3
+        assert len(made.builds) == 3
 
 
 def test_what_is_in_memory_outlives_a_damaged_store():
@@ -120,7 +120,7 @@ def test_what_is_in_memory_outlives_a_damaged_store():
             with open(board.path + "/identity.%d" % slot, "wb") as file:
                 file.write(bytes(100))
         made.wrap_socket(Socket(), server_hostname="h")
-        assert made.built == [([LEAF], b"key", [ROOT])]
+        assert made.builds == [([LEAF], b"key", [ROOT])]
         # Trust is read from the store alone.
         for slot in (0, 1):
             with open(board.path + "/anchors.%d" % slot, "wb") as file:
@@ -144,7 +144,7 @@ def test_anchors_that_are_given():
         ):
             made = Context(board.known, given)
             made.wrap_socket(Socket(), server_hostname="h")
-            assert made.built[0][2] == expected, given
+            assert made.builds[0][2] == expected, given
         for bad in (
             [],
             b"",
