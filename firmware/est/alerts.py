@@ -7,8 +7,9 @@ _ALERT = const(-0x7780)
 _RECORD = const(-0x7200)
 _VERSION = const(-0x6E80)
 _PARAMETER = const(-0x6600)
-# ENOMEM, and what mbedTLS says by itself: for TLS, a certificate, a key, a number, a signature.
-_MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x0010, -0x4D80))
+# ENOMEM, and mbedTLS's for memory that lacks: for TLS, X.509, keys, ciphers, digests, curves, ASN.1,
+# numbers.
+_MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x6180, -0x5180, -0x4D80, -0x6A, -0x10))
 # A certificate in the server's chain that is not even read.
 _EXTENSION = const(-0x2562)
 # As a server ends that wants a certificate in the handshake, and has none.
@@ -20,7 +21,7 @@ def reason(context, host, number, text):
 
     Raises MemoryError where it was that.
     """
-    if number in _MEMORY:
+    if lacks_memory(number):
         raise MemoryError("too little heap for TLS (%s)" % text)
     if number == _PARAMETER:
         return (
@@ -48,6 +49,11 @@ def reason(context, host, number, text):
     if reasons:
         text += "; it may not take " + ", or ".join(reasons)
     return text
+
+
+def lacks_memory(number):
+    """Whether the `number` of an OSError says that memory lacked."""
+    return number in _MEMORY
 
 
 def _is_address(host):

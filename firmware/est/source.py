@@ -8,11 +8,10 @@ from micropython import const
 from est import store
 from est.errors import StorageError, UsageError, missing
 
-# Numbers of OSErrors: EINVAL; mbedTLS's for a certificate that is not trusted, and for
-# memory that TLS, X.509, keys, ciphers, digests, curves, ASN.1 or numbers lack, and ENOMEM.
+# Numbers of OSErrors: EINVAL; mbedTLS's for a certificate that is not trusted; ENOMEM.
 _EINVAL = const(22)
 _NOT_TRUSTED = const(-0x2700)
-_NO_MEMORY = const((-0x7F00, -0x2880, -0x3F80, -0x6180, -0x5180, -0x4D80, -0x6A, -0x10, 12))
+_ENOMEM = const(12)
 
 
 def begin(context, identity, anchors=None, server_side=False, name=None, anonymous=False):
@@ -87,7 +86,14 @@ def failure(context, error, host):
     number = _EINVAL
     if isinstance(error, (OSError, ValueError)):
         number = error.errno if isinstance(error, OSError) else _NOT_TRUSTED
-    if isinstance(error, MemoryError) or number in _NO_MEMORY:
+    lacking = number == _ENOMEM
+    try:
+        from est.alerts import lacks_memory
+
+        lacking = lacks_memory(number)
+    except ImportError:
+        pass  # an optional part
+    if lacking or isinstance(error, MemoryError):
         return None
     if context.built and host and number != _EINVAL:
         error = context.built.error(error, host)
