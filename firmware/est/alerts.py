@@ -7,7 +7,7 @@ _ALERT = const(-0x7780)
 _RECORD = const(-0x7200)
 _VERSION = const(-0x6E80)
 _PARAMETER = const(-0x6600)
-# ENOMEM, and mbedTLS's for memory that lacks: for TLS, X.509, keys, ciphers, digests, curves, ASN.1,
+# ENOMEM, and mbedTLS: memory lacks for TLS, X.509, keys, ciphers, digests, curves, ASN.1,
 # numbers.
 _MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x6180, -0x5180, -0x4D80, -0x6A, -0x10))
 # A certificate in the server's chain that is not even read.
