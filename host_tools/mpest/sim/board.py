@@ -17,7 +17,7 @@ import sys
 import time
 
 import est
-from est import asn1, der, errors, keys, order, x509
+from est import der, errors, keys, order, x509
 from est.agent import Agent
 from est.store import Store
 
@@ -169,6 +169,8 @@ def run(operation, agent, config):
             "anchors": [describe(found) for found in anchors],
         }
     if operation == "csrattrs":
+        from est import asn1
+
         wanted = agent.client().csrattrs()
         subject = getattr(wanted, "subject", None)
         return {
