@@ -111,13 +111,19 @@ def test_link_changes_nothing_else(tmp_path: Path) -> None:
     from mpest.sim import cpython
 
     cpython.install()
+    import est
     from est import csrattrs, extensions, keys, linking
 
     attributes = csrattrs.CsrAttrs()
     attributes.challenge_password = True
+
+    def fetch() -> Iterator[None]:
+        yield
+        return attributes
+
     order = linking.Linked()
     wanted = ("CN=a,O=b", ["DNS:a.example"], ["clientAuth"], [])
-    order.build(lambda: attributes, print, wanted, None, None)
+    est.run(order.build(fetch, print, wanted, None, None))
     key, request = order.key, order.request
     before = x509.load_der_x509_csr(request)
     linked = linking.link(request, key, "c2lnbmVk")
@@ -134,5 +140,5 @@ def test_link_changes_nothing_else(tmp_path: Path) -> None:
     assert after.attributes.get_attribute_for_oid(oid).value == b"c2lnbmVk"
     assert before.public_bytes(Encoding.DER) == request
     own = [extensions.challenge("code")]
-    order.build(lambda: attributes, print, ("CN=a", [], [], own), None, None)
+    est.run(order.build(fetch, print, ("CN=a", [], [], own), None, None))
     assert not linking.holds_placeholder(order.request)
