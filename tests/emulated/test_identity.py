@@ -31,12 +31,12 @@ store.Store(Board().check_storage()).save("order", store.pack({}, key.der(), req
 print(request.hex())
 """
 INSTALL = """
-from est import clock, store, verdict
+from est import clock, run, store, verdict
 records = store.Store("/")
 _, key, _ = store.unpack(records.load("order"))
 issued = [bytes.fromhex(der) for der in {issued}]
 anchors = [bytes.fromhex(der) for der in {anchors}]
-items = verdict.accept(issued, (), key, anchors, clock.now())
+items = run(verdict.accept(issued, (), key, anchors, clock.now()))
 records.save("identity", store.pack({{}}, *items))
 records.erase("order")
 """

@@ -19,7 +19,6 @@ from est import auth, client, store, tls  # noqa: E402
 
 steps = []  # [name, bytes before, bytes at most]
 running = []  # those entered and not left
-connected = []
 
 
 def enter(name):
@@ -50,33 +49,30 @@ def watch(owner, method, name):
     setattr(owner, method, watched)
 
 
-def watch_handshake(cls):
-    # The first bytes written over a new connection bring the handshake about.
-    write = cls._write
-    connect = cls._connect
+def watch_steps(owner, method, name):
+    # `name` may be a function of the arguments.
+    original = getattr(owner, method)
 
-    def watched_connect(self):
-        connect(self)
-        connected.append(True)
-
-    def watched_write(self, data):
-        enter("TLS handshake" if connected else "send")
-        connected.clear()
+    def watched(*arguments):
+        enter(name if isinstance(name, str) else name(*arguments))
         try:
-            write(self, data)
+            return (yield from original(*arguments))
         finally:
             leave()
 
-    cls._connect = watched_connect
-    cls._write = watched_write
+    setattr(owner, method, watched)
 
 
 gc.collect()
 steps.append(["import", empty, live_peak.take()])
 watch(tls.Context, "__init__", "load anchors")
-watch_handshake(client.Client)
-watch(client.Client, "run", "operation")
-watch(agents, "apart", "request or verify")
+watch_steps(
+    client.Client,
+    "_send",
+    lambda self, request: "exchange" if self._stream else "TLS handshake and exchange",
+)
+watch_steps(client.Client, "steps", "operation")
+watch_steps(agents, "aparts", "request or verify")
 watch(store.Store, "save", "store")
 
 agent = agents.Agent(
