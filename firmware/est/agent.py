@@ -56,6 +56,7 @@ class Agent:
         is used; what it raises has it wait.
     known: the est.identity.Identity, an est.parts.Known where that is installed.
     run: as est.task.run without its first argument, where est.parts is installed.
+    share, spread: latest and spread of est.schedule.share, if the caller sets them.
     """
 
     def __init__(

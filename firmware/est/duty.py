@@ -357,7 +357,8 @@ def memo(agent, current, leaf):
         late = 0
         if known.chain:
             late = max(now - known.renew_at(now), 0) * 65536 // max(known.life(now)[1], 1)
-        share = schedule.share(leaf, not known.chain, late)
+        wanted = getattr(agent, "share", None), getattr(agent, "spread", None)
+        share = schedule.share(leaf, not known.chain, late, wanted[0], wanted[1])
     except ImportError:
         pass  # an optional part
     return {

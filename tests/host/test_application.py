@@ -117,7 +117,7 @@ for generation in (1, 2):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ("nonsense", "malformed"),
+        ("nonsense", "config.json: is malformed"),
         ("[]", "must be an object"),
         ("{}", "url is missing"),
         ('{"url": 5}', 'url must be text in "..."'),

@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
+import runpy
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import firmware_files
 import pytest
 from esp_chip import CHIPS, DEFL_BEGIN, running_chip
 
-from mpest import boards, mpy, runtimes
+from mpest import boards, mpy, runtimes, shipped
 from mpest.boards import Esptool, Uf2
 from mpest.exits import CliError, Exit
 from mpest.flash import application, esp, uf2
@@ -472,3 +475,117 @@ def test_dry_run_writes_no_firmware(files: Path) -> None:
     with running_chip("esp32c3", 4 << 20) as chip:
         done = flash(*use, "--port", chip.port)
     assert done.returncode == Exit.USAGE and "This chip is" in done.stderr
+
+
+# What the user adds
+
+
+SETTINGS = {"url": "https://est.example", "subject": "CN=a", "sha256": "00" * 32}
+
+
+def modes(place: Path, *names: str) -> set[int]:
+    return {(place / name).stat().st_mode & 0o777 for name in names}
+
+
+def test_settings_app_and_parts(tmp_path: Path) -> None:
+    place, own = tmp_path / "board", tmp_path / "own"
+    own.mkdir()
+    wanted = {
+        **SETTINGS,
+        "anchors": "ca.pem",
+        "factory_certificate": "there.pem",
+        "factory_key": "f.key",
+    }
+    (own / "mine.json").write_text(json.dumps(wanted))
+    (own / "ca.pem").write_text("anchor")
+    (own / "f.key").write_text("key")
+    (own / "program.py").write_text("async def main(identity): pass\n")
+    use = ["--board", "UNIX", "--port", place, "--config", own / "mine.json"]
+    use += ["--app", own / "program.py", "--part", "est-revocation", "--part", "est-cmcra"]
+    dry = events(flash(*use, "--dry-run", "--json"))
+    assert not place.exists()
+    assert "there.pem, which the board must have" in str(dry[0]["text"])
+    would = {str(event["text"]).partition(" (")[0] for event in dry}
+    assert {f"install {name}" for name in ("config.json", "ca.pem", "f.key", "app.py")} <= would
+    place.mkdir()
+    for name in ("config.new.json", "app.mpy", "config.bad.json"):
+        (place / name).write_text("old")
+    done = flash(*use, "--json")
+    events(done)
+    assert json.loads((place / "config.json").read_text()) == wanted
+    assert (place / "app.py").read_text().startswith("async def main")
+    assert (place / "ca.pem").read_text() == "anchor" and (place / "f.key").read_text() == "key"
+    assert modes(place, "config.json", "f.key") == {0o600}
+    assert (place / "est/revocation.py").exists() and (place / "est/cmcra.py").exists()
+    # They would take the place of what was just installed.
+    assert not (place / "config.new.json").exists() and not (place / "app.mpy").exists()
+    assert "00" * 32 not in done.stdout + done.stderr
+    # Without the options they stay, but the parts do not.
+    assert flash("--board", "UNIX", "--port", place).returncode == 0
+    assert (place / "app.py").exists() and (place / "config.json").exists()
+    assert not (place / "est/revocation.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", b"nonsense", "config.json: is malformed"),
+        ("config.json", b"\xff\xfe", "config.json: is malformed"),
+        ("config.json", b"{}", "url is missing"),
+        ("config.json", json.dumps({**SETTINGS, "ur": "x"}).encode(), "ur is unknown: one of"),
+        (
+            "config.json",
+            json.dumps({**SETTINGS, "share": "2/3"}).encode(),
+            "share must be a whole",
+        ),
+        ("app.py", b"def main(:\n", "does not compile"),
+        ("app.py", b"\0", "does not compile"),
+        ("app.mpy", b"def main(): pass", "is no .mpy file"),
+        ("app.txt", b"", "neither .py nor .mpy"),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_the_user_adds_is_checked_first(
+    tmp_path: Path, name: str, content: bytes, words: str, dry: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    option = "--config" if name.endswith("json") else "--app"
+    use = ["--board", "UNIX", "--port", tmp_path / "board", option, tmp_path / name]
+    done = flash(*use, *["--dry-run"] * dry)
+    assert done.returncode == Exit.USAGE, done.stderr
+    assert words in done.stderr and done.stderr.startswith("Error: ")
+    assert not (tmp_path / "board").exists()
+
+
+def test_every_wrong_key_is_told(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text('{"subject": 5, "secret": "geheim", "key": "P-521"}')
+    done = flash("--board", "UNIX", "--port", tmp_path / "board", "--config", config)
+    assert done.returncode == Exit.USAGE
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5 and all(str(config) in line for line in lines)
+    assert "geheim" not in done.stderr
+
+
+def test_unknown_part(tmp_path: Path) -> None:
+    done = flash("--board", "UNIX", "--port", tmp_path / "board", "--part", "est-none")
+    refused(done, "no part 'est-none'; there are: est, est-minimum, est-")
+    assert not (tmp_path / "board").exists()
+
+
+def test_app_of_another_format(tmp_path: Path) -> None:
+    """A compiled program is checked against the board as the modules are."""
+    (tmp_path / "app.mpy").write_bytes(b"M\x05\x02\x1f\0\0")
+    file = application.app(PICO, tmp_path / "app.mpy")
+    assert file.path == "/app.mpy"
+    with pytest.raises(CliError, match=r"cannot load /app\.mpy"):
+        check_runtime(runtime(), PICO, [file])
+
+
+def test_every_key_of_the_settings_is_described() -> None:
+    rules = runpy.run_path(str(shipped.folder("firmware") / "configuration.py"))
+    text = (Path(__file__).parents[2] / "docs/board.md").read_text()
+    table = text.split("\n## config.json\n")[1].split("\n| key |", 1)[1].splitlines()[2:]
+    rows = takewhile(lambda line: line.startswith("|"), table)
+    described = [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert sorted(described) == sorted(rules["_KEYS"])

@@ -124,6 +124,18 @@ def test_the_first_share_is_of_the_board():
         schedule._unique = kept
 
 
+def test_share_and_spread_as_asked():
+    for first in (True, False):
+        assert schedule.share(b"leaf", first, 0, 32768, 0) == 32768
+        found = [schedule.share(b"leaf %d" % one, False, 0, 32768, 6554) for one in range(99)]
+        assert 32768 - 6554 <= min(found) < max(found) <= 32768
+        # Never before 1/24, whatever is asked.
+        assert schedule.share(b"leaf", first, 0, 6554, 60000) >= 2731
+    late = schedule.share(b"leaf", False, 2000, 32768, 6554)
+    assert schedule.share(b"leaf", False, 0, 32768, 6554) - late == 2000
+    assert 2731 <= schedule.share(b"leaf", True, 0, 32768) <= 32768
+
+
 def test_status():
     found = parts.Known(None)
     empty = status.of(found)

@@ -1,13 +1,17 @@
-"""What is installed on a board: the est package, bringup, the board's wiring, main.py."""
+"""What is installed on a board: the est package, bringup, the board's wiring, main.py, and what
+the user adds: parts by name, config.json and the files that it names, app.py."""
 
+import ast
 import hashlib
+import runpy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mpest import mpy, shipped
+from mpest import mpy, packages, shipped
 from mpest.boards import Board, Folder
 from mpest.exits import CliError
-from mpest.packages import installed
 
 RECORDS = ("anchors", "identity", "order", "aside", "retry", "pending")
 """What est.agent keeps in its est.store.Store, in files NAME.0 to NAME.2; the last is of 0.1."""
@@ -19,31 +23,96 @@ class File:
 
     path: str
     data: bytes
+    private: bool = False  # for its owner alone, on a computer
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def files(board: Board, *, main: bool = True) -> list[File]:
+def files(
+    board: Board, *, main: bool = True, parts: Sequence[str] = (), own: Sequence[File] = ()
+) -> list[File]:
     """All files of the application, main.py (if `main`) last: until then nothing starts.
 
     Modules are .mpy where the board's profile names an architecture, and lie in /lib, where `mip`
-    puts them too; on a computer beside main.py. Raises CliError.
+    puts them too; on a computer beside main.py. parts: names of packages that are added. own:
+    the user's files. Raises CliError.
     """
     if not board.wiring.exists():
         raise CliError(f"{board.folder} has no {board.wiring.name}")
     firmware = shipped.folder("firmware")
-    library = "" if isinstance(board.flash, Folder) else "/lib/"
-    paths = installed(board.arch, board.storage.kind)
+    library = "/lib/" if _root(board) else ""
+    paths = packages.installed(board.arch, board.storage.kind) + _modules_of(parts)
     modules = {library + path.removesuffix(".py"): firmware / path for path in paths}
-    modules[f"{library}bringup"] = firmware / "bringup.py"
+    for name in ("bringup", "configuration"):
+        modules[library + name] = firmware / f"{name}.py"
     modules[f"{library}wiring"] = board.wiring
     found = [_module(path, source, board.arch) for path, source in modules.items()]
+    found += own
     if main:
-        path = "/main.py" if library else "main.py"
-        found.append(File(path, (firmware / "main.py").read_bytes()))
+        found.append(File(_root(board) + "main.py", (firmware / "main.py").read_bytes()))
     return found
+
+
+def _root(board: Board) -> str:
+    return "" if isinstance(board.flash, Folder) else "/"
+
+
+def _modules_of(parts: Sequence[str]) -> list[str]:
+    known = packages.packages()
+    unknown = [name for name in parts if name not in known]
+    if unknown:
+        raise CliError(f"no part {unknown[0]!r}; there are: {', '.join(known)}")
+    return [path for name in parts for path in known[name]]
+
+
+def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
+    """config.json and the files that it names, as `config` and its neighbours have them.
+
+    Also the names of those that are not there. Raises CliError that names each wrong key.
+    """
+    rules = runpy.run_path(str(shipped.folder("firmware") / "configuration.py"))
+    data = _read(config)
+    wanted, wrong = rules["parse"](data)
+    if wrong:
+        raise CliError("\n".join(f"{config}: {line}" for line in wrong))
+    found = [File(_root(board) + rules["FILE"], data, private=True)]
+    missing = []
+    for name in _named(wanted, rules["FILES"]):
+        beside = config.parent / name
+        if "/" in name or not beside.is_file():
+            missing.append(name)
+        else:
+            found.append(File(_root(board) + name, _read(beside), private=True))
+    return found, missing
+
+
+def _named(wanted: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(wanted[key] for key in keys if wanted.get(key) is not None))
+
+
+def app(board: Board, source: Path) -> File:
+    """The user's program as app.py or app.mpy. Raises CliError if it is neither."""
+    data = _read(source)
+    if source.suffix == ".mpy":
+        if data[:1] != b"M" or len(data) < 4:
+            raise CliError(f"{source} is no .mpy file")
+    elif source.suffix == ".py":
+        try:
+            ast.parse(data)
+        except (SyntaxError, ValueError) as error:
+            raise CliError(f"{source} does not compile: {error}") from None
+    else:
+        raise CliError(f"{source} is neither .py nor .mpy")
+    return File(f"{_root(board)}app{source.suffix}", data)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _module(path: str, source: Path, arch: str | None) -> File:
@@ -58,16 +127,21 @@ def folders(wanted: list[File]) -> list[str]:
     return sorted(found - {"/", "."})
 
 
-def packages(board: Board) -> list[str]:
+def package_folders(board: Board) -> list[str]:
     """Folders in which MicroPython looks for the package est; what else lies there is stale."""
     return ["est"] if isinstance(board.flash, Folder) else ["/est", "/lib/est"]
 
 
 def shadows(file: File) -> str | None:
-    """Path of the same module in its other form: MicroPython takes .py before .mpy."""
+    """Path of what would be taken instead: MicroPython takes .py before .mpy.
+
+    Also of what an older install left: the same module in its other form, settings to be tried.
+    """
     stem, dot, suffix = file.path.rpartition(".")
-    other = {"py": "mpy", "mpy": "py"}[suffix]
-    return None if stem.endswith("main") else stem + dot + other
+    if file.path.rpartition("/")[2] == "config.json":
+        return stem + ".new.json"
+    other = {"py": "mpy", "mpy": "py"}.get(suffix)
+    return None if stem.endswith("main") or not other else stem + dot + other
 
 
 def records(board: Board) -> list[str]:

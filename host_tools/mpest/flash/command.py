@@ -18,6 +18,7 @@ from mpest import boards
 from mpest.boards import Board, Esptool, Folder, Uf2
 from mpest.exits import CliError, Exit
 from mpest.flash import application, esp, probe, uf2
+from mpest.flash.application import File
 from mpest.flash.install import Event, check_board, install, would
 from mpest.flash.target import Directory, Remote, Target
 
@@ -53,6 +54,22 @@ _QUIET_SECONDS = 1.0  # after the last line, before it is said what is waited fo
     is_flag=True,
     help="Erase the board's key and certificates; with --firmware all of an ESP32's flash.",
 )
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    help="Settings, checked and installed as config.json, with the files beside it that it names.",
+)
+@click.option(
+    "--app",
+    type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path),
+    help="Your program (.py or .mpy), installed as app.py for main.py to run.",
+)
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    help="An optional part of est, such as est-revocation; can be given more than once.",
+)
 @click.option("--no-main", is_flag=True, help="Leave main.py to you: install modules only.")
 @click.option("--dry-run", is_flag=True, help="Look at the board, and say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
@@ -63,6 +80,9 @@ def flash(
     drive: Path | None,
     extra: Path | None,
     erase_identity: bool,
+    config: Path | None,
+    app: Path | None,
+    parts: tuple[str, ...],
     no_main: bool,
     dry_run: bool,
     as_json: bool,
@@ -73,10 +93,11 @@ def flash(
     board's identity.
     """
     report = _Report(as_json)
+    wanted = _Wanted(not no_main, config, app, parts)
     options = _Options(port, firmware, drive, erase_identity, dry_run)
     try:
         with report.progress or nullcontext():
-            _flash(boards.load(name, extra), options, not no_main, report)
+            _flash(boards.load(name, extra), options, wanted, report)
     except CliError as error:
         report.emit({"event": "error", "message": error.message, "code": error.exit_code})
         raise
@@ -91,13 +112,33 @@ class _Options:
     dry_run: bool
 
 
-def _flash(board: Board, use: _Options, main: bool, report: "_Report") -> None:
+@dataclass(frozen=True)
+class _Wanted:
+    main: bool
+    config: Path | None
+    app: Path | None
+    parts: tuple[str, ...]
+
+    def files(self, board: Board, report: "_Report") -> list[File]:
+        """What goes onto the board. Raises CliError where the user's files are wrong."""
+        own: list[File] = []
+        if self.config:
+            own, missing = application.settings(board, self.config)
+            for name in missing:
+                text = f"{self.config} names {name}, which the board must have: no file beside it"
+                report.emit({"event": "note", "text": text})
+        if self.app:
+            own.append(application.app(board, self.app))
+        with report.waiting("mpy-cross to compile the modules"):
+            return application.files(board, main=self.main, parts=self.parts, own=own)
+
+
+def _flash(board: Board, use: _Options, wanted: _Wanted, report: "_Report") -> None:
     port, firmware = use.port, use.firmware
     _check_use(board, port, firmware, use.drive)
+    files = wanted.files(board, report)
     with report.waiting("esptool to check the firmware"):
         size = _check_firmware(board, firmware) if firmware else 0
-    with report.waiting("mpy-cross to compile the modules"):
-        files = application.files(board, main=main)
     if firmware and board.firmware and not fnmatch.fnmatch(firmware.name, board.firmware):
         text = f"{firmware.name} is not named as {board.name}'s firmware is ({board.firmware})"
         report.emit({"event": "note", "text": text})

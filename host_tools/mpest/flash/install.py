@@ -72,7 +72,7 @@ def install(
     hiding = [path for file in files if (path := application.shadows(file))]
     folders = application.folders(files)
     records = application.records(board)
-    packages = application.packages(board)
+    packages = application.package_folders(board)
 
     def look() -> Found:
         return target.look([*_outside(wanted, packages), *hiding, *records], packages)

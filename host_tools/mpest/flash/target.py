@@ -276,7 +276,10 @@ class Directory:
             yield file
             place = self._root / file.path
             part = place.with_name(place.name + ".part")
-            part.write_bytes(file.data)
+            part.unlink(missing_ok=True)
+            mode = 0o600 if file.private else 0o666  # less the umask
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+                out.write(file.data)
             os.replace(part, place)
 
     def restart(self) -> None:

@@ -1,0 +1,277 @@
+"""The settings of main.py: what config.json may hold, and the agent that it asks for.
+
+docs/board.md describes the keys. What is in config.new.json is tried before it takes the place of
+config.json. `mpest flash` runs this file too, so nothing of the board is imported here.
+"""
+
+import binascii
+import json
+import os
+
+FILE = "config.json"
+NEW = "config.new.json"
+BAD = "config.bad.json"
+# Names of files that a board reads besides.
+FILES = ("anchors", "factory_certificate", "factory_key")
+
+# Long texts in all keys take less.
+_MAX_SIZE = 8192
+_TEXT = 'must be text in "..."'
+
+
+def _text(value):
+    if not isinstance(value, str) or not value:
+        return _TEXT
+    if min(value.encode()) < 0x20:
+        return "must hold no control characters"
+
+
+def _secret(value):
+    return _text(value) if value != "" else None
+
+
+def _url(value):
+    wrong = _text(value)
+    if not wrong and value[:8].lower() != "https://":
+        wrong = "must be https://HOST[:PORT][/.well-known/est[/LABEL]]"
+    return wrong
+
+
+def _label(value):
+    wrong = _text(value)
+    if not wrong and (
+        "/" in value or not 0x21 <= min(value.encode()) <= max(value.encode()) < 127
+    ):
+        wrong = "must be a part of the URL, without / and spaces"
+    return wrong
+
+
+def _fingerprint(value):
+    wrong = _text(value)
+    digits = "" if wrong else value.replace(":", "").lower()
+    if not wrong and (len(digits) != 64 or digits.strip("0123456789abcdef")):
+        wrong = "must be 64 hexadecimal digits"
+    return wrong
+
+
+def _names(value):
+    kinds = ("DNS:", "IP:", "URI:", "email:")
+    if not isinstance(value, list):
+        return 'must be a list of texts: ["DNS:a.example"]'
+    for name in value:
+        if _text(name) or not any(name.startswith(kind) for kind in kinds):
+            return "must hold texts that begin with one of %s" % " ".join(kinds)
+
+
+def _country(value):
+    return _text(value) or (len(value) != 2 and "must be two letters" or None)
+
+
+def _one_of(*texts):
+    return lambda value: None if value in texts else "must be one of " + " ".join(texts)
+
+
+def _percent(least, most):
+    def check(value):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            return "must be a whole number from %d to %d, in per cent" % (least, most)
+
+    return check
+
+
+_KEYS = {
+    "url": _url,
+    "label": _label,
+    "subject": _text,
+    "sha256": _fingerprint,
+    "anchors": _text,
+    "user": _text,
+    "secret": _secret,
+    "token": _text,
+    "enrolment_code": _text,
+    "factory_certificate": _text,
+    "factory_key": _text,
+    "san": _names,
+    "key": _one_of("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096"),
+    "share": _percent(10, 90),
+    "spread": _percent(0, 90),
+    "ssid": _text,
+    "password": _secret,
+    "country": _country,
+    "ntp": _text,
+    "app": _one_of("restart", "report"),
+}
+
+
+def problems(config):
+    """What is wrong with the settings (what JSON gave): a list of lines that name their keys."""
+    if not isinstance(config, dict):
+        return ["must be an object: {...}"]
+    found = []
+    for key in ("url", "subject"):
+        if config.get(key) is None:
+            found.append("%s is missing" % key)
+    if config.get("sha256") is None and config.get("anchors") is None:
+        found.append("sha256 is missing, or anchors")
+    for key, value in config.items():
+        if key not in _KEYS:
+            found.append("%s is unknown: one of %s" % (key, " ".join(sorted(_KEYS))))
+        elif value is not None:
+            wrong = _KEYS[key](value)
+            if wrong:
+                found.append("%s %s" % (key, wrong))
+    for key, other in (("user", "secret"), ("factory_certificate", "factory_key")):
+        if (config.get(key) is None) != (config.get(other) is None):
+            found.append("%s and %s go together" % (key, other))
+    if config.get("user") is not None and config.get("token") is not None:
+        found.append("user and token: one of them is enough")
+    if not found and (config.get("spread") or 0) >= (config.get("share") or 66):
+        found.append("spread must be less than share")
+    return found
+
+
+def parse(data):
+    """(settings or None, lines that say what is wrong) of a file's octets."""
+    try:
+        # With or without a byte order mark.
+        text = data.decode().lstrip("\ufeff").rstrip()
+        config = json.loads(text)
+        if isinstance(config, dict) and text[-1] != "}":
+            raise ValueError("it is cut off")  # which MicroPython does not mind
+    except ValueError as error:
+        return None, ["is malformed (%s)" % (str(error) or "not UTF-8")]
+    found = problems(config)
+    return None if found else config, found
+
+
+def read(name):
+    """(settings or None, lines that say what is wrong) of file `name`."""
+    try:
+        with open(name, "rb") as file:
+            data = file.read(_MAX_SIZE + 1)
+    except OSError as error:
+        return None, ["%s is missing (%s)" % (name, error)]
+    if len(data) > _MAX_SIZE:
+        return None, ["%s is larger than %d octets" % (name, _MAX_SIZE)]
+    config, wrong = parse(data)
+    return config, ["%s: %s" % (name, line) for line in wrong]
+
+
+def is_new():
+    """Whether there is a config.new.json."""
+    return NEW in os.listdir()
+
+
+def adopt():
+    """Have config.new.json take the place of config.json. Raises OSError.
+
+    It is copied: on FAT a cut while a file is renamed over another can leave none.
+    """
+    with open(NEW, "rb") as file:
+        data = file.read()
+    with open(FILE, "wb") as file:
+        file.write(data)
+        file.flush()
+    os.remove(NEW)
+
+
+def put_aside():
+    """Have config.new.json, which is of no use, be config.bad.json. Raises OSError."""
+    os.rename(NEW, BAD)
+
+
+def agent(config, store, number, **others):
+    """The est.agent.Agent that `config` asks for. Raises UsageError.
+
+    number: what "{id}" in subject and san stands for. others: more for the Agent.
+    """
+    from est.agent import Agent
+
+    extra = ()
+    if config.get("enrolment_code") is not None:
+        from est import extensions
+
+        extra = [extensions.challenge(_without_mark(config["enrolment_code"]))]
+    ca = config.get("sha256")
+    trust = ca = ca and binascii.unhexlify(ca.replace(":", ""))
+    if config.get("anchors") is None:
+        ca = None
+    else:
+        trust = _read_der(config, "anchors", _certificates)
+    factory = None
+    if config.get("factory_key") is not None:
+        chain = _read_der(config, "factory_certificate", _certificates)
+        factory = chain, _read_der(config, "factory_key", _key)
+    made = Agent(
+        store,
+        _url_with_label(config),
+        config["subject"].replace("{id}", number),
+        [name.replace("{id}", number) for name in config.get("san") or ()],
+        trust=trust,
+        ca=ca,
+        credentials=_login(config),
+        factory=factory,
+        extra=extra,
+        key=config.get("key"),
+        **others,
+    )
+    share = config.get("share")
+    spread = config.get("spread")
+    made.share = share and share * 65536 // 100
+    made.spread = None if spread is None else spread * 65536 // 100
+    return made
+
+
+def _url_with_label(config):
+    url = config["url"].rstrip("/")
+    label = config.get("label")
+    if label is None:
+        return url
+    return url + ("" if "/" in url[8:] else "/.well-known/est") + "/" + label
+
+
+def _login(config):
+    from est import auth
+
+    if config.get("token") is not None:
+        return auth.Token(_without_mark(config["token"]))
+    if config.get("user") is not None:
+        return auth.Password(config["user"], _without_mark(config["secret"]))
+
+
+def _without_mark(text):
+    # What some editors put before a text that is copied from a file.
+    return text.lstrip("\ufeff")
+
+
+def _read_der(config, key, parse):
+    from est.errors import EstError, UsageError
+
+    try:
+        with open(config[key], "rb") as file:
+            return parse(file.read())
+    except (EstError, OSError, ValueError) as error:
+        raise UsageError("%s: %s: %s" % (key, config[key], error))
+
+
+def _certificates(data):
+    # DER of what is PEM, or DER of one.
+    from est import pem
+    from est.errors import UsageError
+
+    found = [data] if data[:1] == b"0" else pem.decode(data.decode(), "CERTIFICATE")
+    if not found:
+        raise UsageError("no certificate in PEM or DER")
+    return found
+
+
+def _key(data):
+    from est import keys, pem
+
+    if data[:1] != b"0":
+        for label in ("PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"):
+            found = pem.decode(data.decode(), label)
+            if found:
+                data = found[0]
+                break
+    return keys.load(data).der()
