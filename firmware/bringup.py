@@ -8,14 +8,17 @@ import time
 
 from micropython import const
 
-from est import clock, entropy
+from est import clock, entropy, run
 from est.errors import PeerError, StorageError, UsageError
 
 _WIFI_TRIES = const(4)
 _WIFI_MS = const(15000)
 _POLL_MS = const(200)
-# ntptime waits one second for each.
-_NTP_TRIES = const(8)
+_NTP = const("pool.ntp.org")
+# Name resolution included.
+_NTP_MS = const(10000)
+# From 1970 to where ESP32's clock begins.
+_2000 = const(946684800)
 
 
 class Board:
@@ -30,20 +33,56 @@ class Board:
         if self.radio_random:
             entropy.use(_with_radio)
 
-    def wifi(self, ssid, password, country):
+    def wifi(self, ssid, password=None, country=None):
         """Join a Wi-Fi network, unless it is joined. Returns the board's IP address (str).
 
         password: None for an open network. country: where the board is, two letters (ISO 3166-1);
         channels and power depend on it. Raises PeerError.
         """
+        for _ in self._joining(ssid, password, country):
+            time.sleep_ms(_POLL_MS)
+        return _station().ifconfig()[0]
+
+    async def join(self, ssid=None, password=None, country=None):
+        """As `wifi`, beside other tasks of asyncio.
+
+        Without `ssid` the network is the application's: it is only waited for.
+        """
+        import asyncio
+
+        for _ in self._joining(ssid, password, country):
+            await asyncio.sleep(_POLL_MS / 1000)
+
+    def is_up(self):
+        """Whether there is a network."""
+        return _station().isconnected()
+
+    def leave(self):
+        """Leave the Wi-Fi: what joins next begins anew."""
+        station = _station()
+        try:
+            station.disconnect()
+        except OSError:
+            pass  # some drivers raise where nothing is joined
+        station.active(False)
+
+    def _joining(self, ssid, password, country):
+        # Yields while it waits.
+        if ssid is None:
+            for _ in range(_WIFI_TRIES * _WIFI_MS // _POLL_MS):
+                if self.is_up():
+                    return
+                yield
+            raise PeerError("the network is down: without ssid the application brings it up")
         import network
 
-        network.country(country)
-        station = network.WLAN(network.STA_IF)
+        if country:
+            network.country(country)
+        station = _station()
         station.active(True)
         for _ in range(_WIFI_TRIES):
-            if self._join(station, ssid, password):
-                return station.ifconfig()[0]
+            if (yield from self._join(station, ssid, password)):
+                return
         status = station.status()
         reason = "no answer"
         if status == getattr(network, "STAT_WRONG_PASSWORD", None):
@@ -65,26 +104,36 @@ class Board:
             while not station.isconnected():
                 if time.ticks_diff(time.ticks_ms(), start) > _WIFI_MS:
                     return False
-                time.sleep_ms(_POLL_MS)
+                yield
             if self.reconnects:
                 station.config(reconnects=-1)  # joined: from now on come back by itself
         return True
 
-    def set_clock(self, server="pool.ntp.org"):
+    def set_clock(self, server=_NTP):
         """Set the clock by NTP, which nothing authenticates. Returns est.clock.now().
 
         Raises PeerError, or UsageError where the server's time cannot be.
         """
-        import ntptime
+        return run(self._setting(server))
 
-        ntptime.host = server
-        for _ in range(_NTP_TRIES):
-            try:
-                ntptime.settime()
-            except (OSError, ValueError, OverflowError):
-                continue  # lost, or no sensible answer: UDP promises nothing
-            return clock.now()
-        raise PeerError("the time server %s does not answer" % server)
+    async def set_time(self, server=_NTP):
+        """As `set_clock`, beside other tasks of asyncio."""
+        from est import steps
+
+        return await steps.wait(self._setting(server))
+
+    def _setting(self, server):
+        # In steps (est.run).
+        import machine
+
+        import ntp
+
+        seconds = yield from ntp.ask(server, _NTP_MS)
+        if time.gmtime(0)[0] == 2000:
+            seconds -= _2000
+        year, month, day, hour, minute, second, weekday = time.gmtime(seconds)[:7]
+        machine.RTC().datetime((year, month, day, weekday + 1, hour, minute, second, 0))
+        return clock.now()
 
     def check_entropy(self):
         """Raise UsageError unless keys can be made now."""
@@ -112,11 +161,15 @@ class Board:
         return Watchdog(seconds * 1000, self.watchdog_ms)
 
 
-def _with_radio(count):
-    # Source of est.entropy that is not ready before the radio is on.
+def _station():
     import network
 
-    if not network.WLAN(network.STA_IF).active():
+    return network.WLAN(network.STA_IF)
+
+
+def _with_radio(count):
+    # Source of est.entropy that is not ready before the radio is on.
+    if not _station().active():
         raise UsageError("without Wi-Fi this board's random numbers are not: join first")
     return os.urandom(count)
 

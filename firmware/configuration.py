@@ -157,11 +157,6 @@ def read(name):
     return config, ["%s: %s" % (name, line) for line in wrong]
 
 
-def is_new():
-    """Whether there is a config.new.json."""
-    return NEW in os.listdir()
-
-
 def adopt():
     """Have config.new.json take the place of config.json. Raises OSError.
 
@@ -180,13 +175,11 @@ def put_aside():
     os.rename(NEW, BAD)
 
 
-def agent(config, store, number, **others):
-    """The est.agent.Agent that `config` asks for. Raises UsageError.
+def agent(make, config, store, number, **others):
+    """The agent that `config` asks for, made by est.agent.Agent `make`. Raises UsageError.
 
     number: what "{id}" in subject and san stands for. others: more for the Agent.
     """
-    from est.agent import Agent
-
     extra = ()
     if config.get("enrolment_code") is not None:
         from est import extensions
@@ -202,7 +195,7 @@ def agent(config, store, number, **others):
     if config.get("factory_key") is not None:
         chain = _read_der(config, "factory_certificate", _certificates)
         factory = chain, _read_der(config, "factory_key", _key)
-    made = Agent(
+    made = make(
         store,
         _url_with_label(config),
         config["subject"].replace("{id}", number),

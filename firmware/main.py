@@ -11,6 +11,7 @@ from wiring import Board
 
 import configuration
 from est import clock
+from est.agent import Agent
 from est.store import Store
 
 # Seconds until the next try where the board itself is not ready.
@@ -38,7 +39,8 @@ def report(event, detail):
 
 def make_agent(board, config):
     store = Store(board.check_storage())
-    return configuration.agent(config, store, board.unique_id(), log=print, on_event=report)
+    number = board.unique_id()
+    return configuration.agent(Agent, config, store, number, log=print, on_event=report)
 
 
 def make_ready(board, config):

@@ -131,3 +131,20 @@ def steps(found=None):
     """Steps (est.run) that do nothing, and whose result is `found`."""
     return found
     yield
+
+
+class Pause:
+    """What a coroutine awaits to let others run once."""
+
+    def __init__(self):
+        self.over = False
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.over:
+            raise StopIteration
+        self.over = True
+
+    __await__ = __iter__

@@ -5,7 +5,7 @@ import sys
 import time
 
 import bringup
-from check import Skip, raises
+from check import Pause, Skip, raises
 from est import clock, entropy, keys
 from est.ec import P256
 from est.errors import PeerError, StorageError, UsageError
@@ -37,8 +37,14 @@ class Time:
     def ticks_ms(self):
         return self.now
 
+    def ticks_add(self, ticks, ms):
+        return ticks + ms
+
     def ticks_diff(self, end, start):
         return end - start
+
+    def gmtime(self, seconds=None):
+        return time.gmtime(seconds)
 
 
 class Station:
@@ -62,6 +68,7 @@ class Station:
 
     def disconnect(self):
         self.trying = False
+        self.since = None
 
     def config(self, **settings):
         self.calls.append(settings)
@@ -101,11 +108,32 @@ class Module:
     pass
 
 
+class Loop:
+    """asyncio of one task, for which time passes while it sleeps."""
+
+    def __init__(self, passing):
+        self.time = passing
+        self.turns = 0
+
+    def sleep(self, seconds):
+        self.turns += 1
+        self.time.sleep_ms(int(seconds * 1000))
+        return Pause()
+
+    def run(self, coroutine):
+        try:
+            while True:
+                coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+
+
 class Hardware:
     """Puts stand-ins where `import` and bringup find them, for the length of a `with`."""
 
     def __init__(self, good=1, **modules):
         self.time = Time()
+        self.loop = modules["asyncio"] = Loop(self.time)
         self.station = Station(self.time, good)
         self.network = Network(self.station)
         self.modules = modules
@@ -170,35 +198,109 @@ def test_other_drivers_know_no_reconnects():
         assert not [call for call in hardware.station.calls if type(call) is dict]
 
 
-def ntp(failures):
-    """ntptime whose settime raises `failures` one after the other, then works."""
-    module = Module()
-    module.asked = []
-
-    def settime():
-        module.asked.append(module.host)
-        if failures:
-            raise failures.pop(0)
-
-    module.settime = settime
-    return module
+def test_wifi_beside_other_tasks():
+    for name in _ESP32 + _RP2:
+        with Hardware(good=3) as hardware:
+            hardware.loop.run(wiring(name).join("plant", "geheim", "CH"))
+        assert hardware.network.countries == ["CH"]
+        assert hardware.station.calls.count(("plant", "geheim")) == 3
+        assert hardware.loop.turns > 100  # of the 33 s that it took
 
 
-def test_clock_is_set_after_lost_and_damaged_answers():
-    module = ntp([OSError(110), ValueError("buffer too small"), OverflowError()])
-    with Hardware(ntptime=module):
-        before = clock.now()
-        now = wiring("RPI_PICO_W").set_clock("time.example")
-    assert before <= now <= before + 60
-    assert module.asked == ["time.example"] * 4
+def test_wifi_without_a_country():
+    with Hardware() as hardware:
+        hardware.loop.run(wiring("RPI_PICO_W").join("plant"))
+    assert hardware.network.countries == []
+    assert hardware.station.calls == [("plant", None)]
+
+
+def test_wifi_gives_up_beside_other_tasks():
+    with Hardware(good=None) as hardware:
+        board = wiring("ESP32_GENERIC")
+        error = raises(PeerError, hardware.loop.run, board.join("plant", "geheim"))
+    assert "the password is wrong" in str(error) and "geheim" not in str(error)
+
+
+def test_without_ssid_the_network_is_the_applications():
+    for comes in (True, False):
+        with Hardware() as hardware:
+            station = hardware.station
+            joining = wiring("RPI_PICO_W").join()
+            for _ in range(99):
+                joining.send(None)
+            assert not station.calls and not station.on
+            if comes:
+                station.since = -9999
+                hardware.loop.run(joining)
+            else:
+                error = raises(PeerError, hardware.loop.run, joining)
+                assert "the application brings it up" in str(error)
+                assert hardware.time.now < 100000
+            assert not station.calls and not station.on
+
+
+def test_wifi_is_left_and_joined_anew():
+    for name in _ESP32 + _RP2:
+        with Hardware() as hardware:
+            board = wiring(name)
+            board.wifi("plant", None)
+            board.leave()
+            assert not board.is_up() and not hardware.station.on
+            hardware.station.good = 2
+            board.wifi("plant", None)
+            assert board.is_up() and hardware.station.on
+
+
+class Ntp:
+    """ntp whose server says `answers`, one after the other: seconds, or an error."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+
+    def ask(self, server, ms):
+        self.asked.append(server)
+        for _ in range(20):
+            yield
+        answer = self.answers.pop(0)
+        if isinstance(answer, int):
+            return answer
+        raise answer
+
+
+# 2026-11-29 21:30:01, a Sunday.
+_SOME_TIME = 1795987801
+
+
+def test_clock():
+    for beside in (False, True):
+        module, machine = Ntp(_SOME_TIME), Machine()
+        with Hardware(ntp=module, machine=machine) as hardware:
+            board = wiring("RPI_PICO_W")
+            before = clock.now()
+            if beside:
+                now = hardware.loop.run(board.set_time("time.example"))
+                assert hardware.loop.turns >= 20
+            else:
+                now = board.set_clock("time.example")
+        assert before <= now <= before + 60
+        assert machine.set == [(2026, 11, 29, 7, 21, 30, 1, 0)]
+        assert module.asked == ["time.example"]
+
+
+def test_clock_of_an_esp32_counts_from_2000():
+    machine = Machine()
+    with Hardware(ntp=Ntp(_SOME_TIME), machine=machine) as hardware:
+        hardware.time.gmtime = lambda seconds: time.gmtime(seconds + 946684800)
+        wiring("ESP32_GENERIC").set_clock()
+    assert machine.set == [(2026, 11, 29, 7, 21, 30, 1, 0)]
 
 
 def test_clock_without_a_time_server():
-    module = ntp([OSError(110) for _ in range(99)])
-    with Hardware(ntptime=module):
-        error = raises(PeerError, wiring("ESP32_GENERIC").set_clock, "time.example")
-    assert "time.example" in str(error)
-    assert 2 < len(module.asked) < 20
+    machine = Machine()
+    with Hardware(ntp=Ntp(PeerError("no answer")), machine=machine):
+        raises(PeerError, wiring("ESP32_GENERIC").set_clock, "time.example")
+    assert machine.set == []
 
 
 def test_clock_set_to_the_past_is_refused():
@@ -209,7 +311,7 @@ def test_clock_set_to_the_past_is_refused():
     before = clock.now
     clock.now = stopped
     try:
-        with Hardware(ntptime=ntp([])):
+        with Hardware(ntp=Ntp(_SOME_TIME), machine=Machine()):
             raises(UsageError, wiring("RPI_PICO_W").set_clock)
     finally:
         clock.now = before
@@ -270,6 +372,13 @@ class Machine:
         self.feeds = 0
         self.timeout = None
         self.period = None
+        self.set = []
+
+    def RTC(self):
+        return self
+
+    def datetime(self, fields):
+        self.set.append(fields)
 
     def WDT(self, timeout):
         self.timeout = timeout
@@ -324,6 +433,10 @@ def test_unix_leaves_network_time_and_watchdog_to_the_system():
     board = wiring("UNIX")
     assert board.wifi() is None
     assert board.set_clock() == clock.now()
+    with Hardware() as hardware:
+        assert hardware.loop.run(board.join("plant")) is None
+        assert hardware.loop.run(board.set_time()) == clock.now()
+    board.leave()
     board.watchdog(60).feed()
 
 

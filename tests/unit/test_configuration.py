@@ -6,6 +6,7 @@ import os
 import configuration
 from check import clean, folder, raises
 from est import auth, keys, pem
+from est.agent import Agent
 from est.errors import UsageError
 from est.store import Store
 
@@ -154,22 +155,22 @@ def test_read():
 def test_new_settings_take_the_place_or_are_put_aside():
     with Folder():
         write(configuration.FILE, b"old")
-        assert not configuration.is_new()
+        assert configuration.NEW not in os.listdir()
         write(configuration.NEW, b"new")
-        assert configuration.is_new()
+        assert configuration.NEW in os.listdir()
         configuration.adopt()
-        assert not configuration.is_new()
+        assert configuration.NEW not in os.listdir()
         assert open(configuration.FILE, "rb").read() == b"new"
         for text in (b"bad", b"worse"):
             write(configuration.NEW, text)
             configuration.put_aside()
-            assert not configuration.is_new()
+            assert configuration.NEW not in os.listdir()
             assert open(configuration.BAD, "rb").read() == text
         assert open(configuration.FILE, "rb").read() == b"new"
 
 
 def agent(**changes):
-    return configuration.agent(dict(_LEAST, **changes), Store("."), "e661")
+    return configuration.agent(Agent, dict(_LEAST, **changes), Store("."), "e661")
 
 
 def test_the_least_agent():
@@ -195,7 +196,7 @@ def test_the_agent_of_all_settings():
         write("factory.pem", armour.encode())
         for data in (private, pem.encode("EC PRIVATE KEY", private).encode()):
             write("factory.key", data)
-            made = configuration.agent(_WHOLE, Store("."), "e661", log=print)
+            made = configuration.agent(Agent, _WHOLE, Store("."), "e661", log=print)
             assert made.factory == ([b"0\x01a", b"0\x01b"], private)
         assert made.url == "https://est.example:8443/.well-known/est/factory"
         assert made.wanted[0] == "CN=board-e661,O=Example"

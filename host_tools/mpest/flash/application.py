@@ -45,7 +45,7 @@ def files(
     library = "/lib/" if _root(board) else ""
     paths = packages.installed(board.arch, board.storage.kind) + _modules_of(parts)
     modules = {library + path.removesuffix(".py"): firmware / path for path in paths}
-    for name in ("bringup", "configuration"):
+    for name in ("bringup", "configuration", "ntp"):
         modules[library + name] = firmware / f"{name}.py"
     modules[f"{library}wiring"] = board.wiring
     found = [_module(path, source, board.arch) for path, source in modules.items()]

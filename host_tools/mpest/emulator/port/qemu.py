@@ -37,8 +37,17 @@ class Board(bringup.Board):
     def wifi(self, ssid=None, password=None, country=None):
         """There is no network: certificates come over the serial port."""
 
+    async def join(self, ssid=None, password=None, country=None):
+        pass
+
+    def leave(self):
+        pass
+
     def set_clock(self, server=None):
         """The host's time: est.clock.now()."""
+        return clock.now()
+
+    async def set_time(self, server=None):
         return clock.now()
 
     def unique_id(self):
