@@ -13,17 +13,21 @@ _LONGEST_SLEEP = const(3600)
 _LOOK = const(5)
 
 
-async def run(agent, make_room=None):
+async def run(agent, make_room=None, ready=None):
     """Have est.agent.Agent `agent` live for ever, as `step` does, beside other tasks.
 
     make_room: coroutine function; it is awaited where memory for a connection lacks, after the
         event "memory", and then the step is tried again. The application closes there what it
         can open anew.
+    ready: coroutine function; it is awaited before each step, such as for the network. What it
+        raises ends `run`.
     Cancelled, it closes the agent's connection; the order at hand goes on with the next `run`.
     """
     agent.Client = aclient.Client
     try:
         while True:
+            if ready:
+                await ready()
             agent.lacks_memory = False
             wait = await steps.wait(agent.steps())
             gc.collect()

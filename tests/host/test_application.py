@@ -1,117 +1,235 @@
-"""firmware/main.py, installed as on the board UNIX, enrols and renews by itself."""
+"""firmware/main.py, installed as on the board UNIX: it keeps the identity and runs app.py."""
 
 import json
 import os
+import re
+import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mpest import boards, shipped
 from mpest.flash import application
 from mpest.runtimes import Program
 from mpest.server import EstServer, ServerConfig, running_server
+from mpest.sim.board_process import stored_identity
+
+Find = Callable[[str], Program]
+RETRY = "_RETRY = const(60)"
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
+    """main.py there tries again after a second."""
     folder = tmp_path / "board"
     for file in application.files(boards.load("UNIX")):
         path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.data)
-    assert (folder / "main.py").read_bytes() == (
-        shipped.folder("firmware") / "main.py"
-    ).read_bytes()
+    main = (shipped.folder("firmware") / "main.py").read_text()
+    assert (folder / "main.py").read_text() == main
+    assert RETRY in main
+    (folder / "main.py").write_text(main.replace(RETRY, "_RETRY = const(1)"))
     return folder
 
 
 @contextmanager
-def server_for(board: Path, seconds: int) -> Iterator[EstServer]:
+def server_for(
+    board: Path, seconds: int = 86400, settings: bool = True, **more: Any
+) -> Iterator[EstServer]:
     """A server whose certificates last so long, in the board's config.json."""
     config = ServerConfig(
         directory=board.parent / "ca",
         port=0,
         auth="basic",
-        users={"board": "secret"},
+        users={"board": "geheim"},
         lifetime=timedelta(seconds=seconds),
     )
+    config = config.model_copy(update=more)
     # Backdated, so short a life would be none but for the floor of a minute.
     with patch("mpest.server.ca._BACKDATE", timedelta()), running_server(config) as server:
-        settings = {
-            "url": server.url,
-            "sha256": server.fingerprint,
-            "subject": "CN=board-{id}",
-            "user": "board",
-            "secret": "secret",
-        }
-        (board / "config.json").write_text(json.dumps(settings))
+        if settings:
+            write(board / "config.json", settings_for(server))
         yield server
 
 
-def test_enrols_and_renews(board: Path, program: Callable[[str], Program]) -> None:
-    micropython = program("micropython")
-    with server_for(board, 10) as server:
-        for slot in (0, 1):  # damaged beyond use, which must not stop it
-            (board / f"identity.{slot}").write_bytes(b"EST1" + bytes(100))
-        running = subprocess.Popen(
-            [*micropython.argv, "main.py"],
+def settings_for(server: EstServer, **changes: Any) -> dict[str, Any]:
+    return {
+        "url": server.url,
+        "sha256": server.fingerprint,
+        "subject": "CN=board-{id}",
+        "user": "board",
+        "secret": "geheim",
+    } | changes
+
+
+def write(path: Path, settings: Any) -> None:
+    path.write_text(json.dumps(settings))
+
+
+class Running:
+    """A program of the board's that runs; `lines` it has printed."""
+
+    def __init__(self, board: Path, program: Program, script: str) -> None:
+        self.process = subprocess.Popen(
+            [*program.argv, script],
             cwd=board,
-            env={**os.environ, **micropython.env},
+            env={**os.environ, **program.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
         )
-        deadline = time.monotonic() + 60
-        while len(server.issued()) < 3 and time.monotonic() < deadline and running.poll() is None:
-            time.sleep(0.2)
-        running.kill()
-        output, _ = running.communicate()
-        issued = server.issued()
+        assert self.process.stdout
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self._output = b""
+
+    @property
+    def lines(self) -> list[str]:
+        assert self.process.stdout
+        while part := self.process.stdout.read():
+            self._output += part
+        return self._output.decode().splitlines()
+
+    def count(self, words: str) -> int:
+        return sum(words in line for line in self.lines)
+
+    def until(self, true: Callable[[], Any], seconds: float = 40) -> None:
+        end = time.monotonic() + seconds
+        while not true() and self.process.poll() is None and time.monotonic() < end:
+            select.select([self.process.stdout], [], [], 0.1)
+            time.sleep(0.02)
+        assert true(), "\n".join(self.lines)
+
+    def says(self, words: str, times: int = 1) -> None:
+        self.until(lambda: self.count(words) >= times)
+
+
+@contextmanager
+def running(board: Path, program: Find, code: str = "") -> Iterator[Running]:
+    """main.py, or the program `code`."""
+    if code:
+        (board / "program.py").write_text(code)
+    process = Running(board, program("micropython"), "program.py" if code else "main.py")
+    try:
+        yield process
+    finally:
+        process.process.kill()
+        process.process.wait()
+    assert "geheim" not in "".join(process.lines)
+
+
+def wiring(board: Path, code: str) -> None:
+    """Has the board's wiring.py do what the methods in `code` do."""
+    with (board / "wiring.py").open("a") as file:
+        file.write(f"\n\nclass Board(Board):\n{code}")
+
+
+# The identity
+
+
+def test_enrols_and_renews(board: Path, program: Find) -> None:
+    with server_for(board, 10) as server:
+        for slot in (0, 1):  # damaged beyond use, which must not stop it
+            (board / f"identity.{slot}").write_bytes(b"EST1" + bytes(100))
+        with running(board, program) as process:
+            process.until(lambda: len(server.issued()) >= 3, 60)
         requests = [event["path"].rpartition("/")[2] for event in server.events if "path" in event]
-    assert len(issued) >= 3, output
-    assert "secret" not in output
     assert requests.count("simpleenroll") == 2  # one is challenged for the password
     assert "simplereenroll" in requests
 
 
-def test_enrols_anew_once_the_certificate_has_expired(
-    board: Path, program: Callable[[str], Program]
-) -> None:
-    micropython = program("micropython")
+def test_enrols_anew_once_the_certificate_has_expired(board: Path, program: Find) -> None:
     code = """
-import json
+import asyncio
 import main
-with open("config.json") as file:
-    config = json.load(file)
-board = main.Board()
-agent = main.make_agent(board, config)
-for generation in (1, 2):
-    main.make_ready(board, config)
-    while agent.known.generation < generation:
-        assert agent.step() == 0
-    main.time.sleep(2.5)
+from wiring import Board
+config, _ = main.settings("read", "config.json")
+frame = main.Frame(Board())
+agent = frame.make_agent(config)
+async def twice():
+    for generation in (1, 2):
+        await frame.make_ready(config)
+        while agent.known.generation < generation:
+            assert await main.steps.wait(agent.steps()) == 0
+        main.time.sleep(2.5)
+asyncio.run(twice())
 """
     with server_for(board, 1) as server:
-        (board / "twice.py").write_text(code)
-        done = subprocess.run(
-            [*micropython.argv, "twice.py"],
-            cwd=board,
-            env={**os.environ, **micropython.env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        with running(board, program, code) as process:
+            assert process.process.wait(60) == 0, process.lines
         assert len(server.issued()) == 2
         paths = [event["path"].rpartition("/")[2] for event in server.events if "path" in event]
     assert "simplereenroll" not in paths
+
+
+def test_all_settings_together(board: Path, program: Find) -> None:
+    """Label, token, names, type of key, anchors beside the fingerprint, share of the life."""
+    more = {"auth": "token", "tokens": {"the token"}, "label": "boards"}
+    with server_for(board, settings=False, **more) as server:
+        root = server.ca_pem.read_bytes()
+        (board / "ca.pem").write_bytes(root)
+        url = re.sub("/.well-known.*", "", server.url)
+        write(
+            board / "config.json",
+            {
+                "url": url,
+                "label": "boards",
+                "anchors": "ca.pem",
+                "sha256": server.fingerprint,
+                "subject": "CN=board-{id},O=Example",
+                "san": ["DNS:{id}.example"],
+                "token": "the token",
+                "key": "P-384",
+                "share": 40,
+                "spread": 0,
+                "ntp": None,
+            },
+        )
+        with running(board, program) as process:
+            process.says("renewed: ")
+            process.says("renew in ")
+        (leaf, *_), _ = stored_identity(board)
+        certificate = x509.load_der_x509_certificate(leaf)
+    left = int(next(line for line in process.lines if "renew in " in line).split()[-2])
+    assert abs(left - 86400 * 0.4) < 60
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    (name,) = names.get_values_for_type(x509.DNSName)
+    (subject,) = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    assert name.removesuffix(".example") == str(subject.value).removeprefix("board-")
+    public = certificate.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey) and public.key_size == 384
+
+
+def test_the_factory_certificate(board: Path, program: Find) -> None:
+    from mpest.server.ca import Order, common_name, new_ca, new_key, now
+
+    factory, key = new_ca("factory"), new_key()
+    order = Order(common_name("board"), key.public_key())
+    leaf = factory.sign(order, now() + timedelta(days=1))
+    (board / "factory.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
+    (board / "factory.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    anchors = factory.certificate.public_bytes(Encoding.PEM).decode()
+    with server_for(board, settings=False, auth="mtls", factory_ca=anchors) as server:
+        wanted = settings_for(server, user=None, secret=None)
+        wanted |= {"factory_certificate": "factory.pem", "factory_key": "factory.key"}
+        write(board / "config.json", wanted)
+        with running(board, program) as process:
+            process.says("renewed: ")
+
+
+# The settings
 
 
 @pytest.mark.parametrize(
@@ -130,62 +248,368 @@ for generation in (1, 2):
     ],
 )
 def test_malformed_settings_are_told_key_by_key(
-    board: Path, program: Callable[[str], Program], settings: str, words: str
+    board: Path, program: Find, settings: str, words: str
 ) -> None:
     (board / "config.json").write_text(settings)
-    micropython = program("micropython")
-    done = subprocess.run(
-        [*micropython.argv, "main.py"],
-        cwd=board,
-        env={**os.environ, **micropython.env},
-        capture_output=True,
-        text=True,
-        timeout=60,
+    with running(board, program) as process:
+        assert process.process.wait(60) == 0
+    assert process.count(words)
+    assert not process.count("Traceback")
+
+
+def test_settings_that_the_application_mends(board: Path, program: Find) -> None:
+    """It runs without settings, and can bring some."""
+    code = """
+import asyncio
+async def main(identity):
+    await asyncio.sleep(1)
+    with open("config.new.json", "w") as file:
+        file.write(open("sent.json").read())
+    await asyncio.sleep(1000)
+"""
+    (board / "app.py").write_text(code)
+    (board / "config.json").write_text("{")
+    with server_for(board, settings=False) as server:
+        write(board / "sent.json", settings_for(server))
+        with running(board, program) as process:
+            process.says("renewed: ")
+    assert process.count("config.json: is malformed") == 1
+    assert process.count("config.new.json: accepted") == 1
+    assert json.loads((board / "config.json").read_text())["url"] == server.url
+
+
+# Nobody listens there.
+NOWHERE = {"url": "https://127.0.0.1:9", "subject": "CN=a", "sha256": "00" * 32}
+
+
+@pytest.mark.parametrize("old", [NOWHERE, None, "{"])
+def test_new_settings_that_reach_the_server(board: Path, program: Find, old: Any) -> None:
+    with server_for(board, settings=False) as server:
+        if old:
+            write(board / "config.json", old)
+        wanted = settings_for(server)
+        write(board / "config.new.json", wanted)
+        with running(board, program) as process:
+            process.says("renewed: ")
+            process.says("config.new.json: accepted")
+    assert json.loads((board / "config.json").read_text()) == wanted
+    assert not (board / "config.new.json").exists()
+
+
+def test_new_settings_that_need_no_answer(board: Path, program: Find) -> None:
+    """Such as those of another Wi-Fi, while the certificate lives."""
+    with server_for(board) as server:
+        with running(board, program) as process:
+            process.says("renewed: ")
+        write(board / "config.new.json", settings_for(server, ssid="plant", country="CH"))
+        with running(board, program) as process:
+            process.says("config.new.json: accepted")
+        assert len(server.issued()) == 1
+    assert json.loads((board / "config.json").read_text())["ssid"] == "plant"
+
+
+def test_new_settings_that_the_server_refuses(board: Path, program: Find) -> None:
+    """It answers, so they are in use: the operator sees the refusal there."""
+    with server_for(board) as server:
+        write(board / "config.new.json", settings_for(server, secret="of another"))
+        with running(board, program) as process:
+            process.says("config.new.json: accepted")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"url": NOWHERE["url"]}, {"sha256": "00" * 32}, {"subject": "no name"}, {"anchors": "none"}],
+    ids=str,
+)
+def test_new_settings_that_do_not_reach_the_server(
+    board: Path, program: Find, changes: dict[str, str]
+) -> None:
+    with server_for(board) as server:
+        wanted = settings_for(server, **changes)
+        write(board / "config.new.json", wanted)
+        with running(board, program) as process:
+            process.says("renewed: ")
+            assert process.count("the server is not reached, config.json stays") == 1
+        assert json.loads((board / "config.json").read_text()) == settings_for(server)
+    # It is tried again at the next start.
+    assert json.loads((board / "config.new.json").read_text()) == wanted
+
+
+@pytest.mark.parametrize("content", ["nonsense", "{", '{"url": 5}', ""])
+def test_new_settings_that_are_malformed(board: Path, program: Find, content: str) -> None:
+    with server_for(board):
+        before = (board / "config.json").read_text()
+        (board / "config.new.json").write_text(content)
+        with running(board, program) as process:
+            process.says("renewed: ")
+        assert process.count("config.new.json: put aside") == 1
+        with running(board, program) as process:
+            process.says("renew in ")
+        assert not process.count("config.new.json")
+    assert (board / "config.bad.json").read_text() == content
+    assert (board / "config.json").read_text() == before
+
+
+def test_both_are_tried_in_turn_where_neither_gets_an_answer(board: Path, program: Find) -> None:
+    """A board that moved to a network which is down just now."""
+    wiring(
+        board,
+        """
+    tries = []
+    async def join(self, ssid=None, password=None, country=None):
+        self.tries.append(ssid)
+        if ssid == "old" or self.tries.count("new") < 3:
+            raise OSError(5)
+""",
     )
-    assert done.returncode == 0
-    assert words in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+    with server_for(board) as server:
+        write(board / "config.json", settings_for(server, ssid="old"))
+        write(board / "config.new.json", settings_for(server, ssid="new"))
+        with running(board, program) as process:
+            process.says("config.new.json: accepted")
+            process.says("renewed: ")
+        assert process.count("config.json stays") == 2
+    assert json.loads((board / "config.json").read_text())["ssid"] == "new"
+
+
+def test_new_settings_come_while_it_runs(board: Path, program: Find) -> None:
+    wiring(board, "    async def join(self, *arguments):\n        raise OSError(5)\n")
+    with server_for(board) as server, running(board, program) as process:
+        process.says("OSError: [Errno 5] EIO", 2)
+        (board / "config.new.json").write_text("nonsense")
+        process.says("put aside")
+        write(board / "config.new.json", settings_for(server, ssid="x"))
+        process.says("config.json stays")
+
+
+# The application
+
+
+def test_the_application_follows_the_identity(board: Path, program: Find) -> None:
+    code = """
+import asyncio
+async def main(identity):
+    seen = None
+    while True:
+        if identity.generation != seen:
+            seen = identity.generation
+            print("app has", seen, len(identity.chain))
+        await asyncio.sleep(0.1)
+"""
+    (board / "app.py").write_text(code)
+    with server_for(board, 10), running(board, program) as process:
+        process.says("app has 2 1")
+        assert process.count("app has 0 0") == process.count("app has 1 1") == 1
+    with server_for(board, 10), running(board, program) as process:
+        process.says("app has ")
+        assert next(line for line in process.lines if "app has" in line) != "app has 0 0"
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("async def main(identity):\n raise KeyError('pin')\n", "line 2, in main: KeyError: pin"),
+        (
+            "async def main(identity):\n raise OSError(5)\n",
+            "line 2, in main: OSError: [Errno 5] EIO",
+        ),
+        ("async def main(identity):\n raise MemoryError\n", "MemoryError"),
+        ("async def main(identity):\n raise SystemExit\n", "SystemExit"),
+        ("import asyncio\nraise asyncio.CancelledError\n", "CancelledError"),
+        ("def main(:\n", 'app.py", line 1: SyntaxError: invalid syntax'),
+        ("import nothing\n", "ImportError: no module named 'nothing'"),
+        ("", "AttributeError"),
+        ("def main(identity):\n pass\n", "app.py: "),
+        ("async def main():\n pass\n", "TypeError"),
+        ("async def main(identity):\n pass\n", "app.py has ended"),
+        ("async def main(identity):\n raise ValueError('a\\nb')\n", "ValueError: a b"),
+    ],
+)
+def test_whatever_the_application_raises(board: Path, program: Find, code: str, line: str) -> None:
+    """It is one line, the application starts again, and renewals go on."""
+    (board / "app.py").write_text(code)
+    with server_for(board, 10) as server, running(board, program) as process:
+        process.says("app.py", 3)
+        process.until(lambda: len(server.issued()) >= 2)
+    told = [found for found in process.lines if found.startswith("app.py")]
+    assert all(line in found for found in told), told
+    assert not process.count("Traceback")
+    events = ("ordered", "answered", "candidate", "proven", "renewed", "bootstrap", "waiting")
+    events += ("app.py", "renew in ", "retry in ")
+    others = [found for found in process.lines if not found.startswith(events)]
+    assert others == []
+
+
+def test_an_application_that_is_reported_alone(board: Path, program: Find) -> None:
+    (board / "app.py").write_text("async def main(identity):\n    raise KeyError\n")
+    with server_for(board, 10) as server:
+        write(board / "config.json", settings_for(server, app="report"))
+        with running(board, program) as process:
+            process.until(lambda: len(server.issued()) >= 2)
+    assert process.count("app.py") == 1
+
+
+def test_a_task_of_the_application_that_fails(board: Path, program: Find) -> None:
+    code = """
+import asyncio
+async def fail():
+    raise ValueError("of a task")
+async def main(identity):
+    asyncio.create_task(fail())
+    await asyncio.Event().wait()
+"""
+    (board / "app.py").write_text(code)
+    with server_for(board, 10) as server, running(board, program) as process:
+        process.until(lambda: len(server.issued()) >= 2)
+    assert process.count("in fail: ValueError: of a task") == 1
+    assert not process.count("Traceback")
+
+
+def test_renewals_beside_an_application_that_hangs(board: Path, program: Find) -> None:
+    code = "import asyncio\nasync def main(identity):\n    await asyncio.Event().wait()\n"
+    (board / "app.py").write_text(code)
+    wiring(
+        board,
+        """
+    def watchdog(self, seconds=None):
+        class Dog:
+            def feed(self):
+                print("fed")
+        return Dog()
+""",
+    )
+    with server_for(board, 10) as server, running(board, program) as process:
+        process.until(lambda: len(server.issued()) >= 3, 60)
+        assert process.count("fed") > 5
+
+
+# The hardware
 
 
 @pytest.mark.parametrize(
     "raised", ["KeyError('pin')", "ValueError(1)", "OSError(5)", "MemoryError()"]
 )
+@pytest.mark.parametrize("where", ["join", "set_time", "check_storage", "watchdog", "__init__"])
 def test_nothing_that_the_wiring_raises_ends_it(
-    board: Path, program: Callable[[str], Program], raised: str
+    board: Path, program: Find, where: str, raised: str
 ) -> None:
     """Each is one line, and the next try comes."""
-    micropython = program("micropython")
-    code = f"""
+    a = "async " if where in ("join", "set_time") else ""
+    wiring(
+        board,
+        f"""
+    tries = []
+    {a}def {where}(self, *arguments):
+        self.tries.append(1)
+        if len(self.tries) < 3:
+            raise {raised}
+        return {a and "await "}super().{where}(*arguments)
+""",
+    )
+    kind = raised.partition("(")[0]
+    with server_for(board), running(board, program) as process:
+        process.says("renewed: ")
+    told = [line for line in process.lines if kind in line or "clock" in line]
+    assert len(told) >= (2 if where != "set_time" else 1), process.lines
+    assert not process.count("Traceback")
+
+
+FRAME = """
+import asyncio
 import main
-class Broken(main.Board):
-    tries = 0
-    def wifi(self, *arguments):
-        Broken.tries += 1
-        if Broken.tries == 3:
-            raise SystemExit
-        raise {raised}
-main.Board = Broken
-clock = main.time
-ticks = [0]
-def ticks_ms():
-    ticks[0] += 30000
-    return ticks[0]
-main.time = type("time", (), dict(
-    ticks_ms=ticks_ms, ticks_add=clock.ticks_add, ticks_diff=clock.ticks_diff,
-    sleep=lambda seconds: None,
-))
-main.main()
+from wiring import Board
+calls = []
+class Counting(Board):
+    async def join(self, *arguments):
+        calls.append("join")
+    def leave(self):
+        calls.append("leave")
+    async def set_time(self, server):
+        calls.append(server)
+class Agent:
+    failures = 1
+frame = main.Frame(Counting())
+frame.agent = Agent()
+def check(expected):
+    asyncio.run(frame.ready())
+    assert calls == expected, calls
+    calls.clear()
+def silence():
+    frame.on_event("failed", {"type": "PeerError", "operation": "x", "text": "no answer"})
 """
-    with server_for(board, 60):
-        (board / "broken.py").write_text(code)
-        done = subprocess.run(
-            [*micropython.argv, "broken.py"],
-            cwd=board,
-            env={**os.environ, **micropython.env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2, done.stdout + done.stderr
-    assert all(line.startswith(raised.partition("(")[0]) for line in lines)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        # Two attempts that nobody answered.
+        'frame.config = {"ssid": "x"}\ncheck(["join", "pool.ntp.org"])\nsilence()\n'
+        'check(["join"])\nsilence()\ncheck(["leave", "join"])\nsilence()\ncheck(["join"])',
+        # One that was answered comes between.
+        'frame.config = {"ssid": "x", "ntp": None}\nsilence()\n'
+        'frame.on_event("waiting", {"text": "not now"})\nsilence()\ncheck(["join"])',
+        # The agent had no failures in between.
+        'frame.config = {"ssid": "x", "ntp": None}\nsilence()\nAgent.failures = 0\n'
+        'check(["join"])\nAgent.failures = 1\nsilence()\ncheck(["join"])',
+        # The application's network is not left.
+        'frame.config = {"ntp": "a"}\nsilence()\nsilence()\ncheck(["join", "a"])',
+    ],
+)
+def test_wifi_is_joined_anew(board: Path, program: Find, code: str) -> None:
+    with running(board, program, FRAME + code) as process:
+        assert process.process.wait(30) == 0, process.lines
+
+
+def test_the_watchdog_bites_where_the_agent_hangs(board: Path, program: Find) -> None:
+    code = """
+import asyncio
+import main
+import wiring
+fed = []
+class Dog:
+    def feed(self):
+        fed.append(1)
+wiring.Board.watchdog = lambda self, seconds: Dog()
+async def die(frame):
+    pass
+async def live(frame):
+    await asyncio.sleep(1000)
+ways = {
+    "dead": (die, None),
+    "hung": (live, lambda frame: False),
+    "lives": (live, None),
+}
+usual = main.Frame.is_alive
+async def watch(name):
+    main.Frame.keep, alive = ways[name]
+    main.Frame.is_alive = alive or usual
+    fed.clear()
+    task = asyncio.create_task(main.main())
+    await asyncio.sleep(3.5)
+    task.cancel()
+    print(name, len(fed) > 1)
+async def all():
+    for name in sorted(ways):
+        await watch(name)
+asyncio.run(all())
+"""
+    with server_for(board), running(board, program, code) as process:
+        assert process.process.wait(30) == 0, process.lines
+    assert process.lines == ["dead False", "hung False", "lives True"]
+
+
+def test_the_application_makes_room(board: Path, program: Find) -> None:
+    (board / "app.py").write_text("async def make_room():\n    print('made')\n")
+    code = FRAME + "asyncio.run(frame.make_room())\nimport app\nasyncio.run(frame.make_room())\n"
+    with running(board, program, code) as process:
+        assert process.process.wait(30) == 0, process.lines
+    assert process.lines == ["made"]
+
+
+def test_the_application_of_the_document(board: Path, program: Find) -> None:
+    text = (Path(__file__).parents[2] / "docs/board.md").read_text()
+    (code,) = re.findall(r"```python\n(import asyncio\n.*?)```", text, re.DOTALL)
+    (board / "app.py").write_text(code)
+    with server_for(board), running(board, program) as process:
+        process.says("the certificate in use ends at")
+    assert not process.count("app.py")
