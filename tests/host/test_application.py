@@ -613,3 +613,25 @@ def test_the_application_of_the_document(board: Path, program: Find) -> None:
     with server_for(board), running(board, program) as process:
         process.says("the certificate in use ends at")
     assert not process.count("app.py")
+
+
+def test_the_program_of_the_readme_enrols_once_and_renews(board: Path, program: Find) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(import gc\n.*?)```", text, re.DOTALL)
+    with server_for(board, 10) as server:
+        for old, new in (
+            ("https://est.example.com/.well-known/est", server.url),
+            ("...64 digits, SHA-256 of the CA certificate...", server.fingerprint),
+            ('"device-1", "one-time password"', '"board", "geheim"'),
+            ('Store("/")', 'Store(".")'),
+        ):
+            assert code.count(old) == 1
+            code = code.replace(old, new)
+        with running(board, program, code) as process:
+            process.says("renewed ")
+        server.config.users = {}  # the password was for one time
+        with running(board, program, code) as process:
+            process.says("renewed ", 2)
+        requests = [event["path"].rpartition("/")[2] for event in server.events if "path" in event]
+    assert requests.count("simpleenroll") == 2  # one is challenged for the password
+    assert "simplereenroll" in requests
