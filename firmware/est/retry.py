@@ -11,7 +11,7 @@ import json
 
 from micropython import const
 
-from est import store
+from est import clock, store
 
 # The least floor, and that without an identity.
 _LEAST = const(60)
@@ -71,6 +71,8 @@ def load(agent):
     if kept.get("asked", asked) != asked:
         # A person gave other settings, and does not want to wait.
         agent.failures = agent.until = agent.wait = 0
+    if 0 < agent.until - clock.now_or_0() <= 2 * agent.wait:
+        agent.known.next = ("retry", agent.until)
     if agent.refusals:
         # The power may have gone before the state of the certificate before was erased.
         known = (agent.load("identity") or [{}])[0].get("generation", 0)

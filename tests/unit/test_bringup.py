@@ -288,6 +288,13 @@ def test_clock():
         assert module.asked == ["time.example"]
 
 
+def test_clock_that_something_else_sets():
+    with Hardware() as hardware:
+        board = wiring("RPI_PICO_W")
+        assert board.set_clock(None) == clock.now()
+        assert hardware.loop.run(board.set_time(None)) == clock.now()
+
+
 def test_clock_of_an_esp32_counts_from_2000():
     machine = Machine()
     with Hardware(ntp=Ntp(_SOME_TIME), machine=machine) as hardware:

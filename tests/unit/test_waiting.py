@@ -3,7 +3,7 @@
 import sys
 
 import check
-from est import aside, order, retry, run, store, verdict, waiting, witness
+from est import aside, clock, order, retry, run, store, verdict, waiting, witness
 from est.errors import (
     Closed,
     Ended,
@@ -332,6 +332,20 @@ def test_the_back_off_outlives_a_reset():
         last = agent.again()
         retry.load(last)
         assert (last.failures, last.floor) == (0, 0)
+    agent.clean()
+
+
+def test_a_back_off_that_outlived_a_reset_shows():
+    agent = FakeAgent()
+    now = clock.now()
+    agent.wait = 240
+    # What is over, or further ahead than it ever was, is none.
+    for ahead, shown in ((99, True), (-1, False), (9999, False)):
+        agent.until = now + ahead
+        retry.save(agent)
+        after = agent.again()
+        retry.load(after)
+        assert after.known.next == (("retry", now + ahead) if shown else None)
     agent.clean()
 
 
