@@ -160,7 +160,8 @@ def read(name):
 def adopt():
     """Have config.new.json take the place of config.json. Raises OSError.
 
-    It is copied: on FAT a cut while a file is renamed over another can leave none.
+    It is copied: on FAT a cut amid a rename may leave two names of one content, which removing
+    one of them frees.
     """
     with open(NEW, "rb") as file:
         data = file.read()

@@ -12,7 +12,7 @@ import time
 
 from micropython import const
 
-from est import aclient, apart, clock, steps, store
+from est import apart, clock, steps, store
 from est.agent import Agent
 from est.errors import StorageError
 from est.parts import Known
@@ -137,6 +137,8 @@ class Frame:
 
     async def reaches(self, config):
         """Whether an attempt with these settings gets an answer, or needs none."""
+        from est import aclient
+
         agent = None
         self.reached = False
         self.identity.next = None

@@ -227,6 +227,32 @@ def test_dry_run_says_what_the_real_run_does(
     assert again.would == ["install nothing: all is there already"]
 
 
+def test_settings_and_program_of_the_user(
+    program: Callable[[str], Program], tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "config.new.json").write_text("{}")
+    config = {"url": "https://a", "subject": "CN=a", "anchors": "ca.pem"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "ca.pem").write_text("anchor")
+    (tmp_path / "mine.py").write_text("async def main(identity):\n    pass\n")
+    with board(program("micropython"), root) as port:
+        use = ["--board", "RPI_PICO_W", "--port", port, "--json", "--part", "est-revocation"]
+        use += ["--config", str(tmp_path / "config.json"), "--app", str(tmp_path / "mine.py")]
+        dry, real, again = Done(*use, "--dry-run"), Done(*use), Done(*use, "--dry-run")
+    assert (dry.code, real.code, again.code) == (0, 0, 0), real.lines
+    assert "remove /config.new.json" in dry.would
+    assert again.would == ["install nothing: all is there already"]
+    assert json.loads((root / "config.json").read_text()) == config
+    assert (root / "app.py").exists() and (root / "ca.pem").read_text() == "anchor"
+    assert (root / "lib/est/revocation.mpy").exists()
+    assert not (root / "config.new.json").exists()
+    # Until main.py is there nothing starts.
+    written = [event["path"] for event in real.events if event["event"] == "write"]
+    assert written[-1] == "/main.py"
+
+
 @pytest.mark.parametrize(
     ("name", "found", "words"),
     [
