@@ -27,6 +27,8 @@ def shown(login, request, data, size):
 
     login: what was given, see est.auth, or None.
     """
+    if data[:1] == b"\x30":
+        data = b"what is no text"  # DER
     text = hide(login, printable(data), request)[:size]
     status = request.response.status
     return text if status < 400 or status in _LATER else "%s (%s)" % (text, _step(request, login))
@@ -56,13 +58,15 @@ def _login(request, login):
     response = request.response
     offered = [value for name, value in response.headers if name == "www-authenticate"]
     if not login:
-        found = "no user, password or token was given"
+        found = "a certificate is not enough, and no user, password or token was given"
     elif "Authorization" in dict(request.headers):
         found = "wrong user, password or token"
     else:
         found = "no user, password or token was sent"
     if response.status == 403:
         found = "whoever runs the server must allow this board or its certificate; " + found
+    if not offered:
+        return found + "; the server names no way to log in"
     return "%s; the server asks for %s" % (found, printable(_names(offered).encode())[:100])
 
 

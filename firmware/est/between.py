@@ -120,6 +120,7 @@ def take(agent, current, items, proven):
     """As est.verdict.take. proven: whether there is proof, None where none was asked for."""
     from est import duty, purposes, verdict, waiting
 
+    agent.parts.check_erased(agent)
     # For a proof it was told before.
     log = agent.log if proven is None else lambda text: None
     chain = purposes.chain(agent, items[1:], log)

@@ -271,7 +271,7 @@ def proof_of_refusal(agent, error):
 
 def _poll_once(agent, current):
     # Ask a last time for what other settings asked for. Whether an answer is stored.
-    agent.log("a waiting request for other settings is given up after this")
+    agent.log("a request for other settings is sent once more, and given up then")
     usual = agent.url, agent.credentials
     url = current.meta.get("url") or agent.url
     if url != agent.url:

@@ -102,5 +102,5 @@ def _sec1(data, curve=None):
 
             raise refusal(public)
         if public and public != key._public:
-            raise UsageError("public half of another, or of a key that est.element does not know")
+            raise UsageError("its public half is another's, or of a secure element not there")
     return key

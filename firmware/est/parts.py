@@ -9,7 +9,7 @@ import sys
 from micropython import const
 
 from est import apart, aparts
-from est.errors import EstError, PeerError, Refused, missing
+from est.errors import EstError, PeerError, Refused, UsageError, missing
 from est.identity import Identity
 
 _RETRY = const(60)
@@ -53,11 +53,12 @@ def absent(error):
 class Known(Identity):
     """An Identity with what an application does to it besides using it.
 
-    erased: whether it was since est.duty last looked.
+    erased: whether it was since est.duty last looked. erasures: how often it was.
     tell: the agent's, which hands an event to the application; None without an agent.
     """
 
     erased = False
+    erasures = 0
     tell = None
 
     def context(self, anchors=None, **settings):
@@ -91,6 +92,7 @@ class Known(Identity):
         from est import status
 
         self.erased = True
+        self.erasures += 1
         status.erase(self)
 
 
@@ -103,8 +105,35 @@ def attach(agent):
         return task.run(agent, *arguments)
 
     agent.known = Known(agent.store)
-    agent.lacks_memory = False
+    agent.lacks_memory = agent.busy = False
+    agent.erasures = 0
     agent.run = run
+    agent.steps = in_turn(agent, agent.steps)
+    agent.have = in_turn(agent, agent.have)
+
+
+class Turn:
+    """What steps wait for where another task has the agent: est.run would wait for ever."""
+
+    def poll(self, ms):
+        if ms:
+            raise UsageError("another task has the agent: await its steps, or cancel that task")
+
+
+def in_turn(agent, function):
+    """`function`, which gives steps, of one caller at a time."""
+
+    def steps(*arguments, **options):
+        while agent.busy:
+            yield Turn()
+        agent.busy = True
+        agent.erasures = agent.known.erasures
+        try:
+            return (yield from function(*arguments, **options))
+        finally:
+            agent.busy = False
+
+    return steps
 
 
 def begin(agent):
@@ -230,7 +259,8 @@ def ordered(agent, current, leaf, key):
 
 
 def answered(agent, current, date):
-    """Unix seconds of the answer's `date`, or 0."""
+    """Unix seconds of the answer's `date`, or 0. Raises UsageError where all was erased since."""
+    check_erased(agent)
     agent.tell("answered", operation=current.kind)
     return check_clock(agent, date) or 0
 
@@ -251,6 +281,13 @@ def interrupted(agent, current, shown, error, final):
         return waiting.interrupted(agent, current, shown, error, final)
 
     return (yield from steps(part)) or error
+
+
+def check_erased(agent):
+    """Raise UsageError where the identity was erased while an order was on its way."""
+    if agent.known.erasures != agent.erasures:
+        agent.end()
+        raise UsageError("the identity was erased meanwhile: what was asked for is forgotten")
 
 
 def check_clock(agent, date):

@@ -130,7 +130,7 @@ class Est:
             # It may tell of the connection that it closes, not of this request (RFC 9110 15.5.9).
             if status != 408 or attempt:
                 raise self._refusal(request)
-        raise errors.PeerError("the server asks without end")
+        raise errors.PeerError("the server redirects or asks without end")
 
     def shown(self, request, data, size=_MAX_TEXT):
         """Printable text of `data` that the server says, without secrets that it repeats; then

@@ -1,6 +1,7 @@
 """Where an EST server may redirect its clients to (RFC 7030 3.2.1)."""
 
 from est.errors import PeerError
+from est.http import printable
 
 
 def path(authority, request):
@@ -12,7 +13,7 @@ def path(authority, request):
     status = request.response.status
     if status not in (301, 302, 307, 308) and (status != 303 or request.body):
         return None
-    location = request.response.header("location").partition("#")[0]
+    given = location = request.response.header("location").partition("#")[0]
     if location[:6].lower() == "https:":
         location = location[6:]
         if location[:2] != "//":
@@ -21,7 +22,8 @@ def path(authority, request):
         origin, _, location = location[2:].partition("/")
         location = "/" + location if _host(origin) == _host(authority) else ""
     if not location or ":" in location.partition("?")[0].partition("/")[0]:
-        raise PeerError("the server redirects elsewhere")
+        given = printable(given.encode())[:100]
+        raise PeerError("the server redirects elsewhere: if %s is right, give its host" % given)
     base = request.path.partition("?")[0]
     if location[0] == "?":
         location = base + location

@@ -5,11 +5,17 @@ from est.errors import EstError, NotTrusted, PeerError, Unsupported, UsageError
 
 
 def revoke(*arguments, **options):
-    """As `revoking`, now."""
+    """revoke(agent, reason, comment, since): as `revoking`, now. Returns the certificate (DER)."""
     return run(revoking(*arguments, **options))
 
 
-def revoking(agent, reason="unspecified", comment=None, since=None):
+def revoking(agent, *arguments, **options):
+    """As `_revoking`, in turn with what else the agent does."""
+    steps = agent.parts.in_turn(agent, _revoking) if agent.parts else _revoking
+    return steps(agent, *arguments, **options)
+
+
+def _revoking(agent, reason="unspecified", comment=None, since=None):
     """Have the CA revoke the certificate of est.agent.Agent `agent`, then forget it and its key.
 
     In steps, for est.steps.wait beside other tasks.

@@ -3,7 +3,16 @@
 from micropython import const
 
 from est import retry
-from est.errors import Closed, Ended, EstError, NotYetValid, PeerError, Refused, RetryLater
+from est.errors import (
+    Closed,
+    Ended,
+    EstError,
+    NotTrusted,
+    NotYetValid,
+    PeerError,
+    Refused,
+    RetryLater,
+)
 
 _DAY = const(86400)
 _LEAST = const(60)
@@ -41,7 +50,8 @@ def rejected(agent, current, error):
     operation = current.kind
     if operation == "linked":
         operation = "simplereenroll" if current.meta["leaf"] else "simpleenroll"
-    super(EstError, error).__init__("%s: %s" % (operation, error))
+    came = "the certificate that came: " if isinstance(error, NotTrusted) else ""
+    super(EstError, error).__init__("%s: %s%s" % (operation, came, error))
     if isinstance(error, RetryLater):
         # CMC says so in an answer.
         current.answer = []

@@ -7,6 +7,8 @@ turn of the loop as the one before, the ticks meanwhile, and the worst and the 9
 the milliseconds by which a ticker of 1 ms came late, and the longest single call into TLS.
 `cancel`: cancel that task after so many turns of the loop, a new one after twice as many, and so
 on until one gets through. `poor`: TLS finds no memory until make_room() was awaited.
+`callers`: that many ask for a renewal at once, beside the task. `erase`: while a renewal is under
+way, the identity is erased.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ import sys
 import time
 
 # What is loaded now is not loaded anew for each order, and what is replaced in it stays so.
-from est import auth, ec, steps, task, tls
+from est import auth, ec, errors, steps, task, tls
 from est.agent import Agent
 from est.store import Store
 
@@ -110,6 +112,42 @@ async def cancelled(agent, every):
     raise ValueError("it takes more turns")
 
 
+async def callers(agent, count):
+    """How often several callers at once had a renewal, and what a blocking one is told."""
+    running = asyncio.create_task(agent.run())
+    asked = [asyncio.create_task(steps.wait(agent.have(True))) for _ in range(count)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    try:
+        agent.enroll()
+        blocking = "enrolled"
+    except errors.UsageError as error:
+        blocking = str(error)
+    found = []
+    for one in asked:
+        found.append(await one)
+    running.cancel()
+    return [len(set(found)), agent.known.generation, blocking]
+
+
+async def erase(agent, turns):
+    """What becomes of a renewal, and of the identity, which is erased amid it."""
+    asked = asyncio.create_task(steps.wait(agent.have(True)))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    agent.known.erase()
+    try:
+        await asked
+        outcome = "renewed"
+    except errors.UsageError as error:
+        outcome = str(error)
+    left = [agent.store.load(name) for name in ("identity", "order", "aside")]
+    return [outcome, agent.known.chain, left]
+
+
+_DEMANDS = {"callers": callers, "erase": erase}
+
+
 async def main(config):
     events = []
 
@@ -159,6 +197,9 @@ async def main(config):
         await running
     except asyncio.CancelledError:
         pass
+    for key in ("callers", "erase"):
+        if config.get(key):
+            events.append(await _DEMANDS[key](agent, config[key]))
     agent.Client = task.aclient.Client
     for _ in range(config["renewals"]):
         await steps.wait(agent.have(True))

@@ -81,6 +81,24 @@ def test_other_tasks_go_on(run: Run, server: EstServer) -> None:
     assert len(server.issued()) == 3
 
 
+def test_callers_take_turns(run: Run, server: EstServer) -> None:
+    found = run(callers=3, renewals=0)
+    assert "failed" not in found["events"], found
+    renewals, generation, blocking = found["events"][-1]
+    assert (renewals, generation) == (3, 4)
+    assert "another task has the agent" in blocking
+    assert len(server.issued()) == 4
+
+
+@pytest.mark.parametrize("turns", [20, 60])
+def test_erased_amid_a_renewal(run: Run, turns: int) -> None:
+    """A person who presses a button does not get the identity back."""
+    found = run(erase=turns, renewals=0)
+    outcome, chain, left = found["events"][-1]
+    assert "erased meanwhile" in outcome, found
+    assert (chain, left) == ([], [None] * 3)
+
+
 def test_room_is_made_where_memory_lacks(run: Run) -> None:
     found = run(poor=True, renewals=0)
     assert found["generation"] == 1

@@ -398,7 +398,7 @@ def test_a_login_that_no_scheme_is_named_for():
         for login in (None, auth.Password("a:b", "secret"), auth.Password("a", "b", basic=False)):
             requests, error = drive(simpleenroll(login), answer(status))
             assert sent(requests) == [None] and isinstance(error, Refused)
-            assert "the server asks for none" in str(error)
+            assert "names no way to log in" in str(error)
             assert ("was given" if login is None else "was sent") in str(error)
     # What went with a login and is refused all the same is refused.
     login = auth.Password("a", "secret")

@@ -253,6 +253,8 @@ def _read_users(path: Path) -> dict[str, str]:
         if not colon or not name or not password:
             raise CliError(f"{path}: entry {number} is not name:password")
         users[name] = password
+    if not users:
+        raise CliError(f"{path} names no user: it takes lines of name:password")
     return users
 
 

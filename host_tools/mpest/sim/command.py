@@ -177,7 +177,9 @@ def simulate(
     if failed:
         later = f" (try again in {failed['seconds']} s)" if failed["seconds"] else ""
         text = in_words(failed) + not_accepted(failed, state)
-        click.echo(f"Error: {failed['operation']}: {text}{later}", err=True)
+        if not text.startswith(f"{failed['operation']}: "):
+            text = f"{failed['operation']}: {text}"
+        click.echo(f"Error: {text}{later}", err=True)
         sys.exit(exit_code(failed))
 
 
@@ -193,10 +195,13 @@ _DAMAGED = {
     "the stored identity: damaged": "enroll again",
     "the stored anchors: damaged": "give --trust again",
 }
+_NO_TRUST = "nothing to trust: give anchors or a fingerprint"
 
 
 def in_words(failed: Event) -> str:
     """The message of the `error` event, with the operating system's words for its errors."""
+    if failed["message"] == _NO_TRUST:
+        return "nothing to trust: give --trust, a file or a fingerprint"
     if failed["type"] not in ("PeerError", "StorageError") or "HTTP" in failed["message"]:
         return str(failed["message"])
     text = _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
