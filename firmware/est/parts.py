@@ -97,13 +97,19 @@ class Known(Identity):
 
 
 def attach(agent):
-    """Give a new agent what it has by these parts."""
+    """Give a new agent what it has by these parts. Raises UsageError for its URL."""
+
+    def part():
+        from est.url import parse
+
+        parse(agent.url)
 
     def run(*arguments):
         from est import task
 
         return task.run(agent, *arguments)
 
+    apart(part)
     agent.known = Known(agent.store)
     agent.lacks_memory = agent.busy = False
     agent.erasures = 0

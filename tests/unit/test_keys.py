@@ -376,7 +376,7 @@ def test_secure_element_misused():
     check.raises(UsageError, mute.sign, b"message")
     # A handle that nobody knows after a reset is no private key.
     data = stuck.der().replace(b"stuck", b"stack")
-    refused(data, "does not know")
+    refused(data, "secure element")
 
 
 def test_own_request():
