@@ -218,4 +218,6 @@ async def main(config):
     }
 
 
+if hasattr(gc, "mem_free") and gc.mem_free() < 1 << 18:
+    gc.threshold(4096)  # as an application on a small board
 print(json.dumps(asyncio.run(main(json.loads(sys.stdin.readline())))))
