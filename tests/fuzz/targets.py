@@ -249,8 +249,13 @@ def _record(data):
     store.unpack(data)
 
 
+class _Shown:
+    now = _NOW
+
+
 def _refusal(data):
-    refusal.reason(data, "host.example", _NOW)
+    _Shown.leaf = data
+    refusal.reason(_Shown, "host.example", -0x2700, "")
 
 
 def _httpdate(data):
