@@ -27,8 +27,8 @@ def shown(login, request, data, size):
 
     login: what was given, see est.auth, or None.
     """
-    if data[:1] == b"\x30":
-        data = b"what is no text"  # DER
+    if data[:1] == b"\x30" and data[1:2] >= b"\x80":  # DER, and no text that begins with 0
+        data = b"(binary data)"
     text = hide(login, printable(data), request)[:size]
     status = request.response.status
     return text if status < 400 or status in _LATER else "%s (%s)" % (text, _step(request, login))

@@ -241,7 +241,7 @@ class Agent:
         return run(self.have(True, rekey))
 
     def have(self, renew=False, rekey=True):
-        """As `enroll`, or as `reenroll`, in steps."""
+        """As `enroll`, or with `renew` as `reenroll`, in steps."""
         self._start()
         shown = self.factory
         leaf = None
@@ -267,10 +267,11 @@ class Agent:
     def step(self):
         """Do the next thing that is due, over at most one connection.
 
-        Returns in how many seconds it wants to be called again, 0 or more. Raises no error: what
-        fails is an event, and tried again. To tell a certificate that is refused from a connection
-        that is lost, to follow links to a new root, and to prove that an anchor is not needed any
-        more, a second connection is opened after the first.
+        Returns in how many seconds it wants to be called again, 0 or more. Raises no error but
+        UsageError, where a task of asyncio has the agent: what fails is an event, and tried again.
+        To tell a certificate that is refused from a connection that is lost, to follow links to a
+        new root, and to prove that an anchor is not needed any more, a second connection is opened
+        after the first.
         """
         return run(self.steps())
 

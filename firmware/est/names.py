@@ -106,7 +106,12 @@ def text(name):
                 value = value.decode()
             except ValueError:
                 value = "?"
-            out.append("%s=%s" % (ATTRIBUTES.get(oid) or oid_text(oid), value))
+            known = ATTRIBUTES.get(oid)
+            if not known:
+                from est.asn1 import oid_text
+
+                known = oid_text(oid)
+            out.append("%s=%s" % (known, value))
     return ",".join(out)
 
 
@@ -116,10 +121,3 @@ def _oid(name):
         if known == name:
             return oid
     return None
-
-
-def oid_text(oid):
-    """As est.asn1.oid_text, which is loaded for names that are unknown here."""
-    from est.asn1 import oid_text
-
-    return oid_text(oid)

@@ -407,6 +407,17 @@ def test_a_login_that_no_scheme_is_named_for():
     assert len(requests) == 2 and error.status == 403
 
 
+def test_a_body_that_is_no_text():
+    for body, shown in (
+        (b"\x30\x82\x01\x00secret", "(binary data)"),
+        (b"\x30\x81\x80secret", "(binary data)"),
+        (b"0 requests are left", "0 requests are left"),
+        (b"0", ": 0 ("),
+    ):
+        error = refusal("400", body)
+        assert shown in str(error) and "secret" not in str(error), error
+
+
 def test_what_is_offered_is_named():
     for offered, names in (
         ("Negotiate", "for Negotiate)"),
