@@ -254,7 +254,8 @@ def attributes(agent, shown, needed=False):
 
 
 def ordered(agent, current, leaf, key):
-    """As est.between.ordered."""
+    """As est.between.ordered. Raises UsageError where all was erased since."""
+    check_erased(agent)
 
     def part():
         from est import between
@@ -272,7 +273,11 @@ def answered(agent, current, date):
 
 
 def interrupted(agent, current, shown, error, final):
-    """What to raise for an EstError that ended the sending of an order, in steps."""
+    """What to raise for an EstError that ended the sending of an order, in steps.
+
+    Raises UsageError where all was erased since.
+    """
+    check_erased(agent)
     date = agent.connection.date if agent.connection else None
     agent.close()
     if date is not None:
@@ -383,7 +388,8 @@ def prove(agent, candidate):
 
 
 def rejected(agent, current, error):
-    """As est.waiting.rejected."""
+    """As est.waiting.rejected. Raises UsageError where all was erased since."""
+    check_erased(agent)
 
     def part():
         from est import waiting

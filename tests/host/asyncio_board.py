@@ -7,8 +7,8 @@ turn of the loop as the one before, the ticks meanwhile, and the worst and the 9
 the milliseconds by which a ticker of 1 ms came late, and the longest single call into TLS.
 `cancel`: cancel that task after so many turns of the loop, a new one after twice as many, and so
 on until one gets through. `poor`: TLS finds no memory until make_room() was awaited.
-`callers`: that many ask for a renewal at once, beside the task. `erase`: while a renewal is under
-way, the identity is erased.
+`callers`: that many ask for a renewal at once, beside the task. `erase`: while renewals are under
+way, the identity is erased, each time so many turns later.
 """
 
 import asyncio
@@ -130,19 +130,26 @@ async def callers(agent, count):
     return [len(set(found)), agent.known.generation, blocking]
 
 
-async def erase(agent, turns):
-    """What becomes of a renewal, and of the identity, which is erased amid it."""
-    asked = asyncio.create_task(steps.wait(agent.have(True)))
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    agent.known.erase()
-    try:
-        await asked
-        outcome = "renewed"
-    except errors.UsageError as error:
-        outcome = str(error)
-    left = [agent.store.load(name) for name in ("identity", "order", "aside")]
-    return [outcome, agent.known.chain, left]
+async def erase(agent, every):
+    """What becomes of renewals, and of the identity, which is erased amid each, ever later."""
+    outcomes = []
+    for turns in range(1, 20 * every, every):
+        if not agent.known.chain:
+            await steps.wait(agent.have())
+        asked = asyncio.create_task(steps.wait(agent.have(True)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        agent.known.erase()
+        try:
+            await asked
+            outcome = "renewed"
+        except errors.RetryLater:
+            outcome = "later"
+        except errors.UsageError as error:
+            outcome = str(error)
+        left = [agent.store.load(name) for name in ("identity", "order", "aside")]
+        outcomes.append([outcome, agent.known.chain, left])
+    return outcomes
 
 
 _DEMANDS = {"callers": callers, "erase": erase}
