@@ -8,7 +8,7 @@ the milliseconds by which a ticker of 1 ms came late, and the longest single cal
 `cancel`: cancel that task after so many turns of the loop, a new one after twice as many, and so
 on until one gets through. `poor`: TLS finds no memory until make_room() was awaited.
 `callers`: that many ask for a renewal at once, beside the task. `erase`: while renewals are under
-way, the identity is erased, each time so many turns later.
+way, the identity is erased, each time later by that part of the turns, until one got through.
 """
 
 import asyncio
@@ -130,10 +130,11 @@ async def callers(agent, count):
     return [len(set(found)), agent.known.generation, blocking]
 
 
-async def erase(agent, every):
+async def erase(agent, part):
     """What becomes of renewals, and of the identity, which is erased amid each, ever later."""
     outcomes = []
-    for turns in range(1, 20 * every, every):
+    turns = 1
+    while not outcomes or outcomes[-1][0] not in ("renewed", "later"):
         if not agent.known.chain:
             await steps.wait(agent.have())
         asked = asyncio.create_task(steps.wait(agent.have(True)))
@@ -149,6 +150,7 @@ async def erase(agent, every):
             outcome = str(error)
         left = [agent.store.load(name) for name in ("identity", "order", "aside")]
         outcomes.append([outcome, agent.known.chain, left])
+        turns += max(turns // part, 1)
     return outcomes
 
 

@@ -94,7 +94,7 @@ def test_callers_take_turns(run: Run, server: EstServer) -> None:
 def test_erased_amid_a_renewal(run: Run, server: EstServer, faults: set[str]) -> None:
     """A person who presses a button does not get the identity back, at whatever moment."""
     server.config.faults = faults
-    found = run(erase=9, renewals=0)
+    found = run(erase=2, renewals=0)
     outcomes = found["events"][-1]
     assert sum("erased meanwhile" in outcome for outcome, _, _ in outcomes) > 5, outcomes
     for outcome, chain, left in outcomes:
