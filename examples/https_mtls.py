@@ -1,6 +1,6 @@
 """Posts readings over HTTPS with the board's certificate, and renews it in the same loop.
 
-Needs est-requests (`mpest flash --part est-requests`) and config.json as for enrol.py.
+Needs est-use (`mpest flash --part est-use`) and config.json as for enrol.py.
 """
 
 import gc

@@ -135,7 +135,7 @@ def install(work):
         (compiled / "est" / f"{path.stem}.mpy").write_bytes(compile_file(path, ARCH))
     minimum = work / "minimum"
     (minimum / "est").mkdir(parents=True)
-    for part in (*packages.parts("minimum"), *WITH_MINIMUM):
+    for part in (*packages.parts("est-minimum"), *WITH_MINIMUM):
         name = Path(part).with_suffix(".mpy")
         shutil.copy(compiled / name, minimum / name)
     return {

@@ -7,7 +7,7 @@ from mpest import mpy, packages
 ARCH = "armv6m"
 
 modules = {path.stem: len(mpy.compile_file(path, ARCH)) for path in sorted(EST.glob("*.py"))}
-parts = {"minimum": packages.parts("minimum"), "full": packages.parts()}
+parts = {"minimum": packages.parts("est-minimum"), "full": packages.parts()}
 installs = {
     name: sum(modules[path.removeprefix("est/").removesuffix(".py")] for path in paths)
     for name, paths in parts.items()

@@ -103,12 +103,12 @@ class CsrAttrs:
         except ImportError:
             if keys and keys == list(self.keys):
                 raise UsageError(
-                    "the server demands a %s key, and est-key-types is not installed"
+                    "the server demands a %s key, and est.key_types is not installed"
                     % " or ".join(keys)
                 )
             if signature not in (None, _ECDSA):
                 raise UsageError(
-                    "the server demands %s, and est-key-types is not installed" % signature
+                    "the server demands %s, and est.key_types is not installed" % signature
                 )
             if wishes:
                 log("the server suggests %s, this board makes P-256" % " ".join(wishes))

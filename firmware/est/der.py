@@ -77,7 +77,7 @@ class Reader:
             if pos <= limit and (
                 count > _MAX_LENGTH_OCTETS or size < 0x80 or size >> (8 * (count - 1)) == 0
             ):
-                _malformed("BER needs est-ber")
+                _malformed("BER needs est.ber")
         if size > limit - pos:
             _malformed("truncated")
         self._start = pos

@@ -37,7 +37,7 @@ def pkcs8(key):
 
 def _load(data, password):
     if isinstance(data, str):
-        raise UsageError("DER is wanted; to make a key of some type takes est-key-types")
+        raise UsageError("DER is wanted; to make a key of some type takes est.key_types")
     fields = _fields(data)
     if fields.peek() == asn1.SEQUENCE:
         algorithm = fields.enter().oid()

@@ -51,7 +51,7 @@ def demanded(fetch):
         raise told
     if not found:
         raise UsageError(
-            "to demand csrattrs takes est-parts and est-csrattrs, with what they need"
+            "to demand csrattrs takes est.parts and est.csrattrs, with what they need"
         )
     return found
 

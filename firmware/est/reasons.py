@@ -5,13 +5,13 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def absent(error):
-    """Name of the part, such as "est-hashes", that ImportError `error` says is not installed; None
-    where one is broken that is."""
+    """Name of the module, such as "est.hashes", that ImportError `error` says is not installed, or
+    None where one is broken."""
     # "no module named 'est.x'"; CPython also says "cannot import name 'x' from 'est' (...)".
     words = str(error).split("'") + [""]
     name = words[1]
     if name[:4] == "est." or words[3:4] == ["est"]:
-        return "est-" + name.replace("est.", "").replace("_", "-")
+        return "est." + name.replace("est.", "")
 
 
 def missing(error):

@@ -11,6 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,31 @@ _HASH = 8  # hex digits of SHA-256 that name a file in an index
 _MPY_FORMAT = "6"  # of every MicroPython from 1.23
 
 
-def parts(name: str = "package") -> list[str]:
-    """Paths of the modules in `firmware/NAME.json`.
+def packages() -> dict[str, list[str]]:
+    """{name: [path of a module]} of each package, without those that it needs."""
+    return {name: [f"est/{one}.py" for one in found["modules"]] for name, found in _listed()}
 
-    "package" is what boards install, "minimum" the least of it, "extra" for those who ask for it.
-    """
-    listed = json.loads((shipped.folder("firmware") / f"{name}.json").read_text())["urls"]
-    return [path for path, _ in listed]
+
+def needs() -> dict[str, list[str]]:
+    """{name: [package that comes with it]}."""
+    return {name: found["needs"] for name, found in _listed()}
+
+
+def _listed() -> Iterable[tuple[str, dict[str, list[str]]]]:
+    found: dict[str, dict[str, list[str]]] = json.loads(_read("packages"))
+    return found.items()
+
+
+def parts(name: str = "est") -> list[str]:
+    """Paths of the modules of package `name` and of those that it needs, the latter first."""
+    found = [path for other in needs()[name] for path in parts(other)]
+    return list(dict.fromkeys([*found, *packages()[name]]))
+
+
+def holder(module: str) -> str | None:
+    """Name of the package that holds `module`, such as est.rsa."""
+    path = module.removeprefix("est").lstrip(".-").replace("-", "_")
+    return next((name for name, paths in packages().items() if f"est/{path}.py" in paths), None)
 
 
 # What est.store needs where closing a file is not enough, by the kind of storage.
@@ -40,36 +59,18 @@ _OF_STORAGE = {"fat": ["est/fat.py", "est/files.py"], "host": ["est/files.py", "
 def installed(arch: str | None, storage: str = "littlefs2") -> list[str]:
     """Paths of the modules that boards of an architecture and a kind of storage install."""
     own = mpy.machine_code(arch)
-    code = [path for path in parts("extra") if Path(path).stem.endswith(own)]
+    code = [path for path in packages()["est-speed"] if Path(path).stem.endswith(own)]
     return parts() + code + _OF_STORAGE.get(storage, [])
-
-
-def _all() -> list[str]:
-    return parts() + parts("extra")
 
 
 def version() -> str:
     """Version of the device package."""
-    text: str = json.loads((shipped.folder("firmware") / "package.json").read_text())["version"]
+    text: str = json.loads(_read("package"))["version"]
     return text
 
 
-def packages() -> dict[str, list[str]]:
-    """Modules of each package: `est`, `est-minimum`, and one for each optional part."""
-    least = parts("minimum")
-    found = {"est": parts(), "est-minimum": least}
-    for path in sorted(set(_all()) - set(least)):
-        found["est-" + Path(path).stem.replace("_", "-")] = [path]
-    found["est-auth"] += found["est-challenge"]
-    found["est-csrattrs"] += found["est-attributes"] + found["est-operations"]
-    found["est-constraints"] += found["est-watch"]
-    for code in ("thumb", "rv32"):
-        found[f"est-p256-{code}"] += found["est-p256-machine"]
-    firmware = shipped.folder("firmware")
-    for name, paths in found.items():
-        if any("asn1" in (firmware / path).read_text() for path in paths):
-            found[name] = list(dict.fromkeys([*paths, *found["est-asn1"]]))
-    return found
+def _read(name: str) -> str:
+    return (shipped.folder("firmware") / f"{name}.json").read_text()
 
 
 def build_mpy(folder: Path, arch: str) -> None:
@@ -79,7 +80,7 @@ def build_mpy(folder: Path, arch: str) -> None:
         out = folder / "lib" / _compiled(path)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(mpy.compile_file(firmware / path, arch))
-    for name, paths in (("package", installed(arch)), ("minimum", parts("minimum"))):
+    for name, paths in (("package", installed(arch)), ("minimum", parts("est-minimum"))):
         urls = [[_compiled(path), "lib/" + _compiled(path)] for path in paths]
         _write_json(folder / f"{name}.json", {"urls": urls, "version": version()})
 
@@ -100,7 +101,7 @@ def build_index(folder: Path) -> None:
     """Write an index as micropython-lib's: source for any version, .mpy for the current format."""
     firmware = shipped.folder("firmware")
     files: dict[str, dict[str, list[str]]] = {"py": {}, _MPY_FORMAT: {}}
-    for path in _all():
+    for path in sorted({path for paths in packages().values() for path in paths}):
         source = (firmware / path).read_bytes()
         files["py"][path] = [path, _add(folder, source)]
         compiled = mpy.compile_file(firmware / path, "armv6m")
@@ -113,7 +114,8 @@ def build_index(folder: Path) -> None:
     for name, modules in packages().items():
         for form, found in files.items():
             hashes = [found[path] for path in modules]
-            described = {"v": 1, "version": version(), "hashes": hashes}
+            described: dict[str, Any] = {"v": 1, "version": version(), "hashes": hashes}
+            described["deps"] = [[other, "latest"] for other in needs()[name]]
             for release in ("latest", version()):
                 _write_json(folder / "package" / form / name / f"{release}.json", described)
         versions = {form: [version()] for form in files}

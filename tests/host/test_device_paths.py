@@ -207,7 +207,7 @@ def test_a_leaf_that_tls_does_not_load_in_the_least_install(
     tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What extensions it passes over may be malformed."""
-    for path in packages.parts("minimum"):
+    for path in packages.parts("est-minimum"):
         (tmp_path / "lib" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(shipped.folder("firmware") / path, tmp_path / "lib" / path)
     usual = ca._end_entity

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
     folder = tmp_path / "board"
-    for file in application.files(boards.load("UNIX"), main=False, parts=("est-requests",)):
+    for file in application.files(boards.load("UNIX"), main=False, parts=("est-use",)):
         path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.data)

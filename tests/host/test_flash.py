@@ -501,7 +501,7 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
     (own / "f.key").write_text("key")
     (own / "program.py").write_text("async def main(identity): pass\n")
     use = ["--board", "UNIX", "--port", place, "--config", own / "mine.json"]
-    use += ["--app", own / "program.py", "--part", "est-revocation", "--part", "est-cmcra"]
+    use += ["--app", own / "program.py", "--part", "est-revocation", "--part", "est-own-keys"]
     dry = events(flash(*use, "--dry-run", "--json"))
     assert not place.exists()
     assert "there.pem, which the board must have" in str(dry[0]["text"])
@@ -516,7 +516,7 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
     assert (place / "app.py").read_text().startswith("async def main")
     assert (place / "ca.pem").read_text() == "anchor" and (place / "f.key").read_text() == "key"
     assert modes(place, "config.json", "f.key") == {0o600}
-    assert (place / "est/revocation.py").exists() and (place / "est/cmcra.py").exists()
+    assert (place / "est/revocation.py").exists() and (place / "est/rsa_private.py").exists()
     # They would take the place of what was just installed.
     assert not (place / "config.new.json").exists() and not (place / "app.mpy").exists()
     assert "00" * 32 not in done.stdout + done.stderr
@@ -569,7 +569,7 @@ def test_every_wrong_key_is_told(tmp_path: Path) -> None:
 
 def test_unknown_part(tmp_path: Path) -> None:
     done = flash("--board", "UNIX", "--port", tmp_path / "board", "--part", "est-none")
-    refused(done, "no part 'est-none'; there are: est, est-minimum, est-")
+    refused(done, "no package 'est-none'; there are: est, est-minimum, est-")
     assert not (tmp_path / "board").exists()
 
 

@@ -1,5 +1,6 @@
 """What boards install, installed by MicroPython's own tools, and enrolling."""
 
+import ast
 import json
 import shutil
 import subprocess
@@ -78,13 +79,62 @@ def enrol(library: Path, runtime: str, state: Path) -> None:
 
 def test_every_module_is_in_a_package() -> None:
     modules = {f"est/{path.name}" for path in (shipped.folder("firmware") / "est").glob("*.py")}
-    assert set(packages.parts() + packages.parts("extra")) == modules
-    assert set(packages.parts("minimum")) < modules
-    firmware = shipped.folder("firmware")
-    for name in ("package", "minimum", "extra"):
-        listed = json.loads((firmware / f"{name}.json").read_text())
+    held = [path for paths in packages.packages().values() for path in paths]
+    assert sorted(held) == sorted(modules)
+    assert len([paths for paths in packages.packages().values() if paths]) <= 10
+    # What mip takes from the repository itself.
+    for file, name in (("package", "est"), ("minimum", "est-minimum")):
+        listed = json.loads((shipped.folder("firmware") / f"{file}.json").read_text())
         assert listed["version"] == packages.version()
-        assert all(path == url for path, url in listed["urls"])
+        assert sorted(listed["urls"]) == sorted([path, path] for path in packages.parts(name))
+
+
+def test_the_holder_of_a_module() -> None:
+    for name in ("est.rsa_private", "est-rsa-private", "rsa_private"):
+        assert packages.holder(name) == "est-own-keys"
+    assert packages.holder("est-none") is None
+
+
+# Not on MicroPython for x86-64, or on none.
+_ELSEWHERE = {
+    *("p256_machine", "p256_rv32", "p256_thumb"),  # for other processors
+    *("linking", "sslcontext"),  # for CPython
+}
+
+
+@pytest.mark.parametrize("name", packages.packages())
+def test_a_package_brings_what_it_imports(
+    index: str, name: str, program: Find, tmp_path: Path
+) -> None:
+    target = tmp_path / "lib"
+    code = f"import mip\nmip.install({name!r}, index={index!r}, target={str(target)!r})\n"
+    micropython(program("micropython"), tmp_path / "install.py", code)
+    found = {path.relative_to(target).with_suffix(".py") for path in target.rglob("*.*py")}
+    assert found == set(map(Path, packages.parts(name)))
+    modules = sorted(path.stem for path in found if path.stem not in {*_ELSEWHERE, "__init__"})
+    code = f"import sys\nsys.path.insert(0, {str(target)!r})\n"
+    code += "".join(f"import est.{module}\n" for module in modules)
+    micropython(program("micropython"), tmp_path / "import.py", code)
+
+
+def _imports(module: str) -> set[str]:
+    """The modules of est that one imports at its top: without them it cannot be loaded."""
+    found: set[str] = set()
+    tree = ast.parse((shipped.folder("firmware") / "est" / f"{module}.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "est":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("est."):
+            found.add(str(node.module).removeprefix("est."))
+    return {one for one in found if (shipped.folder("firmware") / f"est/{one}.py").exists()}
+
+
+@pytest.mark.parametrize("name", packages.packages())
+def test_a_package_needs_what_its_modules_import(name: str) -> None:
+    """Also those that no MicroPython here loads."""
+    have = {Path(path).stem for path in packages.parts(name)}
+    missing = {one: _imports(one) - have for one in have}
+    assert {one: lack for one, lack in missing.items() if lack} == {}
 
 
 @pytest.mark.parametrize("runtime", ["micropython", "micropython-armhf"], indirect=True)
@@ -101,17 +151,16 @@ def test_mip(
     code = f"import mip\nmip.install({name!r}, index={index!r}, target={str(target)!r})\n"
     micropython(program(runtime), tmp_path / "install.py", code)
     found = {path.relative_to(target).with_suffix(".py") for path in target.rglob("*.*py")}
-    assert found == set(map(Path, packages.packages()[name]))
+    assert found == set(map(Path, packages.parts(name)))
     enrol(target, runtime, tmp_path)
 
 
-def test_mip_adds_a_part(index: str, program: Find, tmp_path: Path) -> None:
+def test_mip_installs_source(index: str, program: Find, tmp_path: Path) -> None:
     target = tmp_path / "lib"
-    code = f"import mip\nmip.install('est-csrattrs', index={index!r}, target={str(target)!r})\n"
-    code += f"mip.install('est-pem', index={index!r}, target={str(target)!r}, mpy=False)\n"
-    micropython(program("micropython"), tmp_path / "install.py", code)
-    found = sorted(path.name for path in target.rglob("*.*py"))
-    assert found == ["asn1.mpy", "attributes.mpy", "csrattrs.mpy", "operations.mpy", "pem.py"]
+    code = f"import mip\nmip.install('est-storage', index={index!r}, target={str(target)!r}"
+    micropython(program("micropython"), tmp_path / "install.py", code + ", mpy=False)\n")
+    found = {str(path.relative_to(target)) for path in target.rglob("*.*py")}
+    assert found == set(packages.parts("est-storage"))
 
 
 def test_romfs(built: Path, program: Find, tmp_path: Path) -> None:
@@ -209,7 +258,15 @@ assert "est.p256_thumb" in sys.modules
 
 def test_every_part_is_described() -> None:
     described = (Path(__file__).parents[2] / "docs/parts.md").read_text()
-    assert [name for name in packages.packages() if f"`{name}`" not in described] == []
+    modules = {
+        Path(path).stem
+        for name, paths in packages.packages().items()
+        for path in paths
+        if name != "est-minimum"
+    }
+    assert [
+        name for name in (*packages.packages(), *modules) if f"`{name}`" not in described
+    ] == []
 
 
 def test_constants_need_no_import(program: Find, tmp_path: Path) -> None:

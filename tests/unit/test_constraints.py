@@ -88,11 +88,11 @@ def test_without_the_part():
     assert len(check.without("constraints", path, ca())) == 3
     for limited in (ca(INSIDE), relaxed(ca(INSIDE))):
         error = check.raises(Unsupported, check.without, "constraints", path, limited)
-        assert str(error) == "it needs est-constraints, which is not installed", str(error)
+        assert str(error) == "it needs est.constraints, which is not installed", str(error)
     error = check.raises(
         Unsupported, check.without, "constraints", path, ca((CRL_POINTS, b"\x30\0"))
     )
-    assert "needs est-constraints" in str(error)
+    assert "needs est.constraints" in str(error)
     other = ca(subject="CN=CA")
     assert len(path(other)) == 3
     error = check.raises(NotTrusted, check.without, "constraints", path, other)

@@ -29,9 +29,9 @@ from test_messages import DAY, KEY, NOW, OTHER, certificate, signed_data
 from test_rsa_private import KEY as RSA
 
 MISSING = (
-    ("no module named 'est.hashes'", "est-hashes"),
-    ("No module named 'est.rsa_pss'", "est-rsa-pss"),
-    ("cannot import name 'hashes' from 'est' (/a/est/__init__.py)", "est-hashes"),
+    ("no module named 'est.hashes'", "est.hashes"),
+    ("No module named 'est.rsa_pss'", "est.rsa_pss"),
+    ("cannot import name 'hashes' from 'est' (/a/est/__init__.py)", "est.hashes"),
 )
 BROKEN = (
     "can't import name new",
@@ -67,7 +67,7 @@ def test_the_platform_says_so():
             else:
                 __import__(name)
         except ImportError as error:
-            assert "needs est-nothing," in str(errors.missing(error)), str(error)
+            assert "needs est.nothing," in str(errors.missing(error)), str(error)
     try:
         from est.numbers import nothing  # noqa: F401
     except ImportError as error:
@@ -75,7 +75,7 @@ def test_the_platform_says_so():
 
 
 def test_a_part_of_a_part():
-    """est-signatures without est-hashes is no unsupported algorithm."""
+    """est.signatures without est.hashes is no unsupported algorithm."""
     algorithm, signature = KEY.sign(b"x")
     spki = KEY.spki()
     longer = spki.replace(b"\x3d\x03\x01\x07", b"\x3d\x03\x01\x06")
@@ -86,7 +86,7 @@ def test_a_part_of_a_part():
             error = check.raises(
                 Unsupported, check.without, part, x509.verify, longer, algorithm, b"x", signature
             )
-            assert str(error) == "it needs est-%s, which is not installed" % part, str(error)
+            assert str(error) == "it needs est.%s, which is not installed" % part, str(error)
     finally:
         for (name, module), found in zip(kept, loaded):
             setattr(est, name, module)
@@ -95,13 +95,13 @@ def test_a_part_of_a_part():
     error = check.raises(
         Unsupported, check.without, "sha512", x509.verify, spki, other, b"x", signature
     )
-    assert "needs est-sha512," in str(error), str(error)
+    assert "needs est.sha512," in str(error), str(error)
     rsa_key = rsa_private.load(RSA)
     algorithm, signature = rsa_key.sign(b"x")
     error = check.raises(
         Unsupported, check.without, "rsa", x509.verify, rsa_key.spki(), algorithm, b"x", signature
     )
-    assert "needs est-rsa," in str(error), str(error)
+    assert "needs est.rsa," in str(error), str(error)
     error = check.raises(
         Unsupported, signatures.verify, longer, KEY.sign(b"x")[0], b"x", signature
     )
@@ -110,7 +110,7 @@ def test_a_part_of_a_part():
 
 def test_a_key_that_needs_a_part():
     error = check.raises(Unsupported, check.without, "key_forms", keys.load, b"\x30\0")
-    assert "est-key-forms" in str(error)
+    assert "est.key_forms" in str(error)
 
 
 def test_a_part_that_only_some_need():
@@ -127,7 +127,7 @@ def test_a_part_that_only_some_need():
 
 def test_a_stored_order_of_a_kind_that_is_not_installed():
     error = check.raises(Unsupported, check.without, "serverkeygen", duty.of_kind, "serverkeygen")
-    assert "needs est-serverkeygen," in str(error)
+    assert "needs est.serverkeygen," in str(error)
 
 
 def test_a_login_that_needs_a_part():
@@ -140,7 +140,7 @@ def test_a_login_that_needs_a_part():
         error = check.raises(
             Unsupported, check.without, "digest", challenge.answer, login, offered
         )
-        assert "needs est-digest," in str(error)
+        assert "needs est.digest," in str(error)
     login = auth.Password("u", "secret")
     assert check.without("digest", challenge.answer, login, digest + ["Basic"])
 
@@ -149,7 +149,7 @@ def test_a_demand_that_needs_a_part():
     wanted = attributes.CsrAttrs()
     wanted.keys = ["P-384"]
     error = check.raises(UsageError, check.without, "key_types", wanted.demands, None, print)
-    assert "P-384" in str(error) and "est-key-types is not installed" in str(error)
+    assert "P-384" in str(error) and "est.key_types is not installed" in str(error)
 
 
 def test_a_given_key():
@@ -180,7 +180,7 @@ def test_a_given_key():
         error = check.raises(Unsupported, keys.load, data)
         assert word in str(error) and "not supported" in str(error), str(error)
     error = check.raises(Unsupported, check.without, "rsa_private", keys.load, RSA)
-    assert "needs est-rsa-private," in str(error)
+    assert "needs est.rsa_private," in str(error)
     error = check.raises(UsageError, keys.load, sec1(named, b"\4" + bytes(64)))
     assert not isinstance(error, Unsupported)
 
@@ -201,7 +201,7 @@ def test_a_key_from_the_server():
     oid = der.tlv(asn1.OID, b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03")
     enveloped = der.sequence(oid, der.tlv(0xA0, der.sequence()))
     error = check.raises(Unsupported, check.without, "envelope", accept, enveloped)
-    assert "needs est-envelope," in str(error)
+    assert "needs est.envelope," in str(error)
     check.raises(PeerError, accept, der.sequence(asn1.integer(9)))
 
 

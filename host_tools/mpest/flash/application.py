@@ -36,8 +36,8 @@ def files(
     """All files of the application, main.py (if `main`) last: until then nothing starts.
 
     Modules are .mpy where the board's profile names an architecture, and lie in /lib, where `mip`
-    puts them too; on a computer beside main.py. parts: names of packages that are added. own:
-    the user's files. Raises CliError.
+    puts them too; on a computer beside main.py. parts: names of packages that are added, with what
+    they need. own: the user's files. Raises CliError.
     """
     if not board.wiring.exists():
         raise CliError(f"{board.folder} has no {board.wiring.name}")
@@ -60,11 +60,15 @@ def _root(board: Board) -> str:
 
 
 def _modules_of(parts: Sequence[str]) -> list[str]:
+    # A module's name means the package that holds it.
     known = packages.packages()
-    unknown = [name for name in parts if name not in known]
-    if unknown:
-        raise CliError(f"no part {unknown[0]!r}; there are: {', '.join(known)}")
-    return [path for name in parts for path in known[name]]
+    found = []
+    for part in parts:
+        name = part if part in known else packages.holder(part)
+        if name is None:
+            raise CliError(f"no package {part!r}; there are: {', '.join(known)}")
+        found += packages.parts(name)
+    return found
 
 
 def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:

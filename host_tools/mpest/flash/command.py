@@ -68,7 +68,7 @@ _QUIET_SECONDS = 1.0  # after the last line, before it is said what is waited fo
     "--part",
     "parts",
     multiple=True,
-    help="An optional part of est, such as est-revocation; can be given more than once.",
+    help="A package beyond est, such as est-cmc; can be given more than once.",
 )
 @click.option("--no-main", is_flag=True, help="Leave main.py to you: install modules only.")
 @click.option("--dry-run", is_flag=True, help="Look at the board, and say what would be done.")
