@@ -1,14 +1,33 @@
-"""Rules for the whole device package: which way imports run, and what the heap keeps."""
+"""Rules for the whole code: the maps of docs/architecture.md, and what a board's heap keeps."""
 
 import ast
+import re
 from collections.abc import Iterator
-from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
-import pytest
-
+import mpest
 from mpest import shipped
 
 EST = shipped.folder("firmware") / "est"
+HOST = Path(mpest.__file__).parent
+PAGE = (Path(__file__).parents[2] / "docs/architecture.md").read_text()
+
+
+def rows(section: str) -> list[str]:
+    """The first cells of the tables in a section of the page, top to bottom."""
+    text = PAGE.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+
+
+def upwards(order: list[str], imports: dict[str, set[str]]) -> list[str]:
+    """Which imports do not lead to a later one of `order`."""
+    place = {name: at for at, name in enumerate(order)}
+    return [
+        f"{name} imports {other}, which does not stand below it"
+        for name in order
+        for other in sorted(imports[name])
+        if place[other] <= place[name]
+    ]
 
 
 def imported(source: str) -> Iterator[str]:
@@ -32,11 +51,56 @@ def arrows() -> dict[str, set[str]]:
     return {name: paths.keys() & imported(path.read_text()) for name, path in paths.items()}
 
 
-def test_no_import_circles() -> None:
-    try:
-        TopologicalSorter(arrows()).prepare()
-    except CycleError as error:
-        pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
+def rooms() -> dict[str, set[str]]:
+    """{room of the host tools: the rooms it imports, and "est" if it does}."""
+    found: dict[str, set[str]] = {}
+    for path in HOST.rglob("*.py"):
+        inner = path.relative_to(HOST).with_suffix("").parts
+        if inner[:2] in (("emulator", "port"), ("sim", "standins")):
+            continue  # runs in MicroPython's place, or in it
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Import(names=imports):
+                    names |= {alias.name for alias in imports}
+                case ast.ImportFrom(module=str(module), names=imports):
+                    names |= {module} | {f"{module}.{alias.name}" for alias in imports}
+        found.setdefault(inner[0], set()).update(names)
+    found.pop("__init__")
+    tops = {f"mpest.{room}": room for room in found} | {"est": "est"}
+    for room, names in found.items():
+        heads = {".".join(name.split(".")[:2]) for name in names} | {
+            name.split(".")[0] for name in names
+        }
+        found[room] = {tops[head] for head in heads & tops.keys()} - {room}
+    return found
+
+
+def test_every_module_of_est_is_on_the_map_once() -> None:
+    assert sorted(rows("The map of est")) == sorted(path.stem for path in EST.glob("*.py"))
+
+
+def test_imports_of_est_lead_down() -> None:
+    imports = {
+        name.removeprefix("est."): {other.removeprefix("est.") for other in others - {name}}
+        for name, others in arrows().items()
+    }
+    assert upwards(rows("The map of est"), imports) == []
+
+
+def test_rooms_of_the_host_tools() -> None:
+    imports = rooms()
+    order = rows("The map of the host tools")
+    assert sorted(order) == sorted(imports)
+    assert {room for room, others in imports.items() if "est" in others} == {"sim"}
+    assert upwards([*order, "est"], imports | {"est": set()}) == []
+
+
+def test_an_import_that_leads_up_is_found() -> None:
+    assert upwards(["a", "b"], {"a": {"b"}, "b": set()}) == []
+    assert upwards(["a", "b"], {"a": set(), "b": {"a"}}) == [
+        "b imports a, which does not stand below it"
+    ]
 
 
 def test_every_form_of_import_is_followed() -> None:
