@@ -3,7 +3,7 @@
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,10 @@ import pytest
 from mpest import runtimes
 from mpest.sim.board_process import RUNTIMES
 
+# Those that tests/vectors/make.py made, and those of others (CONTRIBUTING.md).
+OWN_VECTORS = Path(__file__).parent / "vectors"
 VECTORS = Path(os.environ.get("MPEST_VECTORS") or Path(__file__).parents[2] / "shared/vectors")
+NO_VECTORS = "needs the vectors"
 
 Find = Callable[[str], runtimes.Program]
 
@@ -36,9 +39,11 @@ def vector() -> Callable[[str], bytes]:
     """Reads a vector; without it the test is skipped, or fails where CI must have it."""
 
     def read(name: str) -> bytes:
-        path = VECTORS / name
+        path = OWN_VECTORS / name
+        if not path.exists():
+            path = VECTORS / name
         if not path.exists() and os.environ.get("CI") != "true":
-            pytest.skip(f"needs the vectors: {name}")
+            pytest.skip(f"{NO_VECTORS}: {name}")
         return path.read_bytes()
 
     return read
@@ -82,4 +87,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             some, all_of = map(sum, zip(*found.values(), strict=True))
             terminalreporter.write_line(
                 f"Wycheproof on {runtime}: {some} of {all_of} tests passed, of {len(found)} files"
+            )
+
+
+def left_out(reports: Iterable[pytest.TestReport]) -> int:
+    """How many tests were skipped for want of vectors, here and by tests/unit/run.py."""
+    skips = 0
+    for report in reports:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            skips += NO_VECTORS in report.longrepr[2]
+        skips += len(re.findall(f"^skip \\w+: {NO_VECTORS}", report.capstdout, re.MULTILINE))
+    return skips
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """What was left out for want of vectors, as the last line: the list of skips is long."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        stats = reporter.stats
+        skips = left_out([*stats.get("skipped", []), *stats.get("passed", [])])
+        if skips:
+            reporter.write_line(
+                f"{skips} tests were left out, for there are no vectors of others in {VECTORS}. "
+                "MPEST_VECTORS names another folder; CONTRIBUTING.md says what belongs there."
             )

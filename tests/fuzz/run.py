@@ -20,7 +20,10 @@ from targets import BER, TARGETS, indefinite  # noqa: E402
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-VECTORS = Path(os.environ.get("MPEST_VECTORS") or ROOT.parent / "shared/vectors")
+VECTORS = (
+    ROOT / "tests/vectors",
+    Path(os.environ.get("MPEST_VECTORS") or ROOT.parent / "shared/vectors"),
+)
 # Seconds for one input, and MiB for the process; in each of them a real message takes 1 %.
 _SECONDS = 10
 _MIB = 1024
@@ -30,9 +33,9 @@ _LONGEST = 8192  # octets of an input
 def seeds(name: str, folder: Path) -> None:
     """Write what the target begins with."""
     _, patterns, more = TARGETS[name]
-    found = [path for pattern in patterns for path in sorted(VECTORS.glob(pattern))]
+    found = [path for pattern in patterns for at in VECTORS for path in sorted(at.glob(pattern))]
     if patterns and not found and os.environ.get("CI") == "true":
-        raise click.ClickException(f"there are no vectors {patterns} in {VECTORS}")
+        raise click.ClickException(f"there are no vectors {patterns} in {VECTORS[1]}")
     folder.mkdir(parents=True, exist_ok=True)
     messages = [*(path.read_bytes() for path in found), *more]
     if name in BER:
