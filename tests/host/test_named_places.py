@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md")
+DOCUMENTS = ("docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md")
 
 
 def holds(file: Path, name: str) -> bool:
