@@ -8,7 +8,7 @@ RUNTIMES := micropython micropython-armhf micropython-picow-like estserver estcl
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test lint bench size mpy heap emulated fuzz soak factory-demo clean
+.PHONY: help setup demo test lint bench size mpy heap emulated fuzz soak release factory-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
@@ -61,6 +61,9 @@ fuzz: $(READY) ## Fuzz the parsers, SECONDS each (60)
 
 soak: $(READY) ## Cut, break and age boards in every way, whole; hours
 	@$(BIN)/python tests/faults/soak.py
+
+release: setup ## Check, build and try wheel, sdist and packages in dist; no upload
+	@$(BIN)/python tests/release.py
 
 factory-demo: ## Provision a batch of simulated boards
 	@echo "make factory-demo isn't there yet." >&2; exit 2

@@ -9,7 +9,7 @@ where the firmware has an inline assembler for it, as RP2350's.
 import json
 
 options.defaults(minimum=False, native=True, thumb=False, rv32=False)
-metadata(description="EST (RFC 7030) certificates", version="0.1.0")
+metadata(description="EST (RFC 7030) certificates", version="0.2.0")
 
 with open("minimum.json" if options.minimum else "package.json") as parts:
     names = [path[len("est/") :] for path, _ in json.load(parts)["urls"]]
