@@ -138,10 +138,15 @@ def install(work):
     for part in (*packages.parts("est-minimum"), *WITH_MINIMUM):
         name = Path(part).with_suffix(".mpy")
         shutil.copy(compiled / name, minimum / name)
+    packed = work / "packed"
+    for path, data in packages.packed(packages.parts(), ARCH).items():
+        (packed / path).parent.mkdir(parents=True, exist_ok=True)
+        (packed / path).write_bytes(data)
     return {
         "source": Install(program.argv, source, False),
         "minimum": Install(program.argv, minimum, True),
         "mpy": Install(program.argv, compiled, True),
+        "packed": Install(program.argv, packed, True),
         "frozen": Install(with_est, Path(""), True),
     }
 

@@ -48,10 +48,11 @@ def find(curve, width, parts):
     path = "%s/%s.mpy" % (__file__.rpartition("/")[0], name)
     try:
         with open(path, "rb") as file:
+            start = file.tell()  # not 0 where many modules lie in one file
             at = file.read(_HEAD).find(bytes((_BYTES, 0x80 | size >> 7, size & 0x7F)))
-            if at < 0 or file.seek(0, 2) < at + 3 + size:
+            if at < 0 or file.seek(0, 2) < start + at + 3 + size:
                 raise ImportError(path)  # damaged: to load it might never end
-        return width, parts, path, at + 3
+        return width, parts, path, start + at + 3
     except OSError:
         if __file__[-4:] == ".mpy":
             raise ImportError(path)

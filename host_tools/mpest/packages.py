@@ -11,7 +11,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from mpest import boards, mpy, shipped
 from mpest.exits import CliError, Exit
 
 _HASH = 8  # hex digits of SHA-256 that name a file in an index
+_INIT = "est/__init__.py"
+PACKED = "modules"
+"""Name of the file that holds the modules of est, beside __init__.mpy."""
 _MPY_FORMAT = "6"  # of every MicroPython from 1.23
 
 
@@ -61,6 +65,37 @@ def installed(arch: str | None, storage: str = "littlefs2") -> list[str]:
     own = mpy.machine_code(arch)
     code = [path for path in packages()["est-speed"] if Path(path).stem.endswith(own)]
     return parts() + code + _OF_STORAGE.get(storage, [])
+
+
+def packed(paths: Sequence[str], arch: str) -> dict[str, bytes]:
+    """{path on the board: octets} of modules `paths` in one file, and its __init__.
+
+    firmware/packed.py describes the file.
+    """
+    firmware = shipped.folder("firmware")
+    others = [path for path in paths if path != _INIT]
+    compiled = {Path(path).stem: mpy.compile_file(firmware / path, arch) for path in others}
+    # The offsets grow with the index: they are written in as many digits as will do.
+    digits = len(str(sum(map(len, compiled.values())) + 32 * len(compiled)))
+    at = sum(len(name) + digits + 2 for name in compiled) + 1
+    index = ""
+    for name, data in compiled.items():
+        index += f"{name} {at:0{digits}}\n"
+        at += len(data)
+    with tempfile.TemporaryDirectory(prefix="mpest-packed-") as folder:
+        init = Path(folder) / "__init__.py"
+        init.write_text((firmware / _INIT).read_text() + (firmware / "packed.py").read_text())
+        opener = mpy.compile_file(init, arch)
+    whole = f"{index}\n".encode() + b"".join(compiled.values())
+    return {"est/__init__.mpy": opener, f"est/{PACKED}": whole}
+
+
+def unpacked(whole: bytes) -> dict[str, bytes]:
+    """{name: .mpy} of a file that `packed` makes."""
+    index = [line.split() for line in whole.partition(b"\n\n")[0].decode().splitlines()]
+    starts = [int(offset) for _, offset in index]
+    ends = [*starts[1:], len(whole)]
+    return {name: whole[a:b] for (name, _), a, b in zip(index, starts, ends, strict=True)}
 
 
 def version() -> str:
@@ -116,11 +151,22 @@ def build_index(folder: Path) -> None:
             hashes = [found[path] for path in modules]
             described: dict[str, Any] = {"v": 1, "version": version(), "hashes": hashes}
             described["deps"] = [[other, "latest"] for other in needs()[name]]
-            for release in ("latest", version()):
-                _write_json(folder / "package" / form / name / f"{release}.json", described)
+            _release(folder, form, name, described)
         versions = {form: [version()] for form in files}
         listed.append({"name": name, "version": version(), "versions": versions})
+    portable = [path for path, (out, _) in files[_MPY_FORMAT].items() if out.endswith(".mpy")]
+    paths = [path for path in parts() if path in portable]
+    hashes = [[path, _add(folder, data)] for path, data in packed(paths, "armv6m").items()]
+    hashes += [files["py"][path] for path in parts() if path not in portable]
+    _release(folder, _MPY_FORMAT, "est-packed", {"v": 1, "version": version(), "hashes": hashes})
+    versions = {_MPY_FORMAT: [version()]}
+    listed.append({"name": "est-packed", "version": version(), "versions": versions})
     _write_json(folder / "index.json", {"v": 2, "packages": listed})
+
+
+def _release(folder: Path, form: str, name: str, described: dict[str, Any]) -> None:
+    for release in ("latest", version()):
+        _write_json(folder / "package" / form / name / f"{release}.json", described)
 
 
 def _compiled(path: str) -> str:

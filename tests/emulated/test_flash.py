@@ -69,13 +69,13 @@ def test_repair_and_erase(mps2: Board) -> None:
             "import os\nos.mkdir('/est')\n"
             "for path in ('/est/agent.py', '/lib/est/old.mpy', '/lib/bringup.py', '/mine.py'):\n"
             " open(path, 'w').close()\n"
-            "with open('/lib/est/der.mpy', 'a') as file: file.write('damaged')\n"
+            "with open('/lib/est/modules', 'a') as file: file.write('damaged')\n"
             "with open('/main.py', 'w') as file: file.write('# of another application')\n"
         )
         changed = changes(flash(mps2.name, machine, "--json"))
         for path in ("/est/agent.py", "/est", "/lib/est/old.mpy", "/lib/bringup.py"):
             assert changed.pop(path) == "removed"
-        assert changed.pop("/lib/est/der.mpy") == "write"
+        assert changed.pop("/lib/est/modules") == "write"
         assert changed == {"/main.py": "write"}
         kept = "import os\nprint([open(old).read() for old in os.listdir('/') if '.old' in old])"
         assert "another" in machine.run(kept)
@@ -92,7 +92,9 @@ def test_power_cut_in_the_middle(mps2: Board, tmp_path: Path) -> None:
         changes(flash(mps2.name, machine, "--json"))
         machine.run(STORE)
         machine.run(
-            "import os\nfor name in os.listdir('/lib/est'):\n os.remove('/lib/est/' + name)\n"
+            "import os\nfor name in os.listdir('/lib'):\n"
+            " if name.endswith('.mpy'):\n  os.remove('/lib/' + name)\n"
+            "os.remove('/lib/est/modules')\n"
             "open('/main.py', 'a').write('# of an older version')"
         )
         command = [*COMMAND, "--board", mps2.name, "--port", machine.pty, "--json"]
@@ -101,7 +103,7 @@ def test_power_cut_in_the_middle(mps2: Board, tmp_path: Path) -> None:
         ) as process:
             assert process.stdout and process.stderr
             for line in process.stdout:
-                if "/lib/est/ec.mpy" in line:
+                if "/lib/bringup.mpy" in line:
                     machine.power_off()
             said = process.stderr.read()
         assert process.returncode == Exit.NETWORK
@@ -111,8 +113,8 @@ def test_power_cut_in_the_middle(mps2: Board, tmp_path: Path) -> None:
         found = machine.run("import os; print(os.listdir('/'))")
         assert "main.py" not in found and "identity.0" in found
         changed = changes(flash(mps2.name, machine, "--json"))
-        assert "/main.py" in changed and "/lib/est/x509.mpy" in changed
-        assert "/lib/est/agent.mpy" not in changed
+        assert "/main.py" in changed and "/lib/wiring.mpy" in changed
+        assert "/lib/est/modules" not in changed
         assert machine.run(LOAD).strip() == KEPT
 
 

@@ -7,6 +7,8 @@ import runpy
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
@@ -18,7 +20,7 @@ from esp_chip import CHIPS, DEFL_BEGIN, running_chip
 from mpest import boards, mpy, runtimes, shipped
 from mpest.boards import Esptool, Uf2
 from mpest.exits import CliError, Exit
-from mpest.flash import application, esp, uf2
+from mpest.flash import application, command, esp, uf2
 from mpest.flash.install import check_runtime
 from mpest.flash.target import Runtime
 from mpest.sim import cpython
@@ -263,8 +265,9 @@ def test_application_fits_its_budget() -> None:
         paths = [file.path for file in files]
         assert len(set(paths)) == len(paths)
         assert sum(len(file.data) for file in files) <= board.budgets.flash, name
+        modules = [path for file in files for path in application.compiled(file)] or paths
         suffix = "mpy" if board.arch else "py"
-        assert any(path.endswith(f"est/agent.{suffix}") for path in paths)
+        assert any(path.endswith(f"est/agent.{suffix}") for path in modules)
         assert any(path.endswith(f"wiring.{suffix}") for path in paths)
 
 
@@ -342,7 +345,7 @@ def runtime(
     ],
 )
 def test_micropython_of_the_board(found: Runtime, words: str | None) -> None:
-    files = [file for file in application.files(PICO) if file.path == "/lib/est/agent.mpy"]
+    files = [file for file in application.files(PICO) if file.path == "/lib/est/modules"]
     if words is None:
         check_runtime(found, PICO, files)
         return
@@ -475,6 +478,22 @@ def test_dry_run_writes_no_firmware(files: Path) -> None:
     with running_chip("esp32c3", 4 << 20) as chip:
         done = flash(*use, "--port", chip.port)
     assert done.returncode == Exit.USAGE and "This chip is" in done.stderr
+
+
+def test_that_it_waits_is_said_before_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    begun = threading.Event()
+
+    def slowly(report: object, event: dict[str, object]) -> None:
+        begun.set()
+        time.sleep(0.2)
+        said.append(event)
+
+    monkeypatch.setattr(command, "_QUIET_SECONDS", 0)
+    monkeypatch.setattr(command._Report, "emit", slowly)
+    with command._Report(True).waiting("the drive"):
+        begun.wait()
+    assert said == [{"event": "wait", "text": "the drive"}]
 
 
 # What the user adds

@@ -14,7 +14,7 @@ from pathlib import Path
 import firmware_files
 import pytest
 
-from mpest import boards
+from mpest import boards, packages
 from mpest.exits import Exit
 from mpest.runtimes import Program
 
@@ -246,7 +246,7 @@ def test_settings_and_program_of_the_user(
     assert again.would == ["install nothing: all is there already"]
     assert json.loads((root / "config.json").read_text()) == config
     assert (root / "app.py").exists() and (root / "ca.pem").read_text() == "anchor"
-    assert (root / "lib/est/revocation.mpy").exists()
+    assert "revocation" in packages.unpacked((root / "lib/est/modules").read_bytes())
     assert not (root / "config.new.json").exists()
     # Until main.py is there nothing starts.
     written = [event["path"] for event in real.events if event["event"] == "write"]

@@ -56,7 +56,8 @@ def micropython(program: Program, script: Path, code: str) -> None:
 
 def enrol(library: Path, runtime: str, state: Path) -> None:
     """Enrol and renew with the est package that lies in `library` on the board."""
-    login = {"user": "u", "password": "p"} if list(library.rglob("auth.*")) else {}
+    whole = (library / "est" / packages.PACKED).exists()
+    login = {"user": "u", "password": "p"} if whole or list(library.rglob("auth.*")) else {}
     auth = "basic" if login else "none"
     config = ServerConfig(directory=state / "ca", port=0, auth=auth, users={"u": "p"})
     with running_server(config) as server:
@@ -72,7 +73,8 @@ def enrol(library: Path, runtime: str, state: Path) -> None:
         server.config.faults = {"http-404@simplereenroll"}
         board["operations"] = ["reenroll"]
         (refused,) = run_board(board, runtime, state / "board", library)
-    next_step = " (check URL and label)" if list(library.rglob("advice.*")) else ""
+    whole = whole or list(library.rglob("advice.*"))
+    next_step = " (check URL and label)" if whole else ""
     assert refused["type"] == "Refused"
     assert refused["message"] == f"simplereenroll: refused with HTTP 404: not here{next_step}"
 
@@ -161,6 +163,81 @@ def test_mip_installs_source(index: str, program: Find, tmp_path: Path) -> None:
     micropython(program("micropython"), tmp_path / "install.py", code + ", mpy=False)\n")
     found = {str(path.relative_to(target)) for path in target.rglob("*.*py")}
     assert found == set(packages.parts("est-storage"))
+
+
+def test_mip_installs_it_packed(index: str, program: Find, tmp_path: Path) -> None:
+    """Three files in place of 84; what is added later is found beside them."""
+    target = tmp_path / "lib"
+    code = "import mip\n"
+    for name in ("est-packed", "est-own-keys"):
+        code += f"mip.install({name!r}, index={index!r}, target={str(target)!r})\n"
+        micropython(program("micropython"), tmp_path / "install.py", code)
+        if name == "est-packed":
+            found = {path.name for path in target.rglob("*") if path.is_file()}
+            assert found == {"__init__.mpy", "modules", "sha512_viper.py"}
+            enrol(target, "micropython", tmp_path)
+    code = f"import sys\nsys.path.insert(0, {str(target)!r})\nfrom est import agent, rsa_private\n"
+    code += "if not rsa_private.__file__ == agent.__file__.replace('agent', 'rsa_private'):\n"
+    code += "    sys.exit(1)\n"
+    micropython(program("micropython"), tmp_path / "use.py", code)
+
+
+@pytest.fixture(scope="module")
+def in_one_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library with est packed, as `mpest flash` installs it on a Pico W."""
+    library = tmp_path_factory.mktemp("packed")
+    for path, data in packages.packed(packages.installed("armv6m"), "armv6m").items():
+        (library / path).parent.mkdir(exist_ok=True)
+        (library / path).write_bytes(data)
+    return library
+
+
+@pytest.mark.parametrize("runtime", ["micropython", "micropython-picow-like"], indirect=True)
+def test_packed(in_one_file: Path, runtime: str, tmp_path: Path) -> None:
+    enrol(in_one_file, runtime, tmp_path)
+
+
+def test_packed_modules_load_as_others_do(
+    in_one_file: Path, program: Find, tmp_path: Path
+) -> None:
+    code = f"""
+import os, sys
+os.chdir({str(in_one_file.parent)!r})
+sys.path.insert(0, {in_one_file.name!r})
+import est
+os.chdir("/")
+from est import comb, keys
+from est.ec import P256
+assert keys.__file__ == "/.est/keys.mpy", keys.__file__
+# The table is read where it lies.
+assert comb.find(P256, 5, 2)[3] > 4096
+private = P256.generate()
+assert P256.verify(P256.public(private), bytes(32), P256.sign(private, bytes(32)))
+for name in ("nothing", "modules"):
+    try:
+        __import__("est." + name)
+        sys.exit(name)
+    except ImportError as error:
+        assert "est." + name in str(error)
+# A second import takes the place of the first.
+sys.path.insert(0, {str(in_one_file)!r})
+for name in list(sys.modules):
+    if name[:3] == "est":
+        del sys.modules[name]
+from est import agent
+assert agent.__file__ == "/.est/agent.mpy"
+"""
+    micropython(program("micropython"), tmp_path / "use.py", code)
+
+
+def test_what_is_packed_is_found_again() -> None:
+    paths = packages.parts("est-minimum")
+    whole = packages.packed(paths, "armv6m")[f"est/{packages.PACKED}"]
+    found = packages.unpacked(whole)
+    assert sorted(f"est/{name}.py" for name in found) == sorted(set(paths) - {"est/__init__.py"})
+    firmware = shipped.folder("firmware") / "est"
+    for name, data in found.items():
+        assert data == mpy.compile_file(firmware / f"{name}.py", "armv6m")
 
 
 def test_romfs(built: Path, program: Find, tmp_path: Path) -> None:

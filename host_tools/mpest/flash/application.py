@@ -36,19 +36,26 @@ def files(
     """All files of the application, main.py (if `main`) last: until then nothing starts.
 
     Modules are .mpy where the board's profile names an architecture, and lie in /lib, where `mip`
-    puts them too; on a computer beside main.py. parts: names of packages that are added, with what
-    they need. own: the user's files. Raises CliError.
+    puts them too, est in one file (mpest.packages.packed); on a computer beside main.py. parts:
+    names of packages that are added, with what they need. own: the user's files. Raises CliError.
     """
     if not board.wiring.exists():
         raise CliError(f"{board.folder} has no {board.wiring.name}")
     firmware = shipped.folder("firmware")
     library = "/lib/" if _root(board) else ""
     paths = packages.installed(board.arch, board.storage.kind) + _modules_of(parts)
-    modules = {library + path.removesuffix(".py"): firmware / path for path in paths}
+    paths = list(dict.fromkeys(paths))
+    modules = {}
+    found = []
+    if board.arch:
+        packed = packages.packed(paths, board.arch)
+        found += [File(library + path, data) for path, data in packed.items()]
+    else:
+        modules = {library + path.removesuffix(".py"): firmware / path for path in paths}
     for name in ("bringup", "configuration", "ntp"):
         modules[library + name] = firmware / f"{name}.py"
     modules[f"{library}wiring"] = board.wiring
-    found = [_module(path, source, board.arch) for path, source in modules.items()]
+    found += [_module(path, source, board.arch) for path, source in modules.items()]
     found += own
     if main:
         found.append(File(_root(board) + "main.py", (firmware / "main.py").read_bytes()))
@@ -123,6 +130,16 @@ def _module(path: str, source: Path, arch: str | None) -> File:
     if arch is None:
         return File(path + ".py", source.read_bytes())
     return File(path + ".mpy", mpy.compile_file(source, arch))
+
+
+def compiled(file: File) -> dict[str, bytes]:
+    """{path: .mpy} of the modules in a file, by the paths that they would have on their own."""
+    if file.path.endswith(".mpy"):
+        return {file.path: file.data}
+    folder, _, name = file.path.rpartition("/")
+    if name != packages.PACKED:
+        return {}
+    return {f"{folder}/{one}.mpy": data for one, data in packages.unpacked(file.data).items()}
 
 
 def folders(wanted: list[File]) -> list[str]:

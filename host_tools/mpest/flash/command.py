@@ -283,6 +283,7 @@ class _Report:
             yield
         finally:
             timer.cancel()
+            timer.join()  # what it began to say comes before what follows
 
     def start(self, what: str, size: int) -> None:
         """Begin a bar for `size` bytes."""

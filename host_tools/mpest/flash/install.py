@@ -44,10 +44,11 @@ def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
             f"the board runs MicroPython {version}, {board.name} needs {board.minimum_firmware} "
             "or later: install it with --firmware"
         )
-    for file in files:
-        if file.path.endswith(".mpy") and (reason := mpy.unfit(file.data, runtime.mpy)):
+    modules = [item for file in files for item in application.compiled(file).items()]
+    for path, data in modules:
+        if reason := mpy.unfit(data, runtime.mpy):
             raise CliError(
-                f"the board's MicroPython {version} cannot load {file.path}: {reason}. "
+                f"the board's MicroPython {version} cannot load {path}: {reason}. "
                 "Install another MicroPython with --firmware, or the mpy-cross that fits it"
             )
 
