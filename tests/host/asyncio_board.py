@@ -9,6 +9,7 @@ the milliseconds by which a ticker of 1 ms came late, and the longest single cal
 on until one gets through. `poor`: TLS finds no memory until make_room() was awaited.
 `callers`: that many ask for a renewal at once, beside the task. `erase`: while renewals are under
 way, the identity is erased, each time later by that part of the turns, until one got through.
+`watch`: so many `seconds` after that event the task is cancelled; the turns meanwhile are counted.
 """
 
 import asyncio
@@ -154,6 +155,21 @@ async def erase(agent, part):
     return outcomes
 
 
+async def watched(agent, events, name, seconds):
+    """How often the loop turned in `seconds` after event `name`."""
+    running = asyncio.create_task(agent.run())
+    while name not in events:
+        await asyncio.sleep(0)
+    before = _ticks
+    await asyncio.sleep(seconds)
+    running.cancel()
+    try:
+        await running
+    except asyncio.CancelledError:
+        pass
+    return _ticks - before
+
+
 _DEMANDS = {"callers": callers, "erase": erase}
 
 
@@ -199,13 +215,16 @@ async def main(config):
     tasks = None
     if config.get("cancel"):
         tasks = await cancelled(agent, config["cancel"])
-    running = asyncio.create_task(agent.run(make_room))
-    await enrolled(agent, running)
-    running.cancel()
-    try:
-        await running
-    except asyncio.CancelledError:
-        pass
+    if config.get("watch"):
+        events.append(await watched(agent, events, config["watch"], config["seconds"]))
+    else:
+        running = asyncio.create_task(agent.run(make_room))
+        await enrolled(agent, running)
+        running.cancel()
+        try:
+            await running
+        except asyncio.CancelledError:
+            pass
     for key in ("callers", "erase"):
         if config.get(key):
             events.append(await _DEMANDS[key](agent, config[key]))

@@ -81,6 +81,15 @@ def test_other_tasks_go_on(run: Run, server: EstServer) -> None:
     assert len(server.issued()) == 3
 
 
+def test_an_answer_that_drips_holds_nobody(run: Run, server: EstServer) -> None:
+    """Half a second lies between two of its octets."""
+    server.config.faults = {"slow-drip@simpleenroll"}
+    found = run(watch="ordered", seconds=4, renewals=0)
+    assert found["generation"] == 0
+    assert found["events"][-1] > 100
+    assert found["crowded"] == []
+
+
 def test_callers_take_turns(run: Run, server: EstServer) -> None:
     found = run(callers=3, renewals=0)
     assert "failed" not in found["events"], found
