@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -65,6 +66,28 @@ def test_events_and_a_clean_end(tmp_path, number):
         people = process.stderr.read()
     assert first["fingerprint"] in people
     assert f"mpest simulate --url {first['url']} --trust {first['ca']}" in people
+
+
+def test_on_every_address(tmp_path):
+    """It says which they are, and its certificate holds each."""
+    own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        own.connect(("192.0.2.1", 9))  # sends nothing
+    except OSError:
+        pytest.skip("this machine has no network")
+    address = own.getsockname()[0]
+    own.close()
+    arguments = ("--dir", tmp_path / "ca", "--port", "0", "--host", "0.0.0.0", "--json")
+    with serving(*arguments) as (process, first):
+        assert f"https://{address}:{first['port']}/.well-known/est" in first["urls"]
+        context = ssl.create_default_context(cafile=first["ca"])
+        for url in (first["url"], *first["urls"]):
+            urllib.request.urlopen(f"{url}/cacerts", context=context).close()
+        process.terminate()
+        people = process.stderr.read()
+    for url in first["urls"]:
+        assert f"from other machines {url}\n" in people
+        assert "127.0.0.1" not in url
 
 
 def test_a_new_root_is_told_from_the_old(tmp_path):

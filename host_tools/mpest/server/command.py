@@ -54,7 +54,12 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     help="Where the CA lives; made if missing.",
 )
 @click.option("--port", required=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 is all of this computer.",
+)
 @click.option(
     "--auth",
     type=click.Choice(["none", "basic", "digest", "token", "mtls"]),
@@ -182,6 +187,7 @@ async def _run(config: ServerConfig, as_json: bool) -> None:
                 {
                     "event": "listening",
                     "url": server.url,
+                    "urls": server.urls,
                     "port": server.port,
                     "ca": str(server.ca_pem),
                     "fingerprint": server.fingerprint,
@@ -195,6 +201,7 @@ async def _run(config: ServerConfig, as_json: bool) -> None:
 def _welcome(server: EstServer) -> str:
     lines = [
         f"EST server at {server.url}",
+        *(f"from other machines {url}" for url in server.urls if url != server.url),
         f"CA certificate {server.ca_pem}",
         f"SHA-256 {server.fingerprint}",
     ]

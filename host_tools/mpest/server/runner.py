@@ -28,6 +28,7 @@ from mpest.server.database import Database, Issued
 from mpest.server.probe import probe_application
 from mpest.server.tls import (
     TlsIdentity,
+    addresses,
     client_certificate,
     order_for_server,
     own_identity,
@@ -81,13 +82,26 @@ class EstServer:
     def origin(self) -> str:
         """`https://host:port`."""
         host = "localhost" if self.config.host in ("0.0.0.0", "::") else self.config.host  # noqa: S104
+        return self._origin(host)
+
+    def _origin(self, host: str) -> str:
         return f"https://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def url(self) -> str:
         """Where the operations are: `https://host:port/.well-known/est[/label]`."""
+        return self.origin + self._path
+
+    @property
+    def urls(self) -> list[str]:
+        """The same as other machines reach it, by each address of this one where `host` stands
+        for all of them. The server's certificate is for these."""
+        return [self._origin(address) + self._path for address in addresses(self.config.host)]
+
+    @property
+    def _path(self) -> str:
         label = self.config.label
-        return self.origin + WELL_KNOWN + (f"/{label}" if label else "")
+        return WELL_KNOWN + (f"/{label}" if label else "")
 
     @property
     def ca_pem(self) -> Path:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+import ifaddr
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,13 +22,34 @@ from mpest.server.ca import Authority, Order, common_name, new_key, now
 
 _LIFETIME = timedelta(days=365)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
-_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared, not bound
+_WILDCARDS = {"0.0.0.0": 4, "::": 6}  # noqa: S104  compared, not bound
 CMC_RA = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
 
+def addresses(host: str) -> list[str]:
+    """Where other machines reach a server that listens on `host`: for a wildcard this machine's
+    addresses, without loopback and link-local ones."""
+    if host not in _WILDCARDS:
+        return [host]
+    found = [
+        ipaddress.ip_address(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+    ]
+    return [
+        str(address)
+        for address in found
+        if address.version == _WILDCARDS[host]
+        and not (address.is_loopback or address.is_link_local)
+    ]
+
+
 def order_for_server(host: str, *, cmc_ra: bool, key: ec.EllipticCurvePrivateKey) -> Order:
-    """A server certificate for the local names and `host`; `cmc_ra` adds id-kp-cmcRA."""
-    names = [*_LOCAL_NAMES, socket.gethostname() if host in _WILDCARDS else host]
+    """A server certificate for the local names and what `host` stands for; `cmc_ra` adds
+    id-kp-cmcRA."""
+    names = [*_LOCAL_NAMES, *addresses(host)]
+    if host in _WILDCARDS:
+        names.append(socket.gethostname())
     purposes = (ExtendedKeyUsageOID.SERVER_AUTH, *([CMC_RA] if cmc_ra else []))
     return Order(
         common_name("localhost"),
