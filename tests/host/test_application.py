@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from documents import block
 
 from mpest import boards, shipped
 from mpest.flash import application
@@ -607,8 +608,7 @@ def test_the_application_makes_room(board: Path, program: Find) -> None:
 
 
 def test_the_application_of_the_document(board: Path, program: Find) -> None:
-    text = (Path(__file__).parents[2] / "docs/board.md").read_text()
-    (code,) = re.findall(r"```python\n(import asyncio\n.*?)```", text, re.DOTALL)
+    code = block("docs/board.md", "async def main(identity)")
     (board / "app.py").write_text(code)
     with server_for(board), running(board, program) as process:
         process.says("the certificate in use ends at")
@@ -616,8 +616,7 @@ def test_the_application_of_the_document(board: Path, program: Find) -> None:
 
 
 def test_the_program_of_the_readme_enrols_once_and_renews(board: Path, program: Find) -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(import gc\n.*?)```", text, re.DOTALL)
+    code = block("README.md", "agent.step()")
     with server_for(board, 10) as server:
         for old, new in (
             ("https://est.example.com/.well-known/est", server.url),

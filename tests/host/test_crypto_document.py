@@ -10,12 +10,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from documents import block
 
 from mpest import mpy, shipped
 from mpest.runtimes import Program
 
 TEXT = (Path(__file__).parents[2] / "docs/crypto.md").read_text()
-EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def run(program: Program, library: Path, code: str) -> list[str]:
@@ -46,7 +46,7 @@ def test_p256_alone(
     for name in names:
         compiled = mpy.compile_file(shipped.folder("firmware") / f"est/{name}.py", "armv6m")
         (package / f"{name}.mpy").write_bytes(compiled)
-    code = EXAMPLES[0] + (
+    code = block("docs/crypto.md", "import hashlib") + (
         "import sys\n"
         "print(good, public.hex(), signature.hex(), sep='\\n')\n"
         "print('est.comb' in sys.modules)\n"
@@ -58,10 +58,17 @@ def test_p256_alone(
 
 
 def test_request(program: Callable[[str], Program]) -> None:
-    code = EXAMPLES[1] + "print(stored.hex())\nprint(text)\n"
+    code = block("docs/crypto.md", "csr.build") + "print(stored.hex())\nprint(text)\n"
     stored, *text = run(program("micropython"), shipped.folder("firmware"), code)
     request = x509.load_pem_x509_csr("\n".join(text).encode())
     key = serialization.load_der_private_key(bytes.fromhex(stored), None)
     assert request.is_signature_valid
     assert request.subject.rfc4514_string() == "O=Example,CN=device-1"
     assert request.public_key() == key.public_key()
+
+
+def test_rsa(program: Callable[[str], Program]) -> None:
+    code = block("docs/crypto.md", "rsa_generate") + "print(key.der().hex())\n"
+    (stored,) = run(program("micropython"), shipped.folder("firmware"), code)
+    key = serialization.load_der_private_key(bytes.fromhex(stored), None)
+    assert key.key_size == 2048  # type: ignore[union-attr]

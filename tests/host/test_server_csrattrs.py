@@ -3,9 +3,9 @@
 import base64
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
+from documents import block
 from pydantic import ValidationError
 
 from mpest.server import CsrAttrsPolicy
@@ -99,9 +99,7 @@ def test_the_template_of_rfc_9908(vector, file, first):
 
 
 def test_the_policy_of_the_documentation():
-    text = Path(__file__).parents[2].joinpath("docs/computer.md").read_text()
-    text = text.partition("## What the server asks of requests")[2]
-    found = policy(text.partition("```toml\n")[2].partition("```")[0])
+    found = policy(block("docs/serve.md", "extension_request"))
     assert found.subject == ["CN", "OU=sensors"]
     assert [one.open_names() for one in found.extension_request] == [["IP"], [], []]
     assert found.challenge_password

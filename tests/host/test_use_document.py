@@ -13,10 +13,9 @@ import microdot
 import pytest
 import test_contracts
 import test_requests
+from documents import block
 from in_use import Pki
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs/use.md").read_text(), re.DOTALL)
 AGENT = """
 class agent:
     pass
@@ -27,14 +26,13 @@ trust("root")
 """
 
 
-def example(words: str, host: str = "localhost", port: int = 0) -> str:
-    """The one that holds these words, for a server that is here."""
-    (found,) = [code for code in EXAMPLES if words in code]
+def example(code: str, host: str = "localhost", port: int = 0) -> str:
+    """For a server that is here."""
     for name, usual in (("mqtt", 8883), ("api", 443)):
-        found = found.replace(f"https://{name}.example.com", f"https://{host}:{port}")
-        found = found.replace(f"{name}.example.com", host)
-        found = re.sub(rf"\b{usual}\b", str(port), found)
-    return found
+        code = code.replace(f"https://{name}.example.com", f"https://{host}:{port}")
+        code = code.replace(f"{name}.example.com", host)
+        code = re.sub(rf"\b{usual}\b", str(port), code)
+    return code
 
 
 def run(code: str, folder: Path, pki: Pki, *path: Path) -> str:
@@ -56,31 +54,28 @@ def runtime(program) -> None:  # type: ignore[no-untyped-def]
     program("micropython")
 
 
-def test_each_is_run_here() -> None:
-    """By one of the words below."""
-    text = Path(__file__).read_text()
-    words = re.findall(r'example\("([^"]+)"', text)
-    assert [code for code in EXAMPLES if not any(word in code for word in words)] == []
-
-
 def test_context(tmp_path: Path) -> None:
     pki = Pki.of(3)
     with in_use.line_server(pki.issue("server", "localhost"), pki) as port:
-        code = example("stream = context.wrap_socket", port=port)
+        code = example(block("docs/use.md", "stream = context.wrap_socket"), port=port)
         assert run(code + "tell(ask(stream))", tmp_path, pki) == '"own"\n'
 
 
 def test_requests_(tmp_path: Path) -> None:
     pki = Pki.of(2)
     with test_requests.serving(pki.issue("server", "localhost"), pki) as port:
-        output = run(example("requests.use(agent.known)", port=port), tmp_path, pki)
+        output = run(
+            example(block("docs/use.md", "requests.use(agent.known)"), port=port), tmp_path, pki
+        )
     assert output.startswith("200 {")
 
 
 def test_asyncio(tmp_path: Path) -> None:
     pki = Pki.of(2)
     with test_contracts.web_server(pki.issue("server", "localhost"), pki) as port:
-        output = run(example("asyncio.open_connection(", port=port), tmp_path, pki)
+        output = run(
+            example(block("docs/use.md", "asyncio.open_connection("), port=port), tmp_path, pki
+        )
     assert output == "HTTP/1.0 200 OK\n"
 
 
@@ -89,7 +84,7 @@ def test_microdot(tmp_path: Path) -> None:
     library = tmp_path / "lib"
     shutil.copytree(Path(microdot.__file__).parent, library / "microdot")
     port = in_use.free_port()
-    code = AGENT + example("app = Microdot()", port=port).replace(
+    code = AGENT + example(block("docs/use.md", "app = Microdot()"), port=port).replace(
         "app.run(", 'tell("ready")\napp.run('
     )
     own = in_use.items(pki.issue("own", "localhost"))
@@ -148,9 +143,9 @@ def test_mqtt(tmp_path: Path, number: int) -> None:
         subscriber = broker.Subscriber(mosquitto.open_port, "status")
         port = mosquitto.port
         code = (
-            example("from umqtt.simple import", port=port),
-            example("class Client(MQTTClient)", port=port),
-            example("from mqtt_as import", port=port),
+            example(block("docs/use.md", "from umqtt.simple import"), port=port),
+            example(block("docs/use.md", "class Client(MQTTClient)"), port=port),
+            example(block("docs/use.md", "from mqtt_as import"), port=port),
         )[number]
         mqtt(tmp_path, code, pki, port)
         for _ in range(100):
@@ -165,7 +160,10 @@ def test_a_refusal_is_handed_on(tmp_path: Path) -> None:
     pki = Pki.of(2)
     other = Pki.of(2, "other").signers[0].certificate
     with broker.Broker(pki.issue("server", "localhost"), other) as mosquitto:
-        code = example("from umqtt.simple import", port=mosquitto.port)
+        code = example(block("docs/use.md", "from umqtt.simple import"), port=mosquitto.port)
         code = code[: code.index("client.connect()")]
-        code += example("agent.known.refused(error)") + "tell(agent.known.doubt > '')\n"
+        code += (
+            example(block("docs/use.md", "agent.known.refused(error)"))
+            + "tell(agent.known.doubt > '')\n"
+        )
         assert mqtt(tmp_path, code, pki, mosquitto.port) == "true\n"
