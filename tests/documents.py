@@ -1,8 +1,10 @@
 """The documents' fenced blocks, and a shell session that runs the commands of a page in order."""
 
+import contextlib
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -104,9 +106,9 @@ def free_port() -> str:
 
 # What runs until it is stopped, and what it says when it is ready.
 LASTING = {
-    r"\S*mpest serve (?!.*--fault help)": "Stop with Ctrl-C",
-    r"mosquitto -c": "running",
-    r"micropython main\.py": "renew in",
+    "server": (r"mpest serve (?!.*--fault help)", "Stop with Ctrl-C"),
+    "broker": (r"mosquitto -c", "running"),
+    "board": (r"micropython main\.py", "renew in"),
 }
 _PRELUDE = """
 set -eu
@@ -116,6 +118,7 @@ trap 'for number in "${running[@]}"; do kill $number || true; done' EXIT
 lasting() { # NAME READY COMMAND...
     name=$1 ready=$2; shift 2
     stop "$name"
+    : >"$name.log"
     "$@" </dev/null >"$name.log" 2>&1 &
     running[$name]=$!
     for _ in $(seq 300); do
@@ -177,9 +180,8 @@ class Session:
         if self._elsewhere(command):
             return ""
         line = self._here(command)
-        for pattern, ready in LASTING.items():
+        for name, (pattern, ready) in LASTING.items():
             if re.search(pattern, line):
-                name = re.sub(r"\W", "", pattern)
                 line = f"lasting {name} {shlex.quote(ready)} bash -c {shlex.quote(_last(line))}"
         if "main.py" in line:
             self._start = line
@@ -203,14 +205,13 @@ class Session:
                         script.append(f"{{ {line}\n}} </dev/null >{output} 2>&1")
             elif one.file:
                 script.append(f"cat >{one.file} <<'END'\n{self._here(one.text)}END")
-                server = re.sub(r"\W", "", next(iter(LASTING)))
                 script.append(
                     f"if grep -q {FINGERPRINT} {one.file}; then sed -i s/{FINGERPRINT}/"
-                    f"$(sed -n 's/^SHA-256 //p' {server}.log)/ {one.file}; fi"
+                    f"$(sed -n 's/^SHA-256 //p' server.log)/ {one.file}; fi"
                 )
             elif one.language == "text":
                 shown[one] = output
-        done = subprocess.run(
+        shell = subprocess.Popen(
             ["bash", "-c", "\n".join(script)],
             cwd=self._folder,
             env={
@@ -218,13 +219,18 @@ class Session:
                 **self._micropython.env,
                 "PATH": f"{self._folder}/tools:{os.environ['PATH']}:/usr/sbin",
             },
-            capture_output=True,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=170,
+            start_new_session=True,
         )
-        if done.returncode:
+        try:
+            _, steps = shell.communicate(timeout=170)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGTERM)
+        if shell.returncode:
             written = max(self._folder.glob("*.out"), key=lambda path: path.stat().st_mtime)
-            raise AssertionError(f"{done.stderr}\n{written.read_text()[-3000:]}")
+            raise AssertionError(f"{steps}\n{written.read_text()[-3000:]}")
         return {one: (self._folder / name).read_text() for one, name in shown.items()}
 
 

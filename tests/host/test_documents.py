@@ -111,6 +111,19 @@ def test_options_are_known(document: str) -> None:
         assert wanted <= known | {"--help"}, f"{document}: {line}"
 
 
+def test_options_in_the_text_are_known() -> None:
+    """Every `--option` that stands in backquotes is one of a command."""
+    known = {"--memory"}  # of mpest.emulator
+    for name in main.list_commands(click.Context(main)):  # type: ignore[attr-defined]
+        command = command_of(name)
+        assert command
+        known |= {word for one in command.params for word in (*one.opts, *one.secondary_opts)}
+    for document in DOCUMENTS:
+        for line in lines_of(document):
+            if line.startswith("--"):
+                assert line.split()[0] in known, f"{document}: {line}"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_targets_are_there(document: str) -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
