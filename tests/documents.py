@@ -165,7 +165,6 @@ class Session:
             (r"--board \S+ --port /\S+", "--board UNIX --port board"),
             (r" --firmware \S+", ""),
             (r"^\.venv/bin/mpremote connect \S+ repl$", "cd board && micropython main.py"),
-            (r"(?<!/)\bmpest (flash|serve|simulate)", r".venv/bin/mpest \1"),
             (r"/srv/est", "board"),
             (r"^listener", ("user root\n" if os.getuid() == 0 else "") + "listener"),
             (r"^make ", f"make --no-print-directory -C {ROOT} "),
@@ -217,14 +216,14 @@ class Session:
             env={
                 **os.environ,
                 **self._micropython.env,
-                "PATH": f"{self._folder}/tools:{os.environ['PATH']}:/usr/sbin",
+                "PATH": f"{self._folder}/tools:{sys.prefix}/bin:{os.environ['PATH']}:/usr/sbin",
             },
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
         try:
-            _, steps = shell.communicate(timeout=170)
+            _, steps = shell.communicate(timeout=280)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(shell.pid, signal.SIGTERM)

@@ -30,7 +30,7 @@ ELSEWHERE = {
 AFTER = {"docs/use.md": ["README.md"]}
 WITH_COMMANDS = [name for name in DOCUMENTS if any(one.language == "sh" for one in blocks(name))]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 def elsewhere(command: str) -> bool:
@@ -46,8 +46,17 @@ def need(program: str, package: str) -> None:
     pytest.skip(reason)
 
 
-@pytest.mark.parametrize("document", WITH_COMMANDS)
-def test_commands_and_their_output(document: str, tmp_path: Path, program: Find) -> None:
+@pytest.mark.parametrize(
+    ("document", "runtime"),
+    [
+        *((name, "micropython") for name in WITH_COMMANDS),
+        ("docs/use.md", "micropython-picow-like"),
+    ],
+)
+def test_commands_and_their_output(
+    document: str, runtime: str, tmp_path: Path, program: Find
+) -> None:
+    """With `runtime` as the board's MicroPython."""
     pages = [*AFTER.get(document, ()), document]
     text = "".join(one.text for name in pages for one in blocks(name))
     if "mosquitto" in text:
@@ -58,7 +67,7 @@ def test_commands_and_their_output(document: str, tmp_path: Path, program: Find)
     # What a page's reader has: settings and a program of their own.
     shutil.copy(ROOT / "examples/config.json", tmp_path)
     (tmp_path / "app.py").write_text("async def main(identity):\n    pass\n")
-    session = Session(tmp_path, program("micropython"), elsewhere)
+    session = Session(tmp_path, program(runtime), elsewhere)
     came = session.run(pages)
     wrong = [
         f"{one.document}:{one.line} shows\n{one.text}\nand there came\n{output}"
