@@ -214,6 +214,19 @@ def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130
 
 
+def test_costs_of_the_readme_are_those_measured() -> None:
+    measured = (ROOT / "docs/measured.md").read_text()
+    found = re.search(
+        r"renew (\d+) KiB, .*, an enrolment (\d+) ms", (ROOT / "README.md").read_text()
+    )
+    assert found
+    whole = next(line for line in measured.splitlines() if line.startswith("| .mpy, the whole"))
+    heads = next(line for line in measured.splitlines() if line.startswith("| installed as"))
+    column = heads.split(" | ").index("renew")
+    assert whole.split(" | ")[column] == found[1]
+    assert f"({found[2]} ms to " in measured
+
+
 def test_same_sees_a_difference() -> None:
     shown = "a 12 ms\n...\nPOST simpleenroll 200\n"
     assert same(shown, "a 9 ms\nx\ny\nPOST simpleenroll 200\n")
