@@ -23,9 +23,10 @@ from report import EST, save, show
 from rich.console import Console
 from rich.progress import track
 
-from mpest import boards, emulator, mpy, packages, picow_like
+from mpest import boards, emulator, packages
 from mpest.exits import CliError
 from mpest.runtimes import RuntimeMissing, find
+from mpest.toolchain import mpy, picow_like
 
 # 32-bit, as boards are. Under qemu new code costs much the first time, so it is the second choice.
 SMALL = "micropython-" + ("i386" if platform.machine() == "x86_64" else "armhf")

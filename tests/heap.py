@@ -1,7 +1,8 @@
 """The smallest heap in which a board bootstraps, enrols and renews over real TLS, to 1 KiB.
 
-Measured on a MicroPython with the memory of a Pico W (mpest.picow_like) under qemu-arm, for each
-way to install the device code and for several chains of certificates; held against budgets.toml.
+Measured on a MicroPython with the memory of a Pico W (mpest.toolchain.picow_like) under qemu-arm,
+for each way to install the device code and for several chains of certificates; held against
+budgets.toml.
 """
 
 import bisect
@@ -21,11 +22,12 @@ from report import EST, ROOT, budgets, hold, over_budget, save, show
 from rich.console import Console
 from rich.progress import Progress
 
-from mpest import packages, picow_like
+from mpest import packages
 from mpest.exits import CliError
-from mpest.mpy import compile_file
 from mpest.runtimes import find
 from mpest.server import CsrAttrsPolicy, ServerConfig, running_server
+from mpest.toolchain import picow_like
+from mpest.toolchain.mpy import compile_file
 
 PROGRAMS = ROOT / "tests/heap_programs"
 ARCH = "armv6m"  # a Pico W's

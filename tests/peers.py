@@ -12,7 +12,7 @@ from pathlib import Path
 
 from report import EST
 
-from mpest import mpy
+from mpest.toolchain import mpy
 
 _CURVE = """
 import os

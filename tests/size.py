@@ -3,8 +3,9 @@
 from littlefs import LittleFS
 from report import EST, budgets, hold, over_budget, report
 
-from mpest import boards, mpy, packages
+from mpest import boards, packages
 from mpest.flash import application
+from mpest.toolchain import mpy
 
 BOARD = boards.load("RPI_PICO_W")
 

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from mpest import mpy, settings, shipped
+from mpest import settings, shipped
 from mpest.exits import CliError
+from mpest.toolchain import mpy
 
 PROFILE = "board.toml"
 ENVIRONMENT = "MPEST_BOARDS"

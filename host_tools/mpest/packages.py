@@ -19,8 +19,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mpest import boards, mpy, shipped
+from mpest import boards, shipped
 from mpest.exits import CliError, Exit
+from mpest.toolchain import mpy
 
 _HASH = 8  # hex digits of SHA-256 that name a file in an index
 _INIT = "est/__init__.py"

@@ -11,9 +11,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from mpest import debian, emulator
+from mpest import emulator
 from mpest.boards import Board
 from mpest.exits import CliError
+from mpest.toolchain import debian
 
 HERE = Path(__file__).parent
 # By architecture: the compiler's options, addresses of code, data and the end of the stack.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mpest import boards, emulator, mpy, packages, shipped
+from mpest import boards, emulator, packages, shipped
 from mpest.exits import CliError
+from mpest.toolchain import mpy
 
 BOARDS = [name for name in boards.names() if boards.load(name).emulator]
 FIRMWARE = shipped.folder("firmware")

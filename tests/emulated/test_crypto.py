@@ -8,9 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from mpest import emulator, mpy, shipped
+from mpest import emulator, shipped
 from mpest.boards import Board
 from mpest.emulator import instructions
+from mpest.toolchain import mpy
 
 # Less than half a second on an RP2040 even if each took two cycles; its watchdog waits 8.
 LONGEST_STEP = 25_000_000

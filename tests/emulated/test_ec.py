@@ -14,8 +14,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mpest import emulator, mpy, shipped
+from mpest import emulator, shipped
 from mpest.boards import Board
+from mpest.toolchain import mpy
 
 PowerOn = Callable[..., AbstractContextManager[emulator.Machine]]
 

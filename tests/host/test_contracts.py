@@ -22,8 +22,8 @@ import test_identity_in_use
 from broker import DOUBLES
 from in_use import Pki
 
-from mpest import mpy
 from mpest.server.tls import TlsIdentity
+from mpest.toolchain import mpy
 
 HOST = "localhost"
 

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from documents import block
 
-from mpest import mpy, shipped
+from mpest import shipped
 from mpest.runtimes import Program
+from mpest.toolchain import mpy
 
 TEXT = (Path(__file__).parents[2] / "docs/crypto.md").read_text()
 

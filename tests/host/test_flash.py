@@ -17,13 +17,14 @@ import firmware_files
 import pytest
 from esp_chip import CHIPS, DEFL_BEGIN, running_chip
 
-from mpest import boards, mpy, runtimes, shipped
+from mpest import boards, runtimes, shipped
 from mpest.boards import Esptool, Uf2
 from mpest.exits import CliError, Exit
 from mpest.flash import application, command, esp, uf2
 from mpest.flash.install import check_runtime
 from mpest.flash.target import Runtime
 from mpest.sim import cpython
+from mpest.toolchain import mpy
 
 COMMAND = [sys.executable, "-c", "from mpest.cli import main; main()", "flash"]
 PICO, PICO2 = boards.load("RPI_PICO_W"), boards.load("RPI_PICO2_W")

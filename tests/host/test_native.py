@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mpest import mpy, native, shipped
+from mpest import shipped
+from mpest.toolchain import mpy, native
 
 FIRMWARE = shipped.folder("firmware") / "est"
 ASSEMBLERS = ("_rv32", "_thumb")

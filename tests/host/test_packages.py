@@ -16,11 +16,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mpest import mpy, packages, shipped
+from mpest import packages, shipped
 from mpest.exits import Exit
 from mpest.runtimes import Program
 from mpest.server import ServerConfig, running_server
 from mpest.sim.board_process import run_board
+from mpest.toolchain import mpy
 
 Find = Callable[[str], Program]
 

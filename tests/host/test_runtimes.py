@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mpest import debian, runtimes
 from mpest.exits import CliError, Exit
+from mpest.toolchain import debian, runtimes
 
 CI = os.environ.get("CI") == "true"
 needs_apt = pytest.mark.skipif(
@@ -362,7 +362,7 @@ def test_fetch(tmp_path, monkeypatch, off_path):
     command = [
         sys.executable,
         "-c",
-        f"from mpest import debian as d; d.fetch('micropython', {arch!r})",
+        f"from mpest.toolchain import debian as d; d.fetch('micropython', {arch!r})",
     ]
     killed = subprocess.Popen(command, start_new_session=True)
     while killed.poll() is None and not (cache / "partial/archives").exists():

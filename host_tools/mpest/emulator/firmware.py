@@ -3,10 +3,10 @@
 import subprocess
 from pathlib import Path
 
-from mpest import debian, port
 from mpest.boards import Board
 from mpest.emulator.profile import Profile
 from mpest.exits import CliError
+from mpest.toolchain import debian, port
 
 _PORT = Path(__file__).with_name("port")
 

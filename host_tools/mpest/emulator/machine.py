@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from mpest import port
 from mpest.boards import Board
 from mpest.emulator.profile import Profile
 from mpest.exits import CliError, Exit
+from mpest.toolchain import port
 
 _PACKAGES = {
     "arm": "qemu-system-arm",

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpest import mpy, packages, shipped
+from mpest import packages, shipped
 from mpest.boards import Board, Folder
 from mpest.exits import CliError
+from mpest.toolchain import mpy
 
 RECORDS = ("anchors", "identity", "order", "aside", "retry", "pending")
 """What est.agent keeps in its est.store.Store, in files NAME.0 to NAME.2; the last is of 0.1."""

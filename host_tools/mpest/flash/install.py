@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from mpest import mpy
 from mpest.boards import Board
 from mpest.exits import CliError, Exit
 from mpest.flash import application
 from mpest.flash.application import File
 from mpest.flash.target import Found, Runtime, Target
+from mpest.toolchain import mpy
 
 _OLD = ".old"
 

