@@ -12,6 +12,7 @@ from types import TracebackType
 from mpest.boards import Board
 from mpest.emulator.profile import Profile
 from mpest.exits import CliError, Exit
+from mpest.process import Process
 from mpest.toolchain import port
 
 _PACKAGES = {
@@ -50,7 +51,7 @@ class Machine:
         self._firmware = firmware
         self._memory = memory
         self._counting = counting
-        self._qemu: subprocess.Popen[str] | None = None
+        self._qemu: Process | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._held = -1
 
@@ -81,16 +82,9 @@ class Machine:
         memory = self._memory or Path(self._temporary.name) / "memory"
         arguments = [part.replace("{memory}", str(memory)) for part in self._profile.machine]
         arguments += [*_COMMON, *(_COUNTING if self._counting else ()), "-kernel"]
-        self._qemu = subprocess.Popen(
-            [program, *arguments, str(self._firmware)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self._qemu.stdout
+        self._qemu = Process([program, *arguments, str(self._firmware)])
         said = ""
-        for line in self._qemu.stdout:
+        for line in self._qemu:
             said += line
             if match := _PTY.search(line):
                 self.pty = match[1]
@@ -102,10 +96,8 @@ class Machine:
 
     def wait(self) -> str:
         """What QEMU says until it ends by itself, as when the board resets its hardware."""
-        assert self._qemu and self._qemu.stdout
-        said = self._qemu.stdout.read()
-        self._qemu.wait()
-        return said
+        assert self._qemu
+        return "".join(self._qemu)
 
     def power_off(self) -> None:
         """Cut the power, whatever the board is doing."""
@@ -114,9 +106,6 @@ class Machine:
             self._held = -1
         if self._qemu:
             self._qemu.kill()
-            self._qemu.wait()
-            assert self._qemu.stdout
-            self._qemu.stdout.close()
             self._qemu = None
 
     def mpremote(self, *arguments: str | Path, timeout: float = 60) -> str:

@@ -2,7 +2,6 @@
 
 import re
 import struct
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from mpest.boards import Board, Esptool
 from mpest.exits import CliError, Exit
 from mpest.flash import probe
+from mpest.process import Process
 
 _ESPTOOL = (sys.executable, "-m", "esptool")
 _LISTEN_SECONDS = 3  # esptool has taken six by then
@@ -106,24 +106,12 @@ def write(port: str, flash: Esptool, file: Path, *, erase: bool) -> Iterator[flo
 def _run(command: list[str], failure: str) -> Iterator[str]:
     """Output of esptool as it comes, in lines. Raises CliError that begins with `failure`."""
     reason = ""
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        assert process.stdout
-        try:
-            for line in process.stdout:
-                if not reason.startswith(_FATAL) and line.strip():
-                    reason = line.strip().removeprefix("ERROR: ")
-                yield line
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
+    with Process(command) as esptool:
+        for line in esptool:
+            if not reason.startswith(_FATAL) and line.strip():
+                reason = line.strip().removeprefix("ERROR: ")
+            yield line
+    if esptool.code:
         reason = reason.removeprefix(_FATAL) or "esptool fails without a word"
         code = Exit.USAGE if "image-info" in command or "This chip is" in reason else Exit.NETWORK
         raise CliError(f"{failure}: {reason}", code)

@@ -4,10 +4,8 @@ import ast
 import hashlib
 import os
 import re
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +16,7 @@ from typing import Protocol
 from mpest.exits import CliError, Exit
 from mpest.flash import probe
 from mpest.flash.application import File
+from mpest.process import Process
 
 _MPREMOTE = (sys.executable, "-u", "-m", "mpremote")
 _SECONDS = 60  # for anything short
@@ -205,28 +204,13 @@ class Remote:
     def _lines(self, arguments: list[str], seconds: float) -> Iterator[str]:
         """Output of mpremote, in lines as they come."""
         said: list[str] = []
-        with subprocess.Popen(
-            [*_MPREMOTE, "connect", self._port, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process:
-            assert process.stdout
-            limit = threading.Timer(seconds, process.kill)
-            limit.start()
-            try:
-                for line in process.stdout:
-                    said.append(line)
-                    yield line
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                limit.cancel()
-        if process.returncode:
-            raise self._error(said, process.returncode)
+        command = [*_MPREMOTE, "connect", self._port, *arguments]
+        with Process(command, seconds=seconds) as mpremote:
+            for line in mpremote:
+                said.append(line)
+                yield line
+        if mpremote.code:
+            raise self._error(said, mpremote.code)
 
     def _error(self, said: list[str], code: int) -> CliError:
         if code < 0:

@@ -3,14 +3,15 @@
 import fcntl
 import json
 import os
-import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mpest import runtimes
 from mpest.exits import CliError, Exit
+from mpest.process import Process
 from mpest.sim import cpython
 
 RUNTIMES = ("cpython", "micropython", "micropython-armhf", "micropython-picow-like")
@@ -81,31 +82,16 @@ def _events(config: Event, runtime: str, library: Path | None) -> Iterator[Event
         command = [*program.argv, str(_BOARD)]
         environment.update(program.env, MICROPYPATH=f"{library or cpython.firmware()}:.frozen")
     # Nobody else may read what the board stores; MicroPython has no way to say so itself.
-    board = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        encoding="utf-8",
-        umask=0o077,
-    )
-    assert board.stdin and board.stdout and board.stderr
-    try:
-        with board.stdin:
-            board.stdin.write(json.dumps(config, ensure_ascii=False) + "\n")
-        for line in board.stdout:
-            if line.startswith("{"):
-                yield json.loads(line)
-        trouble = board.stderr.read().strip() if board.wait() else ""
-    finally:
-        board.kill()
-        board.wait()
-        board.stdout.close()
-        board.stderr.close()
-    if board.returncode:
-        last = trouble.splitlines()[-1] if trouble else "no message"
-        raise CliError(f"the simulated board broke down: {last}", Exit.NETWORK)
+    given = json.dumps(config, ensure_ascii=False) + "\n"
+    with tempfile.TemporaryFile("w+") as errors:
+        with Process(command, given=given, errors=errors, env=environment, umask=0o077) as board:
+            for line in board:
+                if line.startswith("{"):
+                    yield json.loads(line)
+        if board.code:
+            errors.seek(0)
+            last = errors.read().strip().splitlines()[-1:] or ["no message"]
+            raise CliError(f"the simulated board broke down: {last[0]}", Exit.NETWORK)
 
 
 def _withdraw(state: Path) -> None:

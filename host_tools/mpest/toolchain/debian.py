@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mpest.exits import CliError, Exit
+from mpest.process import Process
 
 _SUITE = "trixie"
 # While a mirror takes in a point release, one name may already have a new index for old packages,
@@ -205,22 +206,13 @@ def _apt(bar: Progress, label: str, command: list[str], folder: Path) -> str:
     """Run apt in `folder` with a progress bar and return its first error, or nothing."""
     task = bar.add_task(label, total=100)
     with tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            cwd=folder,
-            env=_environment(),
-        ) as process:
-            assert process.stdout
-            for line in process.stdout:
+        with Process(command, errors=errors, cwd=folder, env=_environment()) as apt:
+            for line in apt:
                 if line.startswith("dlstatus:"):
                     bar.update(task, completed=float(line.split(":")[2]))
         bar.remove_task(task)
         errors.seek(0)
-        return _first_error(errors.read()) if process.returncode else ""
+        return _first_error(errors.read()) if apt.code else ""
 
 
 def _first_error(text: str) -> str:
