@@ -1,16 +1,15 @@
 """The EST operations over HTTP (RFC 7030 4, RFC 8951)."""
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.server import crl, faults
 from mpest.server.auth import Authenticator
@@ -27,6 +26,7 @@ from mpest.server.csr_policy import (
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database
 from mpest.server.fullcmc import FullCmc
+from mpest.server.issuing import Issuing
 from mpest.server.serverkeygen import key_type_of, new_key, pack, wanted
 from mpest.server.tls import client_certificate, tls_unique
 from mpest.server.wire import (
@@ -68,13 +68,6 @@ class EstApp:
         self._database = database
         self._record = record
         self._auth = Authenticator(config, database)
-        self._fullcmc = FullCmc(
-            config,
-            database,
-            approved=self._approved,
-            issue=self._issue,
-            publish=self.publish_crl,
-        )
         self.publish_crl()
 
     def application(self) -> web.Application:
@@ -84,7 +77,10 @@ class EstApp:
 
     def publish_crl(self) -> None:
         """Write `crl.pem` anew into the server's directory. Raises OSError."""
-        crl.publish(self.authority, self._database, self._config.directory / "crl.pem")
+        self._issuing(set()).publish_crl()
+
+    def _issuing(self, active: set[str]) -> Issuing:
+        return Issuing(self._config, self.authority, self._database, active)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = b""
@@ -120,9 +116,11 @@ class EstApp:
         return operation
 
     def _faulty(self, request: web.Request, operation: str, body: bytes) -> Reply:
-        active = self._take_faults(operation)
-        reply = self._instead(request, active) or self._spoilt(request, operation, body, active)
-        return faults.deliver(reply, active)
+        issuing = self._issuing(self._take_faults(operation))
+        reply = self._instead(request, issuing.active) or self._spoilt(
+            request, operation, body, issuing
+        )
+        return faults.deliver(reply, issuing.active)
 
     def _instead(self, request: web.Request, active: set[str]) -> Reply | None:
         on_detour = request.path.startswith(_DETOUR)
@@ -133,13 +131,13 @@ class EstApp:
         return None
 
     def _spoilt(
-        self, request: web.Request, operation: str, body: bytes, active: set[str]
+        self, request: web.Request, operation: str, body: bytes, issuing: Issuing
     ) -> Reply:
         try:
-            reply = self._answer(request, operation, body, active)
+            reply = self._answer(request, operation, body, issuing)
         except Refused as refused:
             return refused.reply
-        return faults.spoil(reply, active) if reply.status == 200 else reply
+        return faults.spoil(reply, issuing.active) if reply.status == 200 else reply
 
     def _take_faults(self, operation: str) -> set[str]:
         """The faults for this request, which counts against `fault_times`."""
@@ -162,7 +160,7 @@ class EstApp:
         )
 
     def _answer(
-        self, request: web.Request, operation: str, body: bytes, active: set[str]
+        self, request: web.Request, operation: str, body: bytes, issuing: Issuing
     ) -> Reply:
         client = client_certificate(request)
         # /fullcmc judges the certificate that signed the message.
@@ -170,15 +168,13 @@ class EstApp:
             raise Refused(403, "the TLS client certificate is revoked")
         match operation:
             case "cacerts":
-                return self._certificates(self.authority.published, CERTIFICATES, active)
+                return issuing.reply(self.authority.published, CERTIFICATES)
             case "csrattrs":
-                return self._csrattrs(active)
+                return self._csrattrs(issuing)
             case "fullcmc":
-                return self._fullcmc.reply(
-                    self.authority, client, request.content_type, body, active
-                )
+                return FullCmc(issuing).reply(client, request.content_type, body)
             case _:
-                return self._enroll(request, operation, body, active)
+                return self._enroll(request, operation, body, issuing)
 
     def _crl(self) -> Reply:
         found = crl.build(self.authority, self._database)
@@ -192,9 +188,9 @@ class EstApp:
         policy = policy or CsrAttrsPolicy(key=None, digest=None)
         return policy.model_copy(update={"challenge_password": True})
 
-    def _csrattrs(self, active: set[str]) -> Reply:
+    def _csrattrs(self, issuing: Issuing) -> Reply:
         policy = self._policy()
-        spoilers = faults.pick(faults.ATTRIBUTES, active)
+        spoilers = issuing.faults(faults.ATTRIBUTES)
         if policy is None and not spoilers:
             return Reply(204)
         der = (policy or CsrAttrsPolicy(key=None, digest=None)).to_der()
@@ -203,7 +199,7 @@ class EstApp:
         return base64_reply(der, CSRATTRS, self._config.wrap)
 
     def _enroll(
-        self, request: web.Request, operation: str, body: bytes, active: set[str]
+        self, request: web.Request, operation: str, body: bytes, issuing: Issuing
     ) -> Reply:
         client = client_certificate(request)
         renewed = self._renewed(operation, client)
@@ -215,7 +211,7 @@ class EstApp:
                 method=request.method,
                 target=request.raw_path,
                 client=client,
-                faults=active,
+                faults=issuing.active,
             )
         if request.content_type != "application/pkcs10":
             raise Refused(415, "send Content-Type: application/pkcs10")
@@ -230,13 +226,12 @@ class EstApp:
             raise Refused(400, "the challengePassword is not tls-unique of this TLS session")
         if renewed is not None:
             check_same_names(order, renewed)
-        waiting = self._waiting(csr, principal)
-        if waiting is not None:
-            return waiting
+        approved = issuing.approved(csr, principal)
+        if approved is not None:
+            return self._waiting(approved)
         if generated:
-            return self._generate(csr, order, secret, active)
-        certificate = self._issue(order, secret, active)
-        return self._certificates([certificate], CERTS_ONLY, active)
+            return self._generate(csr, order, secret, issuing)
+        return issuing.reply([issuing.issue(order, secret)], CERTS_ONLY)
 
     def _renewed(self, operation: str, client: x509.Certificate | None) -> x509.Certificate | None:
         """The client certificate where it is the credential, and its names must stay."""
@@ -251,7 +246,7 @@ class EstApp:
         csr: x509.CertificateSigningRequest,
         order: Order,
         secret: str | None,
-        active: set[str],
+        issuing: Issuing,
     ) -> Reply:
         policy = self._config.serverkeygen
         key = new_key(policy.key_type or key_type_of(csr))
@@ -260,56 +255,20 @@ class EstApp:
         # Before anything is issued: the request may be refused here.
         packed = pack(key, policy, wanted(csr), self.authority.issuer, chain, known)
         order = replace(order, public_key=key.public_key())
-        certificates = self._pkcs7([self._issue(order, secret, active)], active)
+        certificates = issuing.package([issuing.issue(order, secret)])
         parts = [packed, Part(CERTS_ONLY, certificates)]
-        for spoil in faults.pick(faults.PARTS, active):
+        for spoil in issuing.faults(faults.PARTS):
             parts = spoil(parts)
-        return multipart_reply(parts, self._config.wrap, binary="raw-der" in active)
+        return multipart_reply(parts, self._config.wrap, binary="raw-der" in issuing.active)
 
-    def _waiting(self, csr: x509.CertificateSigningRequest, principal: str) -> Reply | None:
-        """The 202 for a CSR that is not approved yet (RFC 7030 4.2.3)."""
-        approved = self._approved(csr, principal)
-        if approved is None:
-            return None
+    def _waiting(self, approved: datetime) -> Reply:
+        """The 202 for a CSR that is `approved` later (RFC 7030 4.2.3)."""
         value = str(math.ceil((approved - now()).total_seconds()))
         if self._config.retry_after_date:
             at = datetime.fromtimestamp(math.ceil(approved.timestamp()), UTC)
             value = format_datetime(at, usegmt=True)
         text = b"waiting for approval: send the same request again later\n"
         return Reply(202, text, headers=(("Retry-After", value),))
-
-    def _approved(self, csr: x509.CertificateSigningRequest, principal: str) -> datetime | None:
-        """When a CSR will be approved that is not yet, else None."""
-        if self._config.approve_after <= 0:
-            return None
-        known = csr.public_bytes(Encoding.DER)
-        if self._config.require_pop:  # the rest is another in each TLS session
-            spki = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            known = csr.subject.public_bytes() + spki
-        digest = hashlib.sha256(known).hexdigest()
-        first_seen = self._database.first_seen(digest, principal)
-        approved = first_seen + timedelta(seconds=self._config.approve_after)
-        return approved if approved > now() else None
-
-    def _issue(self, order: Order, secret: str | None, active: set[str]) -> x509.Certificate:
-        end = now() + self._config.lifetime
-        order = replace(order, crl_url=self._config.crl_url)
-        for issue in faults.pick(faults.CERTIFICATE, active):
-            return issue(self.authority, order, end)
-        certificate = self.authority.issuer.sign(order, end)
-        self._database.record(certificate, secret)
-        return certificate
-
-    def _certificates(
-        self, certificates: list[x509.Certificate], content_type: str, active: set[str]
-    ) -> Reply:
-        return base64_reply(self._pkcs7(certificates, active), content_type, self._config.wrap)
-
-    def _pkcs7(self, certificates: list[x509.Certificate], active: set[str]) -> bytes:
-        der = pkcs7.serialize_certificates(certificates, Encoding.DER)
-        for spoil in faults.pick(faults.PACKAGE, active):
-            der = spoil(self.authority, certificates)
-        return der
 
 
 async def _body(request: web.Request) -> bytes:

@@ -1,18 +1,15 @@
 """The operation /fullcmc (RFC 7030 4.3): who may have what revoked or issued, and the answer."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from cryptography import x509
 
 from mpest.server import csr_policy, faults
 from mpest.server.ca import Authority, Order, Signer, common_name, new_key, now
 from mpest.server.cmc import Answer, Failure, PkiData, Revocation, State, Status, read
-from mpest.server.config import ServerConfig
 from mpest.server.crl import OWN_REASONS
-from mpest.server.database import Database
+from mpest.server.issuing import Issuing
 from mpest.server.signed_data import SignedDataError
 from mpest.server.tls import CMC_RA
 from mpest.server.wire import (
@@ -46,35 +43,14 @@ class _Granted:
 
 
 class FullCmc:
-    """Answers full PKI requests.
+    """Answers one full PKI request."""
 
-    approved: when a CSR of a principal will be, None for now. issue: a certificate for an order
-    with its challengePassword under the active faults. publish: called once something is revoked.
-    """
+    def __init__(self, issuing: Issuing) -> None:
+        self._issuing = issuing
+        self._config = issuing.config
+        self._database = issuing.database
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        database: Database,
-        *,
-        approved: Callable[[x509.CertificateSigningRequest, str], datetime | None],
-        issue: Callable[[Order, str | None, set[str]], x509.Certificate],
-        publish: Callable[[], None],
-    ) -> None:
-        self._config = config
-        self._database = database
-        self._approved = approved
-        self._issue = issue
-        self._publish = publish
-
-    def reply(
-        self,
-        authority: Authority,
-        client: x509.Certificate | None,
-        content_type: str,
-        body: bytes,
-        active: set[str],
-    ) -> Reply:
+    def reply(self, client: x509.Certificate | None, content_type: str, body: bytes) -> Reply:
         """The answer to one POST, `client` being the TLS certificate shown. Raises Refused where
         it is not CMC that came.
         """
@@ -90,9 +66,10 @@ class FullCmc:
                 raise _Failed(Failure.BAD_MESSAGE_CHECK, str(error)) from error
             if client and client != asked.signer and self._database.is_revoked(client):
                 raise _Failed(Failure.BAD_IDENTITY, "the TLS client certificate is revoked")
-            states, issued = self._answer(asked, active)
+            states, issued = self._answer(asked)
         except _Failed as failed:
             states = [failed.state]
+        authority = self._issuing.authority
         signer = self._signer(authority)
         answer = Answer(
             tuple(states),
@@ -102,7 +79,7 @@ class FullCmc:
             (signer.certificate, *authority.published, *issued),
             os.urandom(16),
         )
-        for spoil in faults.pick(faults.CMC, active):
+        for spoil in self._issuing.faults(faults.CMC):
             answer = spoil(authority, answer)
         content_type = CERTS_ONLY if answer.simple else CMC_RESPONSE
         reply = base64_reply(answer.to_der(), content_type, self._config.wrap)
@@ -112,9 +89,7 @@ class FullCmc:
         status = _HTTP.get(answer.failure, 400)
         return Reply(status, reply.body, reply.content_type, reply.headers, reason=reason)
 
-    def _answer(
-        self, asked: PkiData, active: set[str]
-    ) -> tuple[list[State], list[x509.Certificate]]:
+    def _answer(self, asked: PkiData) -> tuple[list[State], list[x509.Certificate]]:
         """Everything is checked before anything is done. Raises _Failed."""
         self._check_signer(asked)
         for revocation in asked.revocations:
@@ -124,19 +99,19 @@ class FullCmc:
         issued = []
         for order in orders:
             principal = asked.signer.subject.rfc4514_string()
-            until = self._approved(order.csr, principal)
+            until = self._issuing.approved(order.csr, principal)
             if until:
                 text = "waiting for approval: send the same request again later"
                 states.append(State(Status.PENDING, [order.body_part], text, until=until))
             else:
                 secret = csr_policy.challenge_password(order.csr)
-                issued.append(self._issue(order.order, secret, active))
+                issued.append(self._issuing.issue(order.order, secret))
                 states.append(State(Status.SUCCESS, [order.body_part]))
         for revocation in asked.revocations:
             self._database.revoke(revocation.serial, revocation.reason, revocation.since)
             states.append(State(Status.SUCCESS, [revocation.body_part], "revoked"))
         if asked.revocations:
-            self._publish()
+            self._issuing.publish_crl()
         if not states:
             raise _Failed(Failure.BAD_REQUEST, "nothing is asked for")
         return states, issued
