@@ -1,5 +1,6 @@
 """`mpest demo`: a board enrols, proves itself and renews, all on this machine."""
 
+import json
 import secrets
 import socket
 import ssl
@@ -10,27 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from mpest.exits import CliError, Exit
 from mpest.relay import running_relay
 from mpest.runtimes import RuntimeMissing, find
 from mpest.server import EstServer, ServerConfig, running_server
 from mpest.sim.board_process import Event, exit_code, run_board
-from mpest.sim.command import summary
+from mpest.sim.words import summary
 
 
 @click.command()
 def demo() -> None:
     """Enrol a simulated board with a test server, step by step."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         program = find("micropython")
         runtime = "micropython"
-        console.print(f"Board: MicroPython {program.version} ({program.origin})")
+        click.echo(f"Board: MicroPython {program.version} ({program.origin})")
     except RuntimeMissing as error:
         runtime = "cpython"
-        console.print(f"Board: CPython, since MicroPython can't be had: {error.message}")
+        click.echo(f"Board: CPython, since MicroPython can't be had: {error.message}")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mpest-demo-") as folder:
         password = secrets.token_urlsafe(12)
@@ -50,24 +49,24 @@ def demo() -> None:
                 "password": password,
             }
             state = Path(folder) / "board"
-            console.print(f"Server: {server.url}, CA sha256:{server.fingerprint}\n")
+            click.echo(f"Server: {server.url}, CA sha256:{server.fingerprint}\n")
             serials = []
             for operation, title in (
                 ("cacerts", "Bootstrap by fingerprint"),
                 ("enroll", "Enrol with a password"),
                 ("reenroll", "Renew with the certificate, new key"),
             ):
-                console.print(title)
+                click.echo(title)
                 before = relay.sent, relay.received
-                event = _step(board, operation, runtime, state, server, console)
+                event = _step(board, operation, runtime, state, server)
                 sent, received = relay.sent - before[0], relay.received - before[1]
-                console.print(f"  on the wire, TLS included: {sent} B out, {received} B in")
+                click.echo(f"  on the wire, TLS included: {sent} B out, {received} B in")
                 if operation != "cacerts":
                     serials.append(event["certificate"]["serial"])
-                    _prove(server, state, console)
+                    _prove(server, state, event["certificate"])
             if len(set(serials)) != 2:
                 raise CliError("the renewed certificate is the old one", Exit.NETWORK)
-    console.print(f"\nAll of it worked, in {time.monotonic() - started:.1f} s.")
+    click.echo(f"\nAll of it worked, in {time.monotonic() - started:.1f} s.")
 
 
 def _step(
@@ -76,7 +75,6 @@ def _step(
     runtime: str,
     state: Path,
     server: EstServer,
-    console: Console,
 ) -> Event:
     seen = len(server.events)
     events = list(run_board({**board, "operations": [operation]}, runtime, state))
@@ -86,10 +84,10 @@ def _step(
         sys.exit(exit_code(event))
     if event["event"] != operation:
         raise CliError(f"{operation} did not end", Exit.NETWORK)
-    console.print("  " + summary(event), markup=False)
+    click.echo("  " + summary(event))
     for request in server.events[seen:]:
         if request["event"] == "request":
-            console.print("  " + _request(request), markup=False)
+            click.echo("  " + _request(request))
     return event
 
 
@@ -98,7 +96,7 @@ def _request(request: dict[str, Any]) -> str:
     return f"{request['method']:4} {name:15} {request['status']}  {request['tls']}"
 
 
-def _prove(server: EstServer, state: Path, console: Console) -> None:
+def _prove(server: EstServer, state: Path, certificate: Event) -> None:
     """Show the board's certificate to a server that demands one."""
     context = ssl.create_default_context(cafile=str(server.ca_pem))
     context.load_cert_chain(state / "chain.pem", state / "key.pem")
@@ -117,4 +115,7 @@ def _prove(server: EstServer, state: Path, console: Console) -> None:
     head, _, body = answer.decode().partition("\r\n\r\n")
     if " 200 " not in head.splitlines()[0]:
         raise CliError("the mutual TLS endpoint refused the new certificate", Exit.REFUSED)
-    console.print(f"  proven by mutual TLS ({version}): {body}", markup=False)
+    if int(json.loads(body)["serial"], 16) != int(certificate["serial"], 16):
+        raise CliError("the mutual TLS endpoint saw another certificate", Exit.NETWORK)
+    seen = f"{certificate['subject']}, serial {certificate['serial']}"
+    click.echo(f"  proven by mutual TLS ({version}): {seen}")

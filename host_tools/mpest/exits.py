@@ -16,6 +16,7 @@ class Exit(IntEnum):
     NETWORK = 6
     STORAGE = 7
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class CliError(click.ClickException):
@@ -24,3 +25,8 @@ class CliError(click.ClickException):
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)
         self.exit_code = int(code)  # type: ignore[misc]
+
+
+def missing_extra(what: str, extra: str) -> CliError:
+    """The error where `what` needs an extra of mpest's that is not installed."""
+    return CliError(f"{what} needs more: pip install 'mpest[{extra}]'")

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,7 +24,7 @@ from mpest.server.command import _read_users
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.server.tls import own_identity
 from mpest.sim import inputs
-from mpest.sim.command import in_words
+from mpest.sim.words import in_words
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,10 @@ from mpest.sim.command import in_words
         (["--url", "https://", "cacerts"], Exit.USAGE, "URL"),
         (["--url", "https://u:secret@127.0.0.1:1", "cacerts"], Exit.USAGE, "without a user"),
         (["--url", "HTTPS://127.0.0.1:1", "cacerts"], Exit.USAGE, "fingerprint"),
-        (["--url", "https://127.0.0.1:99999", "cacerts"], Exit.USAGE, "URL"),
+        (["--url", "https://127.0.0.1:99999", "cacerts"], Exit.USAGE, "1 to 65535, not 99999"),
+        (["--url", "https://127.0.0.1:x", "cacerts"], Exit.USAGE, "1 to 65535, not x"),
+        (["--url", "https://127.0.0.1:0", "cacerts"], Exit.USAGE, "1 to 65535, not 0"),
+        (["cacerts", "show"], Exit.USAGE, "--url is missing"),
         (["--url", "https://127.0.0.1:1/.well-known/est/a b", "cacerts"], Exit.USAGE, "URL"),
         (
             ["--url", "https://127.0.0.1:1/.well-known/est/\r\nX: y", "cacerts"],
@@ -201,8 +205,9 @@ def test_revoke(tmp_path: Path) -> None:
         assert not list(state.glob("*.pem"))
         done = simulate(state, *board, "enroll", "revoke")
         assert done.returncode == Exit.DONE
-        assert "CN=a" in done.stderr
-        assert "revoked and forgotten" in done.stderr
+        assert "CN=a" in done.stdout
+        assert "revoked and forgotten" in done.stdout
+        assert not done.stderr
         assert not list(state.glob("*.pem"))
 
 
@@ -292,7 +297,14 @@ def test_interrupt(tmp_path: Path) -> None:
 def test_demo() -> None:
     done = mpest("demo")
     assert done.returncode == 0, done.stderr
-    assert "All of it worked" in done.stderr
+    assert not done.stderr
+    assert "All of it worked" in done.stdout
+    serials = re.findall(
+        r"CN=demo-board,O=mpest demo, serial ([0-9a-f]+), valid until .*\n(?:.*\n){1,9}?"
+        r"  proven by mutual TLS \(TLSv1.3\): CN=demo-board,O=mpest demo, serial \1\n",
+        done.stdout,
+    )
+    assert len(set(serials)) == 2
 
 
 def test_key_type(tmp_path: Path) -> None:

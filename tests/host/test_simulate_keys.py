@@ -132,7 +132,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--csr own.csr --own-key own.key --challenge-file c enroll", "leave out --challenge"),
         ("--csr own.csr --key-type P-256 serverkeygen", "leave out --key-type"),
         ("--csr none.csr --own-key own.key enroll", "cannot read none.csr"),
-        ("--csr . --own-key own.key enroll", "cannot read ."),
+        ("--csr . --own-key own.key enroll", "'.' is a directory"),
         ("--csr own.key --own-key own.key enroll", "own.key holds no certification request"),
         ("--csr cut.csr --own-key own.key enroll", "cut.csr holds no certification request"),
         ("--csr own.csr --own-key other.key enroll", "other.key is not the key of the request in"),

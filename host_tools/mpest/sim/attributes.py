@@ -1,9 +1,8 @@
-"""The answer of /csrattrs in words."""
+"""What a board says in DER, in words: the answer of /csrattrs, names and keys of certificates."""
 
 import ipaddress
+from _ssl import txt2obj
 from typing import Any
-
-from cryptography import x509
 
 from mpest.sim import cpython
 
@@ -20,6 +19,8 @@ _USAGES = [
     "encipherOnly",
     "decipherOnly",
 ]
+# By OpenSSL's names of the curves.
+_KEY_TYPES = {"prime256v1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _GENERAL_NAMES = {0x81: "email", 0x82: "DNS", 0x86: "URI", 0x87: "IP"}
 
 
@@ -49,9 +50,12 @@ def _pair(oid: str, value: str | None) -> str:
 
 
 def _name(oid: str) -> str:
-    # cryptography knows names, and has no public way to ask for one.
-    name = x509.ObjectIdentifier(oid)._name
-    return oid if name == "Unknown OID" else name
+    # OpenSSL knows names, and ssl has no public way to ask for one.
+    try:
+        name: str = txt2obj(oid)[1]
+    except ValueError:
+        return oid
+    return name
 
 
 def _value(name: str, value: bytes) -> str:
@@ -69,11 +73,7 @@ def _value(name: str, value: bytes) -> str:
                     purposes.append(_name(asn1.oid_text(listed.oid())))
                 return " ".join(purposes)
             case "subjectAltName":
-                listed = der.Reader(value).enter()
-                names = []
-                while listed.more():
-                    names.append(_general_name(listed.peek(), listed.bytes(0)))
-                return ", ".join(names)
+                return ", ".join(_general_names(value))
     except errors.PeerError:
         pass  # shown as it is
     return value.hex()
@@ -82,6 +82,42 @@ def _value(name: str, value: bytes) -> str:
 def _usages(content: bytes) -> list[str]:
     bits = "".join(f"{octet:08b}" for octet in content[1:])
     return [name for name, bit in zip(_USAGES, bits, strict=False) if bit == "1"]
+
+
+def _general_names(value: bytes) -> list[str]:
+    from est import der
+
+    listed = der.Reader(value).enter()
+    names = []
+    while listed.more():
+        names.append(_general_name(listed.peek(), listed.bytes(0)))
+    return names
+
+
+def shown(event: dict[str, Any]) -> dict[str, Any]:
+    """A `show` event with the certificate's names and type of key in the place of their DER."""
+    if event["certificate"] is None:
+        return event
+    cpython.install()
+    found = dict(event["certificate"])
+    san = found.pop("san")
+    found["names"] = _general_names(bytes.fromhex(san)) if san else []
+    found["key"] = _key_type(bytes.fromhex(found.pop("spki")))
+    return {**event, "certificate": found}
+
+
+def _key_type(spki: bytes) -> str:
+    from est import asn1, der
+
+    fields = der.Reader(spki).enter()
+    algorithm = fields.enter()
+    name = _name(asn1.oid_text(algorithm.oid()))
+    if name == "rsaEncryption":
+        modulus = der.Reader(fields.bit_string()).enter().bytes(asn1.INTEGER)
+        return f"RSA-{int.from_bytes(modulus, 'big').bit_length()}"
+    if name == "id-ecPublicKey":
+        name = _name(asn1.oid_text(algorithm.oid()))
+    return _KEY_TYPES.get(name, name)
 
 
 def _general_name(tag: int, content: bytes) -> str:

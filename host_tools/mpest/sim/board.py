@@ -17,9 +17,10 @@ import sys
 import time
 
 import est
-from est import der, errors, keys, order, x509
+from est import clock, der, errors, keys, order, x509
 from est.agent import Agent
-from est.store import Store
+from est.identity import Identity
+from est.store import Store, unpack
 
 _NO_ELEMENT_IN_TLS = (
     "the TLS of this runtime cannot sign with a secure element: its key can be enrolled, not shown"
@@ -51,6 +52,25 @@ def describe(data):
         "not_after": certificate.not_after,
         "sha256": binascii.hexlify(hashlib.sha256(data).digest()).decode(),
     }
+
+
+def show(records):
+    """The stored identity as `describe` has it, with subjectAltName's value and the
+    SubjectPublicKeyInfo (hex DER), and when it is to be renewed; None where there is none.
+    """
+    identity = Identity(records)
+    identity.take(unpack(records.load("identity", 0)))
+    if records.damaged:
+        emit("note", text="a damaged copy of identity is passed over")
+    if not identity.chain:
+        return None
+    found = describe(identity.chain[0])
+    certificate = x509.Certificate(identity.chain[0])
+    san = certificate.extension(b"\x55\x1d\x11")
+    found["san"] = san and binascii.hexlify(san).decode()
+    found["spki"] = binascii.hexlify(certificate.spki).decode()
+    found["due"] = identity.renew_at(clock.now())
+    return found
 
 
 def text(value):
@@ -197,12 +217,9 @@ def run(operation, agent, config):
         return {"certificate": describe(agent.reenroll(config.get("rekey", True)))}
     if operation == "serverkeygen":
         return {"certificate": describe(serverkeygen(agent, config))}
-    if operation == "revoke":
-        from est import revocation
+    from est import revocation
 
-        return {"certificate": describe(revocation.revoke(agent, config.get("reason")))}
-    identity = agent.identity()
-    return {"certificate": identity and describe(identity[0][0])}
+    return {"certificate": describe(revocation.revoke(agent, config.get("reason")))}
 
 
 def main():
@@ -217,13 +234,14 @@ def main():
         trust = [binascii.unhexlify(anchor) for anchor in config["anchors"]]
     else:
         trust = ca
+    records = Store(config["state"])
     agent = None
     for operation in config["operations"]:
         started = time.ticks_ms()
         try:
-            if agent is None:
+            if agent is None and operation != "show":
                 agent = Agent(
-                    Store(config["state"]),
+                    records,
                     config["url"],
                     subject(config),
                     config.get("san") or (),
@@ -239,7 +257,10 @@ def main():
                     orders=orders(config),
                     identity=factory(config) if config.get("adopt") else None,
                 )
-            result = run(operation, agent, config)
+            if operation == "show":
+                result = {"certificate": show(records)}
+            else:
+                result = run(operation, agent, config)
         except errors.EstError as error:
             emit(
                 "error",

@@ -1,28 +1,21 @@
-"""What `mpest simulate` is given in files, checked before a board starts."""
+"""What `mpest simulate` is given in files, read as the board does and before it starts."""
 
 import base64
 import re
+from datetime import UTC, datetime
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-    load_der_public_key,
-    load_pem_private_key,
-)
+from typing import Any
 
 from mpest.exits import CliError
 from mpest.sim import cpython
 from mpest.sim.board_process import Event, stored_identity
 from mpest.text import text_of
 
-_CURVES = ("secp256r1", "secp384r1")
+cpython.install()
+from est import der, errors, keys, pem, x509  # noqa: E402
+
+_KEY_LABELS = ("PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY")
+_CURVES = (32, 48)  # P-256 and P-384, by the bytes of a private key
 
 
 def read_trust(texts: tuple[str, ...]) -> Event:
@@ -49,50 +42,74 @@ def _read(path: str) -> bytes:
         raise CliError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _read_certificates(path: str) -> list[x509.Certificate]:
-    data = _read(path)
-    try:
-        if b"-----BEGIN" in data:
-            found = x509.load_pem_x509_certificates(data)
-        else:
-            found = [x509.load_der_x509_certificate(data)]
-    except (ValueError, x509.InvalidVersion):
-        raise CliError(f"{path} holds no certificate in PEM or DER") from None
-    if b"-----BEGIN" in data and len(found) != data.count(b"-----BEGIN CERTIFICATE-----"):
-        raise CliError(f"a certificate in {path} is cut off or damaged")
+def _blocks(data: bytes, label: str) -> list[bytes]:
+    """DER of what has this label in PEM. Raises UsageError where something is cut off."""
+    found: list[bytes] = pem.decode(data.decode("latin-1"), label)
     return found
 
 
-def _read_key(path: str) -> PrivateKeyTypes:
+def _read_certificates(path: str) -> list[Any]:
     data = _read(path)
-    load = load_pem_private_key if b"-----BEGIN" in data else load_der_private_key
+    armoured = b"-----BEGIN" in data
     try:
-        return load(data, None)
-    except TypeError:
-        message = f"{path} has a password: openssl pkey -in {path} -out FILE writes it without"
-        raise CliError(message) from None
-    except (ValueError, UnsupportedAlgorithm):
+        found = _blocks(data, "CERTIFICATE") if armoured else [data]
+        if len(found) != data.count(b"-----BEGIN CERTIFICATE-----") and armoured:
+            raise errors.UsageError
+    except errors.UsageError:
+        raise CliError(f"a certificate in {path} is cut off or damaged") from None
+    try:
+        certificates = [x509.Certificate(one) for one in found]
+    except errors.PeerError:
+        certificates = []
+    if not certificates:
+        raise CliError(f"{path} holds no certificate in PEM or DER")
+    return certificates
+
+
+def _read_key(path: str) -> Any:
+    """The key as est.keys has it. Raises CliError; errors.Unsupported for one of another kind."""
+    data = _read(path)
+    try:
+        if b"-----BEGIN" in data:
+            if b"ENCRYPTED" in data:
+                raise _locked(path)
+            found = [one for label in _KEY_LABELS for one in _blocks(data, label)]
+            data = found[0] if found else b""
+        return keys.load(data)
+    except errors.Unsupported:
+        raise
+    except errors.UsageError as error:
+        if "no password" in str(error):
+            raise _locked(path) from None
         raise CliError(f"{path} holds no private key in PEM or DER") from None
 
 
-def _hex_of(chain: list[x509.Certificate]) -> list[str]:
-    return [one.public_bytes(Encoding.DER).hex() for one in chain]
+def _locked(path: str) -> CliError:
+    return CliError(f"{path} has a password: openssl pkey -in {path} -out FILE writes it without")
 
 
-def _pkcs8(key: PrivateKeyTypes) -> str:
-    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()).hex()
+def _read_usable_key(path: str) -> Any:
+    try:
+        return _read_key(path)
+    except errors.Unsupported as error:
+        raise CliError(f"{path}: {error}") from None
+
+
+def _hex_of(certificates: list[Any]) -> list[str]:
+    return [one.der.hex() for one in certificates]
+
+
+def _der_of(key: Any) -> str:
+    text: str = key.der().hex()
+    return text
 
 
 def read_factory(cert: str, key: str) -> Event:
     """The board's fields for its certificate from the factory, with chain and key."""
-    chain, owner = _read_certificates(cert), _read_key(key)
-    try:
-        same = owner.public_key() == chain[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        same = False
-    if not same:
+    chain, owner = _read_certificates(cert), _read_usable_key(key)
+    if owner.spki() != chain[0].spki:
         raise CliError(f"{key} is not the key of the certificate in {cert}")
-    return {"factory_chain": _hex_of(chain), "factory_key": _pkcs8(owner)}
+    return {"factory_chain": _hex_of(chain), "factory_key": _der_of(owner)}
 
 
 def read_own(csr: str | None, own_key: str | None, element: str | None) -> Event:
@@ -100,20 +117,34 @@ def read_own(csr: str | None, own_key: str | None, element: str | None) -> Event
     fields: Event = {}
     owner = None
     if own_key:
-        owner = _read_key(own_key)
-        fields["own_key"] = _pkcs8(owner)
+        owner = _read_usable_key(own_key)
+        fields["own_key"] = _der_of(owner)
     elif element:
-        owner = _read_key(element)
-        if not isinstance(owner, ec.EllipticCurvePrivateKey) or owner.curve.name not in _CURVES:
-            raise CliError(f"a secure element has a key on P-256 or P-384, {element} another")
-        number = owner.private_numbers().private_value
-        fields["element"] = number.to_bytes(owner.key_size // 8, "big").hex()
+        owner, private = _read_element(element)
+        fields["element"] = private.hex()
     if csr:
-        request, key = _read_csr(csr)
-        if owner and owner.public_key() != key:
+        request, spki = _read_csr(csr)
+        if owner and owner.spki() != spki:
             raise CliError(f"{own_key or element} is not the key of the request in {csr}")
         fields["own_request"] = request.hex()
     return fields
+
+
+def _read_element(path: str) -> tuple[Any, bytes]:
+    """A key on P-256 or P-384, and its number."""
+    another = CliError(f"a secure element has a key on P-256 or P-384, {path} another")
+    try:
+        key = _read_key(path)
+    except errors.Unsupported:
+        raise another from None
+    fields = der.Reader(key.der()).enter()
+    fields.integer()
+    if fields.peek() != 0x04:  # RSA has a number there, ECPrivateKey the private key's octets
+        raise another
+    private = fields.bytes()
+    if len(private) not in _CURVES:
+        raise another
+    return key, private
 
 
 def check_element(state: Path, element: str | None) -> None:
@@ -121,12 +152,11 @@ def check_element(state: Path, element: str | None) -> None:
     chain, key = stored_identity(state)
     if not chain or key:
         return
-    leaf = x509.load_der_x509_certificate(chain[0])
     if not element:
         raise CliError(
             "the board's key is in a secure element: give --secure-element as when it enrolled"
         )
-    if _read_key(element).public_key() != leaf.public_key():
+    if _read_element(element)[0].spki() != x509.Certificate(chain[0]).spki:
         raise CliError(f"{element} is not the key that the board enrolled with")
 
 
@@ -136,17 +166,13 @@ _PEM = re.compile(
 )
 
 
-def _read_csr(path: str) -> tuple[bytes, PublicKeyTypes]:
-    # DER of a request and its key. By the board's reader, since requests of others may lack the
-    # attributes, which `cryptography` demands.
-    cpython.install()
-    from est import der, errors
-
+def _read_csr(path: str) -> tuple[bytes, bytes]:
+    """DER of a request and of its SubjectPublicKeyInfo."""
     data = _read(path)
-    pem = _PEM.search(data)
+    found = _PEM.search(data)
     try:
-        if pem:
-            data = base64.b64decode(b"".join(pem[2].split()), validate=True)
+        if found:
+            data = base64.b64decode(b"".join(found[2].split()), validate=True)
         whole = der.Reader(data)
         fields = whole.enter()
         whole.end()
@@ -156,10 +182,15 @@ def _read_csr(path: str) -> tuple[bytes, PublicKeyTypes]:
         fields.end()
         asked.integer()
         asked.skip()
-        return data, load_der_public_key(asked.element())
-    except (ValueError, errors.PeerError, UnsupportedAlgorithm):
+        spki = asked.element()
+        key = der.Reader(spki).enter()
+        key.enter()
+        key.bit_string()
+        key.end()
+    except (ValueError, errors.PeerError):
         message = f"{path} holds no certification request in PEM or DER, or one cut off or damaged"
         raise CliError(message) from None
+    return data, spki
 
 
 def read_secret(path: str) -> str:
@@ -178,13 +209,9 @@ def read_decryption(
     key: str | None, secret_file: str | None, identifier: str | None, password_file: str | None
 ) -> Event:
     """The board's fields that say what serverkeygen decrypts with."""
-    if key and secret_file:
-        raise CliError("--decrypt-key and --decrypt-secret-file exclude each other")
-    if identifier and not (key or secret_file):
-        raise CliError("--decrypt-id goes with --decrypt-key or --decrypt-secret-file")
     fields: Event = {}
     if key:
-        fields["decrypt_key"] = _pkcs8(_read_key(key))
+        fields["decrypt_key"] = _der_of(_read_usable_key(key))
     if secret_file:
         fields["decrypt_secret"] = _hex(read_secret(secret_file), secret_file)
     if identifier:
@@ -199,3 +226,12 @@ def _hex(text: str, where: str) -> str:
         return bytes.fromhex(text.replace(":", "")).hex()
     except ValueError:
         raise CliError(f"{where} takes hexadecimal digits") from None
+
+
+def end_of(path: Path) -> datetime | None:
+    """When the certificate in the PEM file at `path` ends; None where there is none."""
+    try:
+        found = _read_certificates(str(path))
+    except CliError:
+        return None
+    return datetime.fromtimestamp(found[0].not_after, UTC)

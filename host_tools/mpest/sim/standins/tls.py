@@ -4,12 +4,7 @@ import os
 import ssl
 import tempfile
 
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
+from est import pem
 
 CERT_NONE = 0
 CERT_OPTIONAL = 1
@@ -59,13 +54,10 @@ class SSLContext:
         # Called again it appends, as MicroPython does; ssl reads files only.
         try:
             self._chain.append(ssl.DER_cert_to_PEM_cert(cert))
-            pem_key = load_der_private_key(key, None).private_bytes(
-                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-            )
             handle, path = tempfile.mkstemp()
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write("".join(self._chain).encode() + pem_key)
+                with os.fdopen(handle, "w") as file:
+                    file.write("".join(self._chain) + pem.encode(_label(key), key))
                 self._context.load_cert_chain(path)
             finally:
                 os.unlink(path)
@@ -80,6 +72,13 @@ class SSLContext:
         if do_handshake_on_connect:
             wrapped.handshake()
         return wrapped
+
+
+def _label(key):
+    """What PEM calls a private key of this DER: by what follows its version."""
+    at = 2 + (key[1] & 0x7F if key[1] & 0x80 else 0)
+    kind = key[at + 3]
+    return {0x02: "RSA PRIVATE KEY", 0x04: "EC PRIVATE KEY"}.get(kind, "PRIVATE KEY")
 
 
 class _Stream:

@@ -1,0 +1,107 @@
+"""The events of a simulated board in words."""
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mpest.sim import attributes, inputs
+from mpest.sim.board_process import Event
+
+# MicroPython has the numbers of all errors of the operating system, and the names of some.
+_ERRNO = re.compile(r"\[Errno (\d+)\] E[A-Z0-9]+\b|(?<=: )(\d+)$")
+# CPython has the words beside the number.
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+# MicroPython gives this error of mbedTLS without its name.
+_CONNECTION_EOF = "TLS: -29312"
+
+# What helps, where all copies of a record are lost.
+_DAMAGED = {
+    "the stored identity: damaged": "enroll again",
+    "the stored anchors: damaged": "give --trust again",
+}
+_NO_TRUST = "nothing to trust: give anchors or a fingerprint"
+_INDENT = "\n    "
+
+
+def in_words(failed: Event) -> str:
+    """The message of the `error` event, with the operating system's words for its errors."""
+    if failed["message"] == _NO_TRUST:
+        return "nothing to trust: give --trust, a file or a fingerprint"
+    if failed["type"] not in ("PeerError", "StorageError") or "HTTP" in failed["message"]:
+        return str(failed["message"])
+    text = _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
+    text = _NUMBER.sub("", text)
+    if text in _DAMAGED:
+        text += "; " + _DAMAGED[text]
+    return text.replace(_CONNECTION_EOF, "TLS: the other side closed the connection")
+
+
+def not_accepted(failed: Event, state: Path) -> str:
+    """What to add where the server may have refused the board's certificate in TLS.
+
+    Of that a client often learns no more than that the connection ended.
+    """
+    words = ("TLS", "closed the connection")
+    perhaps = failed["type"] == "PeerError" and any(word in failed["message"] for word in words)
+    refused = failed["type"] == "Refused" and "accept the board's certificate" in failed["message"]
+    if not (perhaps or refused):
+        return ""
+    ends = inputs.end_of(state / "cert.pem")
+    if ends is None:
+        return ""
+    if ends < datetime.now(UTC):
+        return f"; the board's certificate expired at {ends}: enrol again"
+    if refused:
+        return "; enrol again"
+    return (
+        "; if the server's log says that it does not accept the board's certificate, enrol again"
+    )
+
+
+def summary(event: Event) -> str:
+    """One line for people; more for what a server asks for and for an identity that is shown."""
+    name = event["event"]
+    if name == "cacerts":
+        known = [found["sha256"] for found in event["anchors"]]
+        text = "; ".join(
+            f"{found['subject']} (SHA-256 {found['sha256'][:8]}"
+            + (", trusted)" if found["sha256"] in known else ")")
+            for found in event["certificates"]
+        )
+    elif name == "csrattrs":
+        asked = attributes.lines(event)
+        kind = "a template to fill in" if event["template"] else "attributes"
+        text = _INDENT.join([f"{kind}:", *asked]) if asked else "the server asks for nothing"
+    elif event["certificate"] is None:
+        text = "no identity is stored"
+    elif name == "show":
+        text = _INDENT.join(_shown(event["certificate"]))
+    elif name == "revoke":
+        text = f"{_name(event['certificate'])}, revoked and forgotten"
+    else:
+        found = event["certificate"]
+        until = datetime.fromtimestamp(found["not_after"], UTC).date()
+        text = f"{_name(found)}, valid until {until}"
+    return f"{name:9} {event['ms']:5} ms  {text}"
+
+
+def _name(found: dict[str, Any]) -> str:
+    return f"{found['subject']}, serial {found['serial']}"
+
+
+def _shown(found: dict[str, Any]) -> list[str]:
+    times = {
+        name: f"{datetime.fromtimestamp(found[name], UTC):%Y-%m-%d %H:%M:%S} UTC"
+        for name in ("not_before", "not_after", "due")
+    }
+    return [
+        found["subject"],
+        f"names:   {', '.join(found['names']) or 'none'}",
+        f"issuer:  {found['issuer']}",
+        f"serial:  {found['serial']}",
+        f"key:     {found['key']}",
+        f"valid:   {times['not_before']} to {times['not_after']}",
+        f"renewal: due at {times['due']}",
+    ]
