@@ -70,7 +70,7 @@ drawings: ## Draw docs/*.svg as docs/*.dot says, by graphviz
 	{ echo "graphviz is missing; on Debian: apt install graphviz" >&2; exit 2; }
 	@for source in docs/*.dot; do dot -Tsvg -o "$${source%.dot}.svg" "$$source"; done
 
-factory-demo: ## Provision a batch of simulated boards
+factory-demo:
 	@echo "make factory-demo isn't there yet." >&2; exit 2
 
 clean: ## Remove .venv and all that was built

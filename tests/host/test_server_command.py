@@ -1,5 +1,6 @@
 """`mpest serve` as people and scripts start it."""
 
+import base64
 import json
 import re
 import signal
@@ -16,7 +17,8 @@ from click.testing import CliRunner
 from server_client import write
 
 from mpest.cli import main
-from mpest.server.faults import DESCRIPTIONS
+from mpest.server import CsrAttrsPolicy, ServerConfig, running_server
+from mpest.server.faults import DESCRIPTIONS, NEEDS
 
 MPEST = [sys.executable, "-c", "from mpest.cli import main; main()", "serve"]
 
@@ -64,6 +66,7 @@ def test_events_and_a_clean_end(tmp_path, number):
         process.send_signal(number)
         assert process.wait(10) == 0
         people = process.stderr.read()
+        assert people.endswith("Stopped.\n")
     assert first["fingerprint"] in people
     assert f"mpest simulate --url {first['url']} --trust {first['ca']}" in people
 
@@ -200,6 +203,9 @@ def test_one_server_in_a_folder(tmp_path, option):
         (["--factory-ca", "bad-users"], 2, "--factory-ca needs --auth mtls"),
         (["--auth", "mtls", "--factory-ca", "bad-users"], 2, "holds no certificate in PEM"),
         (["--enforce-csrattrs"], 2, "--enforce-csrattrs needs --csrattrs FILE"),
+        (["--host", "b\xfccher.example"], 2, "host: an address or a host name in ASCII"),
+        (["--host", ""], 2, "host: an address or a host name in ASCII"),
+        (["--host", "a..b"], 2, "a..b is no host name"),
         (["--label", "a/b"], 2, "label: a word without / ? # % is expected"),
         (["--dir", "bad-users/ca"], 7, "can't use bad-users/ca: Not a directory"),
         (["--dir", "bad-ca"], 7, "ca.pem is missing"),
@@ -251,6 +257,10 @@ def test_wrong_use_is_one_line_and_a_code(tmp_path, monkeypatch, arguments, code
             "extension_request[0].name: no such entry, known are critical, oid, value, values",
         ),
         ('subject = ["CN"]', "a subject can be asked for with style template or both only"),
+        (
+            'extension_request = [{ oid = "subjectAltName", values = ["DNS:b\xfccher.example"] }]',
+            "'DNS:b\xfccher.example' is not ASCII: a host name begins with xn-- then",
+        ),
         ("surprise = 1", "surprise: no such entry, known are challenge_password, digest, "),
         (f'raw_der_base64 = "{"-" * 999}"', f'raw_der_base64: found "{"-" * 59}..., base64 '),
         ('{"oids": null}', "oids: found null, allowed is a list"),
@@ -289,7 +299,31 @@ def test_wrong_options_are_code_2(tmp_path, arguments):
     assert done.exit_code == 2
 
 
+def test_a_lifetime_without_a_unit_is_refused():
+    done = CliRunner().invoke(main, ["serve", "--dir", "ca", "--port", "0", "--lifetime", "90"])
+    assert done.exit_code == 2
+    assert "90 has no unit: 90d are days" in done.stderr
+
+
 def test_fault_help_lists_every_fault():
     done = CliRunner().invoke(main, ["serve", "--dir", "x", "--port", "0", "--fault", "help"])
     assert done.exit_code == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == sorted(DESCRIPTIONS)
+    assert set(NEEDS) <= set(DESCRIPTIONS)
+    for name, needed in NEEDS.items():
+        assert f"(needs {needed})" in re.search(f"^{name} .*", done.stdout, re.MULTILINE)[0]
+
+
+def test_a_fault_does_nothing_without_what_it_needs(tmp_path):
+    config = ServerConfig(directory=tmp_path / "ca", faults={"csrattrs-malformed"})
+    with running_server(config) as server:
+        context = ssl.create_default_context(cafile=server.ca_pem)
+
+        def answer():
+            with urllib.request.urlopen(f"{server.url}/csrattrs", context=context) as reply:
+                return base64.b64decode(reply.read())
+
+        assert answer() == b"\x30\x00"
+        server.config.csrattrs = CsrAttrsPolicy()
+        der = answer()
+        assert der[1] > len(der) - 2

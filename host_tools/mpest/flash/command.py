@@ -21,16 +21,24 @@ from mpest.flash import application, esp, probe, uf2
 from mpest.flash.application import File
 from mpest.flash.install import Event, check_board, install, would
 from mpest.flash.target import Directory, Remote, Target
+from mpest.options import Completed
 
 _DRIVE_SECONDS = 30
 _QUIET_SECONDS = 1.0  # after the last line, before it is said what is waited for
 
 
 @click.command()
-@click.option("--board", "name", required=True, help="Such as RPI_PICO_W: a folder of boards/.")
+@click.option(
+    "--board",
+    "name",
+    required=True,
+    type=Completed(boards.names),
+    help="Such as RPI_PICO_W: a folder of boards/.",
+)
 @click.option(
     "--port",
     required=True,
+    type=Completed(list, files=True),
     help="Serial port, as for mpremote; for the board UNIX the folder to install into.",
 )
 @click.option(
@@ -258,7 +266,10 @@ def _drive(board: Board, flash: Uf2, port: str, remote: Remote, report: "_Report
 
 
 class _Report:
-    """Events for programs on standard output, or lines and a bar for people on standard error."""
+    """Events for programs on standard output, or lines and a bar for people on standard error.
+
+    What --dry-run finds is its result, and on standard output for people too.
+    """
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -301,7 +312,10 @@ class _Report:
         if self._as_json:
             click.echo(json.dumps(event))
             return
-        if text := self._text(event):
+        text = self._text(event)
+        if text and event["event"] == "would":
+            click.echo(text)
+        elif text:
             self._console.print(text, markup=False)
 
     def _text(self, event: Event) -> str:

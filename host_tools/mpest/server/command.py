@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from mpest import settings
 from mpest.exits import CliError
+from mpest.options import Completed
 from mpest.server import faults
 from mpest.server.config import ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
@@ -25,12 +26,14 @@ from mpest.text import text_of
 
 _Policy = TypeVar("_Policy", bound=BaseModel)
 
-_UNITS = {"": "seconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
 
 
 def _lifetime(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
-    match = re.fullmatch(r"([1-9]\d{0,8})([smhd]?)", value)
+    if value.isdigit():
+        raise click.BadParameter(f"{value} has no unit: {value}d are days; or h, m, s")
+    match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", value)
     if match is None:
         raise click.BadParameter(f"{value!r} is not a time such as 90d, 12h, 30m or 45s")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
@@ -40,7 +43,8 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     if "help" in values:
         width = max(map(len, faults.DESCRIPTIONS))
         for name, description in sorted(faults.DESCRIPTIONS.items()):
-            click.echo(f"{name:{width}}  {description}")
+            needed = f" (needs {faults.NEEDS[name]})" if name in faults.NEEDS else ""
+            click.echo(f"{name:{width}}  {description}{needed}")
         ctx.exit()
     return set(values)
 
@@ -86,6 +90,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     "--fault",
     "fault_specs",
     multiple=True,
+    type=Completed(lambda: ["help", *sorted(faults.DESCRIPTIONS)]),
     metavar="NAME[@OPERATION]",
     callback=_list_faults,
     help="Misbehave; several combine, or are refused. --fault help lists the names.",
@@ -94,6 +99,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 @click.option("--wrap/--no-wrap", default=True, help="Base64 replies in lines of 64, or in one.")
 @click.option(
     "--csrattrs",
+    type=Completed(lambda: ["default"], files=True),
     metavar="FILE|default",
     help="Policy for /csrattrs in TOML or JSON; without it the answer is 204.",
 )
@@ -101,6 +107,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 @click.option("--enforce-csrattrs", is_flag=True, help="Refuse a CSR that lacks what it asks for.")
 @click.option(
     "--serverkeygen",
+    type=Completed(list, files=True),
     metavar="FILE",
     help="Policy for /serverkeygen in TOML or JSON; without it keys are not encrypted.",
 )
@@ -196,6 +203,7 @@ async def _run(config: ServerConfig, as_json: bool) -> None:
             )
         click.echo(_welcome(server), err=True)
         await stop.wait()
+    click.echo("Stopped.", err=True)
 
 
 def _welcome(server: EstServer) -> str:

@@ -28,7 +28,7 @@ class ServerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     directory: Path
-    host: str = "127.0.0.1"
+    host: Annotated[str, matching(r"[!-~]+", "an address or a host name in ASCII")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
     """0 picks a free port."""
     label: Annotated[str, matching(r"[^/\s?#%]+", "a word without / ? # %")] | None = None

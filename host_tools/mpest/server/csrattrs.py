@@ -256,6 +256,8 @@ def _general_name(text: str) -> bytes:
     kind, colon, value = text.partition(":")
     if kind not in _GENERAL_NAMES or not colon:
         raise ValueError(f"{text!r} is none of {' '.join(f'{one}:' for one in _GENERAL_NAMES)}")
+    if not value.isascii():
+        raise ValueError(f"{text!r} is not ASCII: a host name begins with xn-- then")
     return der.tlv(_GENERAL_NAMES[kind], _packed(value) if kind == "IP" else value.encode())
 
 

@@ -260,7 +260,12 @@ def _listening_sockets(host: str, port: int) -> list[socket.socket]:
     """Sockets on one port for every address of `host`; 0 picks a free port. Raises CliError."""
     sockets: list[socket.socket] = []
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        try:
+            found = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except UnicodeError:
+            raise CliError(f"{host} is no host name") from None
         for family, *_, address in dict.fromkeys(found):
             if sockets:
                 address = (address[0], sockets[0].getsockname()[1], *address[2:])

@@ -51,6 +51,15 @@ DESCRIPTIONS: dict[str, str] = {
 }
 """Every fault's name and, for people, what it does."""
 
+NEEDS = {
+    "csrattrs-malformed": "--csrattrs",
+    "digest-no-qop": "--auth digest",
+    "digest-unknown-algorithm": "--auth digest",
+    "no-challenge": "--auth basic, digest or token",
+    "no-retry-after": "--approve-after, or another fault that says when to come again",
+}
+"""The options without which a fault does nothing."""
+
 INSTEAD: dict[str, _Instead] = {}
 ATTRIBUTES: dict[str, _Attributes] = {}
 CERTIFICATE: dict[str, _Certificate] = {}
