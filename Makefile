@@ -8,7 +8,7 @@ RUNTIMES := micropython micropython-armhf micropython-picow-like estserver estcl
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test lint bench size mpy heap emulated fuzz soak drawings release factory-demo clean
+.PHONY: help setup demo test lint bench size mpy heap emulated fuzz soak drawings release lower-bounds factory-demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
@@ -69,6 +69,9 @@ drawings: ## Draw docs/*.svg as docs/*.dot says, by graphviz
 	@command -v dot >/dev/null || \
 	{ echo "graphviz is missing; on Debian: apt install graphviz" >&2; exit 2; }
 	@for source in docs/*.dot; do dot -Tsvg -o "$${source%.dot}.svg" "$$source"; done
+
+lower-bounds: $(READY) ## Run host tests with the oldest dependencies that are allowed
+	@$(BIN)/python tests/lower_bounds.py
 
 factory-demo:
 	@echo "make factory-demo isn't there yet." >&2; exit 2

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from mpest import boards, shipped
 from mpest.exits import CliError, Exit
@@ -192,18 +191,17 @@ def _write_json(path: Path, value: Any) -> None:
 def main(folder: Path) -> None:
     """Build into FOLDER all that boards install; what was there is replaced."""
     arches = {boards.load(name).arch for name in boards.names()}
-    console = Console()
     try:
         shutil.rmtree(folder, ignore_errors=True)
         for arch in sorted(filter(None, arches)):
             build_mpy(folder / arch, arch)
             build_romfs(folder / arch, folder / f"{arch}.romfs")
             size = sum(path.stat().st_size for path in (folder / arch).rglob("*.mpy"))
-            console.print(f"{folder / arch}: {size:,} bytes of .mpy", highlight=False)
+            click.echo(f"{folder / arch}: {size:,} bytes of .mpy")
         build_index(folder / "mip")
     except OSError as error:
         raise CliError(f"cannot write {folder}: {error}", Exit.STORAGE) from error
-    console.print(f"{folder / 'mip'}: {', '.join(packages())}", highlight=False)
+    click.echo(f"{folder / 'mip'}: {', '.join(packages())}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Text files as people's editors write them."""
+"""Text files as people's editors write them, and tables as people read them."""
 
 import codecs
+from collections.abc import Sequence
 
 
 def text_of(data: bytes) -> str:
@@ -10,3 +11,10 @@ def text_of(data: bytes) -> str:
     """
     utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     return data.decode("utf-16" if utf16 else "utf-8-sig")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns as wide as their text, whatever the terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join(lines)

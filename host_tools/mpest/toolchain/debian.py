@@ -9,15 +9,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import product
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from rich.console import Console
-from rich.progress import Progress
+import click
 
 from mpest.exits import CliError, Exit
 from mpest.process import Process
@@ -131,7 +132,6 @@ def _fetch(package: str, arch: str) -> Path:
     if not keyring:
         raise NoDebian("Debian's keys are missing (`apt install debian-archive-keyring`)")
     candidates = mirrors()
-    console = Console(stderr=True)
     work = cache() / "partial"
     shutil.rmtree(work, ignore_errors=True)
     try:
@@ -139,13 +139,14 @@ def _fetch(package: str, arch: str) -> Path:
             needs, unpacker, suffix = "", "dpkg-source", "dsc"
         else:
             needs, unpacker, suffix = " and what it needs", "dpkg-deb", "deb"
-        console.print(f"Fetching {package} ({arch}){needs} from Debian 13", style="dim")
+        click.secho(f"Fetching {package} ({arch}){needs} from Debian 13", dim=True, err=True)
         root = work / "root"
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            archive = _download(package, arch, candidates, keyring, work, bar)
-            packages = sorted((work / "archives").glob(f"*.{suffix}"))
-            for one in bar.track(packages, description="Unpacking"):
+        archive = _download(package, arch, candidates, keyring, work)
+        packages = sorted((work / "archives").glob(f"*.{suffix}"))
+        with _bar("Unpacking", len(packages)) as bar:
+            for one in packages:
                 _output(unpacker, "-x", str(one), str(root))
+                bar.update(1)
         if arch != _SOURCE:
             _finish_root(root, package)
         record = {"archive": _without_password(archive), "packages": _names(packages)}
@@ -158,9 +159,14 @@ def _fetch(package: str, arch: str) -> Path:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _download(
-    package: str, arch: str, candidates: list[str], keyring: Path, work: Path, bar: Progress
-) -> str:
+def _bar(label: str, length: int) -> AbstractContextManager[Any]:
+    """A progress bar on standard error, for people alone."""
+    return click.progressbar(
+        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+
+
+def _download(package: str, arch: str, candidates: list[str], keyring: Path, work: Path) -> str:
     """Fill `work/archives` from the first archive that has the package; return its name."""
     lists = cache() / "lists" / arch
     archives = work / "archives"
@@ -193,8 +199,8 @@ def _download(
             f"Types: {kind}\nURIs: {mirror}\nSuites: {suite}\n"
             f"Components: main\nSigned-By: {keyring}\n"
         )
-        problem = _apt(bar, "Package lists", [*apt, "update"], archives) or _apt(
-            bar, "Packages", [*apt, *command], archives
+        problem = _apt("Package lists", [*apt, "update"], archives) or _apt(
+            "Packages", [*apt, *command], archives
         )
         if not problem:
             return f"{mirror} {suite}"
@@ -202,15 +208,13 @@ def _download(
     raise CliError(f"{package} can't be fetched: {problems[0]}", Exit.NETWORK)
 
 
-def _apt(bar: Progress, label: str, command: list[str], folder: Path) -> str:
+def _apt(label: str, command: list[str], folder: Path) -> str:
     """Run apt in `folder` with a progress bar and return its first error, or nothing."""
-    task = bar.add_task(label, total=100)
-    with tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+") as errors, _bar(label, 100) as bar:
         with Process(command, errors=errors, cwd=folder, env=_environment()) as apt:
             for line in apt:
                 if line.startswith("dlstatus:"):
-                    bar.update(task, completed=float(line.split(":")[2]))
-        bar.remove_task(task)
+                    bar.update(int(float(line.split(":")[2])) - bar.pos)
         errors.seek(0)
         return _first_error(errors.read()) if apt.code else ""
 
@@ -270,6 +274,6 @@ def _lock() -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            Console(stderr=True).print("Waiting for another process to finish its fetch.")
+            click.echo("Waiting for another process to finish its fetch.", err=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rich.console import Console
+import click
 
-from mpest.exits import CliError
-from mpest.toolchain import debian, mpy
+from mpest.exits import CliError, missing_extra
+from mpest.toolchain import debian
 
 _LAST_LINES = 3  # of a failed build, to show
 
@@ -41,6 +41,10 @@ def build(
     .mpy files and Python are added to them. inputs: own files that go into it, frozen ones
     included. what: its name for people. Raises CliError.
     """
+    try:
+        from mpest.toolchain import mpy
+    except ModuleNotFoundError:
+        raise missing_extra(f"building MicroPython for {what}", "flash") from None
     source = debian.fetch_source("micropython")
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True)
     digest = hashlib.sha256(version.stdout)
@@ -64,20 +68,18 @@ def build(
             "MICROPY_MPYCROSS_DEPENDENCY": "",
             "PYTHON": sys.executable,
         }
-        console = Console(stderr=True)
-        console.print(f"Building MicroPython for {what}, once, about a minute", style="dim")
-        with console.status("Building"):
-            done = subprocess.run(
-                ["make", "-j2", "-C", str(source / "ports" / port)]
-                + [f"{name}={value}" for name, value in variables.items()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                # The source is shared: nothing may be written beside it.
-                env={**os.environ, "LC_ALL": "C", "MAKEFLAGS": "", "PYTHONDONTWRITEBYTECODE": "1"},
-            )
+        click.secho(f"Building MicroPython for {what}, once, about a minute", dim=True, err=True)
+        done = subprocess.run(
+            ["make", "-j2", "-C", str(source / "ports" / port)]
+            + [f"{name}={value}" for name, value in variables.items()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            # The source is shared: nothing may be written beside it.
+            env={**os.environ, "LC_ALL": "C", "MAKEFLAGS": "", "PYTHONDONTWRITEBYTECODE": "1"},
+        )
         if done.returncode:
             last = " | ".join(done.stdout.strip().splitlines()[-_LAST_LINES:])
             raise CliError(f"MicroPython for {what} doesn't build: {last}")

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from mpest.exits import CliError, Exit
+from mpest.text import table
 from mpest.toolchain import debian, picow_like
 
 _PROBE_SECONDS = 30
@@ -209,7 +208,7 @@ def main(run: str | None, wanted: tuple[str, ...]) -> None:
         os.execvpe(argv[0], argv, {**os.environ, **program.env})  # noqa: S606
     if unknown := sorted(set(wanted) - set(names())):
         raise CliError(f"no program is named {unknown[0]}, only {', '.join(names())}", Exit.USAGE)
-    table = Table("name", "version", "origin")
+    rows = [("name", "version", "origin")]
     code = Exit.DONE
     for name in wanted or ("micropython",):
         try:
@@ -217,10 +216,10 @@ def main(run: str | None, wanted: tuple[str, ...]) -> None:
         except RuntimeMissing as error:
             error.show()
             code = Exit(error.exit_code)
-            table.add_row(name, "-", "missing")
+            rows.append((name, "-", "missing"))
         else:
-            table.add_row(name, program.version or "?", program.origin)
-    Console().print(table)
+            rows.append((name, program.version or "?", program.origin))
+    click.echo(table(rows))
     sys.exit(code)
 
 
