@@ -74,19 +74,11 @@ class Storage(_Strict):
     size: Bytes | None = None
 
 
-class Budgets(_Strict):
-    """What the whole of mpest may take of the board."""
-
-    heap: Bytes  # at the peak of an enrolment, of MicroPython's heap
-    flash: Bytes  # all files of an install
-
-
 class Board(_Strict):
-    """One board, as its board.toml describes it. Sizes are in bytes."""
+    """What the tools need to know of one board, from its board.toml. Sizes are in bytes."""
 
     name: str  # of its folder
     folder: Path
-    description: str
     port: Literal["rp2", "esp32", "unix", "qemu"]
     # How sys.implementation._machine begins, where another board with this mcu will not do.
     machine: str | None = None
@@ -95,14 +87,7 @@ class Board(_Strict):
     arch: Annotated[str, AfterValidator(_arch)] | None = None
     firmware: str | None = None  # pattern of its firmware's file names, as fnmatch takes it
     minimum_firmware: _Version  # MicroPython's version
-    heap: Bytes | None = None  # MicroPython's heap after boot, where known
-    # Where TLS allocates: the garbage collector's heap, ESP-IDF's, the system's, or no TLS at all.
-    tls_memory: Literal["gc", "idf", "system", "none"]
-    # What os.urandom rests on; "host" is injected from outside and unfit for production.
-    entropy: Literal["rosc", "trng", "radio", "system", "host"]
-    clock: Literal["ntp", "system", "host"]
     storage: Storage
-    budgets: Budgets
     flash: Annotated[Esptool | Uf2 | Folder, Field(discriminator="tool")] | None = None
     emulator: dict[str, Any] | None = None  # read by mpest.emulator
 

@@ -14,20 +14,12 @@ from mpest.exits import CliError
 from mpest.sim import cpython
 
 PROFILE = """
-description = "Made up"
 port = "unix"
 minimum_firmware = "1.23"
-tls_memory = "system"
-entropy = "system"
-clock = "system"
 
 [storage]
 kind = "host"
 path = "."
-
-[budgets]
-heap = 100_000
-flash = 200_000
 
 [flash]
 tool = "folder"
@@ -68,7 +60,6 @@ def test_wiring_and_profile_agree(name: str) -> None:
     wiring = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(wiring)
     assert wiring.Board.storage == board.storage.path
-    assert wiring.Board.radio_random == (board.entropy == "radio")
 
 
 def with_key(table: str, line: str) -> str:
@@ -84,23 +75,23 @@ UF2 = 'tool = "uf2"\nfamily = 1\ndrive = "D"\nbase = 0\nsize = 1000'
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
-        (with_key("", "speed = 3"), "speed: no such entry, known are arch, budgets, clock, "),
+        (with_key("", "speed = 3"), "speed: no such entry, known are arch, emulator, firmware, "),
         (with_key("storage", "speed = 3"), "storage.speed: no such entry, known are kind, "),
         (with_key("flash", "speed = 3"), "flash.speed: no such entry, known are tool"),
         (with_key("", 'port = "avr"'), "port: found \"avr\", allowed is 'rp2', 'esp32', "),
         (with_key("", 'arch = "avr"'), 'arch: found "avr", one of x86, '),
         (with_key("", 'minimum_firmware = "new"'), 'firmware: found "new", a version such as'),
         (with_key("", "minimum_firmware = 1.23"), "found 1.23, allowed is text in quotes"),
-        (with_key("budgets", 'heap = "much"'), 'found "much", allowed is a whole number'),
-        (with_key("budgets", "heap = -1"), "budgets.heap: found -1, allowed is more than 0"),
-        (with_key("budgets", "heap = true"), "found true, allowed is a whole number"),
+        (with_key("storage", 'offset = "much"'), 'found "much", allowed is a whole number'),
+        (with_key("storage", "offset = -1"), "storage.offset: found -1, allowed is 0 or more"),
+        (with_key("storage", "offset = true"), "found true, allowed is a whole number"),
         (with_key("storage", 'path = "somewhere"'), 'storage.path: found "somewhere", "." or '),
         (with_key("flash", 'tool = "hammer"'), "tool: found \"hammer\", allowed is 'esptool', "),
         (with_key("flash", UF2).replace("family = 1\n", ""), "flash.family: is missing"),
         (with_key("", 'name = "A"'), "name: "),
         (PROFILE.replace('port = "unix"\n', ""), "port: is missing"),
         (PROFILE.replace('[flash]\ntool = "folder"', "[flash]"), "flash.tool: is missing"),
-        (with_key("budgets", "flash = 0"), "budgets.flash: found 0, allowed is more than 0"),
+        (with_key("flash", UF2.replace("1000", "0")), "size: found 0, allowed is more than 0"),
         ("flash = 3\n" + PROFILE.replace('[flash]\ntool = "folder"', ""), "flash: found 3, "),
         ("port =", "Invalid value"),
         ("a = 1\na = 2", "overwrite"),
@@ -134,12 +125,12 @@ def test_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             boards.load(wrong)
     first = make(tmp_path / "a", "MADE_UP")
     second = make(tmp_path / "b", "MADE_UP")
-    make(tmp_path / "b", "UNIX", with_key("", 'description = "mine"'))
+    make(tmp_path / "b", "UNIX", with_key("", 'minimum_firmware = "1.99"'))
     monkeypatch.setenv(boards.ENVIRONMENT, os.pathsep.join(map(str, [second.parent, "", "/nil"])))
     assert boards.names() == sorted([*ours, "MADE_UP"])
     assert boards.load("MADE_UP").folder == second
     assert boards.load("MADE_UP", first.parent).folder == first
-    assert boards.load("UNIX").description == "mine"
+    assert boards.load("UNIX").minimum_firmware == "1.99"
 
 
 def test_emulator_table_is_left_to_the_emulator() -> None:

@@ -37,7 +37,7 @@ def build(board: Board, manifest: str = "", frozen: tuple[Path, ...] = ()) -> Pa
             "BOARD": board.name,
             "BOARD_DIR": board.folder,
             "CROSS_COMPILE": cc.removesuffix("gcc"),
-            "MICROPY_HEAP_SIZE": board.heap,
+            "MICROPY_HEAP_SIZE": Profile.of(board).heap,
             "MPEST_PORT": _PORT,
         },
         manifest=(

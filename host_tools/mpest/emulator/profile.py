@@ -1,8 +1,8 @@
 """What the emulator must know of a board: the table `emulator` of its board.toml."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mpest import settings
 from mpest.boards import PROFILE, Board
@@ -16,6 +16,9 @@ class Profile(BaseModel):
 
     cpu: Literal["arm", "riscv32"]
     """What follows `qemu-system-`; it chooses the compiler too."""
+
+    heap: Annotated[int, Field(gt=0)]
+    """Bytes of MicroPython's heap."""
 
     machine: list[str]
     """QEMU's arguments. `{memory}` stands for the file that holds the board's memory."""
