@@ -10,6 +10,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 EST = ROOT / "firmware/est"
+_WIDE = 1000
 
 
 def report(name, rows):
@@ -30,7 +31,8 @@ def show(rows, title=None):
         table.add_column(key.replace("_", " "), justify="left" if type(value) is str else "right")
     for row in rows:
         table.add_row(*map(_text, row.values()))
-    Console().print(table)
+    # In a file or a pipe a table is as wide as its text.
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def budgets():
