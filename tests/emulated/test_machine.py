@@ -26,6 +26,8 @@ def test_instructions(board: Board, power_on: Callable[..., Any]) -> None:
 
 
 def test_qemu_that_does_not_start(mps2: Board) -> None:
-    broken = mps2.model_copy(update={"emulator": {"cpu": "arm", "machine": ["-no-such-option"]}})
+    assert mps2.emulator
+    wrong = {**mps2.emulator, "machine": ["-no-such-option"]}
+    broken = mps2.model_copy(update={"emulator": wrong})
     with pytest.raises(CliError, match=r"^qemu-system-arm doesn't start: .*-no-such-option"):
         Machine(broken, build(mps2)).__enter__()
