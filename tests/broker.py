@@ -63,6 +63,7 @@ class Broker:
             f"cafile {folder}/ca.pem\ncertfile {folder}/server.pem\nkeyfile {folder}/server.key\n"
             + (f"crlfile {self._crl}\n" if crl else "")
         )
+        self._log = folder / "log"  # not a pipe, which would be full one day
         self._openssl = folder / "openssl.cnf"
         self._openssl.write_text(
             "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n"
@@ -72,28 +73,26 @@ class Broker:
 
     def start(self) -> None:
         assert _PROGRAM
-        self._process = subprocess.Popen(
-            [_PROGRAM, "-c", self._configuration],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "OPENSSL_CONF": str(self._openssl)},
-        )
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [_PROGRAM, "-c", self._configuration],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "OPENSSL_CONF": str(self._openssl)},
+            )
         until = time.monotonic() + 20
         while time.monotonic() < until and self._process.poll() is None:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.open_port), 1).close()
                 return
             time.sleep(0.05)
-        assert self._process.stderr
         self._process.kill()
-        raise AssertionError(self._process.stderr.read().decode())
+        raise AssertionError(self._log.read_text())
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
 
     def revoke(self, crl: bytes) -> None:
         """From now on it goes by another list."""
