@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "host"))
 
 import esp_chip
 import firmware_files
+import pytest
 
 from mpest import boards, emulator
 from mpest.boards import Board
@@ -87,15 +88,16 @@ def test_repair_and_erase(mps2: Board) -> None:
         assert machine.run(LOAD).strip() == "None None"
 
 
+@pytest.mark.timeout(300)
 def test_power_cut_in_the_middle(mps2: Board, tmp_path: Path) -> None:
     with emulator.Machine(mps2, emulator.build(mps2), tmp_path / "memory") as machine:
         changes(flash(mps2.name, machine, "--json"))
         machine.run(STORE)
         machine.run(
-            "import os\nfor name in os.listdir('/lib'):\n"
-            " if name.endswith('.mpy'):\n  os.remove('/lib/' + name)\n"
-            "os.remove('/lib/est/modules')\n"
-            "open('/main.py', 'a').write('# of an older version')"
+            "import os\nfor folder in ('/lib/', '/lib/est/'):\n for name in os.listdir(folder):\n"
+            "  if name != 'est':\n   os.remove(folder + name)\n"
+            "with open('/lib/est/__init__.py', 'w') as file: file.write('OLDER = True')\n"
+            "with open('/main.py', 'a') as file: file.write('# of an older version')"
         )
         command = [*COMMAND, "--board", mps2.name, "--port", machine.pty, "--json"]
         with subprocess.Popen(
@@ -109,12 +111,15 @@ def test_power_cut_in_the_middle(mps2: Board, tmp_path: Path) -> None:
         assert process.returncode == Exit.NETWORK
         assert said.startswith("Error: ") and said.count("\n") == 1, said
         machine.power_on()
-        # Half an application must not start.
-        found = machine.run("import os; print(os.listdir('/'))")
-        assert "main.py" not in found and "identity.0" in found
+        # What was there starts, and has what it had.
+        found = machine.run(
+            "import est, os; print(est.OLDER, os.listdir('/'), os.listdir('/lib/est'))"
+        )
+        assert found.startswith("True") and "'identity.0'" in found and "modules" not in found
+        assert "of an older version" in machine.run("print(open('/mpest.main').read())")
         changed = changes(flash(mps2.name, machine, "--json"))
-        assert "/main.py" in changed and "/lib/wiring.mpy" in changed
-        assert "/lib/est/modules" not in changed
+        assert "/main.py" in changed and "/lib/est/modules" in changed
+        assert "mpest" not in machine.run("import os; print(os.listdir('/'))")
         assert machine.run(LOAD).strip() == KEPT
 
 

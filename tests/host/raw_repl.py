@@ -12,6 +12,9 @@ import time
 
 import vfs
 
+HOST = vfs.VfsPosix()
+FOLDER = os.getcwd()
+
 
 class Reset(Exception):
     pass
@@ -52,18 +55,15 @@ class Os:
 
 
 def rename(path, to):
-    with open(path, "rb") as old, open(to, "wb") as new:
-        new.write(old.read())
-    os.remove(path)
+    HOST.rename(FOLDER + "/" + path, FOLDER + "/" + to)
 
 
 def main(platform, machine, seconds):
     read = sys.stdin.buffer.read
     write = sys.stdout.buffer.write
     print_exception = sys.print_exception
-    folder = os.getcwd()
     vfs.umount("/")
-    vfs.mount(vfs.VfsPosix(folder), "/")
+    vfs.mount(vfs.VfsPosix(FOLDER), "/")
     time.sleep(float(seconds))
     sys.modules["os"] = Os()
     sys.modules["machine"] = Machine()

@@ -43,7 +43,7 @@ def files(
     if not board.wiring.exists():
         raise CliError(f"{board.folder} has no {board.wiring.name}")
     firmware = shipped.folder("firmware")
-    library = "/lib/" if _root(board) else ""
+    library = "/lib/" if root(board) else ""
     paths = packages.installed(board.arch, board.storage.kind) + _modules_of(parts)
     paths = list(dict.fromkeys(paths))
     modules = {}
@@ -59,11 +59,12 @@ def files(
     found += [_module(path, source, board.arch) for path, source in modules.items()]
     found += own
     if main:
-        found.append(File(_root(board) + "main.py", (firmware / "main.py").read_bytes()))
+        found.append(File(root(board) + "main.py", (firmware / "main.py").read_bytes()))
     return found
 
 
-def _root(board: Board) -> str:
+def root(board: Board) -> str:
+    """What stands before the names of files beside main.py."""
     return "" if isinstance(board.flash, Folder) else "/"
 
 
@@ -89,14 +90,14 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
     wanted, wrong = rules["parse"](data)
     if wrong:
         raise CliError("\n".join(f"{config}: {line}" for line in wrong))
-    found = [File(_root(board) + rules["FILE"], data, private=True)]
+    found = [File(root(board) + rules["FILE"], data, private=True)]
     missing = []
     for name in _named(wanted, rules["FILES"]):
         beside = config.parent / name
         if "/" in name or not beside.is_file():
             missing.append(name)
         else:
-            found.append(File(_root(board) + name, _read(beside), private=True))
+            found.append(File(root(board) + name, _read(beside), private=True))
     return found, missing
 
 
@@ -117,7 +118,7 @@ def app(board: Board, source: Path) -> File:
             raise CliError(f"{source} does not compile: {error}") from None
     else:
         raise CliError(f"{source} is neither .py nor .mpy")
-    return File(f"{_root(board)}app{source.suffix}", data)
+    return File(f"{root(board)}app{source.suffix}", data)
 
 
 def _read(path: Path) -> bytes:
@@ -149,9 +150,18 @@ def folders(wanted: list[File]) -> list[str]:
     return sorted(found - {"/", "."})
 
 
-def package_folders(board: Board) -> list[str]:
-    """Folders in which MicroPython looks for the package est; what else lies there is stale."""
-    return ["est"] if isinstance(board.flash, Folder) else ["/est", "/lib/est"]
+def package_folders(board: Board) -> tuple[str, str]:
+    """The folder of the package est, and the one that MicroPython takes before it.
+
+    What else lies in them is stale. On a computer nothing is taken before; the second folder only
+    has a package that is being replaced.
+    """
+    return ("est", "est.before") if isinstance(board.flash, Folder) else ("/lib/est", "/est")
+
+
+def within(path: str, folder: str) -> bool:
+    """Whether a file lies in a folder."""
+    return path.rpartition("/")[0] == folder
 
 
 def shadows(file: File) -> str | None:

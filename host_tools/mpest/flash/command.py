@@ -19,8 +19,9 @@ from mpest.boards import Board, Esptool, Folder, Uf2
 from mpest.exits import CliError, Exit
 from mpest.flash import application, esp, probe, uf2
 from mpest.flash.application import File
-from mpest.flash.install import Event, check_board, install, would
+from mpest.flash.install import check_board, install, would
 from mpest.flash.target import Directory, Remote, Target
+from mpest.flash.update import Event
 from mpest.options import Completed
 
 _DRIVE_SECONDS = 30

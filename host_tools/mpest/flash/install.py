@@ -1,19 +1,15 @@
-"""Installs the application: compares, replaces what differs, reads it back."""
+"""Installs the application: compares, updates what differs, reads it back."""
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from mpest.boards import Board
 from mpest.exits import CliError, Exit
 from mpest.flash import application
-from mpest.flash.application import File
+from mpest.flash.application import File, within
+from mpest.flash.switch import KEPT, PLAN, STAGE
 from mpest.flash.target import Found, Runtime, Target
+from mpest.flash.update import OLD, Emit, Update, check, total
 from mpest.toolchain import mpy
-
-_OLD = ".old"
-
-Event = dict[str, Any]
-Emit = Callable[[Event], None]
 
 
 def check_board(runtime: Runtime, board: Board) -> None:
@@ -71,12 +67,18 @@ def install(
     """
     wanted = {file.path: file for file in files}
     hiding = [path for file in files if (path := application.shadows(file))]
-    folders = application.folders(files)
     records = application.records(board)
-    packages = application.package_folders(board)
+    place, above = application.package_folders(board)
+    root = application.root(board)
+    main, kept = root + "main.py", root + KEPT
+    # What an update that was cut may have left; the plan first, which is nothing by itself.
+    left = [root + PLAN, root + STAGE, above + OLD]
+    committed = {root + PLAN, f"{root}{STAGE}/main.py"}
+    outside = [path for path in wanted if not within(path, place)]
+    paths = [*outside, *hiding, *records, main, kept, place, *committed]
 
     def look() -> Found:
-        return target.look([*_outside(wanted, packages), *hiding, *records], packages)
+        return target.look(paths, [place, above, *left])
 
     found = look()
     if found.runtime:
@@ -98,95 +100,94 @@ def install(
         except CliError:
             target.leave()  # its program goes on
             raise
+    if place in found.files:
+        raise CliError(f"cannot install into {place}: it is no folder", Exit.STORAGE)
+    if committed <= set(found.files):
+        if dry_run:
+            emit({"event": "would", "text": "finish an update that was cut, and go on from there"})
+            target.leave()
+            return
+        emit({"event": "note", "text": "an update that was cut is finished first"})
+        target.do("finish")
+        found = look()
+    if rest := [path for path in left if path in found.files or path in found.folders]:
+        if dry_run:
+            emit({"event": "would", "text": f"remove what was not finished: {' '.join(rest)}"})
+        else:
+            target.do("move", [(path, None) for path in rest])
+            found = look()
     identity = {path: found.files[path] for path in records if path in found.files}
-    # Modules of other versions of the package, and other forms of these: they would be loaded.
-    stale = [path for path in found.files if path not in wanted and path not in records]
-    new = [file for file in files if found.files.get(file.path, (0, ""))[1] != file.sha256]
+    update = _update(target, board, files, found, list(identity) if erase_identity else [])
     for file in files:
-        if file not in new:
+        if file not in update.new:
             emit({"event": "kept", "path": file.path, "bytes": len(file.data)})
-    remove = stale + (list(identity) if erase_identity else [])
-    # Even an empty folder of the package's name would be taken for the package.
-    empty = [path for path in found.folders if path not in folders]
-    main = next((file for file in files if file.path.endswith("main.py")), None)
-    if found.runtime and (new or remove or empty):
-        _check_room(found, found.runtime, new, remove)
+    reason = None
+    if update.needed:
+        update.check_room()
+        reason = update.why_in_place()
+    if reason:
+        text = f"{reason}. So it is written in place: if that is cut, no program starts until "
+        emit({"event": "note", "text": text + "this command was run again"})
     if dry_run:
-        if main in new and main.path in found.files:
-            emit({"event": "would", "text": f"keep {main.path} as {_old(main, found)}"})
-        would(emit, new, remove + empty)
+        would(emit, update.new, update.remove + update.empty)
+        if update.old_name:
+            emit({"event": "would", "text": f"keep {main} as {update.old_name}"})
         target.leave()
         return
-    if new or remove or empty:
-        if main and main.path in found.files:
-            # A watchdog that the application started would reset the board while it is written to.
-            if main in new:
-                old = _old(main, found)
-                target.rename(main.path, old)
-                emit({"event": "renamed", "path": main.path, "to": old})
-            else:
-                target.remove([main.path], [])
-                new.append(main)
-            target.restart()
-        if remove or empty:
-            target.remove(remove, empty)
-            for path in remove + empty:
-                emit({"event": "removed", "path": path, "identity": path in identity})
-        if new:
-            emit({"event": "install", "files": len(new), "bytes": _total(new)})
-            for file in target.write(new, folders):
-                emit({"event": "write", "path": file.path, "bytes": len(file.data)})
-    _verify(look(), wanted, {} if erase_identity else identity)
-    emit({"event": "verified", "files": len(files), "bytes": _total(files)})
+    if update.needed:
+        try:
+            (update.in_place if reason else update.beside)(emit)
+        except (CliError, KeyboardInterrupt) as error:
+            if not isinstance(error, CliError) or error.exit_code != Exit.NETWORK:
+                target.leave()  # what was there goes on
+            raise
+    found = look()
+    check(found, wanted)
+    lost = [path for path in identity if found.files.get(path) != identity[path]]
+    if lost and not erase_identity:
+        raise CliError(f"the identity changed meanwhile: {', '.join(lost)}", Exit.STORAGE)
+    emit({"event": "verified", "files": len(files), "bytes": total(files)})
     target.leave()
 
 
+def _update(
+    target: Target, board: Board, files: list[File], found: Found, erase: list[str]
+) -> Update:
+    place, above = application.package_folders(board)
+    main, kept = (application.root(board) + name for name in ("main.py", KEPT))
+    there = dict(found.files)
+    guarded = kept in there
+    if guarded:
+        # What main.py was, if anything.
+        there[main] = there.pop(kept)
+        if not there[main][0]:
+            del there[main]
+    # Modules of other versions of the package, and other forms of these: they would be loaded.
+    hiding = {application.shadows(file) for file in files}
+    stale = [
+        path
+        for path in there
+        if path not in {file.path for file in files}
+        and (path in hiding or within(path, place) or within(path, above))
+    ]
+    return Update(
+        target,
+        board,
+        files,
+        new=[file for file in files if there.get(file.path, (0, ""))[1] != file.sha256],
+        remove=stale + erase,
+        # Even an empty folder of the package's name would be taken for the package.
+        empty=[above] if above in found.folders else [],
+        found=replace(found, files=there),
+        guarded=guarded,
+    )
+
+
 def would(emit: Emit, new: list[File], remove: list[str]) -> None:
-    """Say that `remove` would be removed and `new` installed."""
-    for path in remove:
-        emit({"event": "would", "text": f"remove {path}"})
+    """Say that `new` would be installed and `remove` removed."""
     for file in new:
         emit({"event": "would", "text": f"install {file.path} ({len(file.data)} bytes)"})
+    for path in remove:
+        emit({"event": "would", "text": f"remove {path}"})
     if not (new or remove):
         emit({"event": "would", "text": "install nothing: all is there already"})
-
-
-def _old(main: File, found: Found) -> str:
-    # Named by its content, so that none is lost to the next.
-    return f"{main.path}.{found.files[main.path][1][:8]}{_OLD}"
-
-
-def _total(files: list[File]) -> int:
-    return sum(len(file.data) for file in files)
-
-
-def _outside(wanted: dict[str, File], packages: list[str]) -> list[str]:
-    return [path for path in wanted if path.rpartition("/")[0] not in packages]
-
-
-def _check_room(found: Found, runtime: Runtime, new: list[File], remove: list[str]) -> None:
-    def blocks(size: int) -> int:
-        return -(-size // runtime.block) * runtime.block
-
-    needed = sum(blocks(len(file.data)) for file in new)
-    gone = {file.path for file in new} | set(remove)
-    freed = sum(blocks(found.files[path][0]) for path in gone if path in found.files)
-    if needed > runtime.free + freed:
-        raise CliError(
-            f"the board's storage is too small: {needed} bytes are needed, "
-            f"{runtime.free + freed} are free",
-            Exit.STORAGE,
-        )
-
-
-def _verify(found: Found, wanted: dict[str, File], identity: dict[str, tuple[int, str]]) -> None:
-    for path, file in wanted.items():
-        if found.files.get(path, (0, ""))[1] != file.sha256:
-            raise CliError(
-                f"{path} reads back wrong: run the command again; if it stays, the board's "
-                "storage is failing",
-                Exit.STORAGE,
-            )
-    lost = [path for path in identity if found.files.get(path) != identity[path]]
-    if lost:
-        raise CliError(f"the identity changed meanwhile: {', '.join(lost)}", Exit.STORAGE)

@@ -8,15 +8,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, chdir, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mpest.exits import CliError, Exit
-from mpest.flash import probe
+from mpest.flash import probe, switch
 from mpest.flash.application import File
 from mpest.process import Process
+
+SWITCH = Path(switch.__file__).read_text()
+"""What boards run of `switch`."""
 
 _MPREMOTE = (sys.executable, "-u", "-m", "mpremote")
 _SECONDS = 60  # for anything short
@@ -64,19 +67,6 @@ print("mpest-look", (i.name, tuple(i.version), getattr(i, "_machine", ""),
     unique))
 """
 
-_PREPARE = """
-import os
-for path in %(files)r:
-    os.remove(path)
-for path in %(folders)r:
-    os.rmdir(path)
-for path in %(make)r:
-    try:
-        os.mkdir(path)
-    except OSError:
-        os.stat(path)
-"""
-
 
 @dataclass(frozen=True)
 class Runtime:
@@ -106,14 +96,11 @@ class Target(Protocol):
     def look(self, paths: list[str], folders: list[str]) -> Found:
         """State of the files `paths` and of all in `folders`, as far as they exist."""
 
-    def remove(self, files: list[str], folders: list[str]) -> None:
-        """Remove files that exist, then folders that are empty by then."""
+    def do(self, name: str, *arguments: object) -> None:
+        """Call a function of `switch` where the application is."""
 
-    def rename(self, path: str, to: str) -> None:
-        """Rename a file, over another one if there is one."""
-
-    def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
-        """Write `files`; yields each when it begins. `folders` are made first."""
+    def write(self, files: list[File]) -> Iterator[File]:
+        """Write `files` into folders that are there; yields each when it begins."""
 
     def restart(self) -> None:
         """Have the board start over, and wait until it answers."""
@@ -148,14 +135,14 @@ class Remote:
             raise CliError(f"the board at {self._port} runs {name}, not MicroPython")
         return Found(files, there, Runtime(version, machine, mpy, platform, free, block, unique))
 
-    def remove(self, files: list[str], folders: list[str]) -> None:
-        self._exec(_PREPARE % {"files": files, "folders": folders, "make": []})
+    def do(self, name: str, *arguments: object) -> None:
+        call = ", ".join(map(repr, ("/", *arguments)))
+        with self._waiting(f"the board at {self._port} to move its files"):
+            self._exec(f"{SWITCH}\n{name}({call})")
 
-    def rename(self, path: str, to: str) -> None:
-        self._exec(f"import os; os.rename({path!r}, {to!r})")
-
-    def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
-        self._exec(_PREPARE % {"files": [], "folders": [], "make": folders})
+    def write(self, files: list[File]) -> Iterator[File]:
+        if not files:
+            return
         with tempfile.TemporaryDirectory(prefix="mpest-flash-") as folder:
             arguments: list[str] = []
             for number, file in enumerate(files):
@@ -244,27 +231,23 @@ class Directory:
                 found[path] = (len(data), hashlib.sha256(data).hexdigest())
         return Found(found, [name for name in folders if (self._root / name).is_dir()])
 
-    def remove(self, files: list[str], folders: list[str]) -> None:
-        for path in files:
-            (self._root / path).unlink()
-        for path in folders:
-            (self._root / path).rmdir()
+    def do(self, name: str, *arguments: object) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        try:
+            with chdir(self._root):
+                getattr(switch, name)("", *arguments)
+        except OSError as error:
+            place = str(self._root / (error.filename or ""))
+            raise OSError(error.errno, error.strerror, place) from None
 
-    def rename(self, path: str, to: str) -> None:
-        os.replace(self._root / path, self._root / to)
-
-    def write(self, files: list[File], folders: list[str]) -> Iterator[File]:
-        for name in ("", *folders):
-            (self._root / name).mkdir(parents=True, exist_ok=True)
+    def write(self, files: list[File]) -> Iterator[File]:
         for file in files:
             yield file
-            place = self._root / file.path
-            part = place.with_name(place.name + ".part")
-            part.unlink(missing_ok=True)
             mode = 0o600 if file.private else 0o666  # less the umask
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(os.open(self._root / file.path, flags, mode), "wb") as out:
                 out.write(file.data)
-            os.replace(part, place)
+        os.sync()  # else a rename may survive a cut that what it renames does not
 
     def restart(self) -> None:
         pass

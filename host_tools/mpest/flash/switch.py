@@ -1,0 +1,106 @@
+"""Switches from what is installed to what is staged beside it, at any cut of the power.
+
+It runs on boards, to which its text is sent, and here for a folder of this computer. In each
+function `root` is where main.py lies: "/", or "" for the current folder.
+
+MicroPython takes /est before /lib/est. So the old package goes there first, the new one takes its
+place unseen, and one rename makes it the one that is taken. littlefs and POSIX rename at once.
+"""
+
+import json
+import os
+
+STAGE = "mpest.new"  # folder of the new files; with a dot it is no package
+PLAN = "mpest.plan"  # there while main.py's guard is to `finish`
+KEPT = "mpest.main"  # main.py as it was, while the guard is in its place; empty if there was none
+
+
+def exists(path: str) -> bool:
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    try:
+        os.remove(path)  # first, or what a link leads to would be emptied
+        return
+    except OSError:
+        if not exists(path):
+            return
+    for name in os.listdir(path):
+        remove(path + "/" + name)
+    os.rmdir(path)
+
+
+def copy(path: str, to: str) -> None:
+    with open(path, "rb") as old, open(to, "wb") as new:
+        while True:
+            part = old.read(512)
+            if not part:
+                break
+            new.write(part)
+
+
+def guard(root: str, program: str) -> None:
+    """Have `program` take main.py's place, which is kept."""
+    os.mkdir(root + STAGE)
+    main = root + "main.py"
+    if not exists(root + KEPT):
+        part = root + STAGE + "/" + KEPT
+        if exists(main):
+            copy(main, part)
+        else:
+            open(part, "w").close()
+        os.rename(part, root + KEPT)
+    part = root + STAGE + "/guard"
+    with open(part, "w") as file:
+        file.write(program)
+    os.rename(part, main)
+
+
+def prepare(root: str, folders: list[str], copies: list[tuple[str, str]]) -> None:
+    """Make `folders` that are missing, and copy each first file to the second path."""
+    for folder in folders:
+        if not exists(folder):
+            os.mkdir(folder)
+    for path, to in copies:
+        copy(path, to)
+
+
+def move(root: str, steps: list[tuple[str, str | None]]) -> None:
+    """Rename what is there yet, or remove it where the second path is None."""
+    for path, to in steps:
+        if to is None:
+            remove(path)
+        elif exists(path):
+            os.rename(path, to)
+
+
+def committed(root: str) -> bool:
+    """Whether the new main.py is to take its place, in the last step of the plan."""
+    return exists(root + PLAN) and exists(root + STAGE + "/main.py")
+
+
+def finish(root: str) -> None:
+    """Carry out the plan, or the rest of it after a cut."""
+    with open(root + PLAN) as file:
+        plan = json.load(file)
+    new, place, above = plan["package"]
+    if exists(new):
+        if exists(above):
+            remove(place)
+        elif exists(place):
+            os.rename(place, above)
+        os.rename(new, place)
+    old = above + ".old"
+    if exists(above):
+        remove(old)
+        os.rename(above, old)
+    remove(old)
+    move(root, plan["steps"])
+    remove(root + STAGE)
+    remove(root + PLAN)
