@@ -96,7 +96,10 @@ class Simulated(Remote):
         return str(self.ask("boot"))
 
     def files(self) -> set[str]:
-        code = "import os\nfor place in ('/', '/lib', '/lib/est'):\n print(*os.listdir(place))"
+        code = (
+            "import os\nfor place in ('/', '/lib', '/lib/est', '/est', '/mpest.new'):\n"
+            " try:\n  print(*os.listdir(place))\n except OSError:\n  pass"
+        )
         return set(self._exec(code).split())
 
     def update(self, files: list[File], board: Board = PICO) -> list[Event]:
@@ -223,6 +226,25 @@ def test_first_install(board: Simulated) -> None:
 
 def notes(events: list[Event]) -> str:
     return " ".join(str(event["text"]) for event in events if event["event"] == "note")
+
+
+def test_dry_run_after_a_cut(board: Simulated) -> None:
+    """It says what is to be completed, and changes nothing."""
+    with_old(board)
+    seen = ""
+    for _ in cuts(board, lambda: board.update(application("new")), 30):
+        before = board.files()
+        events: list[Event] = []
+        install(board, PICO, application("new"), events.append, erase_identity=False, dry_run=True)
+        seen += " ".join(str(event.get("text")) for event in events)
+        assert board.files() == before
+        assert board.boot() in (OLD, NEW)
+    for words in (
+        "finish an update that was cut",
+        "remove what was not finished",
+        "install /main.py",
+    ):
+        assert words in seen
 
 
 def test_in_place_where_there_is_no_room_for_both(board: Simulated) -> None:
