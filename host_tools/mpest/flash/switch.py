@@ -85,6 +85,12 @@ def committed(root: str) -> bool:
     return exists(root + PLAN) and exists(root + STAGE + "/main.py")
 
 
+def commit(root: str) -> None:
+    """From here on what is staged is to be switched to."""
+    os.rename(root + STAGE + "/" + PLAN, root + PLAN)
+    finish(root)
+
+
 def finish(root: str) -> None:
     """Carry out the plan, or the rest of it after a cut."""
     with open(root + PLAN) as file:

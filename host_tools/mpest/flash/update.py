@@ -139,8 +139,7 @@ class Update:
             if original in self.new:
                 emit({"event": "write", "path": original.path, "bytes": len(file.data)})
         check(target.look(list(staged), []), staged)
-        target.do("move", [(self._beside(self._plan.path), self._plan.path)])
-        target.do("finish")
+        target.do("commit")
         self._tell_removed(emit)
         if self.main and self.old_name:
             emit({"event": "renamed", "path": self.main.path, "to": self.old_name})
