@@ -1,5 +1,6 @@
 """Installs the application: compares, updates what differs, reads it back."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from mpest.boards import Board
@@ -139,7 +140,8 @@ def install(
             (update.in_place if reason else update.beside)(emit)
         except (CliError, KeyboardInterrupt) as error:
             if not isinstance(error, CliError) or error.exit_code != Exit.NETWORK:
-                target.leave()  # what was there goes on
+                with suppress(CliError):
+                    target.leave()  # what was there goes on
             raise
     found = look()
     check(found, wanted)
