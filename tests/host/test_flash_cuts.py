@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from documents import block
 
 from mpest import boards
 from mpest.boards import Board
@@ -332,9 +333,8 @@ class Index:
         place.write_text(json.dumps({"v": 1, "version": version, "hashes": hashes}))
 
     def documented(self) -> str:
-        text = (HERE.parents[1] / "docs/parts.md").read_text()
-        code = text.partition("\n## Updating by mip\n")[2].partition("```python\n")[2]
-        before, address, after = code.partition("```")[0].partition("http://192.168.1.2:8080")
+        code = block("docs/parts.md", "def bring()")
+        before, address, after = code.partition("http://192.168.1.2:8080")
         assert address
         return before + self.address + after
 
