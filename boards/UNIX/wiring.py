@@ -33,7 +33,11 @@ class Board(bringup.Board):
 
     def unique_id(self):
         """The first network interface's MAC address in hex."""
-        for name in sorted(os.listdir(_INTERFACES)):
+        try:
+            names = os.listdir(_INTERFACES)
+        except OSError:
+            names = ()  # no Linux, or without sysfs
+        for name in sorted(names):
             try:
                 with open("%s/%s/address" % (_INTERFACES, name)) as file:
                     address = file.read().strip().replace(":", "")
@@ -41,7 +45,7 @@ class Board(bringup.Board):
                 continue
             if address.strip("0"):
                 return address
-        raise UsageError("no network interface has a MAC address")
+        raise UsageError("no network interface has a MAC address in %s" % _INTERFACES)
 
     def watchdog(self, seconds=None):
         """Nothing to feed: the system's service manager watches processes."""

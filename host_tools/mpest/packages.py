@@ -24,6 +24,7 @@ from mpest.toolchain import mpy
 
 _HASH = 8  # hex digits of SHA-256 that name a file in an index
 _INIT = "est/__init__.py"
+_PACKED = "est-packed"
 PACKED = "modules"
 """Name of the file that holds the modules of est, beside __init__.mpy."""
 _MPY_FORMAT = "6"  # of every MicroPython from 1.23
@@ -158,10 +159,30 @@ def build_index(folder: Path) -> None:
     paths = [path for path in parts() if path in portable]
     hashes = [[path, _add(folder, data)] for path, data in packed(paths, "armv6m").items()]
     hashes += [files["py"][path] for path in parts() if path not in portable]
-    _release(folder, _MPY_FORMAT, "est-packed", {"v": 1, "version": version(), "hashes": hashes})
-    versions = {_MPY_FORMAT: [version()]}
-    listed.append({"name": "est-packed", "version": version(), "versions": versions})
+    whole = {"v": 1, "version": version(), "hashes": hashes}
+    for name, described in {_PACKED: whole, **_beyond(files[_MPY_FORMAT])}.items():
+        _release(folder, _MPY_FORMAT, name, described)
+        versions = {_MPY_FORMAT: [version()]}
+        listed.append({"name": name, "version": version(), "versions": versions})
     _write_json(folder / "index.json", {"v": 2, "packages": listed})
+
+
+def _beyond(files: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    # What is added to est-packed: by its usual name it would bring est in single files.
+    inside = {"est", *needs()["est"]}
+    return {
+        f"{name}-packed": {
+            "v": 1,
+            "version": version(),
+            "hashes": [files[path] for path in modules],
+            "deps": [
+                [_PACKED if other in inside else f"{other}-packed", "latest"]
+                for other in needs()[name]
+            ],
+        }
+        for name, modules in packages().items()
+        if name not in inside
+    }
 
 
 def _release(folder: Path, form: str, name: str, described: dict[str, Any]) -> None:

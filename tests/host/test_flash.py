@@ -560,6 +560,16 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
             json.dumps({**SETTINGS, "share": "2/3"}).encode(),
             "share must be a whole",
         ),
+        (
+            "config.json",
+            json.dumps({**SETTINGS, "subject": "CN={idd}"}).encode(),
+            "no braces but {id}",
+        ),
+        (
+            "config.json",
+            json.dumps({**SETTINGS, "subject": "device"}).encode(),
+            "subject must be a name",
+        ),
         ("app.py", b"def main(:\n", "does not compile"),
         ("app.py", b"\0", "does not compile"),
         ("app.mpy", b"def main(): pass", "is no .mpy file"),

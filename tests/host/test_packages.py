@@ -170,13 +170,18 @@ def test_mip_installs_it_packed(index: str, program: Find, tmp_path: Path) -> No
     """Three files in place of 84; what is added later is found beside them."""
     target = tmp_path / "lib"
     code = "import mip\n"
-    for name in ("est-packed", "est-own-keys"):
+    for name in ("est-packed", "est-own-keys-packed", "est-serverkeygen-packed"):
         code += f"mip.install({name!r}, index={index!r}, target={str(target)!r})\n"
         micropython(program("micropython"), tmp_path / "install.py", code)
         if name == "est-packed":
             found = {path.name for path in target.rglob("*") if path.is_file()}
             assert found == {"__init__.mpy", "modules", "sha512_viper.py"}
             enrol(target, "micropython", tmp_path)
+            opener = (target / "est/__init__.mpy").read_bytes()
+    assert (target / "est/__init__.mpy").read_bytes() == opener
+    beside = {path.stem for path in target.rglob("*.mpy")} - {"__init__"}
+    names = ("est-own-keys", "est-cmc", "est-serverkeygen")
+    assert beside == {Path(path).stem for name in names for path in packages.packages()[name]}
     code = f"import sys\nsys.path.insert(0, {str(target)!r})\nfrom est import agent, rsa_private\n"
     code += "if not rsa_private.__file__ == agent.__file__.replace('agent', 'rsa_private'):\n"
     code += "    sys.exit(1)\n"

@@ -207,6 +207,8 @@ def test_one_server_in_a_folder(tmp_path, option):
         (["--host", ""], 2, "host: an address or a host name in ASCII"),
         (["--host", "a..b"], 2, "a..b is no host name"),
         (["--label", "a/b"], 2, "label: a word without / ? # % is expected"),
+        (["--label", "simpleenroll"], 2, "is the name of an operation"),
+        (["--fault-times", "3"], 2, "--fault-times needs --fault NAME"),
         (["--dir", "bad-users/ca"], 7, "can't use bad-users/ca: Not a directory"),
         (["--dir", "bad-ca"], 7, "ca.pem is missing"),
     ],
@@ -292,7 +294,15 @@ def test_wrong_secrets_are_not_shown(tmp_path, monkeypatch, name):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--lifetime", "soon"], ["--port", "99999"], ["--auth", "magic"], ["--wat"]]
+    "arguments",
+    [
+        ["--lifetime", "soon"],
+        ["--lifetime", "99999999d"],
+        ["--fault-times", "0"],
+        ["--port", "99999"],
+        ["--auth", "magic"],
+        ["--wat"],
+    ],
 )
 def test_wrong_options_are_code_2(tmp_path, arguments):
     done = CliRunner().invoke(main, ["serve", "--dir", "ca", "--port", "0", *arguments])

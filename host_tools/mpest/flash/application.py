@@ -88,6 +88,8 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
     rules = runpy.run_path(str(shipped.folder("firmware") / "configuration.py"))
     data = _read(config)
     wanted, wrong = rules["parse"](data)
+    if not wrong:
+        wrong = _doubtful(wanted["subject"])
     if wrong:
         raise CliError("\n".join(f"{config}: {line}" for line in wrong))
     found = [File(root(board) + rules["FILE"], data, private=True)]
@@ -99,6 +101,15 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
         else:
             found.append(File(root(board) + name, _read(beside), private=True))
     return found, missing
+
+
+def _doubtful(subject: str) -> list[str]:
+    # A board out there goes on with what it has; a new one shall not begin with it.
+    if "=" not in subject:
+        return ["subject must be a name such as CN=device-1,O=Example"]
+    if set("{}") & set(subject.replace("{id}", "")):
+        return ["subject must hold no braces but {id}, which stands for the board's number"]
+    return []
 
 
 def _named(wanted: dict[str, Any], keys: Sequence[str]) -> list[str]:

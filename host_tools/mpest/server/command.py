@@ -27,6 +27,7 @@ from mpest.text import text_of
 _Policy = TypeVar("_Policy", bound=BaseModel)
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=36525)
 _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
 
 
@@ -36,7 +37,10 @@ def _lifetime(_ctx: click.Context, _param: click.Parameter, value: str) -> timed
     match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", value)
     if match is None:
         raise click.BadParameter(f"{value!r} is not a time such as 90d, 12h, 30m or 45s")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    lifetime = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if lifetime > _LONGEST:
+        raise click.BadParameter(f"{value} is longer than certificates of this CA live")
+    return lifetime
 
 
 def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -95,7 +99,9 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     callback=_list_faults,
     help="Misbehave; several combine, or are refused. --fault help lists the names.",
 )
-@click.option("--fault-times", type=int, metavar="N", help="Only for the next N requests.")
+@click.option(
+    "--fault-times", type=click.IntRange(1), metavar="N", help="Only for the next N requests."
+)
 @click.option("--wrap/--no-wrap", default=True, help="Base64 replies in lines of 64, or in one.")
 @click.option(
     "--csrattrs",
@@ -158,6 +164,10 @@ def serve(
         raise CliError("--token-file needs --auth token")
     if factory_ca and options["auth"] != "mtls":
         raise CliError("--factory-ca needs --auth mtls")
+    if options["fault_times"] is not None and not fault_specs:
+        raise CliError("--fault-times needs --fault NAME")
+    if options["label"] in faults.OPERATIONS:
+        raise CliError(f"--label {options['label']} is the name of an operation (RFC 7030 3.2.2)")
     if options["enforce_csrattrs"] and not csrattrs:
         raise CliError("--enforce-csrattrs needs --csrattrs FILE")
     config = settings.check(

@@ -49,7 +49,8 @@ def run_board(
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise CliError(f"cannot use the folder {state}: {error.strerror}", Exit.STORAGE) from None
+        reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+        raise CliError(f"cannot use the folder {state}: {reason}", Exit.STORAGE) from None
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
