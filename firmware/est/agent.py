@@ -253,6 +253,8 @@ class Agent:
             leaf = shown.chain[0]
             if not rekey:
                 key = shown.key
+        if not self.vouched() and isinstance(self.trust, bytes):
+            yield from self.bootstrap()
         # The certificate of the order at hand, or of a new one.
         current = self.resume()
         if self.parts and (current or self.store.load("aside")):

@@ -7,7 +7,7 @@ import hashlib
 
 from micropython import const
 
-from est import asn1, cms, der, entropy, hashes, purposes, signed, x509
+from est import asn1, cms, der, entropy, hashes, purposes, run, signed, x509
 from est.errors import NotTrusted, PeerError, Refused, RetryLater, UsageError
 from est.http import printable
 
@@ -128,7 +128,11 @@ class Request:
         controls = ((_TRANSACTION_ID, self.transaction), (_SENDER_NONCE, self.nonce)) + controls
         self.der = _sign(key, chain, pki_data(controls, requests))
 
-    def accept(self, data, anchors, now, status=200):
+    def accept(self, *arguments):
+        """As `accepting`, at once."""
+        return run(self.accepting(*arguments))
+
+    def accepting(self, data, anchors, now, status=200):
         """As the function `accept`, for the answer to this request."""
         given = (self.transaction, self.nonce, self._chain[1:], self._simple)
         return accept(data, given, anchors, now, status)
@@ -137,11 +141,11 @@ class Request:
 def accept(data, given, anchors, now, status=200, log=None):
     """List of the certificates (DER) in the CA's answer `data`, once it is known as such.
 
-    given: of the Request (transaction, nonce, intermediates in DER, whether certificates were
-    asked for). anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. log: see
-    x509.certificates. The answer must be signed by a CA, or on its behalf (RFC 6402 2.10), under
-    the anchors, and be to this very request; certificates alone, which vouch for themselves, may
-    come unsigned. Raises NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
+    In steps. given: of the Request (transaction, nonce, intermediates in DER, whether certificates
+    were asked for). anchors: Certificates. now: Unix seconds. status: of HTTP, for Refused. log:
+    see x509.certificates. The answer must be signed by a CA, or on its behalf (RFC 6402 2.10),
+    under the anchors, and be to this very request; certificates alone, which vouch for themselves,
+    may come unsigned. Raises NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
     """
     transaction, nonce, others, simple = given
     inner, _ = signed.encapsulated(data)
@@ -149,12 +153,13 @@ def accept(data, given, anchors, now, status=200, log=None):
         return cms.certificates(data)
     others = [x509.Certificate(one) for one in others]
     kind, content, signer, found = signed.verify(data, others + anchors, log)
+    yield
     if kind != _PKI_RESPONSE:
         raise PeerError("CMC: the answer is no PKIResponse")
     if signer.der in [anchor.der for anchor in anchors]:
         signer.check(now)
     else:
-        x509.verify_path(signer, found + others, anchors, now)
+        yield from x509.path(signer, found + others, anchors, now)
     usage = signer.extension(_EXT_KEY_USAGE)
     if signer.path_length() < 0 and not (usage and purposes.lists(usage, _CMC_CA, _CMC_RA)):
         raise NotTrusted("%s signed the answer, but may not for its CA" % signer)

@@ -88,7 +88,9 @@ def ask(agent, controls, requests=(), identity=None):
     if not identity:
         raise UsageError("CMC needs a certificate to sign with: enrol first")
     chain, key = identity
-    request = cmc.Request(keys.load(key), chain, controls, requests)
+    key = keys.load(key)
+    yield
+    request = cmc.Request(key, chain, controls, requests)
     yield
     anchors = agent.anchors()
     try:
@@ -107,7 +109,7 @@ def ask(agent, controls, requests=(), identity=None):
     agent.close()
     anchors = [x509.Certificate(anchor) for anchor in anchors]
     try:
-        return request.accept(answer, anchors, clock.now(), status)
+        return (yield from request.accepting(answer, anchors, clock.now(), status))
     except EstError as error:
         super(EstError, error).__init__("fullcmc: %s" % error)
         raise
@@ -125,7 +127,10 @@ class FullCmc(Enrolment):
         if not client.identity:
             raise UsageError("CMC needs a certificate to sign with: enrol first")
         chain, key = client.identity
-        request = cmc.Request(keys.load(key), chain, (), (self.request,))
+        yield
+        key = keys.load(key)
+        yield
+        request = cmc.Request(key, chain, (), (self.request,))
         yield
         status, answer = yield from client.steps(fullcmc(client.est, request.der))
         self.answer = [bytes(answer), b"%d" % status, request.transaction, request.nonce]
@@ -139,7 +144,7 @@ class FullCmc(Enrolment):
         known = [x509.Certificate(one) for one in anchors]
         given = (transaction, nonce, self.answer[4:], True)
         try:
-            issued = cmc.accept(message, given, known, now, int(status), log)
+            issued = yield from cmc.accept(message, given, known, now, int(status), log)
         except (Refused, RetryLater) as error:
             raise _without_code(error, self.request)
         yield

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mpest.runtimes import Program
@@ -79,6 +80,22 @@ def test_other_tasks_go_on(run: Run, server: EstServer) -> None:
     # Between two operations on the curve the loop turns at least once.
     assert found["crowded"] == []
     assert len(server.issued()) == 3
+
+
+def test_others_go_on_while_trust_begins(run: Run, server: EstServer) -> None:
+    root = x509.load_pem_x509_certificate(server.ca_pem.read_bytes())
+    found = run(sha256=root.fingerprint(hashes.SHA256()).hex(), at_once=True)
+    assert found["generation"] == 2
+    # The loop turned before, while the server was waited for.
+    assert found["trusted"] > 0
+    assert found["crowded"] == []
+
+
+def test_full_cmc_is_judged_in_turns(run: Run, server: EstServer) -> None:
+    found = run(renewals=2, cmc=True)
+    assert found["generation"] == 3, found
+    assert "failed" not in found["events"], found
+    assert found["crowded"] == []
 
 
 def test_an_answer_that_drips_holds_nobody(run: Run, server: EstServer) -> None:

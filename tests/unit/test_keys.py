@@ -155,7 +155,7 @@ def test_what_is_refused_is_named():
         (STORED + b"\0", ""),
         (b"", ""),
         (der.sequence(), ""),
-        ("RSA-2048", "key-types"),
+        ("RSA-2048", "est.key_types"),
     ):
         refused(data, text)
 
