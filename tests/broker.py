@@ -171,7 +171,7 @@ class Wire:
             self.sent.append(bytearray())
             cut, self.cut = self.cut > 0, max(self.cut - 1, 0)
             try:
-                broker = socket.create_connection(("127.0.0.1", self._target), 5)
+                broker = socket.create_connection(("127.0.0.1", self._target), 60)
             except OSError:
                 board.close()
                 continue
