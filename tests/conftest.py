@@ -16,6 +16,11 @@ OWN_VECTORS = Path(__file__).parent / "vectors"
 VECTORS = Path(os.environ.get("MPEST_VECTORS") or Path(__file__).parents[2] / "shared/vectors")
 NO_VECTORS = "needs the vectors"
 
+# Outside CI one in so many runs: under qemu, and of the files that take minutes.
+_EMULATED = 16
+_LONG = 8
+_LONG_FILES = "tests/faults/|test_(application|examples|flash_cuts|flash_ports)"
+
 Find = Callable[[str], runtimes.Program]
 
 
@@ -59,14 +64,16 @@ def runtime(request: pytest.FixtureRequest, program: Find) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Outside CI a third of what runs under qemu, unless tests are named: it takes the most."""
+    """Outside CI, unless tests are named, a sample of those that take the most."""
     if os.environ.get("CI") == "true" or any("::" in argument for argument in config.args):
         return
-    left_out = [
-        item
-        for item in items
-        if re.search("armhf|picow-like", item.name) and zlib.crc32(item.nodeid.encode()) % 3
-    ]
+
+    def one_in(item: pytest.Item) -> int:
+        if re.search("armhf|picow-like", item.name):
+            return _EMULATED
+        return _LONG if re.search(_LONG_FILES, item.nodeid) else 1
+
+    left_out = [item for item in items if zlib.crc32(item.nodeid.encode()) % one_in(item)]
     config.hook.pytest_deselected(items=left_out)
     kept = set(items) - set(left_out)
     items[:] = [item for item in items if item in kept]
