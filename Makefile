@@ -54,7 +54,7 @@ heap: $(READY) ## Find the smallest heap that enrols, some minutes (QUICK=1: che
 	@$(BIN)/python tests/heap.py $(if $(QUICK),--quick)
 
 emulated: $(READY) ## Run real firmware on emulated boards
-	$(BIN)/pytest tests/emulated
+	$(BIN)/pytest -n 2 tests/emulated
 
 fuzz: $(READY) ## Fuzz the parsers, SECONDS each (60)
 	@$(BIN)/python tests/fuzz/run.py --seconds $(or $(SECONDS),60)
