@@ -72,7 +72,6 @@ def test_it_is_ended_in_one_line(tmp_path: Path, number: int, line: str, code: i
     program.write_text("#!/bin/sh\ntouch started\nexec sleep 60\n")
     program.chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    (tmp_path / "board").mkdir()
     command = [*START, "simulate", "--state", "board", "show"]
     with subprocess.Popen(
         command,

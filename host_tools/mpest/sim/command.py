@@ -263,8 +263,6 @@ def simulate(ctx: click.Context, /, **options: Any) -> None:
     # MicroPython brings AES; CPython's stand-in for it is made of this.
     if use.decrypts and use.runtime == "cpython" and not find_spec("cryptography"):
         raise missing_extra("mpest simulate --runtime cpython --decrypt-...", "serve")
-    if set(use.operations) == {"show"} and not use.state.exists():
-        raise CliError(f"show: there is no folder {use.state}, so no identity")
     if use.without_names():
         click.echo("Note: --subject and --san are for enroll and serverkeygen alone", err=True)
     sys.exit(_run(use))
