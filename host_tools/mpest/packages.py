@@ -133,8 +133,11 @@ def build_romfs(folder: Path, image: Path) -> None:
         raise CliError(f"mpremote cannot build {image.name}: {done.stderr.strip()[-200:]}")
 
 
-def build_index(folder: Path) -> None:
-    """Write an index as micropython-lib's: source for any version, .mpy for the current format."""
+def build_index(folder: Path) -> list[str]:
+    """Write an index as micropython-lib's: source for any version, .mpy for the current format.
+
+    Returns the names of the packages.
+    """
     firmware = shipped.folder("firmware")
     files: dict[str, dict[str, list[str]]] = {"py": {}, _MPY_FORMAT: {}}
     for path in sorted({path for paths in packages().values() for path in paths}):
@@ -146,7 +149,7 @@ def build_index(folder: Path) -> None:
             files[_MPY_FORMAT][path] = files["py"][path]
         else:
             files[_MPY_FORMAT][path] = [_compiled(path), _add(folder, compiled)]
-    listed = []
+    listed: list[dict[str, Any]] = []
     for name, modules in packages().items():
         for form, found in files.items():
             hashes = [found[path] for path in modules]
@@ -165,6 +168,7 @@ def build_index(folder: Path) -> None:
         versions = {_MPY_FORMAT: [version()]}
         listed.append({"name": name, "version": version(), "versions": versions})
     _write_json(folder / "index.json", {"v": 2, "packages": listed})
+    return [one["name"] for one in listed]
 
 
 def _beyond(files: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
@@ -219,10 +223,10 @@ def main(folder: Path) -> None:
             build_romfs(folder / arch, folder / f"{arch}.romfs")
             size = sum(path.stat().st_size for path in (folder / arch).rglob("*.mpy"))
             click.echo(f"{folder / arch}: {size:,} bytes of .mpy")
-        build_index(folder / "mip")
+        names = build_index(folder / "mip")
     except OSError as error:
         raise CliError(f"cannot write {folder}: {error}", Exit.STORAGE) from error
-    click.echo(f"{folder / 'mip'}: {', '.join(packages())}")
+    click.echo(f"{folder / 'mip'}: {', '.join(names)}")
 
 
 if __name__ == "__main__":

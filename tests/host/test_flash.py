@@ -21,6 +21,7 @@ from mpest import boards, runtimes, shipped
 from mpest.boards import Esptool, Uf2
 from mpest.exits import CliError, Exit
 from mpest.flash import application, command, esp, uf2
+from mpest.flash.application import File
 from mpest.flash.install import check_runtime
 from mpest.flash.target import Runtime
 from mpest.sim import cpython
@@ -603,6 +604,10 @@ def test_unknown_part(tmp_path: Path) -> None:
     done = flash("--board", "UNIX", "--port", tmp_path / "board", "--part", "est-none")
     refused(done, "no package 'est-none'; there are: est, est-minimum, est-")
     assert not (tmp_path / "board").exists()
+
+
+def test_a_file_of_the_user_is_no_package() -> None:
+    assert application.compiled(File("/modules", b"of the user")) == {}
 
 
 def test_app_of_another_format(tmp_path: Path) -> None:

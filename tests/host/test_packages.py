@@ -31,6 +31,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     done = CliRunner().invoke(packages.main, [str(folder / "all")])
     assert done.exit_code == Exit.DONE, done.output
+    listed = json.loads((folder / "all/mip/index.json").read_text())["packages"]
+    assert done.output.endswith(": " + ", ".join(one["name"] for one in listed) + "\n")
     return folder / "all"
 
 

@@ -150,8 +150,8 @@ def compiled(file: File) -> dict[str, bytes]:
     if file.path.endswith(".mpy"):
         return {file.path: file.data}
     folder, _, name = file.path.rpartition("/")
-    if name != packages.PACKED:
-        return {}
+    if name != packages.PACKED or not folder.endswith("est"):
+        return {}  # a user's file may have that name, too
     return {f"{folder}/{one}.mpy": data for one, data in packages.unpacked(file.data).items()}
 
 
