@@ -123,7 +123,7 @@ async def callers(agent, count):
     """How often several callers at once had a renewal, and what a blocking one is told."""
     running = asyncio.create_task(agent.run())
     asked = [asyncio.create_task(steps.wait(agent.have(True))) for _ in range(count)]
-    for _ in range(20):
+    while not agent.busy:
         await asyncio.sleep(0)
     try:
         agent.enroll()

