@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import ports
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -42,7 +43,7 @@ class Broker:
     def __init__(
         self, identity: TlsIdentity, clients: x509.Certificate, crl: bytes | None = None
     ) -> None:
-        self.port, self.open_port = _free(), _free()
+        self.port, self.open_port = ports.reserve(), ports.reserve()
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
         self._crl = folder / "crl.pem"
@@ -197,10 +198,3 @@ class Wire:
         for sock in (source, target):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-
-
-def _free() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import ports
+
 from mpest.runtimes import Program
 
 ROOT = Path(__file__).parents[1]
@@ -98,12 +100,6 @@ def own_address() -> str:
         return address
 
 
-def free_port() -> str:
-    with socket.socket() as sock:
-        sock.bind(("", 0))
-        return str(sock.getsockname()[1])
-
-
 # What runs until it is stopped, and what it says when it is ready.
 LASTING = {
     "server": (r"mpest serve (?!.*--fault help)", "Stop with Ctrl-C"),
@@ -160,8 +156,8 @@ class Session:
         program.chmod(0o755)
         self._changes = [
             (r"192\.168\.1\.10", own_address()),
-            (r"\b8443\b", free_port()),
-            (r"\b8883\b", free_port()),
+            (r"\b8443\b", str(ports.reserve(""))),
+            (r"\b8883\b", str(ports.reserve(""))),
             (r"--board \S+ --port /\S+", "--board UNIX --port board"),
             (r" --firmware \S+", ""),
             (r"^\.venv/bin/mpremote connect \S+ repl$", "cd board && micropython main.py"),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import socketserver
 import ssl
 import subprocess
@@ -140,13 +139,6 @@ def start(
     board.stdin.write(json.dumps({**settings, "state": str(state)}) + "\n")
     board.stdin.flush()
     return board
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def client_context(pki: Pki, identity: TlsIdentity | None = None) -> ssl.SSLContext:

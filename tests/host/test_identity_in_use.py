@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import in_use
+import ports
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from in_use import Pki
@@ -233,7 +234,7 @@ def board_server(
     runtime: str, state: Path, pki: Pki, code: str, *path: Path
 ) -> "tuple[subprocess.Popen[str], int]":
     """A board that serves, and its port."""
-    port = in_use.free_port()
+    port = ports.reserve()
     board = in_use.start(
         runtime,
         code,

@@ -10,6 +10,7 @@ from pathlib import Path
 import broker
 import in_use
 import microdot
+import ports
 import pytest
 import test_contracts
 import test_requests
@@ -83,7 +84,7 @@ def test_microdot(tmp_path: Path) -> None:
     pki = Pki.of(2)
     library = tmp_path / "lib"
     shutil.copytree(Path(microdot.__file__).parent, library / "microdot")
-    port = in_use.free_port()
+    port = ports.reserve()
     code = AGENT + example(block("docs/use.md", "app = Microdot()"), port=port).replace(
         "app.run(", 'tell("ready")\napp.run('
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import ports
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -17,7 +18,7 @@ from mpest.server import CsrAttrsPolicy
 from mpest.sim import cpython
 from mpest.sim.board_process import Event, run_board
 
-START_SECONDS = 15
+START_SECONDS = 60
 USER = {"user": "estuser", "password": "estpwd"}  # built into estserver
 
 CA_CONFIG = """\
@@ -118,12 +119,6 @@ def make_ca(folder: Path, openssl: Callable[..., str]) -> None:
     openssl("x509", "-in", folder / "ca.pem", "-outform", "DER", "-out", folder / "ca.der")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def wait_for(port: int, server: subprocess.Popen[bytes], site: Site) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
@@ -145,7 +140,7 @@ def libest(
 ) -> Iterator[Site]:
     """A libest server; its options are the parameter, and variables such as EST_CSR_ATTR=MAA=."""
     found = program("estserver")
-    site = Site(tmp_path / "ca", free_port())
+    site = Site(tmp_path / "ca", ports.reserve())
     folder = site.folder
     make_ca(folder, openssl)
     arguments = ["-c", folder / "server.pem", "-k", folder / "server.key"]

@@ -28,8 +28,9 @@ from cryptography.x509.oid import NameOID
 from mpest import runtimes
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "interop"))
-from test_libest_server import free_port, make_ca, wait_for  # noqa: E402
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "interop")]
+import ports  # noqa: E402
+from test_libest_server import make_ca, wait_for  # noqa: E402
 
 JARS = ":".join(f"/usr/share/java/{name}.jar" for name in ("bcpkix", "bcprov", "bcutil"))
 
@@ -69,7 +70,7 @@ def openssl(*arguments: object) -> None:
 def estserver(folder: Path, *options: str) -> Iterator[int]:
     """Port of a server with the CA in `folder`."""
     found = runtimes.find("estserver")
-    port = free_port()
+    port = ports.reserve()
     arguments = ["-c", folder / "server.pem", "-k", folder / "server.key", "-r", "estrealm"]
     environment = {
         "EST_TRUSTED_CERTS": str(folder / "ca.pem"),
