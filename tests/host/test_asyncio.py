@@ -19,6 +19,7 @@ from mpest.sim import cpython
 
 _SPKI = PublicFormat.SubjectPublicKeyInfo
 BOARD = Path(__file__).with_name("asyncio_board.py")
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def run(server: EstServer, tmp_path: Path, runtime: str, program: Callable[[str]
             capture_output=True,
             text=True,
             env=environment,
-            timeout=300,
+            timeout=280,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         found_: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -104,7 +105,8 @@ def test_an_answer_that_drips_holds_nobody(run: Run, server: EstServer) -> None:
     server.config.faults = {"slow-drip@simpleenroll"}
     found = run(watch="ordered", seconds=4, renewals=0)
     assert found["generation"] == 0
-    assert found["events"][-1] > 100
+    assert "failed" not in found["events"], found
+    assert found["events"][-1] == 4
     assert found["crowded"] == []
 
 
