@@ -108,7 +108,7 @@ def items(identity: TlsIdentity) -> list[str]:
 def run(runtime: str, code: str, state: Path, *path: Path, **settings: Any) -> list[Any]:
     """What the program `code` of a board tells; `path` holds other modules of its own."""
     board = start(runtime, code, state, *path, **settings)
-    output, errors = board.communicate(timeout=60)
+    output, errors = board.communicate(timeout=100)
     assert board.returncode == 0, output + errors
     return [json.loads(line) for line in output.splitlines()]
 

@@ -87,7 +87,7 @@ async def exchange(server, request, *, limit=10_000_000):
         "127.0.0.1", server.port, ssl=tls_context(server), limit=limit
     )
     writer.write(request)
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 60)
     writer.close()
     return answer
 

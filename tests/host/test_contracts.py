@@ -164,7 +164,8 @@ async def index(request):
 async def main():
     serving = asyncio.create_task(app.start_server(host="127.0.0.1", port=settings["port"],
         ssl=known.context(server_side=True)))
-    await asyncio.sleep(0.2)
+    while not (app.server or serving.done()):
+        await asyncio.sleep(0.01)
     tell("ready")
     await serving
 
@@ -178,10 +179,10 @@ asyncio.run(main())
         known = in_use.client_context(pki, pki.issue("client"))
         stranger = in_use.client_context(pki)
         for _ in range(2):
-            with urllib.request.urlopen(url, context=known, timeout=20) as answer:
+            with urllib.request.urlopen(url, context=known, timeout=60) as answer:
                 assert answer.read() == b"hello"
             with pytest.raises((OSError, ssl.SSLError)):
-                urllib.request.urlopen(url, context=stranger, timeout=20)
+                urllib.request.urlopen(url, context=stranger, timeout=60)
     finally:
         board.kill()
         board.communicate()

@@ -266,7 +266,7 @@ async def main():
     context = known.context(server_side=True)
     await asyncio.start_server(serve, "127.0.0.1", settings["port"], ssl=context)
     tell("ready")
-    await asyncio.sleep(60)
+    await asyncio.sleep(1000)
 
 asyncio.run(main())
 """
@@ -274,7 +274,7 @@ asyncio.run(main())
 
 def answer(context: ssl.SSLContext, port: int) -> bytes:
     with (
-        socket.create_connection((HOST, port), timeout=20) as sock,
+        socket.create_connection((HOST, port), timeout=60) as sock,
         context.wrap_socket(sock, server_hostname=HOST) as stream,
     ):
         stream.sendall(b"hello\n")

@@ -320,9 +320,7 @@ told(requests.get, BASE)
     )
     pki = Pki.of(1)
     with serving(pki.issue("server", "localhost"), pki) as port:
-        begun = time.monotonic()
         told = board(runtime, code, tmp_path / "board", pki, port)
-        assert time.monotonic() - begun < 60
     kinds = ["UsageError"] * 9 + ["PeerError"] * 7 + ["UsageError"] * 2
     assert [one[0] for one in told] == kinds, told
     for one in told[14:16]:

@@ -33,7 +33,7 @@ def serving(*arguments):
         yield process, json.loads(process.stdout.readline())
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         process.stdout.close()
         process.stderr.close()
 
@@ -64,7 +64,7 @@ def test_events_and_a_clean_end(tmp_path, number):
             "bytes_out": size,
         }
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         people = process.stderr.read()
         assert people.endswith("Stopped.\n")
     assert first["fingerprint"] in people
@@ -126,7 +126,7 @@ def test_all_options_together(tmp_path):
             assert answer.status == 200
         assert json.loads(process.stdout.readline())["tls"] == "TLSv1.2"
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert "se:cret" not in process.stderr.read()
 
 
@@ -148,7 +148,7 @@ def test_one_server_in_a_folder(tmp_path, option):
 
     def start(port):
         command = [*MPEST, "--dir", folder, "--port", port, option]
-        return subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     def kept():
         return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -166,7 +166,7 @@ def test_one_server_in_a_folder(tmp_path, option):
         with urllib.request.urlopen(f"{first['url']}/cacerts", context=context) as answer:
             assert answer.status == 200
         process.kill()  # nothing is left that bars the next
-        process.wait(10)
+        process.wait(60)
     with serving("--dir", folder, "--port", "0", "--json") as (_, second):
         assert second["fingerprint"] == first["fingerprint"]
 

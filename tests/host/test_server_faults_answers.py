@@ -206,9 +206,9 @@ async def test_drip(server, name):
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", server.port, ssl=tls_context(server)
     )
+    start = time.monotonic()
     writer.write(get("cacerts"))
     await reader.readuntil(b"\r\n\r\n")
-    start = time.monotonic()
     await reader.readexactly(5)
     assert time.monotonic() - start > 0.06
     writer.close()

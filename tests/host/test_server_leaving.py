@@ -53,7 +53,7 @@ def nothing(_tls):
 
 
 def leave(server, identity, sent, how, pause):
-    tcp = socket.create_connection(("127.0.0.1", server.port), 10)
+    tcp = socket.create_connection(("127.0.0.1", server.port), 60)
     context = tls_context(server, identity)
     with context.wrap_socket(tcp, server_hostname="127.0.0.1") as tls, suppress(OSError):
         tls.sendall(sent)

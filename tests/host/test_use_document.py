@@ -4,6 +4,7 @@ import contextlib
 import re
 import shutil
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def run(code: str, folder: Path, pki: Pki, *path: Path) -> str:
         own=in_use.items(pki.issue("own")),
         root=pki.root.hex(),
     )
-    output, errors = board.communicate(timeout=60)
+    output, errors = board.communicate(timeout=100)
     assert board.returncode == 0, output + errors
     return output
 
@@ -96,14 +97,15 @@ def test_microdot(tmp_path: Path) -> None:
         assert board.stdout.readline() == '"ready"\n', board.communicate()
         known = in_use.client_context(pki, pki.issue("client"))
         url = f"https://localhost:{port}/"
-        for patience in (0.2, 1, 3, 9):
-            time.sleep(patience)
+        until = time.monotonic() + 60
+        while time.monotonic() < until and board.poll() is None:
             with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(url, context=known) as answer,
+                contextlib.suppress(ConnectionError, urllib.error.URLError),
+                urllib.request.urlopen(url, context=known, timeout=60) as answer,
             ):
                 assert answer.read() == b"hello"
                 return
+            time.sleep(0.1)
         pytest.fail("it does not serve")
     finally:
         board.kill()
@@ -149,9 +151,8 @@ def test_mqtt(tmp_path: Path, number: int) -> None:
             example(block("docs/use.md", "from mqtt_as import"), port=port),
         )[number]
         mqtt(tmp_path, code, pki, port)
-        for _ in range(100):
-            if subscriber.texts:
-                break
+        until = time.monotonic() + 60
+        while not subscriber.texts and time.monotonic() < until:
             time.sleep(0.05)
     assert subscriber.texts == ["up"]
 
