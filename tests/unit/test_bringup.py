@@ -291,8 +291,9 @@ def test_clock():
 def test_clock_that_something_else_sets():
     with Hardware() as hardware:
         board = wiring("RPI_PICO_W")
-        assert board.set_clock(None) == clock.now()
-        assert hardware.loop.run(board.set_time(None)) == clock.now()
+        before = clock.now()
+        found = [board.set_clock(None), hardware.loop.run(board.set_time(None))]
+    assert before <= found[0] <= found[1] <= clock.now()
 
 
 def test_clock_of_an_esp32_counts_from_2000():
@@ -439,10 +440,12 @@ def test_unique_id():
 def test_unix_leaves_network_time_and_watchdog_to_the_system():
     board = wiring("UNIX")
     assert board.wifi() is None
-    assert board.set_clock() == clock.now()
+    before = clock.now()
+    found = [board.set_clock()]
     with Hardware() as hardware:
         assert hardware.loop.run(board.join("plant")) is None
-        assert hardware.loop.run(board.set_time()) == clock.now()
+        found.append(hardware.loop.run(board.set_time()))
+    assert before <= found[0] <= found[1] <= clock.now()
     board.leave()
     board.watchdog(60).feed()
 

@@ -94,17 +94,17 @@ def test_answers_that_are_none():
 
 
 def test_one_that_is_lost_is_sent_again():
-    server = Server(lambda request: good(request) if len(server.requests) == 2 else None)
+    server = Server(lambda request: good(request) if len(server.requests) > 1 else None)
     start = time.ticks_ms()
     assert server.ask() == _UNIX
-    assert 1000 < time.ticks_diff(time.ticks_ms(), start) < 4000
+    assert time.ticks_diff(time.ticks_ms(), start) > 1000
     assert server.requests[0] != server.requests[1]
 
 
 def test_nobody_is_there():
     start = time.ticks_ms()
     raises(PeerError, run, ntp.ask("127.0.0.1", 300, 1))
-    assert time.ticks_diff(time.ticks_ms(), start) < 2000
+    assert time.ticks_diff(time.ticks_ms(), start) < 5000
 
 
 def test_no_such_name():
