@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import ports
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -310,9 +310,7 @@ def main_mirror():
 
 @needs_apt
 def test_unreachable_mirror(tmp_path, monkeypatch, off_path):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port = ports.reserve()  # where nobody listens
     cache = tmp_path / "cache"
     monkeypatch.setenv("MPEST_CACHE", str(cache))
     for variable in ("http_proxy", "HTTP_PROXY"):

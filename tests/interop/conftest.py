@@ -18,7 +18,7 @@ def run(*command: object, **options: object) -> str:
         [str(part) for part in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=60,
+        timeout=110,
         **{"stdin": subprocess.DEVNULL, **options},
     )
     output = done.stdout.decode(errors="replace")

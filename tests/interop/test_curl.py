@@ -40,7 +40,7 @@ class Client:
         url = operation if "://" in operation else f"{self.server.url}/{operation}"
         body, head = self.file("answer"), self.file("head")
         lines = [f"url = {url}", f"cacert = {self.server.ca_pem}", "silent", "show-error"]
-        lines += [f"output = {body}", f"dump-header = {head}", "max-time = 30"]
+        lines += [f"output = {body}", f"dump-header = {head}", "max-time = 100"]
         if request:
             lines += ['header = "Content-Type: application/pkcs10"']
             lines += ['header = "Content-Transfer-Encoding: base64"', f"data-binary = @{request}"]
