@@ -5,6 +5,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from socket import create_server
@@ -39,9 +40,8 @@ class Root:
         builder = x509.CertificateBuilder(
             named(self.name), named(subject), key.public_key(), x509.random_serial_number()
         )
-        day = now().replace(hour=0)
-        builder = builder.not_valid_before(day.replace(year=day.year - 1))
-        builder = builder.not_valid_after(day.replace(year=day.year + 1, day=1))
+        builder = builder.not_valid_before(now() - timedelta(days=365))
+        builder = builder.not_valid_after(now() + timedelta(days=365))
         for extension in extensions:
             builder = builder.add_extension(extension, critical=False)
         return builder.sign(self.key, hashes.SHA256())
