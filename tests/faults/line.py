@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import busy
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -85,6 +86,7 @@ class Line:
             bufsize=0,
         )
         self._rest = b""
+        self._busy = 0.0
         self._config = {
             "url": f"https://127.0.0.1:{port or server.port}",
             "state": str(state),
@@ -108,6 +110,7 @@ class Line:
 
     def say(self, **fields: Any) -> None:
         assert self._process.stdin
+        self._busy = busy.seconds(self._process.pid)
         self._process.stdin.write(json.dumps(fields).encode() + b"\n")
 
     def ready(self) -> bool:
@@ -116,7 +119,10 @@ class Line:
         return b"\n" in self._rest or bool(select.select([self._process.stdout], [], [], 0)[0])
 
     def hear(self, seconds: float = SILENCE) -> Answer:
-        """The next answer. Raises Silent."""
+        """The next answer. Raises Silent.
+
+        Of its `ms` the board waited so many for others: `waited`.
+        """
         assert self._process.stdout
         until = time.monotonic() + seconds
         while b"\n" not in self._rest:
@@ -129,6 +135,9 @@ class Line:
             self._rest += data
         line, _, self._rest = self._rest.partition(b"\n")
         answer: Answer = json.loads(line)
+        if "ms" in answer:
+            ran = busy.seconds(self._process.pid) - self._busy
+            answer["waited"] = answer["ms"] - round(ran * 1000)
         return answer
 
     def do(self, command: str, timeout: int = 30) -> Answer:
