@@ -13,7 +13,7 @@ def openssl(*arguments: str | Path) -> str:
 
 
 def mpest(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*MPEST, *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([*MPEST, *arguments], capture_output=True, text=True, timeout=100)
 
 
 def simulate(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -36,7 +36,7 @@ def completed(words: str, **more: str) -> list[str]:
     variables = {"_MPEST_COMPLETE": "bash_complete", "COMP_WORDS": words}
     variables["COMP_CWORD"] = str(len(words.split(" ")) - 1)
     done = subprocess.run(
-        START, env={**os.environ, **variables, **more}, capture_output=True, text=True, timeout=60
+        START, env={**os.environ, **variables, **more}, capture_output=True, text=True, timeout=100
     )
     return done.stdout.split()
 
@@ -85,7 +85,7 @@ def test_it_is_ended_in_one_line(tmp_path: Path, number: int, line: str, code: i
         while not (tmp_path / "started").exists():
             time.sleep(0.05)
         process.send_signal(number)
-        out, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=50)
     assert (process.returncode, out, said) == (code, "", f"{line}\n")
 
 
@@ -108,7 +108,7 @@ def test_an_interrupt_amid_imports(tmp_path: Path) -> None:
             while not (folder / "started").exists():
                 time.sleep(0.05)
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=50)
         assert (process.returncode, said) == (130, "Interrupted.\n"), module
 
 

@@ -39,7 +39,7 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mpest(light: Path) -> Run:
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [light / "mpest", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
     return run
 

@@ -120,7 +120,7 @@ def test_a_umask_that_lets_all_read(
         umask=0,
         check=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     for slot in (0, 1):
         assert (tmp_path / f"x.{slot}").stat().st_mode & 0o777 == 0o600

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from commands import MPEST, mpest, openssl, simulate
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.exits import Exit
@@ -333,12 +334,14 @@ def test_trust_cut_off(tmp_path: Path) -> None:
 
 
 def test_expired_certificate(tmp_path: Path) -> None:
-    config = ServerConfig(directory=tmp_path / "ca", lifetime=timedelta(seconds=1))
+    config = ServerConfig(directory=tmp_path / "ca", lifetime=timedelta(seconds=5))
     with running_server(config) as server:
         known = ("--url", server.url, "--trust", server.ca_pem)
         done = simulate(tmp_path / "board", *known, "--subject", "CN=a", "enroll")
         assert done.returncode == Exit.DONE
-        time.sleep(2.5)
+        certificate = x509.load_pem_x509_certificate((tmp_path / "board/cert.pem").read_bytes())
+        while datetime.now(UTC) < certificate.not_valid_after_utc + timedelta(seconds=1.5):
+            time.sleep(0.1)
         done = simulate(tmp_path / "board", *known, "reenroll")
     assert done.returncode == Exit.REFUSED
     assert "does not accept the board's certificate" in done.stderr
