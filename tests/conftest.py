@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mpest import runtimes
@@ -22,6 +23,12 @@ _LONG = 8
 _LONG_FILES = "tests/faults/|test_(application|examples|flash_cuts|flash_ports)"
 
 Find = Callable[[str], runtimes.Program]
+
+# How long an example takes is the machine's.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,8 @@ def test_unrunnable_program_is_refused(bin_path):
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.tuples(st.integers(0, 3), st.integers(0, 40), st.integers(0, 9)))
 def test_oldest_version(bin_path, version):
@@ -245,7 +246,8 @@ def test_deb822_sources(tmp_path, monkeypatch):
 
 @needs_apt
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     st.lists(
