@@ -9,10 +9,10 @@ certificate revoked: the board must find its way back.
 
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def bench(runtime: str, client: str = "simple", keepalive: int = KEEPALIVE) -> I
             key = new_key()
             names = x509.SubjectAlternativeName([general_name("localhost")])
             order = Order(common_name("broker"), key.public_key(), names)
-            leaf = authority.issuer.sign(order, now().replace(year=now().year + 1))
+            leaf = authority.issuer.sign(order, now() + timedelta(days=365))
             identity = TlsIdentity([leaf, *authority.sent], key)
             crl = (config.directory / "crl.pem").read_bytes()
             state = folder / "board"
@@ -176,7 +176,7 @@ def faults(runtime: str, client: str = "simple") -> dict[str, Any]:
         def back(fault: str) -> None:
             answer = made.publish()
             found[fault] = answer["ms"]
-            if answer["ms"] > 2 * KEEPALIVE * 1000:
+            if answer["waited"] > 2 * KEEPALIVE * 1000:
                 made.problems.append(f"{fault}: back after {answer['ms']} ms")
             if {"failed", "ordered"} & set(answer["events"]):
                 made.problems.append(f"{fault}: the agent was asked: {answer['events']}")
@@ -186,8 +186,8 @@ def faults(runtime: str, client: str = "simple") -> dict[str, Any]:
         made.wire.fall_silent()
         back("silence")
         made.broker.stop()
-        threading.Timer(1, made.broker.start).start()
-        time.sleep(2)
+        time.sleep(1)
+        made.broker.start()
         made.subscriber.again()
         back("restart")
         # As just-in-time registration does with the first connection of a certificate.
