@@ -11,7 +11,7 @@ finds no memory until make_room() was awaited.
 `callers`: that many ask for a renewal at once, beside the task. `erase`: while renewals are under
 way, the identity is erased, each time later by that part of the turns, until one got through.
 `sha256`: trust that fingerprint. `at_once`: one `have()`, without the task. `cmc`: the renewals go
-by full CMC.
+by full CMC. `linked`: all is linked to its TLS session; calls of time.sleep_ms are counted.
 `watch`: after that event the task goes on until the loop has turned often in each of so many
 `seconds` in a row; how many these were is noted.
 """
@@ -36,6 +36,7 @@ _LONGEST = 40
 _ticks = 0
 _late = []
 _flights = [0]
+_slept = []
 _places = {}
 _crowded = []
 
@@ -235,6 +236,12 @@ async def main(config):
         poor.append(False)
         events.append("made room")
 
+    if config.get("linked"):
+        from est import linking
+
+        agent.orders = linking.ORDERS
+        if sys.implementation.name == "cpython":
+            linking.time.sleep_ms = _slept.append
     if config.get("poor"):
         tls.Context.wrap = wrap_if_room
     tasks = None
@@ -271,6 +278,7 @@ async def main(config):
         "tasks": tasks,
         "events": events,
         "crowded": _crowded,
+        "slept": len(_slept),
         "trusted": _places.get("trusted"),
         "ticks": _ticks,
         "worst": late[-1] / 1000,

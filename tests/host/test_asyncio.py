@@ -100,6 +100,15 @@ def test_full_cmc_is_judged_in_turns(run: Run, server: EstServer) -> None:
     assert found["crowded"] == []
 
 
+def test_linked_requests_wait_for_tls_in_turns(run: Run, server: EstServer, runtime: str) -> None:
+    """Only CPython's TLS has what a request is linked to."""
+    server.config.require_pop = runtime == "cpython"
+    found = run(renewals=2, linked=True)
+    assert found["generation"] == 3, found
+    assert "failed" not in found["events"], found
+    assert found["slept"] == 0
+
+
 def test_an_answer_that_drips_holds_nobody(run: Run, server: EstServer) -> None:
     """Half a second lies between two of its octets."""
     server.config.faults = {"slow-drip@simpleenroll"}
