@@ -139,16 +139,16 @@ class Agent:
 
         0 or less: now, or none is there.
         """
-        known = self.identity()
-        if not known:
+        identity = self.identity()
+        if not identity:
             return 0
         now = self.now()
-        return (known.not_after if expiry else known.renew_at(now)) - now
+        return (identity.not_after if expiry else identity.renew_at(now)) - now
 
     def load(self, name, needed=False):
         """Items of a record. Damage is as good as none, unless it is `needed`: StorageError."""
         try:
-            items = store.unpack(self.store.load(name, 0 if needed else -1))
+            record = store.unpack(self.store.load(name, 0 if needed else -1))
         except StorageError as error:
             if needed or isinstance(error, OtherLayout):
                 raise
@@ -156,7 +156,7 @@ class Agent:
             return []
         if self.store.damaged:
             self.log("a damaged copy of %s is passed over" % name)
-        return items
+        return record
 
     def vouched(self):
         """The stored anchors (DER) if what is trusted now vouches for them, else []."""
@@ -168,14 +168,14 @@ class Agent:
     def anchors(self):
         """DER trust anchors, bootstrapped first where only a fingerprint is known."""
         self._start()
-        found = self.vouched()
-        if not found:
-            found = self.trust
-            if not found:
+        trust = self.vouched()
+        if not trust:
+            trust = self.trust
+            if not trust:
                 raise UsageError("nothing to trust: give anchors or a fingerprint")
-            if isinstance(found, bytes):
-                found = run(self.bootstrap())
-        return found
+            if isinstance(trust, bytes):
+                trust = run(self.bootstrap())
+        return trust
 
     def bootstrap(self):
         """The anchors that the fingerprint stands for, in steps."""
@@ -194,8 +194,8 @@ class Agent:
         """A Client of the agent's server."""
         from est.client import Client
 
-        made = self.Client or Client
-        return made(self.url, anchors, identity, credentials, self.timeout, bootstrap)
+        client_class = self.Client or Client
+        return client_class(self.url, anchors, identity, credentials, self.timeout, bootstrap)
 
     def client(self, identity=None):
         """A verified Client, kept open until `close` or another identity."""
@@ -222,12 +222,12 @@ class Agent:
         Closes the connection.
         """
         try:
-            found, date = yield from aparts(_exchange, self, None, identity)
+            cacerts, date = yield from aparts(_exchange, self, None, identity)
         finally:
             self.close()
         if self.parts:
             self.parts.check_clock(self, date)
-        return found
+        return cacerts
 
     def enroll(self):
         """simpleenroll; returns the certificate (DER) once it is verified, proven and stored."""
@@ -258,9 +258,9 @@ class Agent:
         # The certificate of the order at hand, or of a new one.
         current = self.resume()
         if self.parts and (current or self.store.load("aside")):
-            found = yield from self.parts.leftover(self, current, leaf, key)
-            if found:
-                return found
+            certificate = yield from self.parts.leftover(self, current, leaf, key)
+            if certificate:
+                return certificate
             current = self.resume()
         current = current or self.orders[leaf is not None]()
         yield from self._advance(current, shown, leaf, key, True)
@@ -298,24 +298,24 @@ class Agent:
     def _plan(self):
         # What is due, without est.duty: seconds, or what `_advance` takes.
         now = self.now()
-        known = self.known
+        identity = self.known
         current = self.resume()
         if current:
-            return current, known if current.meta["leaf"] else self.factory, None, None
-        if now > known.not_after:
+            return current, identity if current.meta["leaf"] else self.factory, None, None
+        if now > identity.not_after:
             return self.orders[0](), self.factory, None, self.key
-        left = known.renew_at(now) - now
-        return left if left > 0 else (self.orders[1](), known, known.chain[0], self.key)
+        left = identity.renew_at(now) - now
+        return left if left > 0 else (self.orders[1](), identity, identity.chain[0], self.key)
 
     def _advance(self, current, shown, leaf, key, finish=False):
         # An order as far as one connection brings it, or to the end.
         self.doing = current.kind
-        others = None
+        cacerts = None
         if not current.answer:
-            others = yield from self.send(current, shown, leaf, key)
+            cacerts = yield from self.send(current, shown, leaf, key)
         if not self.candidate or self.candidate[0] != current.request:
-            items = yield from aparts(judge, self, current, others)
-            self.candidate = current.request, items
+            key_and_chain = yield from aparts(judge, self, current, cacerts)
+            self.candidate = current.request, key_and_chain
             if self.used and not finish and self.works():
                 return 0
         yield from self.settle(current, self.candidate[1])
@@ -334,14 +334,14 @@ class Agent:
 
     def works(self):
         """Whether there is an identity that no certificate may replace unproven."""
-        known = self.known
-        return known.chain and self.now() <= known.not_after and self.refusals < _REFUSALS
+        identity = self.known
+        return identity.chain and self.now() <= identity.not_after and self.refusals < _REFUSALS
 
     def resume(self):
         """The order at hand, or None."""
         self._start()
-        items = self.load("order")
-        return self.order(items) if items else None
+        record = self.load("order")
+        return self.order(record) if record else None
 
     def order(self, items):
         """The order of a record's items."""
@@ -379,7 +379,7 @@ class Agent:
                 if parts:
                     parts.ordered(self, current, leaf, key)
                 self.keep(current, "made")
-            others, date = yield from aparts(_exchange, self, current, shown)
+            cacerts, date = yield from aparts(_exchange, self, current, shown)
         except EstError as error:
             status = getattr(error, "status", 0)
             # By these the same request may yet succeed.
@@ -400,7 +400,7 @@ class Agent:
                 self.room = bytearray(_TLS)
             except MemoryError:
                 pass
-        return others
+        return cacerts
 
     def settle(self, current, items):
         """Prove the identity of these items, unless there is none that works, and use it.
@@ -432,16 +432,16 @@ class Agent:
 def _exchange(agent, current, shown):
     # What /cacerts brings, CMS as it came, and the answer's Date; with `current` its answer, too.
     client = agent.client(shown)
-    found = None
+    cacerts = None
     try:
-        found = yield from client.steps(client.est.answer("cacerts"))
+        cacerts = yield from client.steps(client.est.answer("cacerts"))
     except (Refused, MemoryError) as error:
         if not current:
             raise
         agent.log("cacerts: %s" % error)
     if current:
         yield from current.send(client)
-    return found, client.date
+    return cacerts, client.date
 
 
 def bootstrap(agent):

@@ -6,31 +6,31 @@ from est.errors import EstError
 
 def put(agent):
     """Keep the answered order at hand instead of the one that was kept before, and end it."""
-    items = agent.load("order")
-    if not items:
+    record = agent.load("order")
+    if not record:
         return  # what was aside is still
-    agent.store.save("aside", store.pack(*items))
-    retry.fruitless(agent, items[0])
+    agent.store.save("aside", store.pack(*record))
+    retry.fruitless(agent, record[0])
     agent.end()
 
 
 def attempt(agent):
     """Try what is kept, in steps. Whether it is in use now, or a connection was opened."""
-    items = agent.load("aside")
-    if not items:
+    record = agent.load("aside")
+    if not record:
         return False
     agent.doing = "aside"
-    known = agent.known
-    current = agent.order(items)
+    identity = agent.known
+    current = agent.order(record)
     try:
-        if agent.now() > known.not_after:
+        if agent.now() > identity.not_after:
             # By a clock that may have been set meanwhile: the server's Date first.
             yield from agent.cacerts(None)
-        found = yield from verdict.judge(agent, current)
-        if known.chain and verdict.validity(found[1])[1] < known.not_after:
+        key_and_chain = yield from verdict.judge(agent, current)
+        if identity.chain and verdict.validity(key_and_chain[1])[1] < identity.not_after:
             agent.store.erase("aside")
             return agent.used
-        yield from agent.settle(current, found)
+        yield from agent.settle(current, key_and_chain)
     except EstError as error:
         agent.log("the certificate aside is still of no use: %s" % error)
         return agent.used

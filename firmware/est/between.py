@@ -58,9 +58,9 @@ def _upgrade(agent):
         return
     from est import layout1
 
-    left = layout1.upgrade(agent.store)
-    if left:
-        agent.log(left)
+    text = layout1.upgrade(agent.store)
+    if text:
+        agent.log(text)
 
 
 def _restore(agent):

@@ -25,40 +25,40 @@ def anchors(agent):
     # Only now, when TLS has left the heap.
     from est.x509 import certificates
 
-    found = []
+    trusted = []
     for certificate in certificates(offered, agent.log):
-        one = certificate.der
-        named = hashlib.sha256(one).digest() == fingerprint
+        encoded = certificate.der
+        matches = hashlib.sha256(encoded).digest() == fingerprint
         if certificate.path_length() >= 0:
-            if named or pinned and certificate.subject == certificate.issuer:
-                Context([one])  # raises UsageError for what TLS cannot use
+            if matches or pinned and certificate.subject == certificate.issuer:
+                Context([encoded])  # raises UsageError for what TLS cannot use
                 certificate.check(clock.now())
-                found.append(one)
-        elif named:
+                trusted.append(encoded)
+        elif matches:
             raise NotTrusted(
                 "%s has the given fingerprint, but is no CA by basicConstraints and keyUsage"
                 % certificate
             )
-    if not found and pinned:
+    if not trusted and pinned:
         raise NotTrusted("the server of the given fingerprint offers no root in /cacerts")
-    if not found:
+    if not trusted:
         raise NotTrusted(
             "neither a CA certificate in /cacerts nor the server's own has the given fingerprint"
         )
     if pinned:
-        yield from _cacerts(agent, found, False)
+        yield from _cacerts(agent, trusted, False)
     voucher = binascii.hexlify(fingerprint).decode()
-    agent.store.save("anchors", store.pack({"voucher": voucher, "checked": clock.now()}, *found))
+    agent.store.save("anchors", store.pack({"voucher": voucher, "checked": clock.now()}, *trusted))
     if agent.parts:
-        agent.tell("bootstrap", anchors=[store.digest(one) for one in found])
-    return found
+        agent.tell("bootstrap", anchors=[store.digest(anchor) for anchor in trusted])
+    return trusted
 
 
 def _cacerts(agent, anchors, bootstrap):
     # The certificates offered, and the one that the server shows.
     client = agent.connect(anchors, bootstrap=bootstrap)
     try:
-        found = yield from client.steps(operations.cacerts(client.est))
-        return found, client.context.leaf
+        offered = yield from client.steps(operations.cacerts(client.est))
+        return offered, client.context.leaf
     finally:
         client.close()

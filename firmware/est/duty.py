@@ -51,22 +51,22 @@ def plan(agent):
     """
     agent.doing = "start"
     agent.shown = None
-    known = agent.known
-    if known.erased:
+    identity = agent.known
+    if identity.erased:
         # By a person, who does not want to wait.
-        known.erased = False
+        identity.erased = False
         agent.until = agent.wait = agent.floor = agent.polls = agent.failures = agent.refusals = 0
         agent.candidate = None
     now = agent.now()
     # The certificate in use has been valid, and once clock and server agreed.
-    floor = max(known.not_before, known.meta.get("agreed", 0)) - _DAY
+    floor = max(identity.not_before, identity.meta.get("agreed", 0)) - _DAY
     if clock.now() < floor:
         raise UsageError(
             "the clock is %d s or more behind what it must be: set it" % (floor - now)
         )
     left = agent.until - now
     if 0 < left <= agent.wait:
-        known.next = ("retry", agent.until)
+        identity.next = ("retry", agent.until)
         return left
     if isinstance(agent.trust, bytes) and not agent.vouched():
         yield from agent.bootstrap()
@@ -85,12 +85,12 @@ def plan(agent):
     if current:
         if not current.answer:
             current = _turned(agent, current)
-        shown = known
-        if current.answer and known.chain and clock.now() <= known.not_after < now:
+        shown = identity
+        if current.answer and identity.chain and clock.now() <= identity.not_after < now:
             # The clock may have been set since: the server's Date before the old one is given up.
             yield from agent.cacerts(None)
             agent.doing = "start"
-        if not current.meta["leaf"] and (agent.failures % 2 == 0 or now > known.not_after):
+        if not current.meta["leaf"] and (agent.failures % 2 == 0 or now > identity.not_after):
             shown = _birth(agent)
         if not current.answer:
             # What other settings asked for is asked for once more.
@@ -132,18 +132,18 @@ def _changed(agent):
 
 def _usual(agent, current):
     # The certificate to renew and the key, as the settings have it.
-    known = agent.known
-    return known.chain[0] if current.meta["leaf"] and known.chain else None, agent.key
+    identity = agent.known
+    return identity.chain[0] if current.meta["leaf"] and identity.chain else None, agent.key
 
 
 def _is_ours(agent, current, leaf, key):
     # Whether an order is what `leaf` and `key` would make now.
     meta = current.meta
-    new = agent.orders[leaf is not None]()
-    known = meta.get("asked")
-    ours = known, meta["kind"], meta.get("terms", "")
+    new_order = agent.orders[leaf is not None]()
+    asked = meta.get("asked")
+    ours = asked, meta["kind"], meta.get("terms", "")
     # One that an older version stored does not tell.
-    return not known or ours == (retry.asked(agent, leaf, key), new.kind, new.terms)
+    return not asked or ours == (retry.asked(agent, leaf, key), new_order.kind, new_order.terms)
 
 
 def _turned(agent, current):
@@ -154,34 +154,34 @@ def _turned(agent, current):
     works = agent.works()
     if meta["leaf"] and not works and (agent.factory or agent.credentials):
         agent.log("the certificate to renew serves no more: enrolling with the same request")
-        again = agent.orders[0]()
+        turned = agent.orders[0]()
         leaf, was = None, meta["leaf"]
     elif works and meta.get("was") == store.digest(agent.known.chain[0]):
-        again = agent.orders[1]()
+        turned = agent.orders[1]()
         leaf, was = agent.known.chain[0], ""
     else:
         return current
-    again.restore(current.items())
+    turned.restore(current.items())
     asked = retry.asked(agent, leaf)
     leaf = store.digest(leaf) if leaf else ""
-    again.meta.update(kind=again.kind, terms=again.terms, leaf=leaf, was=was, asked=asked)
-    agent.keep(again, "made")
-    return again
+    turned.meta.update(kind=turned.kind, terms=turned.terms, leaf=leaf, was=was, asked=asked)
+    agent.keep(turned, "made")
+    return turned
 
 
 def _needed(agent, now):
-    known = agent.known
+    identity = agent.known
     floor = retry.is_floored(agent, now)
     if _changed(agent):
         # New settings wait for no floor but their own.
         return not floor or agent.floor_of != retry.asked(agent)
     if floor:
         return False
-    if not known.chain:
+    if not identity.chain:
         return True
-    start, length = known.life(now)
-    return now >= start + _floor(known, length) and (
-        now >= known.renew_at(now) or agent.refusals >= _REFUSALS
+    start, length = identity.life(now)
+    return now >= start + _floor(identity, length) and (
+        now >= identity.renew_at(now) or agent.refusals >= _REFUSALS
     )
 
 
@@ -197,62 +197,62 @@ def _birth(agent):
 
 def _way(agent, now):
     # What to show in TLS, the certificate to renew or None to enrol, and the key to use.
-    known = agent.known
-    alive = known.chain and now <= known.not_after
-    other = agent.factory or agent.credentials
+    identity = agent.known
+    alive = identity.chain and now <= identity.not_after
+    other_way = agent.factory or agent.credentials
     second = agent.failures % 2
     renew = alive
-    if alive and other and agent.refusals >= _REFUSALS:
+    if alive and other_way and agent.refusals >= _REFUSALS:
         renew = second
     elif alive and _changed(agent):
-        renew = second and now >= known.renew_at(now)
-    elif known.chain and not other:
+        renew = second and now >= identity.renew_at(now)
+    elif identity.chain and not other_way:
         renew = True
     if renew:
-        return known, known.chain[0], agent.key
-    if known.chain:
+        return identity, identity.chain[0], agent.key
+    if identity.chain:
         agent.log("enrolling anew, not by the certificate at hand")
     shown = _birth(agent)
     if not shown and alive and agent.refusals < _REFUSALS:
-        shown = known
+        shown = identity
     return shown, None, agent.key
 
 
 def _idle(agent, now):
     # Nothing to order: the anchors and what the application heard, else the seconds until then.
-    known = agent.known
-    if not known.chain:
+    identity = agent.known
+    if not identity.chain:
         return agent.floor - now
-    start, length = known.life(now)
+    start, length = identity.life(now)
     # Once at least between when it is due and when it ends: after a reset the clock alone counts.
-    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _floor(known, length)))
+    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _floor(identity, length)))
     if agent.skew:
         every = min(every, _DAY)
     if not agent.contact:
         agent.contact = (agent.load("anchors") or [{}])[0].get("checked", 0)
-    if known.doubt:
+    if identity.doubt:
         every = _DOUBT
     left = agent.contact + every - clock.now()
     if not 0 < left <= every:
         yield from _refresh(agent)
         now = agent.now()
         left = every
-    due = max(known.renew_at(now), start + _floor(known, length))
+    due = max(identity.renew_at(now), start + _floor(identity, length))
     if retry.is_floored(agent, now):
         due = max(due, agent.floor)
-    known.next = ("renew", due)
+    identity.next = ("renew", due)
     return max(min(due - now, left), 1)
 
 
 def _refresh(agent):
     agent.doing = "cacerts"
-    known = agent.known
+    identity = agent.known
     try:
-        offered = yield from agent.cacerts(known)
+        offered = yield from agent.cacerts(identity)
     except Closed as error:
         raise (yield from proof_of_refusal(agent, error))
     agent.contact = clock.now()
-    known.doubt = None
+    identity.doubt = None
     agent.refusals = 0
     if agent.failures:
         agent.failures = 0
@@ -272,7 +272,7 @@ def proof_of_refusal(agent, error):
 def _poll_once(agent, current):
     # Ask a last time for what other settings asked for. Whether an answer is stored.
     agent.log("a request for other settings is sent once more, and given up then")
-    usual = agent.url, agent.credentials
+    own_server = agent.url, agent.credentials
     url = current.meta.get("url") or agent.url
     if url != agent.url:
         agent.close()
@@ -282,13 +282,13 @@ def _poll_once(agent, current):
         yield from agent.send(current, agent.known if current.meta["leaf"] else agent.factory)
         return True
     except PeerError:
-        if url == usual[0]:
+        if url == own_server[0]:
             raise
     except (RetryLater, Refused, NotTrusted, UsageError):
         pass
     finally:
         agent.close()
-        agent.url, agent.credentials = usual
+        agent.url, agent.credentials = own_server
     agent.end()
     return False
 
@@ -301,12 +301,12 @@ def leftover(agent, current, leaf, key):
     still to be sent. Raises RetryLater while its time has not come.
     """
     if not current:
-        items = agent.load("aside")
-        if not items or not _is_ours(agent, agent.order(items), leaf, key):
+        record = agent.load("aside")
+        if not record or not _is_ours(agent, agent.order(record), leaf, key):
             return None
-        before = agent.known.generation
+        generation = agent.known.generation
         yield from aside.attempt(agent)
-        return agent.known.chain[0] if agent.known.generation != before else None
+        return agent.known.chain[0] if agent.known.generation != generation else None
     ours = _is_ours(agent, current, leaf, key)
     if not current.answer:
         if ours:
@@ -315,7 +315,7 @@ def leftover(agent, current, leaf, key):
         if not (yield from _poll_once(agent, current)):
             return None
     try:
-        found = yield from verdict.judge(agent, current)
+        key_and_chain = yield from verdict.judge(agent, current)
     except (Ended, PeerError, Refused) as error:
         agent.log("a certificate that came before is of no use: %s" % error)
         return None
@@ -323,8 +323,8 @@ def leftover(agent, current, leaf, key):
         agent.log("a certificate that came before is set aside: %s" % error)
         aside.put(agent)
         return None
-    yield from agent.settle(current, found)
-    return found[1] if ours else None
+    yield from agent.settle(current, key_and_chain)
+    return key_and_chain[1] if ours else None
 
 
 def of_kind(kind):
@@ -347,18 +347,18 @@ def of_kind(kind):
 
 def memo(agent, current, leaf):
     """What to keep with the new identity, as est.store describes it."""
-    known = agent.known
-    meta = known.meta
+    identity = agent.known
+    meta = identity.meta
     share = 43690  # two thirds
     try:
         from est import schedule
 
         now = agent.now()
         late = 0
-        if known.chain:
-            late = max(now - known.renew_at(now), 0) * 65536 // max(known.life(now)[1], 1)
-        wanted = getattr(agent, "share", None), getattr(agent, "spread", None)
-        share = schedule.share(leaf, not known.chain, late, wanted[0], wanted[1])
+        if identity.chain:
+            late = max(now - identity.renew_at(now), 0) * 65536 // max(identity.life(now)[1], 1)
+        settings = getattr(agent, "share", None), getattr(agent, "spread", None)
+        share = schedule.share(leaf, not identity.chain, late, settings[0], settings[1])
     except ImportError:
         pass  # an optional part
     return {
@@ -375,8 +375,8 @@ def taken(agent, proven):
         agent.tell("proven" if proven else "unproven", generation=agent.known.generation)
     agent.tell("renewed", generation=agent.known.generation, not_after=agent.known.not_after)
     agent.until = agent.wait = agent.floor = agent.polls = 0
-    known = agent.known
-    known.doubt = known.failure = agent.stranded = None
+    identity = agent.known
+    identity.doubt = identity.failure = agent.stranded = None
     agent.vain = 0
     try:
         retry.erase(agent)
@@ -386,26 +386,26 @@ def taken(agent, proven):
 
 def failed(agent, error):
     """Tell what ended a step, and return the seconds until the next."""
-    known = agent.known
+    identity = agent.known
     now = clock.now_or_0()
     now += agent.skew if now else 0
-    said = str(error)
+    message = str(error)
     # An .mpy of another version is a ValueError.
-    if isinstance(error, (ImportError, SyntaxError)) or ".mpy" in said:
-        said = str(missing(error))
+    if isinstance(error, (ImportError, SyntaxError)) or ".mpy" in message:
+        message = str(missing(error))
     agent.lacks_memory = isinstance(error, MemoryError)
     if agent.lacks_memory:
-        agent.tell("memory", operation=agent.doing, text=said)
-        said = "the heap is too small, perhaps for the server's CA certificates: " + said
-    text = said
+        agent.tell("memory", operation=agent.doing, text=message)
+        message = "the heap is too small, perhaps for the server's CA certificates: " + message
+    text = message
     if not text.startswith(agent.doing + ":"):
         text = "%s: %s" % (agent.doing, text)
-    left = known.not_after - now if known.chain else 0
+    left = identity.not_after - now if identity.chain else 0
     if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)) and now:
         _give_up_late(agent, error)
     if isinstance(error, RetryLater):
         agent.failures -= 1
-        if agent.shown is known:
+        if agent.shown is identity:
             agent.refusals = 0
         # A server that names no time, or too short a one, is asked less often the longer it takes.
         agent.polls = min(agent.polls + 1, 12)
@@ -420,7 +420,7 @@ def failed(agent, error):
     refused = isinstance(error, Refused) and error.status in (0, 401, 403)
     if refused and agent.doing not in ("proof", "aside"):
         # Not where the factory's certificate was shown, or none.
-        agent.refusals += agent.shown is known
+        agent.refusals += agent.shown is identity
     agent.polls = 0
     wait = min(_FIRST_WAIT << min(agent.failures - 1, 10), _LONGEST_WAIT)
     if not now:
@@ -433,9 +433,9 @@ def failed(agent, error):
     rest(agent, now, wait)
     try:
         retry.save(agent)
-    except EstError as other:
-        agent.log("the back-off is not kept: %s" % other)
-    known.failure = text
+    except EstError as not_saved:
+        agent.log("the back-off is not kept: %s" % not_saved)
+    identity.failure = text
     kind = type(error).__name__
     agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=text)
     if (refused or isinstance(error, Closed)) and clock.now_or_0() and not agent.works():

@@ -30,13 +30,13 @@ def blank(file):
     Erasing that was cut leaves other octets behind a header of zeros: no copy, and not none.
     """
     piece = file.read(_SECTOR)
-    found = bool(piece)
+    not_empty = bool(piece)
     while piece and not any(piece):
         piece = file.read(_SECTOR)
     if piece:
         file.seek(0)
         return False
-    return found
+    return not_empty
 
 
 def open(path):
@@ -80,15 +80,15 @@ def prepare(store):
         for slot in (0, 1):
             path = FORM % (store.path, name, slot)
             try:
-                had = _checked(path)
+                size = _checked(path)
             except OSError as error:
                 # Where another copy is damaged, this one may be all that is left.
-                others = [store._read(name, other)[0] for other in (0, 1, 2) if other != slot]
-                if error.errno != _ENOENT and min(others) < 0:
+                generations = [store._read(name, twin)[0] for twin in (0, 1, 2) if twin != slot]
+                if error.errno != _ENOENT and min(generations) < 0:
                     raise _no_room(path, error)
-                had = 0
-            if had < _RESERVED:
-                missing.append((path, had and store._read(name, slot)[0]))
+                size = 0
+            if size < _RESERVED:
+                missing.append((path, size and store._read(name, slot)[0]))
     for path, used in missing:
         try:
             with builtins.open(path, "r+b") if used else _new(path) as file:

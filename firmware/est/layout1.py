@@ -27,20 +27,20 @@ def upgrade(records):
     """
     records.replaces = (_MAGIC,)
     failure = None
-    for old in ("identity", "anchors", "pending"):
-        new = "order" if old == "pending" else old
-        newer = _newer(records, new)
-        payload = _payload(records, old)
+    for old_name in ("identity", "anchors", "pending"):
+        new_name = "order" if old_name == "pending" else old_name
+        newer = _newer(records, new_name)
+        payload = _payload(records, old_name)
         if payload and not newer:
             # Both copies.
-            records.save(new, payload)
-            records.save(new, payload)
+            records.save(new_name, payload)
+            records.save(new_name, payload)
         for slot in (0, 1):
-            path = _path(records, old, slot)
+            path = _path(records, old_name, slot)
             generation = _read(path)[0]
             # Damaged ones that nothing overwrites may hold a key.
-            if path != records._file(new, slot) and (
-                payload or newer or (generation < 0 and old == "pending")
+            if path != records._file(new_name, slot) and (
+                payload or newer or (generation < 0 and old_name == "pending")
             ):
                 generation = _there(path)
             if generation > 0:

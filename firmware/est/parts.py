@@ -144,13 +144,13 @@ def in_turn(agent, function):
 
 def begin(agent):
     """As est.between.begin. agent.tell then hands an event to the application."""
-    given = agent.log
+    application_log = agent.log
 
     # What the application raises cannot stop a renewal.
 
     def log(text):
         try:
-            given(text)
+            application_log(text)
         except Exception:
             pass  # there is nobody left to tell
 
@@ -229,15 +229,15 @@ def attributes(agent, shown, needed=False):
 
     def part():
         client = agent.client(shown)
-        client.date = found = None
+        client.date = csrattrs = None
         try:
             from est import operations
 
-            found = yield from client.steps(operations.csrattrs(client.est, needed))
+            csrattrs = yield from client.steps(operations.csrattrs(client.est, needed))
         except (PeerError, Refused) as error:
             # Without any answer it is the network; a password that is wrong stays so.
-            wrong = getattr(error, "status", 0) == 401 and agent.credentials
-            if needed or client.date is None or wrong:
+            password_refused = getattr(error, "status", 0) == 401 and agent.credentials
+            if needed or client.date is None or password_refused:
                 raise
             agent.log("the server's csrattrs are left out: %s" % error)
         # TLS leaves little room for making the request.
@@ -246,9 +246,9 @@ def attributes(agent, shown, needed=False):
         try:
             from est import witness
         except ImportError:
-            return found
+            return csrattrs
         witness.hold_back(agent, client.date)
-        return found
+        return csrattrs
 
     return steps(part)
 
@@ -341,11 +341,11 @@ def _asked(agent, candidate):
 
     def part(operation):
         try:
-            sent = next(operation)
+            request = next(operation)
             while True:
-                sent.response = http.Response(lambda response: Body())
-                yield sent
-                sent = operation.send(None)
+                request.response = http.Response(lambda response: Body())
+                yield request
+                request = operation.send(None)
         except StopIteration:
             pass
 

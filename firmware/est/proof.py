@@ -43,7 +43,7 @@ def proven(agent, candidate, error):
     connection, or `possible`, raised, or None. Raises CertificateRefused if it failed while the
     working identity, or none, passes: the order is then aside. Any other EstError is no verdict.
     """
-    known = agent.known
+    identity = agent.known
     try:
         if error:
             yield from _judge(agent, candidate, error)
@@ -58,7 +58,7 @@ def proven(agent, candidate, error):
     except EstError:
         # By both, clock and server: the clock may have been set since.
         now = min(agent.now(), clock.now())
-        if now < known.not_after - known.life(now)[1] // 12:
+        if now < identity.not_after - identity.life(now)[1] // 12:
             raise
         return False
 

@@ -15,9 +15,9 @@ def lists(value, *purposes):
 
     Raises DerError.
     """
-    listed = der.Reader(value).enter()
-    while listed.more():
-        if listed.oid() in purposes:
+    key_purposes = der.Reader(value).enter()
+    while key_purposes.more():
+        if key_purposes.oid() in purposes:
             return True
     return False
 
@@ -46,12 +46,12 @@ def chain(agent, chain, log):
     """
     if not loads(agent.anchors()[0]):
         raise UsageError("TLS loads no certificate any more: too little heap?")
-    found = []
+    loadable = []
     for certificate in chain:
         if loads(certificate):
-            found.append(certificate)
+            loadable.append(certificate)
         else:
             from est import x509
 
             log("TLS does not load %s: not presented" % x509.Certificate(certificate))
-    return found
+    return loadable

@@ -44,26 +44,26 @@ def orders(makers, wrap=True, single=False, csrattrs=False):
 def demanded(fetch):
     """What `fetch` gives, as in est.request.build; in steps. Raises UsageError without any."""
     try:
-        found = fetch and (yield from fetch(True))
+        attributes = fetch and (yield from fetch(True))
     except (PeerError, Refused) as error:
-        told = type(error)("the csrattrs that are demanded: %s" % error)
-        told.status = getattr(error, "status", 0)
-        raise told
-    if not found:
+        failure = type(error)("the csrattrs that are demanded: %s" % error)
+        failure.status = getattr(error, "status", 0)
+        raise failure
+    if not attributes:
         raise UsageError(
             "to demand csrattrs takes est.parts and est.csrattrs, with what they need"
         )
-    return found
+    return attributes
 
 
 def on_one_line(operation):
     """A generator such as est.protocol's, whose bodies have no line ends."""
     try:
-        sent = next(operation)
+        request = next(operation)
         while True:
-            if sent.body:
-                sent.body = sent.body.replace(b"\r", b"").replace(b"\n", b"")
-            yield sent
-            sent = operation.send(None)
+            if request.body:
+                request.body = request.body.replace(b"\r", b"").replace(b"\n", b"")
+            yield request
+            request = operation.send(None)
     except StopIteration as stop:
         return stop.value

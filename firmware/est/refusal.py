@@ -39,11 +39,11 @@ def _reason(certificate, host, now, number, words):
         names = _host_names(leaf)
     except (NotTrusted, PeerError, Unsupported, ValueError) as error:
         return str(error)
-    meant = host.lower() in names or "*." + host.partition(".")[2].lower() in names
-    if meant and number == _REFUSED:
+    is_for_host = host.lower() in names or "*." + host.partition(".")[2].lower() in names
+    if is_for_host and number == _REFUSED:
         return "its certificate %s lacks id-kp-cmcRA" % leaf
     # What TLS says first: an unknown issuer, in mbedTLS's words or OpenSSL's.
-    if meant or "trusted CA" in words or "issuer" in words or "self" in words:
+    if is_for_host or "trusted CA" in words or "issuer" in words or "self" in words:
         return "no trust anchor vouches for its certificate %s" % leaf
     return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host: a CN is none")
 
@@ -63,19 +63,19 @@ def name(data):
 
 def _host_names(certificate):
     # Lower-case texts of the DNS names and IP addresses in subjectAltName.
-    found = []
+    names = []
     value = certificate.extension(_SUBJECT_ALT_NAME)
-    listed = value and der.Reader(value).enter()
-    while listed and listed.more():
-        tag = listed.peek()
-        name = listed.bytes(tag)
+    general_names = value and der.Reader(value).enter()
+    while general_names and general_names.more():
+        tag = general_names.peek()
+        name = general_names.bytes(tag)
         if tag == 0x82:
-            found.append(name.decode().lower())
+            names.append(name.decode().lower())
         elif tag == 0x87 and len(name) == 4:
-            found.append(".".join([str(octet) for octet in name]))
+            names.append(".".join([str(octet) for octet in name]))
         elif tag == 0x87:
-            found.append("an IPv6 address")
-    return found
+            names.append("an IPv6 address")
+    return names
 
 
 def of_own(chain, offered, now):
@@ -88,11 +88,11 @@ def of_own(chain, offered, now):
         return "it has expired, or the board's clock is wrong"
     if not purposes.is_for_client(leaf):
         return "it is not for TLS clients: id-kp-clientAuth is missing"
-    known = list(x509.certificates(offered))
-    roots = [one for one in known if one.subject == one.issuer]
+    cas = list(x509.certificates(offered))
+    roots = [ca for ca in cas if ca.subject == ca.issuer]
     try:
-        others = known + [x509.Certificate(one) for one in chain[1:]]
-        x509.verify_path(leaf, others, roots, now)
+        intermediates = cas + [x509.Certificate(encoded) for encoded in chain[1:]]
+        x509.verify_path(leaf, intermediates, roots, now)
     except NotTrusted:
         return "the server's /cacerts does not have its issuer"
     except Unsupported as error:

@@ -53,30 +53,30 @@ def _asked(agent):
 def load(agent):
     """Give est.agent.Agent `agent` the state that was kept."""
     memory = _memory()
-    kept = {}
+    state = {}
     if memory and memory():
         try:
-            kept = json.loads(memory()[len(_MARK) :])
+            state = json.loads(memory()[len(_MARK) :])
         except ValueError:
             pass
     else:
-        kept = (agent.load("retry") or [{}])[0]
-    if not isinstance(kept, dict):
-        kept = {}
+        state = (agent.load("retry") or [{}])[0]
+    if not isinstance(state, dict):
+        state = {}
     for name in _FIELDS:
-        value = kept.get(name)
+        value = state.get(name)
         setattr(agent, name, value if isinstance(value, int) else 0)
-    agent.floor_of = kept.get("settings", "")
+    agent.floor_of = state.get("settings", "")
     asked = _asked(agent)
-    if kept.get("asked", asked) != asked:
+    if state.get("asked", asked) != asked:
         # A person gave other settings, and does not want to wait.
         agent.failures = agent.until = agent.wait = 0
     if 0 < agent.until - clock.now_or_0() <= 2 * agent.wait:
         agent.known.next = ("retry", agent.until)
     if agent.refusals:
         # The power may have gone before the state of the certificate before was erased.
-        known = (agent.load("identity") or [{}])[0].get("generation", 0)
-        if kept.get("generation", known) != known:
+        generation = (agent.load("identity") or [{}])[0].get("generation", 0)
+        if state.get("generation", generation) != generation:
             agent.refusals = 0
         # It may have been accepted since, which is not noted: only one more refusal counts.
         agent.refusals = min(agent.refusals, _REFUSALS - 1)
@@ -85,16 +85,16 @@ def load(agent):
 def save(agent):
     """Keep the state. In the store only what a new floor or a longer wait is worth: polls write
     nothing."""
-    kept = {name: getattr(agent, name) for name in _FIELDS}
-    kept["generation"] = agent.known.generation
-    kept["settings"] = agent.floor_of
-    kept["asked"] = _asked(agent)
+    state = {name: getattr(agent, name) for name in _FIELDS}
+    state["generation"] = agent.known.generation
+    state["settings"] = agent.floor_of
+    state["asked"] = _asked(agent)
     memory = _memory()
     if memory:
-        memory(_MARK + json.dumps(kept).encode())
+        memory(_MARK + json.dumps(state).encode())
     elif agent.failures <= _GROWS or agent.floor != agent.kept_floor:
         agent.kept_floor = agent.floor
-        agent.store.save("retry", store.pack(kept))
+        agent.store.save("retry", store.pack(state))
 
 
 def erase(agent):

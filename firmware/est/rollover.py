@@ -52,23 +52,23 @@ def adopt(agent, known, offered):
     now = clock.now()
     # Now and then the time is noted, so that a board that sleeps much knows when to ask again.
     recent = 0 <= now - meta.get("checked", 0) < _NOTED
-    found = known
+    anchors = known
     if set(known) != set(offered):
         agent.close()  # TLS leaves its room to the signatures
         if agent.ca:
             given += agent.ca.hex()  # another fingerprint is another trust
         judges = stored if given and meta.get("given") == given else []
-        found, own = yield from _chosen(agent, known, offered, first, stored, judges, recent)
-        if not own:
+        anchors, passes = yield from _chosen(agent, known, offered, first, stored, judges, recent)
+        if not passes:
             voucher = ""  # nothing that is given, so that what is given stays in use
-    if damaged or found != stored or meta.get("voucher") != voucher or not recent:
+    if damaged or anchors != stored or meta.get("voucher") != voucher or not recent:
         meta = {"voucher": voucher, "checked": now}
         if not voucher:
             meta["given"] = given
-        agent.store.save("anchors", store.pack(meta, *found))
-    if found != known:
-        agent.tell("trust", anchors=[store.digest(one) for one in found])
-    return found
+        agent.store.save("anchors", store.pack(meta, *anchors))
+    if anchors != known:
+        agent.tell("trust", anchors=[store.digest(anchor) for anchor in anchors])
+    return anchors
 
 
 def successors(anchors, offered, now, log):
@@ -87,9 +87,9 @@ def successors(anchors, offered, now, log):
 
 def _successors(anchors, offered, now, log):
     bag = yield from _bag(anchors, offered, now, log)
-    found = yield from bag.follow(bag.anchors)
+    roots = yield from bag.follow(bag.anchors)
     bag.tell(log)
-    return _ders(found)
+    return _ders(roots)
 
 
 def follow(agent):
@@ -107,18 +107,18 @@ def follow(agent):
     stored = agent.load("anchors")
     if not stored:
         return False
-    known = agent.anchors()
-    found = yield from _successors(known, offered, clock.now(), agent.log)
-    anchors = (found + known)[:_MAX_ANCHORS]
-    if not found or not (yield from _verified(agent, anchors)):
+    trusted = agent.anchors()
+    roots = yield from _successors(trusted, offered, clock.now(), agent.log)
+    anchors = (roots + trusted)[:_MAX_ANCHORS]
+    if not roots or not (yield from _verified(agent, anchors)):
         return False
     agent.store.save("anchors", store.pack(stored[0], *anchors))
-    agent.tell("trust", anchors=[store.digest(one) for one in anchors])
+    agent.tell("trust", anchors=[store.digest(anchor) for anchor in anchors])
     return True
 
 
 def _ders(certificates):
-    return [one.der for one in certificates]
+    return [certificate.der for certificate in certificates]
 
 
 def _age(certificate):
@@ -177,9 +177,9 @@ class _Bag:
         Certificate = _certificate_class()
         self.now = now
         self.checks = _MAX_CHECKS
-        self.anchors = [Certificate(one) for one in anchors]
-        for one in self.anchors:
-            one.begin = one.not_before
+        self.anchors = [Certificate(encoded) for encoded in anchors]
+        for anchor in self.anchors:
+            anchor.begin = anchor.not_before
         self.offered = offered
         self.roots = []
         self.links = []
@@ -188,23 +188,23 @@ class _Bag:
     def sort(self, offered, log):
         """Tell roots from links."""
         Certificate = _certificate_class()
-        for one in offered:
+        for certificate in offered:
             try:
-                one = Certificate(one)
-                name = str(one)  # a malformed one fails here, and not in a note
-                if one.path_length() < 0:
+                certificate = Certificate(certificate)
+                name = str(certificate)  # a malformed one fails here, and not in a note
+                if certificate.path_length() < 0:
                     raise NotTrusted(name + " is no CA")
-                if one.subject == one.issuer:
-                    Context([one.der])  # TLS must load what may become an anchor
-                one.check(self.now)
+                if certificate.subject == certificate.issuer:
+                    Context([certificate.der])  # TLS must load what may become an anchor
+                certificate.check(self.now)
             except (NotTrusted, PeerError, UsageError) as error:
                 log("a certificate is left out: %s" % error)
                 continue
             # The signature tells them apart: often all roots bear one name, and so do their links.
-            if self._objection(one, Certificate(one.der)):
-                self.links.append(one)
+            if self._objection(certificate, Certificate(certificate.der)):
+                self.links.append(certificate)
             else:
-                self.roots.append(_Root(one))
+                self.roots.append(_Root(certificate))
             yield
         # Links in the order in which they were made are followed with the fewest checks.
         self.links.sort(key=_age)
@@ -213,21 +213,21 @@ class _Bag:
     def rest(self):
         """DER of the roots that no link is about."""
         keys = [link.key for link in self.links]
-        return [one.der for one in self.roots if one.key not in keys]
+        return [root.der for root in self.roots if root.key not in keys]
 
     def chosen(self):
         """The anchors that are offered, and the roots that links connect with any of them."""
-        offered = [one for one in self.anchors if one.der in self.offered]
+        offered = [anchor for anchor in self.anchors if anchor.der in self.offered]
         return offered + (yield from self.follow(self.anchors))
 
     def follow(self, anchors):
         """The roots that links connect with `anchors` (Certificates); they leave `roots`."""
-        self.reached = [one.key for one in anchors]
+        self.reached = [anchor.key for anchor in anchors]
         self.found = []
-        for one in anchors:
-            one.names = [one.subject]
+        for anchor in anchors:
+            anchor.names = [anchor.subject]
         # Depth first: the search ends as soon as each root is found.
-        stack = [self._hops(one) for one in anchors]
+        stack = [self._hops(anchor) for anchor in anchors]
         while stack and self.roots:
             for link in stack[-1]:
                 if link:
@@ -252,8 +252,8 @@ class _Bag:
         # Why `link` does not lead from `old` to another root; or None, and then it stands for that
         # root from now on, with the names under which the new key vouches for the old one.
         key = link.key
-        for one in self.roots + [link]:
-            if one.key == key and one.not_before < old.begin:
+        for candidate in self.roots + [link]:
+            if candidate.key == key and candidate.not_before < old.begin:
                 return "it is older than what is trusted"
         if link.issuer in old.names:
             old.subject = link.issuer
@@ -266,20 +266,20 @@ class _Bag:
         link.begin = old.begin
         link.names = []
         reason = "it does not vouch for the old root"
-        for back in self.links:
-            if back.key == old.key and not back.settled:
-                link.subject = back.issuer
-                reason = self._objection(back, link)
+        for link_back in self.links:
+            if link_back.key == old.key and not link_back.settled:
+                link.subject = link_back.issuer
+                reason = self._objection(link_back, link)
                 if not reason:
-                    link.names.append(back.issuer)
+                    link.names.append(link_back.issuer)
         if not link.names:
             return reason
         self.reached.append(key)
-        rest = []
+        remaining = []
         for root in self.roots:
-            new = root.key == key and root.subject in link.names
-            (self.found if new else rest).append(root)
-        self.roots = rest
+            is_reached = root.key == key and root.subject in link.names
+            (self.found if is_reached else remaining).append(root)
+        self.roots = remaining
 
     def _objection(self, certificate, issuer):
         # Why nothing shows that `issuer` signed `certificate`, or None.
@@ -307,48 +307,48 @@ def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
     log = agent.log
     now = clock.now()
     bag = yield from _bag(known, offered, now, log)
-    everything = list(offered)
-    for one in bag.rest():
-        offered.remove(one)
+    all_offered = list(offered)
+    for ca in bag.rest():
+        offered.remove(ca)
     anchors = bag.anchors
-    found = yield from bag.chosen()
-    foreign = first and len(bag.roots) > 0 and not found
+    chosen = yield from bag.chosen()
+    foreign = first and len(bag.roots) > 0 and not chosen
     if foreign:
         if judges:
-            bag = yield from _bag(judges, everything, now, log)
-            found = yield from bag.chosen()
-        if not found:
-            own = _own(agent.ca, bag.roots)
-            found = own + (yield from bag.follow(own))
-            if not found:
+            bag = yield from _bag(judges, all_offered, now, log)
+            chosen = yield from bag.chosen()
+        if not chosen:
+            own_roots = _own(agent.ca, bag.roots)
+            chosen = own_roots + (yield from bag.follow(own_roots))
+            if not chosen:
                 log("no CA certificate that the server offers has the given fingerprint")
                 return known, False
-        if recent and set(_ders(found)) == set(judges):
+        if recent and set(_ders(chosen)) == set(judges):
             return judges, False
     bag.tell(log)
-    if not found:
+    if not chosen:
         return known, True
-    issuers = [] if foreign else [one.subject for one in found]
-    for one in anchors:
-        if one not in found and one.subject != one.issuer and one.issuer in issuers:
-            found.append(one)
-    if len(found) > _MAX_ANCHORS:
-        found.sort(key=_age)
-        found = found[-_MAX_ANCHORS:]
-    gone = [one for one in anchors if one not in found]
-    if gone and not (yield from _verified(agent, _ders(found))):
+    issuers = [] if foreign else [anchor.subject for anchor in chosen]
+    for ca in anchors:
+        if ca not in chosen and ca.subject != ca.issuer and ca.issuer in issuers:
+            chosen.append(ca)
+    if len(chosen) > _MAX_ANCHORS:
+        chosen.sort(key=_age)
+        chosen = chosen[-_MAX_ANCHORS:]
+    gone = [anchor for anchor in anchors if anchor not in chosen]
+    if gone and not (yield from _verified(agent, _ders(chosen))):
         if foreign:
             log("the server is not verified by its own CA: the anchors given are still needed")
-            return _ders(found), False
-        kept = [one for one in gone if one.not_after >= now][: _MAX_ANCHORS - 1]
-        found = found[len(kept) - _MAX_ANCHORS :] + kept
+            return _ders(chosen), False
+        kept = [anchor for anchor in gone if anchor.not_after >= now][: _MAX_ANCHORS - 1]
+        chosen = chosen[len(kept) - _MAX_ANCHORS :] + kept
         gone = []
-    for one in gone:
-        log("%s is no longer trusted" % one)
-    for one in found:
-        if one.der not in known and one.der not in stored:
-            log("%s is trusted from now on" % one)
-    return _ders(found), True
+    for ca in gone:
+        log("%s is no longer trusted" % ca)
+    for ca in chosen:
+        if ca.der not in known and ca.der not in stored:
+            log("%s is trusted from now on" % ca)
+    return _ders(chosen), True
 
 
 def _own(fingerprint, roots):

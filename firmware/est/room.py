@@ -45,16 +45,16 @@ def _prepare(records):
 def _useless(records, name):
     # Whether all of a record is damaged, or what is whole of it lacks something.
     try:
-        found = store.unpack(records.load(name))
+        record = store.unpack(records.load(name))
     except OtherLayout:
         return False
     except StorageError:
         return name in _PASSING
-    if not found:
+    if not record:
         return records.damaged and name in _PASSING
-    if len(found) < _ITEMS[name] or not isinstance(found[0], dict):
+    if len(record) < _ITEMS[name] or not isinstance(record[0], dict):
         return True
-    return name in ("order", "aside") and _lacking(found[0])
+    return name in ("order", "aside") and _lacking(record[0])
 
 
 def _lacking(meta):

@@ -44,18 +44,18 @@ def _given(data):
 
 def _read(context):
     # (chain, key, anchors), as stored.
-    known = context.identity
+    identity = context.identity
     try:
-        items = store.unpack(known.store.load("identity"))
+        record = store.unpack(identity.store.load("identity"))
     except StorageError:
-        items = ()
+        record = ()
     # What is in memory outlives a damaged store.
-    chain, key = (items[2:], items[1]) if items else known
+    chain, key = (record[2:], record[1]) if record else identity
     if not chain and not context.anonymous:
         raise UsageError("no certificate yet: enrol first")
     anchors = context.given
     if anchors is None:
-        anchors = store.unpack(known.store.load("anchors", 0))[1:]
+        anchors = store.unpack(identity.store.load("anchors", 0))[1:]
         if not anchors:
             raise UsageError("no trust anchors are stored")
     return chain, key, anchors

@@ -50,18 +50,18 @@ class Context(ssl.SSLContext):
         return context.wrap_bio(incoming, outgoing, side, host, session)
 
     def _next(self, server_side, server_hostname):
-        own = self._source
+        est_context = self._source
         try:
-            host, moved = source.look(own, server_hostname, server_side)
+            host, moved = source.look(est_context, server_hostname, server_side)
             if moved:
-                own.built = _built(own.server_side, *moved[1:])
-                own.digest = moved[0]
+                est_context.built = _built(est_context.server_side, *moved[1:])
+                est_context.digest = moved[0]
         except EstError as error:
             raise OSError(22, str(error)) from error  # EINVAL
-        context = own.built
+        context = est_context.built
         for name in _SETTINGS:
             setattr(context, name, getattr(self, name))
-        return context, own.server_side, host
+        return context, est_context.server_side, host
 
 
 class _Source:

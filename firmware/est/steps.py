@@ -38,14 +38,14 @@ async def wait(steps):
     try:
         while True:
             waits = next(steps)
-            known = list(sys.modules)
+            modules = list(sys.modules)
             await asyncio.sleep(0)
             for _ in range(_POLLS if waits else 0):
                 if waits.poll(0):
                     break
                 await asyncio.sleep(_POLL_MS / 1000)
-            if len(sys.modules) != len(known):
-                est.others += [name for name in sys.modules if name not in known]
+            if len(sys.modules) != len(modules):
+                est.others += [name for name in sys.modules if name not in modules]
     except StopIteration as stop:
         return stop.value
     finally:

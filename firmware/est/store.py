@@ -104,12 +104,12 @@ class Store:
         least: 0 where a first save that was cut counts as damage.
         """
         newest = damage = 0
-        found = None
+        newest_payload = None
         for slot in (0, 1, 2):
             generation, payload = self._read(name, slot)
             if generation > newest:
                 newest = generation
-                found = payload
+                newest_payload = payload
             # What was left of NAME.2 on a full disk is none.
             if generation + slot // 2 < 0:
                 damage += generation
@@ -117,7 +117,7 @@ class Store:
         # A first save that was cut leaves one file cut (-1); nothing but damage leaves two.
         if not newest and damage < least:
             raise StorageError("the stored %s: damaged" % name)
-        return found
+        return newest_payload
 
     def save(self, name, payload):
         """Replace record `name`. The one before stays until the new one is read back whole."""
@@ -185,16 +185,16 @@ def pack(meta, *items):
 
 def unpack(payload):
     """[meta, *items] of a payload; [] for None."""
-    found = []
+    record = []
     try:
         while payload:
             end = 4 + int.from_bytes(payload[:4], "big")
             if end > len(payload):
                 raise ValueError
-            found.append(payload[4:end])
+            record.append(payload[4:end])
             payload = payload[end:]
-        if found:
-            found[0] = json.loads(found[0])
+        if record:
+            record[0] = json.loads(record[0])
     except ValueError:
         raise StorageError("a stored record is malformed")
-    return found
+    return record

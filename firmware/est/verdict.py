@@ -15,16 +15,16 @@ def accept(issued, others, key, anchors, now, log=None):
     # Making it takes heap that verifying needs.
     ours = apart(spki, key)
     yield
-    found = list(x509.certificates(issued, log))
-    for leaf in found:
+    certificates = list(x509.certificates(issued, log))
+    for leaf in certificates:
         if leaf.spki == ours:
             break
     else:
         raise errors.PeerError("the server issued a certificate for another key")
-    found += x509.certificates(others, log)
+    certificates += x509.certificates(others, log)
     anchors = list(map(x509.Certificate, anchors))
-    path = yield from x509.path(leaf, found, anchors, now)
-    return [key] + [one.der for one in path if one is leaf or one.subject != one.issuer]
+    path = yield from x509.path(leaf, certificates, anchors, now)
+    return [key] + [cert.der for cert in path if cert is leaf or cert.subject != cert.issuer]
 
 
 def spki(key):
@@ -78,11 +78,11 @@ def take(agent, current, items, memo):
 
     Raises PeerError where it is the one in use already; the order is not ended then.
     """
-    known = agent.known
+    identity = agent.known
     answered = current.meta
     leaf = items[1]
-    meta = known.meta
-    if known.chain[:1] == [leaf]:
+    meta = identity.meta
+    if identity.chain[:1] == [leaf]:
         # The power went before the order was gone, or the server has not renewed.
         if answered["leaf"] == store.digest(leaf):
             raise errors.PeerError("the server sent the certificate in use again")
@@ -93,7 +93,7 @@ def take(agent, current, items, memo):
             "not_before": not_before,
             "not_after": not_after,
             "issued": issued,
-            "generation": known.generation + 1,
+            "generation": identity.generation + 1,
         }
         meta.update(memo)
     payload = store.pack(meta, *items)
@@ -103,6 +103,6 @@ def take(agent, current, items, memo):
         agent.store.save("identity", payload)
     except errors.StorageError as error:
         agent.log(str(error))
-    known.take([meta] + items)
+    identity.take([meta] + items)
     agent.end()
     agent.failures = agent.refusals = 0

@@ -31,8 +31,8 @@ def interrupted(agent, current, shown, error, final):
         from est import proof
 
         return (yield from proof.refused(agent, error, shown))
-    taken = isinstance(error, RetryLater) or getattr(error, "status", 0) not in (0, 401, 403)
-    if taken and agent.shown is agent.known:
+    accepted = isinstance(error, RetryLater) or getattr(error, "status", 0) not in (0, 401, 403)
+    if accepted and agent.shown is agent.known:
         agent.refusals = 0  # TLS took the certificate, whatever else is wrong
     if current.meta:
         if isinstance(error, RetryLater):
@@ -50,8 +50,8 @@ def rejected(agent, current, error):
     operation = current.kind
     if operation == "linked":
         operation = "simplereenroll" if current.meta["leaf"] else "simpleenroll"
-    came = "the certificate that came: " if isinstance(error, NotTrusted) else ""
-    super(EstError, error).__init__("%s: %s%s" % (operation, came, error))
+    prefix = "the certificate that came: " if isinstance(error, NotTrusted) else ""
+    super(EstError, error).__init__("%s: %s%s" % (operation, prefix, error))
     if isinstance(error, RetryLater):
         # CMC says so in an answer.
         current.answer = []

@@ -16,14 +16,14 @@ _REFUSED = const(-0x3000)
 
 def attach(context):
     """Have est.tls.Context `context` judge the chains that servers show."""
-    seen = context.ssl.verify_callback
-    usual = context.error
+    verify = context.ssl.verify_callback
+    usual_error = context.error
     # The leaf first, up to the first with name constraints; they come from the root on.
     chain = []
     objections = []
 
     def check(certificate, depth):
-        refused = seen(certificate, depth)
+        refused = verify(certificate, depth)
         certificate = bytes(certificate)
         if chain or _NAME_CONSTRAINTS in certificate:
             chain.insert(0, certificate)
@@ -39,14 +39,14 @@ def attach(context):
 
     def error(error, host):
         if objections:
-            found = objections.pop()
-            if isinstance(found, ImportError):
-                return missing(found)
+            objection = objections.pop()
+            if isinstance(objection, ImportError):
+                return missing(objection)
             # What cannot be judged, for Unsupported or too little heap, is no verdict.
-            if not isinstance(found, (NotTrusted, PeerError)):
-                return found
-            return NotTrusted("the server %s is not trusted: %s" % (host, found))
-        return usual(error, host)
+            if not isinstance(objection, (NotTrusted, PeerError)):
+                return objection
+            return NotTrusted("the server %s is not trusted: %s" % (host, objection))
+        return usual_error(error, host)
 
     context.ssl.verify_callback = check
     context.error = error

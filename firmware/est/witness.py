@@ -65,9 +65,9 @@ def disbelieve(agent, current):
 
 def hold_back(agent, date):
     """As `check`. Raises RetryLater if a step of the agent must think again what is due."""
-    before = agent.skew
+    skew = agent.skew
     check(agent, date)
     planned = agent.planned
     agent.planned = False
-    if planned and abs(agent.skew - before) > _TOLERANCE:
+    if planned and abs(agent.skew - skew) > _TOLERANCE:
         raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)
