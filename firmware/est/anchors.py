@@ -9,19 +9,19 @@ def load(data):
 
     Raises UsageError.
     """
-    found = []
+    certificates = []
     try:
-        for one in [data] if isinstance(data, (bytes, str)) else data:
-            if isinstance(one, bytes) and b"-----BEGIN" in one:
-                one = one.decode()
-            if isinstance(one, str):
-                found += pem.decode(one, "CERTIFICATE")
+        for encoded in [data] if isinstance(data, (bytes, str)) else data:
+            if isinstance(encoded, bytes) and b"-----BEGIN" in encoded:
+                encoded = encoded.decode()
+            if isinstance(encoded, str):
+                certificates += pem.decode(encoded, "CERTIFICATE")
             else:
-                reader = der.Reader(one)
+                reader = der.Reader(encoded)
                 while reader.more():
-                    found.append(reader.element())
+                    certificates.append(reader.element())
     except (PeerError, ValueError) as error:
         raise UsageError("certificates: %s" % error)
-    if not found:
+    if not certificates:
         raise UsageError("certificates: none")
-    return found
+    return certificates

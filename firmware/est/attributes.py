@@ -94,8 +94,8 @@ class CsrAttrs:
         """
         signature = self.signature
         usual = (None, "EC", "P-256", "SHA-256")
-        wishes = [one for one in list(self.hints) + [self.digest] if one not in usual]
-        keys = [one for one in self.keys if one not in usual]
+        wishes = [wish for wish in list(self.hints) + [self.digest] if wish not in usual]
+        keys = [key for key in self.keys if key not in usual]
         if not (other or wishes or keys) and signature in (None, _ECDSA):
             return None
         try:
@@ -129,28 +129,28 @@ class CsrAttrs:
             from est.csr import name
 
             subject = name(subject)
-        own = [oid for oid, _, _ in wanted + kept]
+        own_oids = [oid for oid, _, _ in wanted + kept]
         out = []
         missing = []
         for oid, critical, value in self.extensions:
-            if value is None and oid not in own:
+            if value is None and oid not in own_oids:
                 value = _OWN.get(oid)
             if value is not None:
                 out.append((oid, critical, value))
-            elif oid not in own:
+            elif oid not in own_oids:
                 missing.append(oid)
         self._report(missing, subject, extra, log)
         return subject, wanted + out + kept
 
     def _report(self, missing, subject, extra, log):
         # Says what is left out: `missing` (OID contents), and what else was asked for in vain.
-        given = [oid for oid, _ in extra]
+        extra_oids = [oid for oid, _ in extra]
         for oid in self.unknown:
             # What is asked for may also be an attribute of the subject.
-            if oid not in given and der.tlv(_OID, oid) not in subject:
+            if oid not in extra_oids and der.tlv(_OID, oid) not in subject:
                 missing.append(oid)
         texts = [oid_text(oid) for oid in missing]
-        if self.challenge_password and _CHALLENGE_PASSWORD not in given:
+        if self.challenge_password and _CHALLENGE_PASSWORD not in extra_oids:
             texts.append("challengePassword")
         if texts:
             log("the server also asks for what is left out: " + " ".join(texts))

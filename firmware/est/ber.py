@@ -102,7 +102,7 @@ class Reader(der.Reader):
         # The pieces of a BIT STRING are such, those of any other are OCTET STRINGs.
         kind = tag if tag == _BIT_STRING else _OCTET_STRING
         # A BIT STRING begins with the number of its unused bits.
-        found = bytearray(b"\0" if tag == _BIT_STRING else b"")
+        content = bytearray(b"\0" if tag == _BIT_STRING else b"")
         readers = [self.enter(tag | _CONSTRUCTED)]
         while readers:
             reader = readers[-1]
@@ -111,29 +111,29 @@ class Reader(der.Reader):
             elif reader.peek() == kind | _CONSTRUCTED:
                 readers.append(reader.enter(kind | _CONSTRUCTED))
             elif tag == _BIT_STRING:
-                found.extend(reader.bit_string())
+                content.extend(reader.bit_string())
             else:
-                found.extend(reader.bytes(kind))
-        return bytes(found)
+                content.extend(reader.bytes(kind))
+        return bytes(content)
 
     def element(self, tag=0):
         """The next element whole, header included, as DER. (A SET keeps its order.)"""
         reader = self
         tag = tag or self.peek()
-        parts = []
+        elements = []
         outer = []
         while True:
             if tag & _CONSTRUCTED and (tag >= 0x40 or tag in (_SEQUENCE, _SET)):
-                outer.append((reader, tag, parts))
+                outer.append((reader, tag, elements))
                 reader = reader.enter(tag)
-                parts = []
+                elements = []
             else:
                 tag &= ~_CONSTRUCTED
-                parts.append(der.tlv(tag, reader.bytes(tag)))
+                elements.append(der.tlv(tag, reader.bytes(tag)))
             while outer and not reader.more():
-                content = parts
-                reader, tag, parts = outer.pop()
-                parts.append(der.tlv(tag, *content))
+                content = elements
+                reader, tag, elements = outer.pop()
+                elements.append(der.tlv(tag, *content))
             if not outer:
-                return parts[0]
+                return elements[0]
             tag = reader.peek()

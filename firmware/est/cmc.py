@@ -82,32 +82,32 @@ def revoke_request(issuer, serial, reason, since=None, passphrase=None, comment=
     """
     if reason not in REASONS:
         raise UsageError("the reason is one of " + " ".join(sorted(REASONS)))
-    parts = [issuer, asn1.integer(serial), der.tlv(_ENUMERATED, bytes((REASONS[reason],)))]
+    fields = [issuer, asn1.integer(serial), der.tlv(_ENUMERATED, bytes((REASONS[reason],)))]
     if since:
         if len(since) != 15 or since[14] != "Z" or not since[:14].isdigit():
             raise UsageError("'%s' is no time such as 20261231235959Z" % since)
-        parts.append(der.tlv(asn1.GENERALIZED_TIME, since.encode()))
+        fields.append(der.tlv(asn1.GENERALIZED_TIME, since.encode()))
     if passphrase:
-        parts.append(der.octets(passphrase))
+        fields.append(der.octets(passphrase))
     if comment:
-        parts.append(der.tlv(asn1.UTF8_STRING, comment.encode()))
-    return _REVOKE_REQUEST, der.sequence(*parts)
+        fields.append(der.tlv(asn1.UTF8_STRING, comment.encode()))
+    return _REVOKE_REQUEST, der.sequence(*fields)
 
 
 def pki_data(controls, requests=()):
     """PKIData DER (RFC 5272 3.2.1) with controls and CertificationRequest DERs."""
     number = 0
-    listed = []
+    attributes = []
     for arc, value in controls:
         number += 1
         oid = der.tlv(asn1.OID, _CMC + bytes((arc,)))
-        listed.append(der.sequence(asn1.integer(number), oid, der.set_of(value)))
-    tagged = []
+        attributes.append(der.sequence(asn1.integer(number), oid, der.set_of(value)))
+    tagged_requests = []
     for request in requests:
         number += 1
-        tagged.append(der.tlv(0xA0, asn1.integer(number), request))
+        tagged_requests.append(der.tlv(0xA0, asn1.integer(number), request))
     return der.sequence(
-        der.sequence(*listed), der.sequence(*tagged), der.sequence(), der.sequence()
+        der.sequence(*attributes), der.sequence(*tagged_requests), der.sequence(), der.sequence()
     )
 
 
@@ -134,8 +134,8 @@ class Request:
 
     def accepting(self, data, anchors, now, status=200):
         """As the function `accept`, for the answer to this request."""
-        given = (self.transaction, self.nonce, self._chain[1:], self._simple)
-        return accept(data, given, anchors, now, status)
+        request = (self.transaction, self.nonce, self._chain[1:], self._simple)
+        return accept(data, request, anchors, now, status)
 
 
 def accept(data, given, anchors, now, status=200, log=None):
@@ -147,19 +147,19 @@ def accept(data, given, anchors, now, status=200, log=None):
     under the anchors, and be to this very request; certificates alone, which vouch for themselves,
     may come unsigned. Raises NotTrusted, PeerError, Refused with the CA's reason, RetryLater.
     """
-    transaction, nonce, others, simple = given
+    transaction, nonce, intermediates, simple = given
     inner, _ = signed.encapsulated(data)
     if simple and inner.oid() == _DATA and not inner.more():
         return cms.certificates(data)
-    others = [x509.Certificate(one) for one in others]
-    kind, content, signer, found = signed.verify(data, others + anchors, log)
+    intermediates = [x509.Certificate(encoded) for encoded in intermediates]
+    kind, content, signer, certificates = signed.verify(data, intermediates + anchors, log)
     yield
     if kind != _PKI_RESPONSE:
         raise PeerError("CMC: the answer is no PKIResponse")
     if signer.der in [anchor.der for anchor in anchors]:
         signer.check(now)
     else:
-        yield from x509.path(signer, found + others, anchors, now)
+        yield from x509.path(signer, certificates + intermediates, anchors, now)
     usage = signer.extension(_EXT_KEY_USAGE)
     if signer.path_length() < 0 and not (usage and purposes.lists(usage, _CMC_CA, _CMC_RA)):
         raise NotTrusted("%s signed the answer, but may not for its CA" % signer)
@@ -171,7 +171,7 @@ def accept(data, given, anchors, now, status=200, log=None):
     response.check(now, status)
     if not (response.states or simple):
         raise PeerError("CMC: the answer tells no outcome")
-    return [one.der for one in found]
+    return [certificate.der for certificate in certificates]
 
 
 def _sign(key, chain, content):
@@ -216,9 +216,9 @@ class Response:
     def __init__(self, content):
         self.transaction = self.sender_nonce = self.recipient_nonce = b""
         self.states = []
-        whole = cms.reader(content)
-        fields = whole.enter()
-        whole.end()
+        reader = cms.reader(content)
+        fields = reader.enter()
+        reader.end()
         controls = fields.enter()
         fields.skip(asn1.SEQUENCE)
         fields.skip(asn1.SEQUENCE)
@@ -281,9 +281,9 @@ def _state(fields):
         failure = fields.integer()
     elif fields.more():
         # PendInfo, or a failure with a name of its own, tagged as one writer or another does.
-        other = fields.enter(0)
-        if other.peek() & 0xDF == asn1.OCTET_STRING:
-            other.skip()
-            until = x509._time(other)
+        other_info = fields.enter(0)
+        if other_info.peek() & 0xDF == asn1.OCTET_STRING:
+            other_info.skip()
+            until = x509._time(other_info)
     fields.end()
     return number, printable(text or b""), failure, until

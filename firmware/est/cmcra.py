@@ -18,10 +18,10 @@ def required(context):
     """
     if not hasattr(context.ssl, "verify_callback"):
         raise UsageError("id-kp-cmcRA cannot be demanded here: this tls has no verify_callback")
-    seen = context.ssl.verify_callback
+    verify = context.ssl.verify_callback
 
     def check(certificate, depth):
-        return seen(certificate, depth) or (0 if depth or _is_ra(certificate) else _REFUSED)
+        return verify(certificate, depth) or (0 if depth or _is_ra(certificate) else _REFUSED)
 
     context.ssl.verify_callback = check
 
@@ -32,9 +32,9 @@ def _is_ra(certificate):
         tbs = der.Reader(certificate).enter().enter()
         while tbs.more() and tbs.peek() != 0xA3:
             tbs.skip()
-        listed = tbs.more() and tbs.enter(0xA3).enter()
-        while listed and listed.more():
-            extension = listed.enter()
+        extensions = tbs.more() and tbs.enter(0xA3).enter()
+        while extensions and extensions.more():
+            extension = extensions.enter()
             if extension.oid() == _EXT_KEY_USAGE:
                 if extension.peek() == asn1.BOOLEAN:
                     extension.skip()

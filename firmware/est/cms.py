@@ -30,9 +30,9 @@ def certificates(data):
     The rest (version, digests, content, CRLs, signers) may hold anything: certificates vouch for
     themselves. Raises DerError.
     """
-    whole = reader(data)
-    info = whole.enter()
-    whole.end()
+    message = reader(data)
+    info = message.enter()
+    message.end()
     if info.oid() != _SIGNED_DATA:
         raise der.DerError("PKCS#7: not SignedData")
     content = info.enter(0xA0)
@@ -42,23 +42,23 @@ def certificates(data):
     signed.integer()
     signed.skip(_SET)
     signed.skip(_SEQUENCE)
-    found = []
-    listed = signed.optional(0xA0)
-    while listed and listed.more():
-        if len(found) == _MAX_CERTIFICATES:
+    certs = []
+    certificate_set = signed.optional(0xA0)
+    while certificate_set and certificate_set.more():
+        if len(certs) == _MAX_CERTIFICATES:
             raise der.DerError("PKCS#7: too many certificates")
-        if listed.peek() == _SEQUENCE:
-            found.append(der.Reader.element(listed))  # as it came: the CA signed it so
+        if certificate_set.peek() == _SEQUENCE:
+            certs.append(der.Reader.element(certificate_set))  # as it came: the CA signed it so
         else:
-            listed.skip()  # attribute certificates and other formats
+            certificate_set.skip()  # attribute certificates and other formats
     while signed.more():
         signed.skip()
-    return found
+    return certs
 
 
 def issued(content):
     """As `certificates`, of an answer (bytes), which must hold one. Raises PeerError."""
-    found = content and certificates(content)
-    if not found:
+    certs = content and certificates(content)
+    if not certs:
         raise PeerError("the answer holds no certificate")
-    return found
+    return certs

@@ -61,7 +61,7 @@ def judge(path):
 
     path: est.x509 Certificates, the leaf first. Raises DerError for malformed constraints.
     """
-    left = _MAX_COMPARISONS
+    comparisons = _MAX_COMPARISONS
     for at in range(len(path)):
         issuer = path[at]
         value = issuer.extension(_NAME_CONSTRAINTS)
@@ -73,8 +73,8 @@ def judge(path):
             if below and match(certificate.subject, certificate.issuer):
                 continue  # issued by the CA to itself
             for tag, name in _names(certificate, not below):
-                left -= len(permitted) + len(excluded)
-                if left < 0:
+                comparisons -= len(permitted) + len(excluded)
+                if comparisons < 0:
                     raise NotTrusted("%s: too many name constraints" % issuer)
                 allowed = _within(tag, name, permitted)
                 if allowed is False or _within(tag, name, excluded) or _covers(name, excluded):
@@ -87,46 +87,46 @@ def judge(path):
 
 def _subtrees(value):
     # [[(tag, base)] permitted, [(tag, base)] excluded] of NameConstraints.
-    whole = der.Reader(value)
-    fields = whole.enter()
-    whole.end()
-    found = []
+    reader = der.Reader(value)
+    fields = reader.enter()
+    reader.end()
+    subtrees = []
     for tag in (0xA0, 0xA1):
-        listed = fields.optional(tag)
+        general_subtrees = fields.optional(tag)
         trees = []
-        while listed and listed.more():
-            tree = listed.enter()
+        while general_subtrees and general_subtrees.more():
+            tree = general_subtrees.enter()
             trees.append((tree.peek(), tree.bytes(0)))
             tree.end()  # of minimum and maximum RFC 5280 has the defaults only
-        found.append(trees)
+        subtrees.append(trees)
     fields.end()
-    return found
+    return subtrees
 
 
 def _names(certificate, leaf):
     # [(tag, content)] of all names in the certificate.
     subject = certificate.subject
-    found = []
+    names = []
     hosts = []
     if subject != b"\x30\0":
-        found.append((_DIRECTORY, subject))
+        names.append((_DIRECTORY, subject))
         for rdn in _rdns(subject, False):
             for oid, _, text in rdn:
                 if oid == _EMAIL_ADDRESS:
-                    found.append((_EMAIL, text))
+                    names.append((_EMAIL, text))
                 elif oid == _CN and leaf and _is_host(text):
                     hosts.append((_DNS, text))
     value = certificate.extension(_SUBJECT_ALT_NAME)
-    listed = value and der.Reader(value).enter()
-    while listed and listed.more():
-        tag = listed.peek()
-        name = listed.bytes(0)
+    general_names = value and der.Reader(value).enter()
+    while general_names and general_names.more():
+        tag = general_names.peek()
+        name = general_names.bytes(0)
         if tag == _DNS:
             hosts = []  # otherwise TLS looks for the host in the subject
         elif tag == _OTHER and name.startswith(_SMTP_UTF8_MAILBOX):
-            found.append((_EMAIL, b""))  # which no constraint can be held against
-        found.append((tag, name))
-    return found + hosts
+            names.append((_EMAIL, b""))  # which no constraint can be held against
+        names.append((tag, name))
+    return names + hosts
 
 
 def _is_host(text):
@@ -146,13 +146,13 @@ def _is_host(text):
 
 def _within(tag, name, trees):
     # Whether one of `trees` holds the name; None where none is of its kind.
-    found = None
+    within = None
     for kind, base in trees:
         if kind == tag:
             if _holds(tag, name, base):
                 return True
-            found = False
-    return found
+            within = False
+    return within
 
 
 def _covers(name, trees):
@@ -185,8 +185,8 @@ def _holds(tag, name, base):
         local, at, name = name.rpartition(b"@")
         if not at:
             raise Unsupported("an e-mail address cannot be judged")
-        wanted, at, base = base.rpartition(b"@")
-        if at and wanted != local:
+        base_local, at, base = base.rpartition(b"@")
+        if at and base_local != local:
             return False
     elif tag == _URI:
         name = _host(name)
@@ -216,12 +216,12 @@ def _host(uri):
 def _rdns(name, fold):
     # [[(oid, tag, text)]] of a DER Name. fold: what differs in case, spaces or string type only
     # comes out alike.
-    found = []
-    whole = der.Reader(name)
-    listed = whole.enter()
-    whole.end()
-    while listed.more():
-        pairs = listed.enter(_SET)
+    rdns = []
+    reader = der.Reader(name)
+    rdn_sequence = reader.enter()
+    reader.end()
+    while rdn_sequence.more():
+        pairs = rdn_sequence.enter(_SET)
         rdn = []
         while pairs.more():
             pair = pairs.enter()
@@ -237,22 +237,22 @@ def _rdns(name, fold):
                     text = b" ".join(text.lower().split())
             rdn.append((oid, tag, text))
         rdn.sort()
-        found.append(rdn)
-    return found
+        rdns.append(rdn)
+    return rdns
 
 
 def _utf8(text, width):
     # Without a str: MicroPython would keep each character for good.
-    found = bytearray()
+    octets = bytearray()
     for at in range(0, len(text), width):
         code = int.from_bytes(text[at : at + width], "big")
         if code < 0x80:
-            found.append(code)
+            octets.append(code)
         elif code < 0x800:
-            found.append(0xC0 | code >> 6)
-            found.append(0x80 | code & 0x3F)
+            octets.append(0xC0 | code >> 6)
+            octets.append(0x80 | code & 0x3F)
         else:
-            found.append(0xE0 | code >> 12)
-            found.append(0x80 | code >> 6 & 0x3F)
-            found.append(0x80 | code & 0x3F)
-    return bytes(found)
+            octets.append(0xE0 | code >> 12)
+            octets.append(0x80 | code >> 6 & 0x3F)
+            octets.append(0x80 | code & 0x3F)
+    return bytes(octets)

@@ -31,15 +31,15 @@ def fields(subject, extensions, attributes):
     attributes: (OID content, DER value) each.
     Raises UsageError for what cannot be encoded.
     """
-    wanted = {}
+    by_oid = {}
     for extension in extensions:
-        wanted[extension[0]] = _extension(*extension)
-    listed = [_attribute(*attribute) for attribute in attributes]
-    if wanted:
-        listed.append(_attribute(_EXTENSION_REQUEST, der.sequence(*wanted.values())))
+        by_oid[extension[0]] = _extension(*extension)
+    encoded = [_attribute(*attribute) for attribute in attributes]
+    if by_oid:
+        encoded.append(_attribute(_EXTENSION_REQUEST, der.sequence(*by_oid.values())))
     if isinstance(subject, str):
         subject = name(subject)
-    return subject, b"\xa0" + der.set_of(*listed)[1:]
+    return subject, b"\xa0" + der.set_of(*encoded)[1:]
 
 
 def wanted(attributes, log, asked, leaf, key):
@@ -50,27 +50,27 @@ def wanted(attributes, log, asked, leaf, key):
     renewed, demands: what takes another key than P-256, as for est.key_types.choose; or None.
     """
     subject, san, eku, extra = asked
-    own = []
+    own_extensions = []
     kept = []
     renewed = demands = None
     if leaf:
         from est import x509
 
-        old = x509.Certificate(leaf)
-        subject = old.subject
-        if len(old.spki) != 91:  # that of P-256
-            renewed = old.spki
+        certificate = x509.Certificate(leaf)
+        subject = certificate.subject
+        if len(certificate.spki) != 91:  # that of P-256
+            renewed = certificate.spki
         for oid in (_SUBJECT_ALT_NAME, _EXT_KEY_USAGE):
-            value = old.extension(oid)
+            value = certificate.extension(oid)
             if value:
                 kept.append((oid, False, value))
     elif san or eku:
         from est.extensions import requested
 
-        own = requested(san, eku)
-    extensions = own + kept
+        own_extensions = requested(san, eku)
+    extensions = own_extensions + kept
     if attributes:
-        subject, extensions = attributes.apply(subject, own, kept, extra, log)
+        subject, extensions = attributes.apply(subject, own_extensions, kept, extra, log)
         demands = attributes.demands(key or renewed, log)
     return fields(subject, extensions, extra), renewed, demands
 

@@ -15,10 +15,10 @@ def parse(data):
     """
     attrs = CsrAttrs()
     if data:
-        whole = der.Reader(data)
-        listed = whole.enter()
-        whole.end()
-        for template in attrs.take_all(listed):
+        reader = der.Reader(data)
+        sequence = reader.enter()
+        reader.end()
+        for template in attrs.take_all(sequence):
             try:
                 from est.csrtemplate import Template
 

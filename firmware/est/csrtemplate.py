@@ -55,9 +55,9 @@ class Template(CsrAttrs):
             from est.csr import name
 
             subject = self._name(name(subject) if subject else b"\x30\x00", log)
-        own = {oid: value for oid, _, value in wanted + kept}
+        own_values = {oid: value for oid, _, value in wanted + kept}
         self.extensions = [
-            (oid, critical, _alternative_names(value, own.get(oid)))
+            (oid, critical, _alternative_names(value, own_values.get(oid)))
             if oid == _SUBJECT_ALT_NAME
             else (oid, critical, value)
             for oid, critical, value in self.extensions
@@ -69,30 +69,30 @@ class Template(CsrAttrs):
         from est.x509 import name_text
 
         rdns = der.Reader(given).enter()
-        own = []
+        own_pairs = []
         while rdns.more():
-            own += _rdn(rdns.enter(asn1.SET))
+            own_pairs += _rdn(rdns.enter(asn1.SET))
         out = []
         for rdn in self.subject:
             pairs = []
             for oid, value in rdn:
                 if value is None:
-                    for one, value in own:
-                        if one == oid:
+                    for own_oid, value in own_pairs:
+                        if own_oid == oid:
                             break
                     else:
                         raise UsageError(
                             "the server demands a subject with %s, which the board's lacks"
                             % name_text(_rdns([[(oid, b"\x0c\0")]]))[:-1]
                         )
-                if (oid, value) in own:
-                    own.remove((oid, value))
+                if (oid, value) in own_pairs:
+                    own_pairs.remove((oid, value))
                 pairs.append((oid, value))
             out.append(pairs)
-        if own:
+        if own_pairs:
             log(
                 "the server's template has no place for this of the subject: "
-                + name_text(_rdns([[pair] for pair in own]))
+                + name_text(_rdns([[pair] for pair in own_pairs]))
             )
         return _rdns(out)
 
@@ -141,13 +141,13 @@ def _key(template):
 
 def _alternative_names(value, given):
     # DER GeneralNames: those of `value`, each empty one replaced by one of `given` of its kind.
-    own = []
+    own_names = []
     if given:
         names = der.Reader(given).enter()
         while names.more():
-            own.append(names.element())
+            own_names.append(names.element())
     if value in (None, b"\x30\x00"):
-        if own:
+        if own_names:
             return given
         raise UsageError("the server demands alternative names: give the board some (san)")
     out = []
@@ -155,15 +155,15 @@ def _alternative_names(value, given):
     for _ in each(names):
         name = names.element()
         if not name[1]:
-            for one in own:
-                if one[0] == name[0]:
+            for own_name in own_names:
+                if own_name[0] == name[0]:
                     break
             else:
                 raise UsageError(
                     "the server demands an alternative name: give the board a %s (san)"
                     % (_NAMES.get(name[0]) or "name of kind 0x%02x" % name[0])
                 )
-            own.remove(one)
-            name = one
+            own_names.remove(own_name)
+            name = own_name
         out.append(name)
     return der.sequence(*out)

@@ -40,9 +40,9 @@ def decrypt(data, secret=None, identifier=None, private=None, password=None):
     Raises UsageError where what it takes is not given, Unsupported for algorithms, curves and
     points that the board cannot do, PeerError where the content does not come out.
     """
-    whole = cms.reader(data)
-    info = whole.enter()
-    whole.end()
+    reader = cms.reader(data)
+    info = reader.enter()
+    reader.end()
     outer = info.oid()
     wrapped = info.enter(0xA0)
     info.end()
@@ -152,13 +152,13 @@ def _keys(recipients, size, secret, identifier, private):
         fields.integer()
         if fields.peek() == asn1.OCTET_STRING:
             scalar = fields.bytes()
-            named = fields.optional(0xA0)
-            curve = _curve(named and named.oid())
+            named_curve = fields.optional(0xA0)
+            curve = _curve(named_curve and named_curve.oid())
         else:
             from est import rsa_private
 
             rsa = rsa_private.load(private)
-    found = []
+    keys = []
     missing = []
     error = None
     count = 0
@@ -172,11 +172,11 @@ def _keys(recipients, size, secret, identifier, private):
             if tag == 0xA2:
                 key = _kek(fields, secret, identifier, missing)
                 if key:
-                    found.append(key)
+                    keys.append(key)
             elif tag == asn1.SEQUENCE and rsa:
-                found.append((yield from _transport(fields, rsa, size)))
+                keys.append((yield from _transport(fields, rsa, size)))
             elif tag == 0xA1 and curve:
-                _agree(fields, curve, scalar, found)
+                _agree(fields, curve, scalar, keys)
             else:
                 kinds = {asn1.SEQUENCE: "an RSA key", 0xA1: "an EC key"}
                 missing.append(kinds.get(tag, "something unknown (0x%02x)" % tag))
@@ -184,8 +184,8 @@ def _keys(recipients, size, secret, identifier, private):
             raise
         except (PeerError, Unsupported) as wrong:
             error = wrong
-    if found:
-        return found
+    if keys:
+        return keys
     if error:
         raise error
     raise UsageError(
@@ -196,8 +196,8 @@ def _keys(recipients, size, secret, identifier, private):
 def _kek(fields, secret, identifier, missing):
     # KEKRecipientInfo: RFC 5652 6.2.3, with AES key wrap of RFC 3565.
     fields.integer()
-    named = fields.enter()
-    name = named.bytes()
+    kek_id = fields.enter()
+    name = kek_id.bytes()
     algorithm = fields.enter()
     wrapped = fields.bytes()
     fields.end()

@@ -70,9 +70,9 @@ def named_bits(numbers):
     """BIT STRING of a named bit list (X.680 22): no trailing zero bits."""
     if not numbers:
         return der.tlv(_BIT_STRING, b"\0")
-    last = max(numbers)
-    content = bytearray(2 + last // 8)
-    content[0] = 7 - last % 8
+    highest = max(numbers)
+    content = bytearray(2 + highest // 8)
+    content[0] = 7 - highest % 8
     for number in numbers:
         content[1 + number // 8] |= 0x80 >> number % 8
     return der.tlv(_BIT_STRING, content)

@@ -31,11 +31,11 @@ def fullcmc(est, request):
     )
     steps = est.exchange("POST", "fullcmc", (), headers, base64.encode(request))
     try:
-        sent = next(steps)
+        http_request = next(steps)
         while True:
-            _read_as_cmc(sent)
-            yield sent
-            response = sent.response
+            _read_as_cmc(http_request)
+            yield http_request
+            response = http_request.response
             if (
                 response.status >= 400
                 and _is_cmc(response)
@@ -43,14 +43,14 @@ def fullcmc(est, request):
             ):
                 steps.close()
                 break
-            sent = steps.send(None)
+            http_request = steps.send(None)
     except StopIteration as stop:
-        sent = stop.value
-    if not _is_cmc(sent.response):
-        raise PeerError(_no_answer(sent.content))
-    if not sent.content:
+        http_request = stop.value
+    if not _is_cmc(http_request.response):
+        raise PeerError(_no_answer(http_request.content))
+    if not http_request.content:
         raise PeerError("the answer is empty")
-    return sent.response.status, sent.content
+    return http_request.response.status, http_request.content
 
 
 def _read_as_cmc(request):
@@ -141,10 +141,10 @@ class FullCmc(Enrolment):
         from est import verdict
 
         message, status, transaction, nonce = self.answer[:4]
-        known = [x509.Certificate(one) for one in anchors]
-        given = (transaction, nonce, self.answer[4:], True)
+        trusted = [x509.Certificate(encoded) for encoded in anchors]
+        request = (transaction, nonce, self.answer[4:], True)
         try:
-            issued = yield from cmc.accept(message, given, known, now, int(status), log)
+            issued = yield from cmc.accept(message, request, trusted, now, int(status), log)
         except (Refused, RetryLater) as error:
             raise _without_code(error, self.request)
         yield

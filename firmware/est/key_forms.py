@@ -82,20 +82,20 @@ def _sec1(data, curve=None):
     if fields.integer() != 1:
         raise UsageError("unknown version")
     private = fields.bytes()
-    named = fields.optional(0xA0)
-    if named and named.peek() == asn1.SEQUENCE:
+    named_curve = fields.optional(0xA0)
+    if named_curve and named_curve.peek() == asn1.SEQUENCE:
         raise Unsupported(_UNNAMED)
-    named = named.oid() if named else curve
+    named_curve = named_curve.oid() if named_curve else curve
     public = fields.optional(0xA1)
     fields.end()
-    if not named or named != (curve or named):
+    if not named_curve or named_curve != (curve or named_curve):
         raise UsageError("it names no curve, or two")
     element = sys.modules.get("est.element")
     key = element and element.find(data)
     if not key:
         from est.ec_key import EcKey
 
-        key = EcKey(named, private)
+        key = EcKey(named_curve, private)
         public = public and public.bit_string()
         if public and public[0] != 4:
             from est.ecdh import refusal

@@ -33,18 +33,18 @@ def choose(key, renewed, demands, log):
     Raises UsageError where the server demands another key or signature than the board can make.
     """
     demanded, hints, signature, digest = demands or ((), (), None, None)
-    found = None
+    chosen_key = None
     if isinstance(key, bytes):
-        found = keys.load(key)
-        name = _type(found.spki())
+        chosen_key = keys.load(key)
+        name = _type(chosen_key.spki())
     else:
         # A curve that is a hint is not followed: libest names P-384 so, and its TLS refuses it.
-        families = [one for one in hints if one in ("EC", "RSA")]
+        families = [family for family in hints if family in ("EC", "RSA")]
         name = key or _open(demanded or families, signature, renewed)
     if demanded and name not in demanded and _family(name) not in demanded:
         demanded = " or ".join(demanded)
         raise UsageError("the server demands a key of type %s, not %s" % (demanded, name))
-    if not found and name not in _OIDS:
+    if not chosen_key and name not in _OIDS:
         # Text that long may be a key, which is not to be seen.
         name = "such" if len(name) > 16 else name
         raise UsageError("no %s key can be made, only %s" % (name, " ".join(sorted(_OIDS))))
@@ -57,26 +57,26 @@ def choose(key, renewed, demands, log):
         size = sizes[0]
     if hints and not demanded and name not in hints and _family(name) not in hints:
         log("the server suggests a key of type %s, this one is %s" % (" or ".join(hints), name))
-    if not found:
-        found = yield from _make(name, size, log)
+    if not chosen_key:
+        chosen_key = yield from _make(name, size, log)
     elif name == "P-256" and size > 32:
         from est import key_forms
 
-        found = key_forms.load(key)
+        chosen_key = key_forms.load(key)
     if size:
-        found.hash_size = size
-    return found
+        chosen_key.hash_size = size
+    return chosen_key
 
 
 def _open(named, signature, renewed):
     # The type to make where the caller does not mind.
     family = signature and ("EC" if signature[:5] == "ecdsa" else "RSA")
     if family:
-        named = [one for one in named if _family(one) == family] or (named or [family])
+        named = [name for name in named if _family(name) == family] or (named or [family])
     if renewed:
-        last = _type(renewed)
-        if not named or last in named or _family(last) in named:
-            return last
+        renewed_type = _type(renewed)
+        if not named or renewed_type in named or _family(renewed_type) in named:
+            return renewed_type
     for name in _BEST:
         if name in named:
             return {"EC": "P-256", "RSA": "RSA-2048"}.get(name, name)
@@ -95,8 +95,8 @@ def _type(spki):
         modulus = der.Reader(fields.bit_string()).enter().bytes(_INTEGER)
         return "RSA-%d" % (8 * len(modulus.lstrip(b"\0")))
     oid = algorithm.oid()
-    for name, known in _OIDS.items():
-        if known == oid:
+    for name, type_oid in _OIDS.items():
+        if type_oid == oid:
             return name
     from est.asn1 import oid_text
 

@@ -69,11 +69,11 @@ class Linked(Enrolment):
         # The operation whose requests are linked to each connection that they go over, also after
         # a redirect, a challenge, or a connection that the server closed.
         try:
-            sent = next(sending)
+            request = next(sending)
             while True:
-                sent.encode = self._bound_encode(sent)
-                yield sent
-                sent = sending.send(None)
+                request.encode = self._bound_encode(request)
+                yield request
+                request = sending.send(None)
         except StopIteration as stop:
             return stop.value
 
@@ -132,7 +132,7 @@ def _parts(data):
     head = [info.element() for _ in range(3)]
     attributes = []
     # Some requests of others have no attributes at all.
-    listed = info.optional(0xA0)
-    while listed and listed.more():
-        attributes.append(listed.element())
+    attribute_set = info.optional(0xA0)
+    while attribute_set and attribute_set.more():
+        attributes.append(attribute_set.element())
     return head, attributes

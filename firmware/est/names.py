@@ -35,14 +35,14 @@ def name(text):
     Attributes: CN O OU C ST L serialNumber emailAddress DC. Raises UsageError.
     """
     rdns = []
-    for part in _split(text):
-        attribute, equals, value = part.partition("=")
+    for pair in _split(text):
+        attribute, equals, value = pair.partition("=")
         attribute = attribute.strip()
         value = value.strip()
         oid = _oid(attribute)
         if not equals or oid is None or not value or min(value.encode()) < 0x20:
             raise UsageError(
-                "subject: '%s' is no value for %s" % (part, " ".join(ATTRIBUTES.values()))
+                "subject: '%s' is no value for %s" % (pair, " ".join(ATTRIBUTES.values()))
             )
         limit = _LIMITS.get(attribute, 128)
         if len(value) > limit or (attribute == "C" and len(value) != 2):
@@ -106,18 +106,18 @@ def text(name):
                 value = value.decode()
             except ValueError:
                 value = "?"
-            known = ATTRIBUTES.get(oid)
-            if not known:
+            short_name = ATTRIBUTES.get(oid)
+            if not short_name:
                 from est.asn1 import oid_text
 
-                known = oid_text(oid)
-            out.append("%s=%s" % (known, value))
+                short_name = oid_text(oid)
+            out.append("%s=%s" % (short_name, value))
     return ",".join(out)
 
 
 def _oid(name):
     # Content of the OID of a subject attribute's short name, or None.
-    for oid, known in ATTRIBUTES.items():
-        if known == name:
+    for oid, short_name in ATTRIBUTES.items():
+        if short_name == name:
             return oid
     return None

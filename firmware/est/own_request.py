@@ -12,20 +12,20 @@ def check(request, key):
     if not isinstance(key, bytes):
         raise UsageError("an own request takes its key, in DER")
     try:
-        whole = der.Reader(request)
-        fields = whole.enter()
-        whole.end()
+        reader = der.Reader(request)
+        fields = reader.enter()
+        reader.end()
         info = fields.element(asn1.SEQUENCE)
         algorithm = fields.element(asn1.SEQUENCE)
         signature = fields.bit_string()
         fields.end()
-        asked = der.Reader(info).enter()
-        version = asked.integer()
-        asked.skip(asn1.SEQUENCE)
-        spki = asked.element(asn1.SEQUENCE)
-        if asked.more():  # some leave out the attributes where there are none
-            asked.skip(0xA0)
-        asked.end()
+        info_fields = der.Reader(info).enter()
+        version = info_fields.integer()
+        info_fields.skip(asn1.SEQUENCE)
+        spki = info_fields.element(asn1.SEQUENCE)
+        if info_fields.more():  # some leave out the attributes where there are none
+            info_fields.skip(0xA0)
+        info_fields.end()
         if version or not x509.verify(spki, algorithm, info, signature):
             raise UsageError("not version 1, or not signed with its own key")
     except (PeerError, NotTrusted, UsageError) as error:

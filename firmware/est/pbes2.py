@@ -25,15 +25,15 @@ def decrypt(data, password):
 
     Raises UsageError, also for a wrong password.
     """
-    found = yield from content(data, password)
+    private_key_info = yield from content(data, password)
     try:
         # With one wrong password in 256 the padding is right by chance.
-        body = der.Reader(found)
+        body = der.Reader(private_key_info)
         body.enter()
         body.end()
     except PeerError:
         raise UsageError("encrypted private key: the wrong key, or changed data")
-    return found
+    return private_key_info
 
 
 def content(data, password):

@@ -60,8 +60,8 @@ class Decryption:
             self._take(_DECRYPT_KEY_ID, identifier, [_capability(_AES + wrap)])
 
     def _take(self, oid, identifier, capable):
-        for last in _CONTENT:
-            capable.append(_capability(_AES + bytes((last,))))
+        for arc in _CONTENT:
+            capable.append(_capability(_AES + bytes((arc,))))
         self._attributes = [
             (oid, der.octets(identifier)),
             (_SMIME_CAPABILITIES, der.sequence(*capable)),
@@ -114,10 +114,10 @@ class ServerKey(Enrolment):
             return attributes
 
         extra = list(extra) + self._decryption.attributes()
-        own = apart(_own_key)
+        own_key = apart(_own_key)
         yield
         wanted = subject, san, eku, extra
-        _, self.request = yield from request.build(fetched, log, wanted, leaf, own)
+        _, self.request = yield from request.build(fetched, log, wanted, leaf, own_key)
 
     def send(self, client):
         """As Enrolment.send."""
@@ -129,13 +129,13 @@ class ServerKey(Enrolment):
 
         certificates, data = self.answer
         certificates = cms.issued(certificates)
-        given = self._decryption
-        if given.attributes():
+        decryption = self._decryption
+        if decryption.attributes():
             outer = cms.reader(data).enter()
             if outer.peek() != asn1.OID or outer.oid() == _SIGNED_DATA:
                 raise PeerError("the key came unencrypted, though encryption was asked for")
         try:
-            data = yield from unwrap(data, given.given, certificates + others, anchors, now)
+            data = yield from unwrap(data, decryption.given, certificates + others, anchors, now)
         except ImportError as error:
             raise missing(error)
         try:
@@ -166,12 +166,12 @@ def enroll(agent, decryption=None, makers=None):
     With an identity it shows that in TLS and keeps its names, as by `reenroll`; without, all is as
     by `enroll`. Returns the certificate (DER).
     """
-    usual = agent.orders
+    usual_orders = agent.orders
     agent.orders = makers or orders(decryption)
     try:
         return agent.reenroll() if agent.identity() else agent.enroll()
     finally:
-        agent.orders = usual
+        agent.orders = usual_orders
 
 
 def operation(est, csr):
@@ -180,16 +180,16 @@ def operation(est, csr):
     est: est.protocol.Est. A generator as its operations are.
     """
     exchange = est.post("serverkeygen", csr)
-    found = []
+    bodies = []
     try:
-        sent = next(exchange)
+        request = next(exchange)
         while True:
             # The answer is neither base64 nor DER.
-            sent.response = _Response(_sink(sent, found))
-            yield sent
-            sent = exchange.send(None)
+            request.response = _Response(_sink(request, bodies))
+            yield request
+            request = exchange.send(None)
     except StopIteration:
-        return _sorted(found[-1].parts)
+        return _sorted(bodies[-1].parts)
 
 
 class _Response(http.Response):
@@ -246,9 +246,9 @@ def unwrap(data, given, known, anchors, now):
     NotTrusted for a signer, PeerError for the rest.
     """
     for _ in range(_MAX_LAYERS):
-        whole = cms.reader(data)
-        fields = whole.enter()
-        whole.end()
+        reader = cms.reader(data)
+        fields = reader.enter()
+        reader.end()
         tag = fields.peek()
         if tag == asn1.INTEGER:
             return data
@@ -268,9 +268,9 @@ def unwrap(data, given, known, anchors, now):
             data = yield from pbes2.decrypt(data, given[3])
         else:
             # AsymmetricKeyPackage (RFC 5958 2) of one.
-            whole = der.Reader(data).enter()
-            data = whole.element()
-            whole.end()
+            reader = der.Reader(data).enter()
+            data = reader.element()
+            reader.end()
     raise PeerError("the key that the server sent is in no known form")
 
 
@@ -280,9 +280,9 @@ def _decrypted(data, given):
     kind, data = yield from envelope.decrypt(data, *given)
     try:
         # With one wrong key in 256 the padding of AES-CBC is right by chance.
-        whole = cms.reader(data)
-        whole.enter()
-        whole.end()
+        reader = cms.reader(data)
+        reader.enter()
+        reader.end()
     except PeerError:
         raise PeerError("the key comes encrypted: the wrong key, or changed data")
     if kind == _SIGNED_DATA and cms.reader(data).enter().peek() == asn1.INTEGER:
@@ -294,9 +294,9 @@ def _decrypted(data, given):
 def _verified(data, known, anchors, now):
     from est import signed, x509
 
-    whole = cms.reader(data).enter()
-    whole.skip()
-    fields = whole.enter(0xA0).enter()
+    info = cms.reader(data).enter()
+    info.skip()
+    fields = info.enter(0xA0).enter()
     fields.skip(asn1.INTEGER)
     if fields.element(asn1.SET) in _SHA1_ONLY:
         # Go's pkcs7, and so globalsign/est, signs so. That proves nothing any more, and is as good
@@ -306,6 +306,6 @@ def _verified(data, known, anchors, now):
         return inner.enter(0xA0).bytes()
     known = list(x509.certificates(known))
     _, content, signer, inside = signed.verify(data, known)
-    anchors = [x509.Certificate(one) for one in anchors]
+    anchors = [x509.Certificate(encoded) for encoded in anchors]
     x509.verify_path(signer, inside + known, anchors, now)
     return content

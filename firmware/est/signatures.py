@@ -37,29 +37,29 @@ def allow_sha1(anchor):
 def verify(spki, algorithm, message, signature):
     """As est.x509.verify."""
     key, kind, public = _open(spki)
-    given = der.Reader(algorithm).enter()
-    name = given.oid()
-    last = name[-1]
-    if key == _EC_PUBLIC_KEY and name[:-1] == _ECDSA_WITH and 2 <= last <= 4:
-        given.end()  # RFC 5758 3.2
+    identifier = der.Reader(algorithm).enter()
+    name = identifier.oid()
+    arc = name[-1]
+    if key == _EC_PUBLIC_KEY and name[:-1] == _ECDSA_WITH and 2 <= arc <= 4:
+        identifier.end()  # RFC 5758 3.2
         curve = _curve(kind, public)
-        return curve.verify(public, hashes.new(16 * last, message).digest(), signature)
+        return curve.verify(public, hashes.new(16 * arc, message).digest(), signature)
     if key[:-1] == _PKCS1 and name[:-1] == _PKCS1:
         from est import rsa
 
         if key[-1] == _RSA_ENCRYPTION:
             _null(kind)  # RFC 3279 2.3.1
-            size = 16 * (last - 9)
-            if last == _SHA1_WITH_RSA and spki in _sha1:
+            size = 16 * (arc - 9)
+            if arc == _SHA1_WITH_RSA and spki in _sha1:
                 size = 20
             if size in (20, 32, 48, 64):
-                if given.more():  # a NULL, or wrongly nothing: RFC 4055 5 has both taken
-                    _null(given)
+                if identifier.more():  # a NULL, or wrongly nothing: RFC 4055 5 has both taken
+                    _null(identifier)
                 return rsa.load(public).verify(hashes.new(size, message).digest(), signature)
-        if key[-1] in (_RSA_ENCRYPTION, _RSASSA_PSS) and last == _RSASSA_PSS:
+        if key[-1] in (_RSA_ENCRYPTION, _RSASSA_PSS) and arc == _RSASSA_PSS:
             from est import rsa_pss
 
-            size, salt = rsa_pss.parameters(given)
+            size, salt = rsa_pss.parameters(identifier)
             if key[-1] == _RSASSA_PSS and kind.more():
                 # What the key is for (RFC 4055 3.3).
                 key_size, least = rsa_pss.parameters(kind)
@@ -70,11 +70,11 @@ def verify(spki, algorithm, message, signature):
                 return rsa_pss.verify(rsa.load(public), digest, signature, salt)
     text = "signature algorithm %s " % asn1.oid_text(name)
     by_rsa = name[:-1] == _PKCS1
-    other = by_rsa and key[:-1] != _PKCS1 or name[:-1] == _ECDSA_WITH and key != _EC_PUBLIC_KEY
+    mismatch = by_rsa and key[:-1] != _PKCS1 or name[:-1] == _ECDSA_WITH and key != _EC_PUBLIC_KEY
     # What is left of RSASSA-PSS is SHA-1, too.
-    if not other and by_rsa and (last in _WEAK or last == _RSASSA_PSS) or name in _WEAK_NAMES:
+    if not mismatch and by_rsa and (arc in _WEAK or arc == _RSASSA_PSS) or name in _WEAK_NAMES:
         raise NotTrusted(text + "is too weak")
-    if other or by_rsa and key[-1] == _RSASSA_PSS:
+    if mismatch or by_rsa and key[-1] == _RSASSA_PSS:
         raise NotTrusted(text + "is none of its key")
     raise Unsupported(text + "is not supported")
 
@@ -92,9 +92,9 @@ def ec_key(spki):
 
 def _open(spki):
     # Algorithm identifier, Reader at its parameters, and content of the BIT STRING.
-    whole = der.Reader(spki)
-    fields = whole.enter()
-    whole.end()
+    reader = der.Reader(spki)
+    fields = reader.enter()
+    reader.end()
     kind = fields.enter()
     public = fields.bit_string()
     fields.end()

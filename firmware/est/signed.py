@@ -23,7 +23,7 @@ def verify(data, known=(), log=None):
     and known; Unsupported for algorithms that the board cannot verify; DerError for what is
     malformed, or has two signers or no content.
     """
-    found = list(x509.certificates(cms.certificates(data), log))
+    certificates = list(x509.certificates(cms.certificates(data), log))
     inner, fields = encapsulated(data)
     kind = inner.oid()
     content = None
@@ -43,7 +43,7 @@ def verify(data, known=(), log=None):
     if content is None:
         raise der.DerError("PKCS#7: no content")
     signer.integer()
-    certificate = _find(signer, found + list(known))
+    certificate = _find(signer, certificates + list(known))
     size = hashes.size_of(signer.enter().oid())
     attributes = der.Reader.element(signer, 0xA0)  # as they came: DER is demanded of them
     algorithm = signer.element(asn1.SEQUENCE)
@@ -63,7 +63,7 @@ def verify(data, known=(), log=None):
         or not x509.verify(certificate.spki, algorithm, b"\x31" + attributes[1:], signature)
     ):
         raise NotTrusted("the signature of %s is wrong" % certificate)
-    return kind, content, certificate, found
+    return kind, content, certificate, certificates
 
 
 def encapsulated(data):
@@ -79,27 +79,27 @@ def encapsulated(data):
 def _find(signer, certificates):
     # The certificate that SignerIdentifier names.
     if signer.peek() in (0x80, 0xA0):
-        wanted = der.octets(signer.bytes(0x80))
-        for one in certificates:
-            if one.extension(_SUBJECT_KEY_IDENTIFIER) == wanted:
-                return one
+        key_identifier = der.octets(signer.bytes(0x80))
+        for certificate in certificates:
+            if certificate.extension(_SUBJECT_KEY_IDENTIFIER) == key_identifier:
+                return certificate
     else:
         name = signer.enter()
         issuer = name.element(asn1.SEQUENCE)
         serial = name.bytes(asn1.INTEGER)
         name.end()
-        for one in certificates:
-            if (one.issuer, one.serial) == (issuer, serial):
-                return one
+        for certificate in certificates:
+            if (certificate.issuer, certificate.serial) == (issuer, serial):
+                return certificate
     raise NotTrusted("the message is signed by an unknown certificate")
 
 
 def _values(attributes):
     # {OID content: DER of its one value} of SignedAttributes.
     values = {}
-    listed = der.Reader(attributes).enter(0xA0)
-    while listed.more():
-        attribute = listed.enter()
+    attribute_set = der.Reader(attributes).enter(0xA0)
+    while attribute_set.more():
+        attribute = attribute_set.enter()
         oid = attribute.oid()
         if oid in values or len(values) == _MAX_ATTRIBUTES:
             raise der.DerError("PKCS#7: signed attribute twice, or too many")

@@ -78,9 +78,9 @@ class Certificate:
 
     def __init__(self, data):
         self.der = data = bytes(data)
-        whole = der.Reader(data)
-        fields = whole.enter()
-        whole.end()
+        reader = der.Reader(data)
+        fields = reader.enter()
+        reader.end()
         start = fields.pos
         tbs = fields.enter()
         self._tbs = memoryview(data)[start : fields.pos]
@@ -108,10 +108,10 @@ class Certificate:
         self._extensions = {}
         tagged = tbs.optional(0xA3)
         if tagged:
-            listed = tagged.enter()
+            extensions = tagged.enter()
             tagged.end()
-            while listed.more():
-                extension = listed.enter()
+            while extensions.more():
+                extension = extensions.enter()
                 oid = extension.oid()
                 critical = extension.peek() == _BOOLEAN and extension.boolean()
                 if oid in self._extensions:
@@ -125,8 +125,8 @@ class Certificate:
 
     def extension(self, oid):
         """Value (bytes) of an extension, or None."""
-        found = self._extensions.get(oid)
-        return found and found[1]
+        entry = self._extensions.get(oid)
+        return entry and entry[1]
 
     def path_length(self):
         """How many intermediates may follow, by basicConstraints; -1 where it is no CA at all.
@@ -176,9 +176,9 @@ def certificates(listed, log=None):
 
     One by one: parsed, thirty take more heap than some boards have.
     """
-    for one in listed:
+    for encoded in listed:
         try:
-            yield Certificate(one)
+            yield Certificate(encoded)
         except EstError as error:
             if log:
                 log("a certificate is left out: %s" % error)
@@ -220,7 +220,7 @@ def path(leaf, others, anchors, now):
         from est import constraints as rules
     except ImportError:
         rules = None
-    left = _MAX_CHECKS
+    checks = _MAX_CHECKS
     # Why no path was found so far.
     reason = None
 
@@ -229,28 +229,28 @@ def path(leaf, others, anchors, now):
 
     def extend(path, length):
         # length: certificates in it but those that CAs issued to themselves (RFC 5280 6.1.4 l).
-        nonlocal left, reason
+        nonlocal checks, reason
         tip = path[-1]
         for issuer in anchors + others:
             if issuer in path or not match(issuer.subject, tip.issuer):
                 continue
-            if not left or len(path) == _MAX_PATH:
+            if not checks or len(path) == _MAX_PATH:
                 return
-            left -= 1
+            checks -= 1
             try:
                 if issuer.path_length() < length:
                     raise NotTrusted("%s may not issue %s" % (issuer, tip))
                 issuer.check(now)
                 tip.check_signature(issuer)
                 yield
-                found = path + [issuer]
+                extended = path + [issuer]
                 if issuer not in anchors:
                     longer = length + (not match(issuer.subject, issuer.issuer))
-                    found = yield from extend(found, longer)
+                    extended = yield from extend(extended, longer)
                 elif rules:
-                    rules.judge(found)
-                if found:
-                    return found
+                    rules.judge(extended)
+                if extended:
+                    return extended
             except EstError as error:
                 reason = error
 
