@@ -27,14 +27,14 @@ class Client(client.Client):
 
     def _connect(self):
         try:
-            found = yield from lookup.find(self._host, self._port, self._left)
+            addresses = yield from lookup.find(self._host, self._port, self._left)
         except OSError as error:
             raise PeerError("no address known for %s (%s)" % (self._host, error))
         end = self._deadline
-        for number, address in enumerate(found):
+        for number, address in enumerate(addresses):
             # One that is silent leaves time for the others.
-            left = self._left() // (len(found) - number)
-            self._deadline = time.ticks_add(time.ticks_ms(), left)
+            share = self._left() // (len(addresses) - number)
+            self._deadline = time.ticks_add(time.ticks_ms(), share)
             try:
                 yield from self._open(address)
                 break

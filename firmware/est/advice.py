@@ -36,7 +36,7 @@ def shown(login, request, data, size):
 
 def _step(request, login):
     status = request.response.status
-    found = {
+    advice = {
         400: "change subject, names or key as the server says",
         404: "check URL and label",
         405: "check that the URL is an EST server's",
@@ -48,39 +48,39 @@ def _step(request, login):
         505: "check that the URL is an EST server's",
     }.get(status)
     if status in (401, 403):
-        found = _login(request, login)
-    if not found:
-        found = "check the request" if status < 500 else "see the server's log, or try later"
-    return found
+        advice = _login(request, login)
+    if not advice:
+        advice = "check the request" if status < 500 else "see the server's log, or try later"
+    return advice
 
 
 def _login(request, login):
     response = request.response
     offered = [value for name, value in response.headers if name == "www-authenticate"]
     if not login:
-        found = "a certificate is not enough, and no user, password or token was given"
+        advice = "a certificate is not enough, and no user, password or token was given"
     elif "Authorization" in dict(request.headers):
-        found = "wrong user, password or token"
+        advice = "wrong user, password or token"
     else:
-        found = "no user, password or token was sent"
+        advice = "no user, password or token was sent"
     if response.status == 403:
-        found = "whoever runs the server must allow this board or its certificate; " + found
+        advice = "whoever runs the server must allow this board or its certificate; " + advice
     if not offered:
-        return found + "; the server names no way to log in"
-    return "%s; the server asks for %s" % (found, printable(_names(offered).encode())[:100])
+        return advice + "; the server names no way to log in"
+    return "%s; the server asks for %s" % (advice, printable(_names(offered).encode())[:100])
 
 
 def _names(offered):
     # Such as "Negotiate, Digest algorithm=SHA-512-256".
-    found = ""
+    schemes = ""
     for text in offered:
-        for item in text.split(","):
-            word = item.strip().partition(" ")[0]
+        for piece in text.split(","):
+            word = piece.strip().partition(" ")[0]
             if word[:10].lower() == "algorithm=":
-                found += " " + word
-            elif "=" not in word and '"' not in word and word not in found:
-                found += ", " + word
-    return found[2:] or "none"
+                schemes += " " + word
+            elif "=" not in word and '"' not in word and word not in schemes:
+                schemes += ", " + word
+    return schemes[2:] or "none"
 
 
 def hide(login, text, request, csr=None):
@@ -92,21 +92,21 @@ def hide(login, text, request, csr=None):
     """
     proof = dict(request.headers).get("Authorization", "") if request else ""
     digest = proof.partition('response="')[2].partition('"')[0]
-    hidden = (getattr(login, "secret", ""), proof.partition(" ")[2].rstrip("="), digest)
-    hidden = [one.encode() for one in hidden]
-    hidden.append(_enrolment_code(csr or request.body))
-    for one in hidden:
-        one = printable(one).encode()
-        if len(one) >= _MIN_SECRET:
+    secrets = (getattr(login, "secret", ""), proof.partition(" ")[2].rstrip("="), digest)
+    secrets = [secret.encode() for secret in secrets]
+    secrets.append(_enrolment_code(csr or request.body))
+    for secret in secrets:
+        secret = printable(secret).encode()
+        if len(secret) >= _MIN_SECRET:
             form = text.encode()
             for _ in range(_MAX_ESCAPED):
                 # URLs have a plus sign for a space, so both count as the same.
                 for plus in (b"+", b" "):
                     plain = form.replace(b"+", plus)
-                    found = _without(one.replace(b"+", plus), plain)
-                    if found != plain:
-                        form = found
-                        text = found.decode()
+                    cleared = _without(secret.replace(b"+", plus), plain)
+                    if cleared != plain:
+                        form = cleared
+                        text = cleared.decode()
                 form = printable(_unescaped(form)).encode()
     return text
 

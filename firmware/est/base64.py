@@ -16,11 +16,11 @@ class Decoder:
     def feed(self, data):
         # libest ends the base64 of /csrattrs with a NUL.
         text = self._rest + b"".join(bytes(data).replace(b"\0", b" ").split())
-        whole = len(text) & ~3
-        self._rest = text[whole:]
+        length = len(text) & ~3
+        self._rest = text[length:]
         if not text:
             return
-        text = text[:whole]
+        text = text[:length]
         try:
             decoded = binascii.a2b_base64(text)
         except ValueError:

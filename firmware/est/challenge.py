@@ -22,9 +22,9 @@ def answer(credentials, challenges):
 
 
 def _token(credentials, challenges):
-    again = credentials.ready
+    sent_before = credentials.ready
     credentials.ready = not challenges or _offered(challenges, "bearer")
-    return credentials.ready and not again
+    return credentials.ready and not sent_before
 
 
 def _password(credentials, challenges):
@@ -37,26 +37,26 @@ def _password(credentials, challenges):
                 raise missing(error)
         else:
             credentials.digest = credentials.digest or Digest(credentials.user, credentials.secret)
-    known = credentials.digest and credentials.digest.answer(challenges)
+    again = credentials.digest and credentials.digest.answer(challenges)
     if (
-        known is None
+        again is None
         and credentials.basic is not None
         and (not challenges or _offered(challenges, "basic"))
     ):
         # Never the password itself to who asked for a digest before.
-        known = not credentials.basic and not (credentials.digest and credentials.digest.given)
-        if known and ":" in credentials.user:
+        again = not credentials.basic and not (credentials.digest and credentials.digest.given)
+        if again and ":" in credentials.user:
             if challenges:
                 raise UsageError("Basic takes no user name with a colon")
-            known = False
-        credentials.basic = known
-    return known
+            again = False
+        credentials.basic = again
+    return again
 
 
 def _offered(challenges, scheme):
     # One value may hold several challenges, each beginning with its scheme.
     for text in challenges:
-        for item in text.split(","):
-            if item.strip().lower().split(" ")[0] == scheme:
+        for piece in text.split(","):
+            if piece.strip().lower().split(" ")[0] == scheme:
                 return True
     return False

@@ -55,10 +55,10 @@ class Client:
 
     def close(self):
         """Close the connection; the next operation opens another."""
-        for thing in (self._stream, self._sock):
-            if thing:
+        for stream in (self._stream, self._sock):
+            if stream:
                 try:
-                    thing.close()
+                    stream.close()
                 except OSError:
                     pass
         self._stream = self._sock = None
@@ -131,9 +131,9 @@ class Client:
                 self._left()
                 # MicroPython forgets TLS's end of data when one read meets both it and data, so
                 # no read may reach for more than is sure to come.
-                wanted = response.wanted()
+                size = response.wanted()
                 stream = self._stream
-                data = stream.read(wanted) if wanted > 0 else stream.readline(-wanted)
+                data = stream.read(size) if size > 0 else stream.readline(-size)
                 if data is None:
                     yield self._poll
                 elif data:

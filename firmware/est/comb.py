@@ -173,7 +173,7 @@ class Comb:
         gather = (1 << columns) - 2
         low = half - 1
         for step in range(steps - 1, -1, -1):
-            found = []
+            pairs = []
             part = 0
             for column in range(step, columns, steps):
                 index = (k >> column & mask) % gather
@@ -184,10 +184,10 @@ class Comb:
                     entry = file.read(size)
                 else:
                     entry = table[at : at + size]
-                found.append((entry, flip ^ odd ^ 1))
+                pairs.append((entry, flip ^ odd ^ 1))
                 part += half
             if file and not step:
                 file.close()
-            if len(found) > 1 and found[0][0] == found[1][0]:
-                found.pop()  # damaged; two of (0, 0) would cancel and lead to the curve
-            yield found
+            if len(pairs) > 1 and pairs[0][0] == pairs[1][0]:
+                pairs.pop()  # damaged; two of (0, 0) would cancel and lead to the curve
+            yield pairs

@@ -35,22 +35,22 @@ class Digest:
         if best is None:
             return None
         # The same password refused once is wrong, unless only the nonce was too old.
-        again = self.given is not None and best.get("stale", "").lower() != "true"
+        refused = self.given is not None and best.get("stale", "").lower() != "true"
         self.given = best
         self._count = 0
-        return not again
+        return not refused
 
     def header(self, method, path):
-        given = self.given
-        if not given:
+        challenge = self.given
+        if not challenge:
             return None
-        new = hashlib.md5 if given["algorithm"] == "MD5" else hashlib.sha256
+        new_hash = hashlib.md5 if challenge["algorithm"] == "MD5" else hashlib.sha256
 
         def h(*parts):
-            return binascii.hexlify(new(":".join(parts).encode()).digest()).decode()
+            return binascii.hexlify(new_hash(":".join(parts).encode()).digest()).decode()
 
-        realm = given.get("realm", "")
-        nonce = given["nonce"]
+        realm = challenge.get("realm", "")
+        nonce = challenge["nonce"]
         ha1 = h(self._user, realm, self._password)
         ha2 = h(method, path)
         fields = [
@@ -59,7 +59,7 @@ class Digest:
             ("nonce", nonce),
             ("uri", path),
         ]
-        if given["qop"]:
+        if challenge["qop"]:
             self._count += 1
             count = "%08x" % self._count
             cnonce = binascii.hexlify(random(12)).decode()
@@ -69,10 +69,10 @@ class Digest:
         else:
             fields.append(("response", h(ha1, nonce, ha2)))
             tail = ""
-        if "opaque" in given:
-            fields.append(("opaque", given["opaque"]))
+        if "opaque" in challenge:
+            fields.append(("opaque", challenge["opaque"]))
         quoted = ['%s="%s"' % (name, _quote(value)) for name, value in fields]
-        return "Digest " + ", ".join(quoted) + ", algorithm=" + given["algorithm"] + tail
+        return "Digest " + ", ".join(quoted) + ", algorithm=" + challenge["algorithm"] + tail
 
 
 def _quote(text):
@@ -83,8 +83,8 @@ def _parse(challenges):
     """[(lower-case scheme, {lower-case name: value})] of WWW-Authenticate values."""
     out = []
     for text in challenges:
-        for item in _split(text):
-            name, equals, value = item.partition("=")
+        for parameter in _split(text):
+            name, equals, value = parameter.partition("=")
             words = name.split()
             if len(words) == 2 or (len(words) == 1 and not equals):
                 out.append((words[0].lower(), {}))

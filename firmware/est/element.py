@@ -39,12 +39,14 @@ class Key(EcKey):
         size = self._curve.size
         digest = bytes(digest[:size])
         digest = bytes(size - len(digest)) + digest
-        found = self._sign(digest)
-        if len(found) == 2 * size:
-            found = der.sequence(asn1.integer(found[:size]), asn1.integer(found[size:]))
-        if self.checked and not self._curve.verify(self._public, digest, found):
+        signature = self._sign(digest)
+        if len(signature) == 2 * size:
+            signature = der.sequence(
+                asn1.integer(signature[:size]), asn1.integer(signature[size:])
+            )
+        if self.checked and not self._curve.verify(self._public, digest, signature):
             raise UsageError("secure element: its signature is not by the public key given")
-        return found
+        return signature
 
 
 def find(data):

@@ -58,7 +58,7 @@ def _table(h):
     # h times each polynomial of degree 3, by its four bits.
     table = [0]
     for power in (3, 2, 1, 0):
-        table += [_times_x(h, power) ^ other for other in table]
+        table += [_times_x(h, power) ^ entry for entry in table]
     return table
 
 

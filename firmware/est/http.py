@@ -72,8 +72,8 @@ class Response:
 
     def header(self, name):
         """Value of the first header `name` (lower case), or ""."""
-        for known, value in self.headers:
-            if known == name:
+        for field_name, value in self.headers:
+            if field_name == name:
                 return value
         return ""
 
@@ -178,18 +178,18 @@ class Response:
         self.keep = "close" not in connection and (self.keep or "keep-alive" in connection)
         self._sink = self._on_head(self)
         encoding = self.header("transfer-encoding").lower()
-        left = -1
+        length = -1
         for name, value in self.headers:
             if name == "content-length":
                 for text in value.split(","):
                     size = _length(text.strip().encode(), 10)
-                    if left not in (-1, size):
+                    if length not in (-1, size):
                         _malformed("length")
-                    left = size
+                    length = size
         if self.status in (204, 304):
             # There is no body, whatever they say (RFC 9112 6.3); what follows may be one.
-            self.keep = self.keep and not encoding and left < 1
-            left = 0
+            self.keep = self.keep and not encoding and length < 1
+            length = 0
         elif encoding == "chunked":
             self._state = _SIZE
             return
@@ -197,10 +197,10 @@ class Response:
             _malformed("header")
         # Without length it ends when the peer closes. A bare 202 may come this way too.
         # Nor does a server want more after a 408.
-        self.keep = self.keep and left >= 0 and self.status != 408
-        self._left = left
+        self.keep = self.keep and length >= 0 and self.status != 408
+        self._left = length
         self._state = _BODY
-        if not left:
+        if not length:
             self._finish()
 
 

@@ -33,10 +33,10 @@ def find(host, port, left):
         return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     if sys.platform == "esp32" or sys.implementation.name == "cpython":
         return (yield from _in_thread(host, port, left))
-    found = _known(host)
-    if not found:
-        found = yield from _ask(host, _server(), left)
-    return [socket.getaddrinfo(one, port, 0, socket.SOCK_STREAM)[0] for one in found]
+    addresses = _known(host)
+    if not addresses:
+        addresses = yield from _ask(host, _server(), left)
+    return [socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)[0] for address in addresses]
 
 
 def _is_address(host):
@@ -68,16 +68,16 @@ def _in_thread(host, port, left):
 
 def _known(host):
     # Addresses (text) that a Unix system has in its table.
-    found = []
+    addresses = []
     try:
         with open("/etc/hosts") as file:
             for line in file:
                 words = line.partition("#")[0].split()
                 if host in words[1:] and "." in words[0]:
-                    found.append(words[0])
+                    addresses.append(words[0])
     except OSError:
         pass  # a board
-    return found
+    return addresses
 
 
 def _server():
@@ -123,7 +123,7 @@ def _ask(host, server, left, port=_PORT):
 
 def addresses(answer):
     """IPv4 addresses (text) in a DNS answer (bytes). Raises OSError where it has none."""
-    found = []
+    texts = []
     try:
         at = 12
         for _ in range(int.from_bytes(answer[4:6], "big")):
@@ -134,12 +134,12 @@ def addresses(answer):
             data = answer[at : at + size]
             at += size
             if answer[at - size - 10 : at - size - 6] == bytes((0, _A, 0, _IN)) and len(data) == 4:
-                found.append(".".join([str(octet) for octet in data]))
+                texts.append(".".join([str(octet) for octet in data]))
     except IndexError:
         pass  # cut off: what came counts
-    if not found:
+    if not texts:
         raise OSError(-2)  # no such host, as CPython's getaddrinfo numbers it
-    return found[:_MAX_ADDRESSES]
+    return texts[:_MAX_ADDRESSES]
 
 
 def _after_name(answer, at):

@@ -17,11 +17,11 @@ def ssl_params(context, host):
         import ssl
     except ImportError:
         ssl = sys.modules["ssl"] = _Ssl
-    usual = ssl.wrap_socket
+    usual_wrap = ssl.wrap_socket
 
     def wrap_socket(sock, *arguments, context=None, **params):
         if context is None:
-            return usual(sock, *arguments, **params)
+            return usual_wrap(sock, *arguments, **params)
         return context.wrap_socket(sock, do_handshake_on_connect=False, **params)
 
     ssl.wrap_socket = wrap_socket

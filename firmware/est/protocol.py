@@ -98,8 +98,8 @@ class Est:
     def check_type(self, request, expected):
         """Raise PeerError if the answered `request` is of another content type than `expected`."""
         if kind(request.response) not in ("", expected):
-            given = self.shown(request, request.response.header("content-type").encode(), 60)
-            raise errors.PeerError("content type %s where %s is expected" % (given, expected))
+            received = self.shown(request, request.response.header("content-type").encode(), 60)
+            raise errors.PeerError("content type %s where %s is expected" % (received, expected))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
         """The Request of one operation, through challenges and redirects, once it is answered with

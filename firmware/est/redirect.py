@@ -13,7 +13,7 @@ def path(authority, request):
     status = request.response.status
     if status not in (301, 302, 307, 308) and (status != 303 or request.body):
         return None
-    given = location = request.response.header("location").partition("#")[0]
+    original = location = request.response.header("location").partition("#")[0]
     if location[:6].lower() == "https:":
         location = location[6:]
         if location[:2] != "//":
@@ -22,8 +22,8 @@ def path(authority, request):
         origin, _, location = location[2:].partition("/")
         location = "/" + location if _host(origin) == _host(authority) else ""
     if not location or ":" in location.partition("?")[0].partition("/")[0]:
-        given = printable(given.encode())[:100]
-        raise PeerError("the server redirects elsewhere: if %s is right, give its host" % given)
+        original = printable(original.encode())[:100]
+        raise PeerError("the server redirects elsewhere: if %s is right, give its host" % original)
     base = request.path.partition("?")[0]
     if location[0] == "?":
         location = base + location

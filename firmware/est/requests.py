@@ -237,13 +237,13 @@ class _Link:
 
     def _pull(self):
         head = self.head
-        wanted = head.wanted()
+        size = head.wanted()
         try:
             self._limit(self._sock)
-            if wanted > 0:
-                data = self._stream.read(wanted)
+            if size > 0:
+                data = self._stream.read(size)
             elif self._timeout is None:
-                data = self._stream.readline(-wanted)
+                data = self._stream.readline(-size)
             else:
                 data = self._stream.read(1)  # or a line that drips would outlive the time
         except (OSError, ValueError) as error:
@@ -290,10 +290,10 @@ class _Link:
         return len(data)
 
     def close(self):
-        for thing in (self._stream, self._sock):
-            if thing:
+        for stream in (self._stream, self._sock):
+            if stream:
                 try:
-                    thing.close()
+                    stream.close()
                 except OSError:
                     pass
         self._stream = self._sock = None
@@ -346,9 +346,9 @@ def request(
             if pieces or not location or head.status not in _REDIRECTS:
                 if method == "HEAD":
                     head.done = True
-                found = Response(link)
+                response = Response(link)
                 link = None
-                return found
+                return response
         finally:
             if link:
                 link.close()

@@ -24,15 +24,15 @@ def pkcs1(key, encrypted, size):
         raise UsageError("RSA: no room for so many bytes")
     block = yield from _decrypt(key, encrypted)
     secret = hashes.new(32, key.der()).digest()
-    other = b""
-    while len(other) < size:
-        other += hashes.hmac(32, secret, bytes((len(other) // 32,)), encrypted)
+    decoy = b""
+    while len(decoy) < size:
+        decoy += hashes.hmac(32, secret, bytes((len(decoy) // 32,)), encrypted)
     cut = key.size - size
     wrong = block[0] | block[1] ^ 2 | block[cut - 1]
     for at in range(2, cut - 1):
         wrong |= not block[at]
     mask = 0xFF * (not wrong)
-    return bytes([block[cut + at] & mask | other[at] & ~mask for at in range(size)])
+    return bytes([block[cut + at] & mask | decoy[at] & ~mask for at in range(size)])
 
 
 def parameters(fields):

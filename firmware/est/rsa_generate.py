@@ -37,9 +37,9 @@ def generate(bits=2048, progress=None, entropy=None):
     entropy = entropy or random
     primes = []
     for _ in range(_MAX_PRIMES):
-        found = yield from _prime(bits // 2, len(primes), progress, entropy)
-        if not primes or abs(found - primes[0]) >> (bits // 2 - 100):
-            primes.append(found)
+        prime = yield from _prime(bits // 2, len(primes), progress, entropy)
+        if not primes or abs(prime - primes[0]) >> (bits // 2 - 100):
+            primes.append(prime)
         if len(primes) == 2:
             break
     else:
@@ -68,14 +68,14 @@ def _prime(bits, primes, progress, entropy):
             if divisor % (2 * _STEP) == 1:
                 yield
         for at in range(_WIDTH):
-            found = start + 2 * at
-            if composite[at] or found % _E == 1 or found >> bits:
+            candidate = start + 2 * at
+            if composite[at] or candidate % _E == 1 or candidate >> bits:
                 continue
             if progress:
                 progress(primes, tests)
             tests += 1
-            if (yield from probable_prime(found, entropy)):
-                return found
+            if (yield from probable_prime(candidate, entropy)):
+                return candidate
 
 
 def probable_prime(n, entropy):

@@ -84,12 +84,12 @@ class PrivateKey(rsa.PublicKey):
         n, e, _, p, q, dp, dq, inverse_q = self._numbers
         blind = int.from_bytes(random(_BLIND_VALUE), "big") | 1
         blinded = pow(blind, e, n) * value % n
-        parts = []
+        residues = []
         for prime, exponent in ((p, dp), (q, dq)):
             exponent += (prime - 1) * int.from_bytes(random(_BLIND_EXPONENT), "big")
             size = rsa.octets(prime) + _BLIND_EXPONENT
-            parts.append((yield from power(blinded % prime, exponent, prime, size)))
-        result = (parts[0] - parts[1]) * inverse_q % p * q + parts[1]
+            residues.append((yield from power(blinded % prime, exponent, prime, size)))
+        result = (residues[0] - residues[1]) * inverse_q % p * q + residues[1]
         result = result * inverse(blind, n) % n
         if pow(result, e, n) != value:
             raise UsageError("RSA: computation fault")

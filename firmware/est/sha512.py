@@ -95,16 +95,16 @@ class Hash:
                 _compress(self._state, self._block, _K)
 
     def copy(self):
-        other = Hash(self.digest_size, self._state, self._block[: self._length & 127])
-        other._length = self._length
-        return other
+        duplicate = Hash(self.digest_size, self._state, self._block[: self._length & 127])
+        duplicate._length = self._length
+        return duplicate
 
     def digest(self):
         """The hash of all data until now; more may follow."""
-        last = self.copy()
+        finished = self.copy()
         padding = b"\x80" + bytes(-(self._length + 17) % 128)
-        last.update(padding + (8 * self._length).to_bytes(16, "big"))
-        return struct.pack(">8Q", *last._state)[: self.digest_size]
+        finished.update(padding + (8 * self._length).to_bytes(16, "big"))
+        return struct.pack(">8Q", *finished._state)[: self.digest_size]
 
 
 def _choose():
