@@ -107,27 +107,27 @@ def problems(config):
     """What is wrong with the settings (what JSON gave): a list of lines that name their keys."""
     if not isinstance(config, dict):
         return ["must be an object: {...}"]
-    found = []
+    lines = []
     for key in ("url", "subject"):
         if config.get(key) is None:
-            found.append("%s is missing" % key)
+            lines.append("%s is missing" % key)
     if config.get("sha256") is None and config.get("anchors") is None:
-        found.append("sha256 is missing, or anchors")
+        lines.append("sha256 is missing, or anchors")
     for key, value in config.items():
         if key not in _KEYS:
-            found.append("%s is unknown: one of %s" % (key, " ".join(sorted(_KEYS))))
+            lines.append("%s is unknown: one of %s" % (key, " ".join(sorted(_KEYS))))
         elif value is not None:
             wrong = _KEYS[key](value)
             if wrong:
-                found.append("%s %s" % (key, wrong))
-    for key, other in (("user", "secret"), ("factory_certificate", "factory_key")):
-        if (config.get(key) is None) != (config.get(other) is None):
-            found.append("%s and %s go together" % (key, other))
+                lines.append("%s %s" % (key, wrong))
+    for key, partner in (("user", "secret"), ("factory_certificate", "factory_key")):
+        if (config.get(key) is None) != (config.get(partner) is None):
+            lines.append("%s and %s go together" % (key, partner))
     if config.get("user") is not None and config.get("token") is not None:
-        found.append("user and token: one of them is enough")
-    if not found and (config.get("spread") or 0) >= (config.get("share") or 66):
-        found.append("spread must be less than share")
-    return found
+        lines.append("user and token: one of them is enough")
+    if not lines and (config.get("spread") or 0) >= (config.get("share") or 66):
+        lines.append("spread must be less than share")
+    return lines
 
 
 def parse(data):
@@ -140,8 +140,8 @@ def parse(data):
             raise ValueError("it is cut off")  # which MicroPython does not mind
     except ValueError as error:
         return None, ["is malformed (%s)" % (str(error) or "not UTF-8")]
-    found = problems(config)
-    return None if found else config, found
+    lines = problems(config)
+    return None if lines else config, lines
 
 
 def read(name):
@@ -153,8 +153,8 @@ def read(name):
         return None, ["%s is missing (%s)" % (name, error)]
     if len(data) > _MAX_SIZE:
         return None, ["%s is larger than %d octets" % (name, _MAX_SIZE)]
-    config, wrong = parse(data)
-    return config, ["%s: %s" % (name, line) for line in wrong]
+    config, lines = parse(data)
+    return config, ["%s: %s" % (name, line) for line in lines]
 
 
 def adopt():
@@ -196,7 +196,7 @@ def agent(make, config, store, number, **others):
     if config.get("factory_key") is not None:
         chain = _read_der(config, "factory_certificate", _certificates)
         factory = chain, _read_der(config, "factory_key", _key)
-    made = make(
+    new_agent = make(
         store,
         _url_with_label(config),
         config["subject"].replace("{id}", number),
@@ -211,9 +211,9 @@ def agent(make, config, store, number, **others):
     )
     share = config.get("share")
     spread = config.get("spread")
-    made.share = share and share * 65536 // 100
-    made.spread = None if spread is None else spread * 65536 // 100
-    return made
+    new_agent.share = share and share * 65536 // 100
+    new_agent.spread = None if spread is None else spread * 65536 // 100
+    return new_agent
 
 
 def _url_with_label(config):
@@ -253,10 +253,10 @@ def _certificates(data):
     from est import pem
     from est.errors import UsageError
 
-    found = [data] if data[:1] == b"0" else pem.decode(data.decode(), "CERTIFICATE")
-    if not found:
+    certificates = [data] if data[:1] == b"0" else pem.decode(data.decode(), "CERTIFICATE")
+    if not certificates:
         raise UsageError("no certificate in PEM or DER")
-    return found
+    return certificates
 
 
 def _key(data):
@@ -264,8 +264,8 @@ def _key(data):
 
     if data[:1] != b"0":
         for label in ("PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"):
-            found = pem.decode(data.decode(), label)
-            if found:
-                data = found[0]
+            blocks = pem.decode(data.decode(), label)
+            if blocks:
+                data = blocks[0]
                 break
     return keys.load(data).der()

@@ -104,20 +104,20 @@ class Frame:
         """The settings to go by, None without any: new ones once they reached the server."""
         new = None
         if _NEW in os.listdir():
-            new, wrong = settings("read", _NEW)
-            if wrong:
-                self.complain(wrong)
+            new, lines = settings("read", _NEW)
+            if lines:
+                self.complain(lines)
                 self.file("put_aside")
-        config, wrong = settings("read", "config.json")
+        config, lines = settings("read", "config.json")
         if new:
             # Without others there is nothing to lose.
-            if wrong or await self.reaches(new):
+            if lines or await self.reaches(new):
                 self.file("adopt")
                 return new
             print("config.new.json: the server is not reached, config.json stays")
             self.tried = True
             self.silent = 0
-        self.complain(wrong)
+        self.complain(lines)
         return config
 
     def file(self, how):

@@ -30,12 +30,12 @@ def ask(server, ms, port=_PORT):
         return ms
 
     try:
-        found = yield from _find(server, port, left)
+        addresses = yield from _find(server, port, left)
     except OSError as error:
         raise PeerError("no address known for the time server %s (%s)" % (server, error))
     at = 0
     while True:
-        seconds = yield from _exchange(found[at % len(found)], left)
+        seconds = yield from _exchange(addresses[at % len(addresses)], left)
         if seconds:
             return seconds
         at += 1
