@@ -32,23 +32,23 @@ _MPY_FORMAT = "6"  # of every MicroPython from 1.23
 
 def packages() -> dict[str, list[str]]:
     """{name: [path of a module]} of each package, without those that it needs."""
-    return {name: [f"est/{one}.py" for one in found["modules"]] for name, found in _listed()}
+    return {name: [f"est/{stem}.py" for stem in entry["modules"]] for name, entry in _listed()}
 
 
 def needs() -> dict[str, list[str]]:
     """{name: [package that comes with it]}."""
-    return {name: found["needs"] for name, found in _listed()}
+    return {name: entry["needs"] for name, entry in _listed()}
 
 
 def _listed() -> Iterable[tuple[str, dict[str, list[str]]]]:
-    found: dict[str, dict[str, list[str]]] = json.loads(_read("packages"))
-    return found.items()
+    by_name: dict[str, dict[str, list[str]]] = json.loads(_read("packages"))
+    return by_name.items()
 
 
 def parts(name: str = "est") -> list[str]:
     """Paths of the modules of package `name` and of those that it needs, the latter first."""
-    found = [path for other in needs()[name] for path in parts(other)]
-    return list(dict.fromkeys([*found, *packages()[name]]))
+    paths = [path for needed in needs()[name] for path in parts(needed)]
+    return list(dict.fromkeys([*paths, *packages()[name]]))
 
 
 def holder(module: str) -> str | None:
@@ -63,8 +63,8 @@ _OF_STORAGE = {"fat": ["est/fat.py", "est/files.py"], "host": ["est/files.py", "
 
 def installed(arch: str | None, storage: str = "littlefs2") -> list[str]:
     """Paths of the modules that boards of an architecture and a kind of storage install."""
-    own = mpy.machine_code(arch)
-    code = [path for path in packages()["est-speed"] if Path(path).stem.endswith(own)]
+    suffixes = mpy.machine_code(arch)
+    code = [path for path in packages()["est-speed"] if Path(path).stem.endswith(suffixes)]
     return parts() + code + _OF_STORAGE.get(storage, [])
 
 
@@ -74,21 +74,21 @@ def packed(paths: Sequence[str], arch: str) -> dict[str, bytes]:
     firmware/packed.py describes the file.
     """
     firmware = shipped.folder("firmware")
-    others = [path for path in paths if path != _INIT]
-    compiled = {Path(path).stem: mpy.compile_file(firmware / path, arch) for path in others}
+    modules = [path for path in paths if path != _INIT]
+    compiled = {Path(path).stem: mpy.compile_file(firmware / path, arch) for path in modules}
     # The offsets grow with the index: they are written in as many digits as will do.
     digits = len(str(sum(map(len, compiled.values())) + 32 * len(compiled)))
-    at = sum(len(name) + digits + 2 for name in compiled) + 1
+    offset = sum(len(name) + digits + 2 for name in compiled) + 1
     index = ""
     for name, data in compiled.items():
-        index += f"{name} {at:0{digits}}\n"
-        at += len(data)
+        index += f"{name} {offset:0{digits}}\n"
+        offset += len(data)
     with tempfile.TemporaryDirectory(prefix="mpest-packed-") as folder:
         init = Path(folder) / "__init__.py"
         init.write_text((firmware / _INIT).read_text() + (firmware / "packed.py").read_text())
         opener = mpy.compile_file(init, arch)
-    whole = f"{index}\n".encode() + b"".join(compiled.values())
-    return {"est/__init__.mpy": opener, f"est/{PACKED}": whole}
+    content = f"{index}\n".encode() + b"".join(compiled.values())
+    return {"est/__init__.mpy": opener, f"est/{PACKED}": content}
 
 
 def unpacked(whole: bytes) -> dict[str, bytes]:
@@ -149,26 +149,26 @@ def build_index(folder: Path) -> list[str]:
             files[_MPY_FORMAT][path] = files["py"][path]
         else:
             files[_MPY_FORMAT][path] = [_compiled(path), _add(folder, compiled)]
-    listed: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for name, modules in packages().items():
-        for form, found in files.items():
-            hashes = [found[path] for path in modules]
+        for form, released in files.items():
+            hashes = [released[path] for path in modules]
             described: dict[str, Any] = {"v": 1, "version": version(), "hashes": hashes}
-            described["deps"] = [[other, "latest"] for other in needs()[name]]
+            described["deps"] = [[needed, "latest"] for needed in needs()[name]]
             _release(folder, form, name, described)
         versions = {form: [version()] for form in files}
-        listed.append({"name": name, "version": version(), "versions": versions})
+        entries.append({"name": name, "version": version(), "versions": versions})
     portable = [path for path, (out, _) in files[_MPY_FORMAT].items() if out.endswith(".mpy")]
     paths = [path for path in parts() if path in portable]
     hashes = [[path, _add(folder, data)] for path, data in packed(paths, "armv6m").items()]
     hashes += [files["py"][path] for path in parts() if path not in portable]
-    whole = {"v": 1, "version": version(), "hashes": hashes}
-    for name, described in {_PACKED: whole, **_beyond(files[_MPY_FORMAT])}.items():
+    packed_release = {"v": 1, "version": version(), "hashes": hashes}
+    for name, described in {_PACKED: packed_release, **_beyond(files[_MPY_FORMAT])}.items():
         _release(folder, _MPY_FORMAT, name, described)
         versions = {_MPY_FORMAT: [version()]}
-        listed.append({"name": name, "version": version(), "versions": versions})
-    _write_json(folder / "index.json", {"v": 2, "packages": listed})
-    return [one["name"] for one in listed]
+        entries.append({"name": name, "version": version(), "versions": versions})
+    _write_json(folder / "index.json", {"v": 2, "packages": entries})
+    return [entry["name"] for entry in entries]
 
 
 def _beyond(files: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
@@ -180,8 +180,8 @@ def _beyond(files: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
             "version": version(),
             "hashes": [files[path] for path in modules],
             "deps": [
-                [_PACKED if other in inside else f"{other}-packed", "latest"]
-                for other in needs()[name]
+                [_PACKED if needed in inside else f"{needed}-packed", "latest"]
+                for needed in needs()[name]
             ],
         }
         for name, modules in packages().items()

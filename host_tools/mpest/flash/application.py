@@ -47,20 +47,20 @@ def files(
     paths = packages.installed(board.arch, board.storage.kind) + _modules_of(parts)
     paths = list(dict.fromkeys(paths))
     modules = {}
-    found = []
+    installed = []
     if board.arch:
         packed = packages.packed(paths, board.arch)
-        found += [File(library + path, data) for path, data in packed.items()]
+        installed += [File(library + path, data) for path, data in packed.items()]
     else:
         modules = {library + path.removesuffix(".py"): firmware / path for path in paths}
     for name in ("bringup", "configuration", "ntp"):
         modules[library + name] = firmware / f"{name}.py"
     modules[f"{library}wiring"] = board.wiring
-    found += [_module(path, source, board.arch) for path, source in modules.items()]
-    found += own
+    installed += [_module(path, source, board.arch) for path, source in modules.items()]
+    installed += own
     if main:
-        found.append(File(root(board) + "main.py", (firmware / "main.py").read_bytes()))
-    return found
+        installed.append(File(root(board) + "main.py", (firmware / "main.py").read_bytes()))
+    return installed
 
 
 def root(board: Board) -> str:
@@ -70,14 +70,14 @@ def root(board: Board) -> str:
 
 def _modules_of(parts: Sequence[str]) -> list[str]:
     # A module's name means the package that holds it.
-    known = packages.packages()
-    found = []
+    all_packages = packages.packages()
+    paths = []
     for part in parts:
-        name = part if part in known else packages.holder(part)
+        name = part if part in all_packages else packages.holder(part)
         if name is None:
-            raise CliError(f"no package {part!r}; there are: {', '.join(known)}")
-        found += packages.parts(name)
-    return found
+            raise CliError(f"no package {part!r}; there are: {', '.join(all_packages)}")
+        paths += packages.parts(name)
+    return paths
 
 
 def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
@@ -87,20 +87,20 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
     """
     rules = runpy.run_path(str(shipped.folder("firmware") / "configuration.py"))
     data = _read(config)
-    wanted, wrong = rules["parse"](data)
-    if not wrong:
-        wrong = _doubtful(wanted["subject"])
-    if wrong:
-        raise CliError("\n".join(f"{config}: {line}" for line in wrong))
-    found = [File(root(board) + rules["FILE"], data, private=True)]
+    parsed, lines = rules["parse"](data)
+    if not lines:
+        lines = _doubtful(parsed["subject"])
+    if lines:
+        raise CliError("\n".join(f"{config}: {line}" for line in lines))
+    files = [File(root(board) + rules["FILE"], data, private=True)]
     missing = []
-    for name in _named(wanted, rules["FILES"]):
+    for name in _named(parsed, rules["FILES"]):
         beside = config.parent / name
         if "/" in name or not beside.is_file():
             missing.append(name)
         else:
-            found.append(File(root(board) + name, _read(beside), private=True))
-    return found, missing
+            files.append(File(root(board) + name, _read(beside), private=True))
+    return files, missing
 
 
 def _doubtful(subject: str) -> list[str]:
@@ -112,8 +112,8 @@ def _doubtful(subject: str) -> list[str]:
     return []
 
 
-def _named(wanted: dict[str, Any], keys: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(wanted[key] for key in keys if wanted.get(key) is not None))
+def _named(parsed: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(parsed[key] for key in keys if parsed.get(key) is not None))
 
 
 def app(board: Board, source: Path) -> File:
@@ -152,13 +152,13 @@ def compiled(file: File) -> dict[str, bytes]:
     folder, _, name = file.path.rpartition("/")
     if name != packages.PACKED or not folder.endswith("est"):
         return {}  # a user's file may have that name, too
-    return {f"{folder}/{one}.mpy": data for one, data in packages.unpacked(file.data).items()}
+    return {f"{folder}/{stem}.mpy": data for stem, data in packages.unpacked(file.data).items()}
 
 
 def folders(wanted: list[File]) -> list[str]:
     """Folders that must be there for `wanted`, outer ones first."""
-    found = {str(parent) for file in wanted for parent in Path(file.path).parents}
-    return sorted(found - {"/", "."})
+    parents = {str(parent) for file in wanted for parent in Path(file.path).parents}
+    return sorted(parents - {"/", "."})
 
 
 def package_folders(board: Board) -> tuple[str, str]:
@@ -183,8 +183,8 @@ def shadows(file: File) -> str | None:
     stem, dot, suffix = file.path.rpartition(".")
     if file.path.rpartition("/")[2] == "config.json":
         return stem + ".new.json"
-    other = {"py": "mpy", "mpy": "py"}.get(suffix)
-    return None if stem.endswith("main") or not other else stem + dot + other
+    other_suffix = {"py": "mpy", "mpy": "py"}.get(suffix)
+    return None if stem.endswith("main") or not other_suffix else stem + dot + other_suffix
 
 
 def records(board: Board) -> list[str]:

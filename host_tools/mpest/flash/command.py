@@ -130,16 +130,16 @@ class _Wanted:
 
     def files(self, board: Board, report: "_Report") -> list[File]:
         """What goes onto the board. Raises CliError where the user's files are wrong."""
-        own: list[File] = []
+        user_files: list[File] = []
         if self.config:
-            own, missing = application.settings(board, self.config)
+            user_files, missing = application.settings(board, self.config)
             for name in missing:
                 text = f"{self.config} names {name}, which the board must have: no file beside it"
                 report.emit({"event": "note", "text": text})
         if self.app:
-            own.append(application.app(board, self.app))
+            user_files.append(application.app(board, self.app))
         with report.waiting("mpy-cross to compile the modules"):
-            return application.files(board, main=self.main, parts=self.parts, own=own)
+            return application.files(board, main=self.main, parts=self.parts, own=user_files)
 
 
 def _flash(board: Board, use: _Options, wanted: _Wanted, report: "_Report") -> None:
@@ -217,15 +217,15 @@ def _would_write_firmware(board: Board, firmware: Path, use: _Options, report: "
         line = shlex.join(esp.write_command(use.port, flash, firmware, erase=use.erase))
     else:
         assert isinstance(flash, Uf2)
-        place = use.drive or uf2.find_drive(flash) or f"the drive {flash.drive}"
-        line = f"copy {firmware} to {place}"
+        drive = use.drive or uf2.find_drive(flash) or f"the drive {flash.drive}"
+        line = f"copy {firmware} to {drive}"
     report.emit({"event": "would", "text": line})
 
 
 def _verify_chip(port: str, flash: Esptool, report: "_Report") -> None:
     with report.waiting(f"the boot loader of the {flash.chip} at {port}"):
-        found = esp.verify_chip(port, flash)
-    report.emit({"event": "chip", "chip": flash.chip, "flash": found})
+        flash_size = esp.verify_chip(port, flash)
+    report.emit({"event": "chip", "chip": flash.chip, "flash": flash_size})
 
 
 def _write_firmware(
@@ -235,35 +235,35 @@ def _write_firmware(
         _verify_chip(use.port, board.flash, report)
         report.start(firmware.name, size)
         with report.waiting(f"esptool to write {size} bytes"):
-            for part in esp.write(use.port, board.flash, firmware, erase=use.erase):
-                report.advance_to(int(part * size))
+            for fraction in esp.write(use.port, board.flash, firmware, erase=use.erase):
+                report.advance_to(int(fraction * size))
     elif isinstance(board.flash, Uf2):
-        place = use.drive or _drive(board, board.flash, use.port, remote, report)
-        report.emit({"event": "drive", "drive": str(place)})
+        drive = use.drive or _drive(board, board.flash, use.port, remote, report)
+        report.emit({"event": "drive", "drive": str(drive)})
         report.start(firmware.name, size)
-        with report.waiting(f"{place} to take {size} bytes"):
-            for done in uf2.copy(firmware, place):
-                report.advance_to(done)
+        with report.waiting(f"{drive} to take {size} bytes"):
+            for written in uf2.copy(firmware, drive):
+                report.advance_to(written)
     report.emit({"event": "firmware", "file": str(firmware), "bytes": size})
 
 
 def _drive(board: Board, flash: Uf2, port: str, remote: Remote, report: "_Report") -> Path:
-    place = uf2.find_drive(flash)
-    if not place and not probe.missing(port):
+    drive = uf2.find_drive(flash)
+    if not drive and not probe.missing(port):
         # Another board has nothing to do in its boot loader.
-        found = remote.look([], []).runtime
-        if found:
-            check_board(found, board)
+        runtime = remote.look([], []).runtime
+        if runtime:
+            check_board(runtime, board)
         remote.boot_loader()
         with report.waiting(f"the drive {flash.drive} to be mounted"):
-            place = uf2.wait_for_drive(flash, _DRIVE_SECONDS)
-    if not place:
+            drive = uf2.wait_for_drive(flash, _DRIVE_SECONDS)
+    if not drive:
         raise CliError(
             f"no drive {flash.drive} is mounted: hold BOOTSEL while you plug the board in, "
             "mount its drive if nothing else does, or name it with --drive",
             Exit.NETWORK,
         )
-    return place
+    return drive
 
 
 class _Report:

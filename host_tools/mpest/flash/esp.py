@@ -24,12 +24,12 @@ def check(file: Path, board: Board, flash: Esptool) -> int:
 
     Raises CliError.
     """
-    said = "".join(_run([*_ESPTOOL, "image-info", str(file)], f"{file} is no ESP32 firmware"))
-    found = re.search(r"^Detected image type: (\S+)", said, re.MULTILINE)
-    chip = found[1].lower().replace("-", "") if found else "unknown"
+    output = "".join(_run([*_ESPTOOL, "image-info", str(file)], f"{file} is no ESP32 firmware"))
+    match = re.search(r"^Detected image type: (\S+)", output, re.MULTILINE)
+    chip = match[1].lower().replace("-", "") if match else "unknown"
     if chip != flash.chip:
         raise CliError(f"{file} is for another chip: {chip}, not {flash.chip}")
-    if "(invalid" in said:
+    if "(invalid" in output:
         raise CliError(f"{file} is damaged: a checksum in it is wrong")
     data = file.read_bytes()
     storage = _file_system(data[_PARTITION_TABLE - flash.offset :])
@@ -75,7 +75,7 @@ def write_command(port: str, flash: Esptool, file: Path, *, erase: bool) -> list
 def verify_chip(port: str, flash: Esptool) -> str:
     """Size of the flash as esptool writes it, such as "4MB". Raises CliError if it won't do."""
     try:
-        said = "".join(_run(_verify_chip_command(port, flash), f"no {flash.chip} at {port}"))
+        output = "".join(_run(_verify_chip_command(port, flash), f"no {flash.chip} at {port}"))
     except CliError as error:
         if "Failed to connect" not in error.message:
             raise
@@ -84,23 +84,23 @@ def verify_chip(port: str, flash: Esptool) -> str:
             f"{error.message} The board {does}. Hold its BOOT button, press RESET, and try again",
             Exit.NETWORK,
         ) from None
-    found = re.search(r"^Detected flash size: ((\d+)([KM])B)", said, re.MULTILINE)
-    if not found:
+    match = re.search(r"^Detected flash size: ((\d+)([KM])B)", output, re.MULTILINE)
+    if not match:
         raise CliError(f"esptool cannot tell how large the flash at {port} is", Exit.NETWORK)
-    if int(found[2]) << {"K": 10, "M": 20}[found[3]] < flash.size:
+    if int(match[2]) << {"K": 10, "M": 20}[match[3]] < flash.size:
         raise CliError(
-            f"the flash at {port} is too small: {found[1]}, not {flash.size >> 20}MB; "
+            f"the flash at {port} is too small: {match[1]}, not {flash.size >> 20}MB; "
             "a board.toml of your own may describe a smaller one"
         )
-    return found[1]
+    return match[1]
 
 
 def write(port: str, flash: Esptool, file: Path, *, erase: bool) -> Iterator[float]:
     """Write firmware; yields the part done, 0 to 1. Raises CliError."""
     command = write_command(port, flash, file, erase=erase)
     for line in _run(command, f"cannot write {port}"):
-        if found := re.search(r"^Writing at .*?(\d+(?:\.\d+)?) ?%", line):
-            yield float(found[1]) / 100
+        if match := re.search(r"^Writing at .*?(\d+(?:\.\d+)?) ?%", line):
+            yield float(match[1]) / 100
 
 
 def _run(command: list[str], failure: str) -> Iterator[str]:

@@ -15,19 +15,19 @@ from mpest.toolchain import mpy
 
 def check_board(runtime: Runtime, board: Board) -> None:
     """Raise CliError unless the board is a `board`, as far as its MicroPython tells."""
-    another = "is this the right --port and --board?"
+    hint = "is this the right --port and --board?"
     if runtime.platform != board.port:
         raise CliError(
             f"the board runs MicroPython for {runtime.platform}, {board.name} is {board.port}: "
-            + another
+            + hint
         )
     if board.mcu and not runtime.machine.endswith(" with " + board.mcu):
         raise CliError(
-            f"the board is a {runtime.machine!r}, {board.name} has a {board.mcu}: {another}"
+            f"the board is a {runtime.machine!r}, {board.name} has a {board.mcu}: {hint}"
         )
     if board.machine and not runtime.machine.startswith(board.machine + " with "):
         raise CliError(
-            f"the board is a {runtime.machine!r}, {board.name} a {board.machine!r}: {another}"
+            f"the board is a {runtime.machine!r}, {board.name} a {board.machine!r}: {hint}"
         )
 
 
@@ -41,7 +41,7 @@ def check_runtime(runtime: Runtime, board: Board, files: list[File]) -> None:
             f"the board runs MicroPython {version}, {board.name} needs {board.minimum_firmware} "
             "or later: install it with --firmware"
         )
-    modules = [item for file in files for item in application.compiled(file).items()]
+    modules = [module for file in files for module in application.compiled(file).items()]
     for path, data in modules:
         if reason := mpy.unfit(data, runtime.mpy):
             raise CliError(
@@ -66,24 +66,24 @@ def install(
     `erase_identity`. Another main.py than the new one is renamed. dry_run: only say what would be
     done. replaced: its MicroPython would be another one by then.
     """
-    wanted = {file.path: file for file in files}
+    by_path = {file.path: file for file in files}
     hiding = [path for file in files if (path := application.shadows(file))]
     records = application.records(board)
-    place, above = application.package_folders(board)
+    package, first_taken = application.package_folders(board)
     root = application.root(board)
     main, kept = root + "main.py", root + KEPT
     # What an update that was cut may have left; the plan first, which is nothing by itself.
-    left = [root + PLAN, root + STAGE, above + OLD]
+    leftovers = [root + PLAN, root + STAGE, first_taken + OLD]
     committed = {root + PLAN, f"{root}{STAGE}/main.py"}
-    outside = [path for path in wanted if not within(path, place)]
-    paths = [*outside, *hiding, *records, main, kept, place, *committed]
+    outside = [path for path in by_path if not within(path, package)]
+    paths = [*outside, *hiding, *records, main, kept, package, *committed]
 
     def look() -> Found:
-        return target.look(paths, [place, above, *left])
+        return target.look(paths, [package, first_taken, *leftovers])
 
-    found = look()
-    if found.runtime:
-        runtime = found.runtime
+    state = look()
+    if state.runtime:
+        runtime = state.runtime
         emit(
             {
                 "event": "board",
@@ -101,24 +101,24 @@ def install(
         except CliError:
             target.leave()  # its program goes on
             raise
-    if place in found.files:
-        raise CliError(f"cannot install into {place}: it is no folder", Exit.STORAGE)
-    if committed <= set(found.files):
+    if package in state.files:
+        raise CliError(f"cannot install into {package}: it is no folder", Exit.STORAGE)
+    if committed <= set(state.files):
         if dry_run:
             emit({"event": "would", "text": "finish an update that was cut, and go on from there"})
             target.leave()
             return
         emit({"event": "note", "text": "an update that was cut is finished first"})
         target.do("finish")
-        found = look()
-    if rest := [path for path in left if path in found.files or path in found.folders]:
+        state = look()
+    if stale := [path for path in leftovers if path in state.files or path in state.folders]:
         if dry_run:
-            emit({"event": "would", "text": f"remove what was not finished: {' '.join(rest)}"})
+            emit({"event": "would", "text": f"remove what was not finished: {' '.join(stale)}"})
         else:
-            target.do("move", [(path, None) for path in rest])
-            found = look()
-    identity = {path: found.files[path] for path in records if path in found.files}
-    update = _update(target, board, files, found, list(identity) if erase_identity else [])
+            target.do("move", [(path, None) for path in stale])
+            state = look()
+    identity = {path: state.files[path] for path in records if path in state.files}
+    update = _update(target, board, files, state, list(identity) if erase_identity else [])
     for file in files:
         if file not in update.new:
             emit({"event": "kept", "path": file.path, "bytes": len(file.data)})
@@ -143,9 +143,9 @@ def install(
                 with suppress(CliError):
                     target.leave()  # what was there goes on
             raise
-    found = look()
-    check(found, wanted)
-    lost = [path for path in identity if found.files.get(path) != identity[path]]
+    state = look()
+    check(state, by_path)
+    lost = [path for path in identity if state.files.get(path) != identity[path]]
     if lost and not erase_identity:
         raise CliError(f"the identity changed meanwhile: {', '.join(lost)}", Exit.STORAGE)
     emit({"event": "verified", "files": len(files), "bytes": total(files)})
@@ -153,34 +153,34 @@ def install(
 
 
 def _update(
-    target: Target, board: Board, files: list[File], found: Found, erase: list[str]
+    target: Target, board: Board, files: list[File], state: Found, erase: list[str]
 ) -> Update:
-    place, above = application.package_folders(board)
+    package, first_taken = application.package_folders(board)
     main, kept = (application.root(board) + name for name in ("main.py", KEPT))
-    there = dict(found.files)
-    guarded = kept in there
+    present = dict(state.files)
+    guarded = kept in present
     if guarded:
         # What main.py was, if anything.
-        there[main] = there.pop(kept)
-        if not there[main][0]:
-            del there[main]
+        present[main] = present.pop(kept)
+        if not present[main][0]:
+            del present[main]
     # Modules of other versions of the package, and other forms of these: they would be loaded.
     hiding = {application.shadows(file) for file in files}
     stale = [
         path
-        for path in there
+        for path in present
         if path not in {file.path for file in files}
-        and (path in hiding or within(path, place) or within(path, above))
+        and (path in hiding or within(path, package) or within(path, first_taken))
     ]
     return Update(
         target,
         board,
         files,
-        new=[file for file in files if there.get(file.path, (0, ""))[1] != file.sha256],
+        new=[file for file in files if present.get(file.path, (0, ""))[1] != file.sha256],
         remove=stale + erase,
         # Even an empty folder of the package's name would be taken for the package.
-        empty=[above] if above in found.folders else [],
-        found=replace(found, files=there),
+        empty=[first_taken] if first_taken in state.folders else [],
+        found=replace(state, files=present),
         guarded=guarded,
     )
 

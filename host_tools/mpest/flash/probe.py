@@ -43,12 +43,12 @@ def check_name(port: str) -> None:
 
     It may name a port that only exists once the board is plugged in: see `missing`.
     """
-    place = Path(port)
-    if not port or (place.exists() and not place.is_char_device()):
+    path = Path(port)
+    if not port or (path.exists() and not path.is_char_device()):
         raise CliError(f"--port {port} is no serial port ({_ports()})")
     if "://" in port or port == "auto" or port.startswith(("id:", "port:")):
         return
-    if os.name == "posix" and not place.is_absolute():
+    if os.name == "posix" and not path.is_absolute():
         raise CliError(f"--port {port} is no serial port ({_ports()})")
 
 
@@ -63,8 +63,8 @@ def no_port(port: str) -> CliError:
 
 
 def _ports() -> str:
-    found = sorted(port.device for port in list_ports.comports() if port.vid is not None)
-    return f"there are: {', '.join(found)}" if found else "no board is plugged in"
+    devices = sorted(port.device for port in list_ports.comports() if port.vid is not None)
+    return f"there are: {', '.join(devices)}" if devices else "no board is plugged in"
 
 
 def answers(port: str, seconds: float = SECONDS, *, appear: float = 0.0) -> None:
@@ -125,9 +125,9 @@ class _Heard:
     @property
     def restarts(self) -> bool:
         """Whether the board said several times that it starts, in the same words."""
-        found = Counter(word.lower() for word in _STARTS.findall(self.data))
+        counts = Counter(word.lower() for word in _STARTS.findall(self.data))
         most = _STARTS_A_SECOND * (time.monotonic() - self.began)
-        return any(_STARTED <= count <= most for count in found.values())
+        return any(_STARTED <= count <= most for count in counts.values())
 
     @property
     def kind(self) -> str:
@@ -143,8 +143,8 @@ class _Heard:
         """The last line, where there is one."""
         lines = bytes(self.data[-_READ:]).decode(errors="replace").split("\n")
         text = next((line.strip() for line in reversed(lines) if line.strip()), "")
-        shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-        return f" (last: {shown[:_SHOWN]!r})" if shown else ""
+        visible = "".join(letter if letter.isprintable() else "?" for letter in text)
+        return f" (last: {visible[:_SHOWN]!r})" if visible else ""
 
 
 class _opened:
@@ -152,9 +152,9 @@ class _opened:
 
     def __init__(self, port: str) -> None:
         device = port.removeprefix("port:")
-        usb = [found for found in sorted(list_ports.comports()) if found.vid is not None]
+        usb = [info for info in sorted(list_ports.comports()) if info.vid is not None]
         if port.startswith("id:"):
-            usb = [found for found in usb if found.serial_number == port[3:]]
+            usb = [info for info in usb if info.serial_number == port[3:]]
         if port == "auto" or port.startswith("id:"):
             if not usb:
                 raise OSError("no such board is plugged in")
@@ -179,24 +179,24 @@ class _opened:
 
 def _entered(line: "serial.Serial", heard: _Heard, end: float) -> bool:
     """Whether the raw REPL answers, at first and after a soft reset, as mpremote wants it."""
-    said = b""
-    again = 0.0
-    wanted = [_PROMPT, _REBOOTED, _PROMPT]
+    output = b""
+    next_try = 0.0
+    expected = [_PROMPT, _REBOOTED, _PROMPT]
     while time.monotonic() < end:
         # Asked again and again, for a board that is starting hears nothing.
-        if len(wanted) == 3 and time.monotonic() >= again:
+        if len(expected) == 3 and time.monotonic() >= next_try:
             _write(line, _INTERRUPT)
             _write(line, _RAW)
-            again = time.monotonic() + _AGAIN
+            next_try = time.monotonic() + _AGAIN
         data = line.read(max(1, min(line.in_waiting, _READ)))
         heard.add(data)
-        said = (said + data)[-2 * _READ :]
-        while wanted and wanted[0] in said:
-            said = said.partition(wanted.pop(0))[2]
-            if len(wanted) == 2:
+        output = (output + data)[-2 * _READ :]
+        while expected and expected[0] in output:
+            output = output.partition(expected.pop(0))[2]
+            if len(expected) == 2:
                 # mpremote does this before each thing that it does: boot.py must end by itself.
                 _write(line, _RESET)
-        if not wanted:
+        if not expected:
             _write(line, _FRIENDLY)
             return True
     return False

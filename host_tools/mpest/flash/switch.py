@@ -39,10 +39,10 @@ def remove(path: str) -> None:
 def copy(path: str, to: str) -> None:
     with open(path, "rb") as old, open(to, "wb") as new:
         while True:
-            part = old.read(512)
-            if not part:
+            chunk = old.read(512)
+            if not chunk:
                 break
-            new.write(part)
+            new.write(chunk)
 
 
 def guard(root: str, program: str) -> None:
@@ -50,16 +50,16 @@ def guard(root: str, program: str) -> None:
     os.mkdir(root + STAGE)
     main = root + "main.py"
     if not exists(root + KEPT):
-        part = root + STAGE + "/" + KEPT
+        partial = root + STAGE + "/" + KEPT
         if exists(main):
-            copy(main, part)
+            copy(main, partial)
         else:
-            open(part, "w").close()
-        os.rename(part, root + KEPT)
-    part = root + STAGE + "/guard"
-    with open(part, "w") as file:
+            open(partial, "w").close()
+        os.rename(partial, root + KEPT)
+    partial = root + STAGE + "/guard"
+    with open(partial, "w") as file:
         file.write(program)
-    os.rename(part, main)
+    os.rename(partial, main)
 
 
 def prepare(root: str, folders: list[str], copies: list[tuple[str, str]]) -> None:
@@ -95,17 +95,17 @@ def finish(root: str) -> None:
     """Carry out the plan, or the rest of it after a cut."""
     with open(root + PLAN) as file:
         plan = json.load(file)
-    new, place, above = plan["package"]
-    if exists(new):
-        if exists(above):
-            remove(place)
-        elif exists(place):
-            os.rename(place, above)
-        os.rename(new, place)
-    old = above + ".old"
-    if exists(above):
+    staged, package, first_taken = plan["package"]
+    if exists(staged):
+        if exists(first_taken):
+            remove(package)
+        elif exists(package):
+            os.rename(package, first_taken)
+        os.rename(staged, package)
+    old = first_taken + ".old"
+    if exists(first_taken):
         remove(old)
-        os.rename(above, old)
+        os.rename(first_taken, old)
     remove(old)
     move(root, plan["steps"])
     remove(root + STAGE)

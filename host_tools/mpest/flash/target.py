@@ -124,16 +124,16 @@ class Remote:
     def look(self, paths: list[str], folders: list[str]) -> Found:
         self.answers()
         with self._waiting(f"what the board at {self._port} has on it"):
-            said = self._exec(_LOOK % {"paths": paths, "folders": folders})
-        match = re.search(r"^mpest-look (\(.*\))\s*$", said, re.MULTILINE)
+            output = self._exec(_LOOK % {"paths": paths, "folders": folders})
+        match = re.search(r"^mpest-look (\(.*\))\s*$", output, re.MULTILINE)
         try:
             fields = ast.literal_eval(match[1] if match else "")
-            name, version, machine, mpy, platform, free, block, files, there, unique = fields
+            name, version, machine, mpy, platform, free, block, files, dirs, unique = fields
         except (SyntaxError, ValueError):
             raise CliError(f"the board at {self._port} gives no sensible answer") from None
         if name != "micropython":
             raise CliError(f"the board at {self._port} runs {name}, not MicroPython")
-        return Found(files, there, Runtime(version, machine, mpy, platform, free, block, unique))
+        return Found(files, dirs, Runtime(version, machine, mpy, platform, free, block, unique))
 
     def do(self, name: str, *arguments: object) -> None:
         call = ", ".join(map(repr, ("/", *arguments)))
@@ -190,19 +190,19 @@ class Remote:
 
     def _lines(self, arguments: list[str], seconds: float) -> Iterator[str]:
         """Output of mpremote, in lines as they come."""
-        said: list[str] = []
+        lines: list[str] = []
         command = [*_MPREMOTE, "connect", self._port, *arguments]
         with Process(command, seconds=seconds) as mpremote:
             for line in mpremote:
-                said.append(line)
+                lines.append(line)
                 yield line
         if mpremote.code:
-            raise self._error(said, mpremote.code)
+            raise self._error(lines, mpremote.code)
 
-    def _error(self, said: list[str], code: int) -> CliError:
+    def _error(self, lines: list[str], code: int) -> CliError:
         if code < 0:
             return CliError(f"the board at {self._port} stopped answering", Exit.NETWORK)
-        text = "".join(said).strip()
+        text = "".join(lines).strip()
         last = text.splitlines()[-1].removeprefix("mpremote: ") if text else "no message"
         if "raw repl" in text:
             last = (
@@ -221,15 +221,15 @@ class Directory:
         self._root = root
 
     def look(self, paths: list[str], folders: list[str]) -> Found:
-        found = {}
+        files = {}
         for name in folders:
             paths = [*paths, *(f"{name}/{file.name}" for file in (self._root / name).glob("*"))]
         for path in paths:
             file = self._root / path
             if file.is_file():
                 data = file.read_bytes()
-                found[path] = (len(data), hashlib.sha256(data).hexdigest())
-        return Found(found, [name for name in folders if (self._root / name).is_dir()])
+                files[path] = (len(data), hashlib.sha256(data).hexdigest())
+        return Found(files, [name for name in folders if (self._root / name).is_dir()])
 
     def do(self, name: str, *arguments: object) -> None:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -237,8 +237,8 @@ class Directory:
             with chdir(self._root):
                 getattr(switch, name)("", *arguments)
         except OSError as error:
-            place = str(self._root / (error.filename or ""))
-            raise OSError(error.errno, error.strerror, place) from None
+            path = str(self._root / (error.filename or ""))
+            raise OSError(error.errno, error.strerror, path) from None
 
     def write(self, files: list[File]) -> Iterator[File]:
         for file in files:

@@ -62,24 +62,24 @@ def check(file: Path, board: Board, flash: Uf2) -> int:
 
 def find_drive(flash: Uf2) -> Path | None:
     """Where the drive of a board that waits for firmware is mounted. Raises CliError."""
-    found = [place for place in _mounted() if _board_id(place) == flash.drive]
-    if len(found) > 1:
+    drives = [drive for drive in _mounted() if _board_id(drive) == flash.drive]
+    if len(drives) > 1:
         raise CliError(
             f"several {flash.drive} drives are there: name one with --drive "
-            f"({', '.join(map(str, found))})"
+            f"({', '.join(map(str, drives))})"
         )
-    return found[0] if found else None
+    return drives[0] if drives else None
 
 
 def check_drive(place: Path, flash: Uf2) -> None:
     """Raise CliError unless `place` is the drive of such a chip."""
-    found = _board_id(place)
-    if found is None:
+    board_id = _board_id(place)
+    if board_id is None:
         raise CliError(
             f"{place} is no drive of a board that waits for firmware: it has no {_INFO}"
         )
-    if found != flash.drive:
-        raise CliError(f"{place} is the drive of another chip: {found}, not {flash.drive}")
+    if board_id != flash.drive:
+        raise CliError(f"{place} is the drive of another chip: {board_id}, not {flash.drive}")
 
 
 def _board_id(place: Path) -> str | None:
@@ -108,9 +108,9 @@ def _mounted() -> list[Path]:
 def wait_for_drive(flash: Uf2, seconds: float) -> Path | None:
     """`find_drive`, tried for some time."""
     end = time.monotonic() + seconds
-    while (found := find_drive(flash)) is None and time.monotonic() < end:
+    while (drive := find_drive(flash)) is None and time.monotonic() < end:
         time.sleep(0.5)
-    return found
+    return drive
 
 
 def copy(file: Path, drive: Path) -> Iterator[int]:
@@ -119,14 +119,14 @@ def copy(file: Path, drive: Path) -> Iterator[int]:
     Raises CliError.
     """
     data = file.read_bytes()
-    done = 0
+    written = 0
     try:
         with (drive / file.name).open("wb", buffering=0) as out:
-            while done < len(data):
-                done += out.write(data[done : done + _CHUNK])
-                yield done
+            while written < len(data):
+                written += out.write(data[written : written + _CHUNK])
+                yield written
             with suppress(OSError):  # the board restarts with the last block, its drive is gone
                 os.fsync(out.fileno())
     except OSError as error:
-        if done < len(data):
+        if written < len(data):
             raise CliError(f"cannot write {drive}: {error.strerror}", Exit.STORAGE) from None

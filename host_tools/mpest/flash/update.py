@@ -86,9 +86,9 @@ class Update:
         if runtime is None:
             return
         needed = sum(_whole(len(file.data), runtime) for file in self.new)
-        gone = {file.path for file in self.new} | set(self.remove)
-        there = [self.found.files[path] for path in gone if path in self.found.files]
-        freed = sum(_whole(size, runtime) for size, _ in there)
+        paths = {file.path for file in self.new} | set(self.remove)
+        old_files = [self.found.files[path] for path in paths if path in self.found.files]
+        freed = sum(_whole(size, runtime) for size, _ in old_files)
         if needed > runtime.free + freed:
             raise CliError(
                 f"the board's storage is too small: {needed} bytes are needed, "
@@ -150,23 +150,23 @@ class Update:
     @property
     def _staged(self) -> list[File]:
         # The package goes as a whole: a folder is renamed at once.
-        place = application.package_folders(self.board)[0]
+        package = application.package_folders(self.board)[0]
         changed = [*(file.path for file in self.new), *self.remove]
-        package = any(within(path, place) for path in changed)
+        renamed = any(within(path, package) for path in changed)
         return [
             file
             for file in self.files
-            if file in self.new or file is self.main or (package and within(file.path, place))
+            if file in self.new or file is self.main or (renamed and within(file.path, package))
         ]
 
     @property
     def _folders(self) -> list[str]:
-        place = application.package_folders(self.board)[0]
-        outside = [file for file in self.files if not within(file.path, place)]
+        package = application.package_folders(self.board)[0]
+        outside = [file for file in self.files if not within(file.path, package)]
         staged = [
             replace(file, path=self._beside(file.path)) for file in (*self._staged, self._plan)
         ]
-        return application.folders([*outside, *staged, File(place, b"")])
+        return application.folders([*outside, *staged, File(package, b"")])
 
     @property
     def _guard(self) -> str:
@@ -174,17 +174,17 @@ class Update:
 
     @property
     def _plan(self) -> File:
-        place, above = application.package_folders(self.board)
+        package, first_taken = application.package_folders(self.board)
         steps: list[tuple[str, str | None]] = [
             (self._beside(file.path), file.path)
             for file in self._staged
-            if file is not self.main and not within(file.path, place)
+            if file is not self.main and not within(file.path, package)
         ]
         # After what they hide is there.
         steps += [
             (path, None)
             for path in self.remove
-            if not within(path, place) and not within(path, above)
+            if not within(path, package) and not within(path, first_taken)
         ]
         if self.main:
             steps += [
@@ -193,7 +193,7 @@ class Update:
             ]
         elif self.guarded:
             steps += self._put_back
-        plan = {"package": [self._beside(place), place, above], "steps": steps}
+        plan = {"package": [self._beside(package), package, first_taken], "steps": steps}
         return File(self.root + PLAN, json.dumps(plan).encode())
 
     @property
