@@ -30,12 +30,12 @@ def lines(event: dict[str, Any]) -> list[str]:
     if event["subject"] is not None:
         rdns = ["+".join(_pair(*pair) for pair in rdn) for rdn in event["subject"]]
         out.append(f"subject: {', '.join(rdns) or 'empty'}")
-    for what, names in (("key", event["keys"]), ("key, as a hint", event["hints"])):
+    for label, names in (("key", event["keys"]), ("key, as a hint", event["hints"])):
         if names:
-            out.append(f"{what}: {' or '.join(names)}")
-    for what in ("signature", "digest"):
-        if event[what]:
-            out.append(f"{what}: {event[what]}")
+            out.append(f"{label}: {' or '.join(names)}")
+    for label in ("signature", "digest"):
+        if event[label]:
+            out.append(f"{label}: {event[label]}")
     if event["challenge_password"]:
         out.append("challengePassword")
     for oid, critical, value in event["extensions"]:
@@ -67,10 +67,10 @@ def _value(name: str, value: bytes) -> str:
             case "keyUsage":
                 return " ".join(_usages(der.Reader(value).bytes(asn1.BIT_STRING)))
             case "extendedKeyUsage":
-                listed = der.Reader(value).enter()
+                key_purposes = der.Reader(value).enter()
                 purposes = []
-                while listed.more():
-                    purposes.append(_name(asn1.oid_text(listed.oid())))
+                while key_purposes.more():
+                    purposes.append(_name(asn1.oid_text(key_purposes.oid())))
                 return " ".join(purposes)
             case "subjectAltName":
                 return ", ".join(_general_names(value))
@@ -87,10 +87,10 @@ def _usages(content: bytes) -> list[str]:
 def _general_names(value: bytes) -> list[str]:
     from est import der
 
-    listed = der.Reader(value).enter()
+    general_names = der.Reader(value).enter()
     names = []
-    while listed.more():
-        names.append(_general_name(listed.peek(), listed.bytes(0)))
+    while general_names.more():
+        names.append(_general_name(general_names.peek(), general_names.bytes(0)))
     return names
 
 
@@ -99,11 +99,11 @@ def shown(event: dict[str, Any]) -> dict[str, Any]:
     if event["certificate"] is None:
         return event
     cpython.install()
-    found = dict(event["certificate"])
-    san = found.pop("san")
-    found["names"] = _general_names(bytes.fromhex(san)) if san else []
-    found["key"] = _key_type(bytes.fromhex(found.pop("spki")))
-    return {**event, "certificate": found}
+    certificate = dict(event["certificate"])
+    san = certificate.pop("san")
+    certificate["names"] = _general_names(bytes.fromhex(san)) if san else []
+    certificate["key"] = _key_type(bytes.fromhex(certificate.pop("spki")))
+    return {**event, "certificate": certificate}
 
 
 def _key_type(spki: bytes) -> str:

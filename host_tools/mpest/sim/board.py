@@ -64,13 +64,13 @@ def show(records):
         emit("note", text="a damaged copy of identity is passed over")
     if not identity.chain:
         return None
-    found = describe(identity.chain[0])
+    description = describe(identity.chain[0])
     certificate = x509.Certificate(identity.chain[0])
     san = certificate.extension(b"\x55\x1d\x11")
-    found["san"] = san and binascii.hexlify(san).decode()
-    found["spki"] = binascii.hexlify(certificate.spki).decode()
-    found["due"] = identity.renew_at(clock.now())
-    return found
+    description["san"] = san and binascii.hexlify(san).decode()
+    description["spki"] = binascii.hexlify(certificate.spki).decode()
+    description["due"] = identity.renew_at(clock.now())
+    return description
 
 
 def text(value):
@@ -139,15 +139,15 @@ def element_key(private):
 def serverkeygen(agent, config):
     from est.serverkeygen import Decryption, enroll, orders
 
-    given = {}
+    secrets = {}
     for name in ("secret", "identifier"):
         if config.get("decrypt_" + name):
-            given[name] = binascii.unhexlify(config["decrypt_" + name])
+            secrets[name] = binascii.unhexlify(config["decrypt_" + name])
     if config.get("decrypt_key"):
-        given["private"] = keys.load(binascii.unhexlify(config["decrypt_key"]))
+        secrets["private"] = keys.load(binascii.unhexlify(config["decrypt_key"]))
     if config.get("decrypt_password"):
-        given["password"] = config["decrypt_password"].encode()
-    return enroll(agent, makers=changed(config, orders(Decryption(**given))))
+        secrets["password"] = config["decrypt_password"].encode()
+    return enroll(agent, makers=changed(config, orders(Decryption(**secrets))))
 
 
 def authorize(config):
@@ -161,23 +161,23 @@ def authorize(config):
 def orders(config):
     """What est.agent.Agent takes as orders."""
     if config.get("cmc"):
-        from est.fullcmc import ORDERS as found
+        from est.fullcmc import ORDERS as makers
     else:
         try:
-            from est.linking import ORDERS as found
+            from est.linking import ORDERS as makers
         except ImportError:
-            found = order.SIMPLE  # the least install
-    return changed(config, found)
+            makers = order.SIMPLE  # the least install
+    return changed(config, makers)
 
 
-def changed(config, found):
-    """Orders `found` as the server wants them."""
+def changed(config, makers):
+    """Orders `makers` as the server wants them."""
     no_wrap, single, csrattrs = [config.get(name) for name in ("no_wrap", "single", "csrattrs")]
     if no_wrap or single or csrattrs:
         from est import quirks
 
-        return quirks.orders(found, not no_wrap, single, csrattrs)
-    return found
+        return quirks.orders(makers, not no_wrap, single, csrattrs)
+    return makers
 
 
 def run(operation, agent, config):
@@ -185,31 +185,31 @@ def run(operation, agent, config):
         offered = agent.client().cacerts()
         anchors = est.run(agent.adopt(list(offered)))
         return {
-            "certificates": [describe(found.der) for found in x509.certificates(offered)],
-            "anchors": [describe(found) for found in anchors],
+            "certificates": [describe(cert.der) for cert in x509.certificates(offered)],
+            "anchors": [describe(anchor) for anchor in anchors],
         }
     if operation == "csrattrs":
         from est import asn1
 
-        wanted = agent.client().csrattrs()
-        subject = getattr(wanted, "subject", None)
+        attributes = agent.client().csrattrs()
+        subject = getattr(attributes, "subject", None)
         return {
-            "template": hasattr(wanted, "subject"),
+            "template": hasattr(attributes, "subject"),
             "subject": subject
             and [
                 [[asn1.oid_text(oid), value and text(value)] for oid, value in rdn]
                 for rdn in subject
             ],
-            "keys": wanted.keys,
-            "hints": wanted.hints,
-            "signature": wanted.signature,
-            "digest": wanted.digest,
-            "challenge_password": wanted.challenge_password,
+            "keys": attributes.keys,
+            "hints": attributes.hints,
+            "signature": attributes.signature,
+            "digest": attributes.digest,
+            "challenge_password": attributes.challenge_password,
             "extensions": [
                 [asn1.oid_text(oid), critical, value and binascii.hexlify(value).decode()]
-                for oid, critical, value in wanted.extensions
+                for oid, critical, value in attributes.extensions
             ],
-            "unknown": [asn1.oid_text(oid) for oid in wanted.unknown],
+            "unknown": [asn1.oid_text(oid) for oid in attributes.unknown],
         }
     if operation == "enroll":
         return {"certificate": describe(agent.enroll())}

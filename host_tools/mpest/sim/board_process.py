@@ -83,9 +83,9 @@ def _events(config: Event, runtime: str, library: Path | None) -> Iterator[Event
         command = [*program.argv, str(_BOARD)]
         environment.update(program.env, MICROPYPATH=f"{library or cpython.firmware()}:.frozen")
     # Nobody else may read what the board stores; MicroPython has no way to say so itself.
-    given = json.dumps(config, ensure_ascii=False) + "\n"
+    stdin = json.dumps(config, ensure_ascii=False) + "\n"
     with tempfile.TemporaryFile("w+") as errors:
-        with Process(command, given=given, errors=errors, env=environment, umask=0o077) as board:
+        with Process(command, given=stdin, errors=errors, env=environment, umask=0o077) as board:
             for line in board:
                 if line.startswith("{"):
                     yield json.loads(line)
@@ -109,16 +109,16 @@ def stored_identity(state: Path) -> tuple[list[bytes], str]:
     cpython.install()
     from est import errors, identity, key_forms, keys, pem, store
 
-    found = identity.Identity(None)
+    stored = identity.Identity(None)
     try:
-        found.take(store.unpack(store.Store(str(state)).load("identity")))
+        stored.take(store.unpack(store.Store(str(state)).load("identity")))
     except errors.StorageError:
         return [], ""  # the board says so where it needs it
     try:
-        key = found.key and pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(found.key)))
+        key = stored.key and pem.encode("PRIVATE KEY", key_forms.pkcs8(keys.load(stored.key)))
     except errors.UsageError:  # it is in a secure element
         key = ""
-    return found.chain, key or ""
+    return stored.chain, key or ""
 
 
 def _export(state: Path) -> None:
@@ -138,15 +138,15 @@ def _export(state: Path) -> None:
     else:
         (state / "key.pem").unlink(missing_ok=True)
     for name, text in files.items():
-        path, part = state / name, state / (name + ".part")
+        path, partial = state / name, state / (name + ".part")
         if path.exists() and path.read_text() == text:
             continue
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         try:
             with os.fdopen(
-                os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+                os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
             ) as file:
                 file.write(text)
-            part.replace(path)
+            partial.replace(path)
         finally:
-            part.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)

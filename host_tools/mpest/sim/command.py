@@ -34,12 +34,12 @@ _SERVERKEYGEN = "serverkeygen"
 _REVOKE = "revoke"
 
 
-def _together(one: str, other: str) -> str:
-    return f"{one} and {other} go together"
+def _together(option_name: str, other_name: str) -> str:
+    return f"{option_name} and {other_name} go together"
 
 
-def _exclude(one: str, other: str) -> str:
-    return f"{one} and {other} exclude each other"
+def _exclude(option_name: str, other_name: str) -> str:
+    return f"{option_name} and {other_name} exclude each other"
 
 
 def _check_user(use: Settings) -> str | None:
@@ -63,9 +63,9 @@ def _check_given_key(use: Settings, name: str) -> str | None:
 
 
 def _check_csr(use: Settings) -> str | None:
-    made = {"--subject": use.subject, "--san": use.san, "--challenge-file": use.challenge_file}
-    made["--key-type"] = use.key_type
-    for name, value in made.items():
+    options = {"--subject": use.subject, "--san": use.san, "--challenge-file": use.challenge_file}
+    options["--key-type"] = use.key_type
+    for name, value in options.items():
         if value:
             return f"the request in --csr is sent as it is: leave out {name}"
     if use.does("enroll", "reenroll") and not (use.own_key or use.secure_element):

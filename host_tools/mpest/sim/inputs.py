@@ -20,19 +20,19 @@ _CURVES = (32, 48)  # P-256 and P-384, by the bytes of a private key
 
 def read_trust(texts: tuple[str, ...]) -> Event:
     """The board's trust fields from "sha256:HEX", the name of a PEM or DER file, or both."""
-    found: Event = {}
+    fields: Event = {}
     for text in texts:
         if text.lower().startswith("sha256:"):
             digits = text[7:].replace(":", "")
             if not re.fullmatch("[0-9a-fA-F]{64}", digits):
                 raise CliError("--trust sha256: takes 64 hexadecimal digits")
-            one: Event = {"fingerprint": digits.lower()}
+            field: Event = {"fingerprint": digits.lower()}
         else:
-            one = {"anchors": _hex_of(_read_certificates(text))}
-        if found.keys() & one.keys():
+            field = {"anchors": _hex_of(_read_certificates(text))}
+        if fields.keys() & field.keys():
             raise CliError("--trust takes one file, one sha256:, or one of each")
-        found |= one
-    return found
+        fields |= field
+    return fields
 
 
 def _read(path: str) -> bytes:
@@ -44,21 +44,21 @@ def _read(path: str) -> bytes:
 
 def _blocks(data: bytes, label: str) -> list[bytes]:
     """DER of what has this label in PEM. Raises UsageError where something is cut off."""
-    found: list[bytes] = pem.decode(data.decode("latin-1"), label)
-    return found
+    blocks: list[bytes] = pem.decode(data.decode("latin-1"), label)
+    return blocks
 
 
 def _read_certificates(path: str) -> list[Any]:
     data = _read(path)
     armoured = b"-----BEGIN" in data
     try:
-        found = _blocks(data, "CERTIFICATE") if armoured else [data]
-        if len(found) != data.count(b"-----BEGIN CERTIFICATE-----") and armoured:
+        blocks = _blocks(data, "CERTIFICATE") if armoured else [data]
+        if len(blocks) != data.count(b"-----BEGIN CERTIFICATE-----") and armoured:
             raise errors.UsageError
     except errors.UsageError:
         raise CliError(f"a certificate in {path} is cut off or damaged") from None
     try:
-        certificates = [x509.Certificate(one) for one in found]
+        certificates = [x509.Certificate(block) for block in blocks]
     except errors.PeerError:
         certificates = []
     if not certificates:
@@ -73,8 +73,8 @@ def _read_key(path: str) -> Any:
         if b"-----BEGIN" in data:
             if b"ENCRYPTED" in data:
                 raise _locked(path)
-            found = [one for label in _KEY_LABELS for one in _blocks(data, label)]
-            data = found[0] if found else b""
+            blocks = [block for label in _KEY_LABELS for block in _blocks(data, label)]
+            data = blocks[0] if blocks else b""
         return keys.load(data)
     except errors.Unsupported:
         raise
@@ -96,7 +96,7 @@ def _read_usable_key(path: str) -> Any:
 
 
 def _hex_of(certificates: list[Any]) -> list[str]:
-    return [one.der.hex() for one in certificates]
+    return [certificate.der.hex() for certificate in certificates]
 
 
 def _der_of(key: Any) -> str:
@@ -132,18 +132,18 @@ def read_own(csr: str | None, own_key: str | None, element: str | None) -> Event
 
 def _read_element(path: str) -> tuple[Any, bytes]:
     """A key on P-256 or P-384, and its number."""
-    another = CliError(f"a secure element has a key on P-256 or P-384, {path} another")
+    refusal = CliError(f"a secure element has a key on P-256 or P-384, {path} another")
     try:
         key = _read_key(path)
     except errors.Unsupported:
-        raise another from None
+        raise refusal from None
     fields = der.Reader(key.der()).enter()
     fields.integer()
     if fields.peek() != 0x04:  # RSA has a number there, ECPrivateKey the private key's octets
-        raise another
+        raise refusal
     private = fields.bytes()
     if len(private) not in _CURVES:
-        raise another
+        raise refusal
     return key, private
 
 
@@ -169,20 +169,20 @@ _PEM = re.compile(
 def _read_csr(path: str) -> tuple[bytes, bytes]:
     """DER of a request and of its SubjectPublicKeyInfo."""
     data = _read(path)
-    found = _PEM.search(data)
+    match = _PEM.search(data)
     try:
-        if found:
-            data = base64.b64decode(b"".join(found[2].split()), validate=True)
-        whole = der.Reader(data)
-        fields = whole.enter()
-        whole.end()
-        asked = fields.enter()
+        if match:
+            data = base64.b64decode(b"".join(match[2].split()), validate=True)
+        reader = der.Reader(data)
+        fields = reader.enter()
+        reader.end()
+        info = fields.enter()
         for _ in range(2):
             fields.skip()
         fields.end()
-        asked.integer()
-        asked.skip()
-        spki = asked.element()
+        info.integer()
+        info.skip()
+        spki = info.element()
         key = der.Reader(spki).enter()
         key.enter()
         key.bit_string()
@@ -231,7 +231,7 @@ def _hex(text: str, where: str) -> str:
 def end_of(path: Path) -> datetime | None:
     """When the certificate in the PEM file at `path` ends; None where there is none."""
     try:
-        found = _read_certificates(str(path))
+        certificates = _read_certificates(str(path))
     except CliError:
         return None
-    return datetime.fromtimestamp(found[0].not_after, UTC)
+    return datetime.fromtimestamp(certificates[0].not_after, UTC)

@@ -92,7 +92,7 @@ class Settings:
         ):
             if path:
                 fields[name] = inputs.read_secret(path)
-        first = next((one for one in self.operations if one in _OF_IDENTITY), "enroll")
+        first = next((name for name in self.operations if name in _OF_IDENTITY), "enroll")
         if self.cert and self.key:
             fields |= inputs.read_factory(self.cert, self.key)
             # Renewed first, it is the identity of another program, if the board has none.
@@ -128,8 +128,8 @@ def check_url(settings: Settings) -> str | None:
 
 def check_printable(*texts: str) -> str | None:
     """The first text with a character that cannot be printed."""
-    wrong = [text for text in texts if not text.isprintable()]
-    return f"a character that cannot be printed in {wrong[0]!r}" if wrong else None
+    unprintable = [text for text in texts if not text.isprintable()]
+    return f"a character that cannot be printed in {unprintable[0]!r}" if unprintable else None
 
 
 def check_operations(settings: Settings) -> None:

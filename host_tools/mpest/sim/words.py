@@ -64,16 +64,16 @@ def summary(event: Event) -> str:
     """One line for people; more for what a server asks for and for an identity that is shown."""
     name = event["event"]
     if name == "cacerts":
-        known = [found["sha256"] for found in event["anchors"]]
+        trusted = [anchor["sha256"] for anchor in event["anchors"]]
         text = "; ".join(
-            f"{found['subject']} (SHA-256 {found['sha256'][:8]}"
-            + (", trusted)" if found["sha256"] in known else ")")
-            for found in event["certificates"]
+            f"{certificate['subject']} (SHA-256 {certificate['sha256'][:8]}"
+            + (", trusted)" if certificate["sha256"] in trusted else ")")
+            for certificate in event["certificates"]
         )
     elif name == "csrattrs":
-        asked = attributes.lines(event)
+        lines = attributes.lines(event)
         kind = "a template to fill in" if event["template"] else "attributes"
-        text = _INDENT.join([f"{kind}:", *asked]) if asked else "the server asks for nothing"
+        text = _INDENT.join([f"{kind}:", *lines]) if lines else "the server asks for nothing"
     elif event["certificate"] is None:
         text = "no identity is stored"
     elif name == "show":
@@ -81,27 +81,27 @@ def summary(event: Event) -> str:
     elif name == "revoke":
         text = f"{_name(event['certificate'])}, revoked and forgotten"
     else:
-        found = event["certificate"]
-        until = datetime.fromtimestamp(found["not_after"], UTC).date()
-        text = f"{_name(found)}, valid until {until}"
+        certificate = event["certificate"]
+        until = datetime.fromtimestamp(certificate["not_after"], UTC).date()
+        text = f"{_name(certificate)}, valid until {until}"
     return f"{name:9} {event['ms']:5} ms  {text}"
 
 
-def _name(found: dict[str, Any]) -> str:
-    return f"{found['subject']}, serial {found['serial']}"
+def _name(certificate: dict[str, Any]) -> str:
+    return f"{certificate['subject']}, serial {certificate['serial']}"
 
 
-def _shown(found: dict[str, Any]) -> list[str]:
+def _shown(certificate: dict[str, Any]) -> list[str]:
     times = {
-        name: f"{datetime.fromtimestamp(found[name], UTC):%Y-%m-%d %H:%M:%S} UTC"
+        name: f"{datetime.fromtimestamp(certificate[name], UTC):%Y-%m-%d %H:%M:%S} UTC"
         for name in ("not_before", "not_after", "due")
     }
     return [
-        found["subject"],
-        f"names:   {', '.join(found['names']) or 'none'}",
-        f"issuer:  {found['issuer']}",
-        f"serial:  {found['serial']}",
-        f"key:     {found['key']}",
+        certificate["subject"],
+        f"names:   {', '.join(certificate['names']) or 'none'}",
+        f"issuer:  {certificate['issuer']}",
+        f"serial:  {certificate['serial']}",
+        f"key:     {certificate['key']}",
         f"valid:   {times['not_before']} to {times['not_after']}",
         f"renewal: due at {times['due']}",
     ]
