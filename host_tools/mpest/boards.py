@@ -108,8 +108,10 @@ def _places(extra: Path | None) -> Iterator[Path]:
 
 def names(extra: Path | None = None) -> list[str]:
     """All boards there are: in the folder `extra`, those of MPEST_BOARDS, and ours."""
-    found = {file.parent.name for place in _places(extra) for file in place.glob(f"*/{PROFILE}")}
-    return sorted(found)
+    boards = {
+        file.parent.name for folder in _places(extra) for file in folder.glob(f"*/{PROFILE}")
+    }
+    return sorted(boards)
 
 
 def load(name: str, extra: Path | None = None) -> Board:
@@ -117,9 +119,9 @@ def load(name: str, extra: Path | None = None) -> Board:
 
     Raises CliError where there is no such board or its profile is wrong.
     """
-    for place in _places(extra):
-        if name in {file.parent.name for file in place.glob(f"*/{PROFILE}")}:
-            return read(place / name)
+    for folder in _places(extra):
+        if name in {file.parent.name for file in folder.glob(f"*/{PROFILE}")}:
+            return read(folder / name)
     raise CliError(f"no board {name!r}; there are: {', '.join(names(extra)) or 'none'}")
 
 

@@ -50,13 +50,13 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        known = _COMMANDS[cmd_name]
+        entry = _COMMANDS[cmd_name]
         try:
-            module = import_module(known.module)
+            module = import_module(entry.module)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] in _OURS:
                 raise
-            return _missing(cmd_name, known)
+            return _missing(cmd_name, entry)
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -76,18 +76,18 @@ class _Group(click.Group):
             ctx.exit(Exit.INTERRUPTED)
 
 
-def _missing(name: str, known: _Command) -> click.Command:
+def _missing(name: str, entry: _Command) -> click.Command:
     """Stands for a command whose extra is not installed, whatever its arguments."""
 
     def tell(_arguments: tuple[str, ...]) -> None:
-        raise missing_extra(f"mpest {name}", known.extra)
+        raise missing_extra(f"mpest {name}", entry.extra)
 
     arguments = click.Argument(["_arguments"], nargs=-1, type=click.UNPROCESSED)
     return click.Command(
         name,
         callback=tell,
         params=[arguments],
-        help=known.help,
+        help=entry.help,
         add_help_option=False,
         context_settings={"ignore_unknown_options": True},
     )
@@ -102,11 +102,11 @@ def _sigterm_raises() -> Iterator[None]:
     def stop(_number: int, _frame: object) -> None:
         raise _Stopped
 
-    before = signal.signal(signal.SIGTERM, stop)
+    usual_handler = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, usual_handler)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -57,9 +57,9 @@ def demo() -> None:
                 ("reenroll", "Renew with the certificate, new key"),
             ):
                 click.echo(title)
-                before = relay.sent, relay.received
+                bytes_before = relay.sent, relay.received
                 event = _step(board, operation, runtime, state, server)
-                sent, received = relay.sent - before[0], relay.received - before[1]
+                sent, received = relay.sent - bytes_before[0], relay.received - bytes_before[1]
                 click.echo(f"  on the wire, TLS included: {sent} B out, {received} B in")
                 if operation != "cacerts":
                     serials.append(event["certificate"]["serial"])
@@ -76,7 +76,7 @@ def _step(
     state: Path,
     server: EstServer,
 ) -> Event:
-    seen = len(server.events)
+    event_count = len(server.events)
     events = list(run_board({**board, "operations": [operation]}, runtime, state))
     event = events[-1] if events else {"event": "none"}
     if event["event"] == "error":
@@ -85,7 +85,7 @@ def _step(
     if event["event"] != operation:
         raise CliError(f"{operation} did not end", Exit.NETWORK)
     click.echo("  " + summary(event))
-    for request in server.events[seen:]:
+    for request in server.events[event_count:]:
         if request["event"] == "request":
             click.echo("  " + _request(request))
     return event
@@ -117,5 +117,5 @@ def _prove(server: EstServer, state: Path, certificate: Event) -> None:
         raise CliError("the mutual TLS endpoint refused the new certificate", Exit.REFUSED)
     if int(json.loads(body)["serial"], 16) != int(certificate["serial"], 16):
         raise CliError("the mutual TLS endpoint saw another certificate", Exit.NETWORK)
-    seen = f"{certificate['subject']}, serial {certificate['serial']}"
-    click.echo(f"  proven by mutual TLS ({version}): {seen}")
+    holder = f"{certificate['subject']}, serial {certificate['serial']}"
+    click.echo(f"  proven by mutual TLS ({version}): {holder}")

@@ -45,8 +45,8 @@ class GroupedCommand(click.Command):
         """What is wrong with the first option that was given and does not fit the others."""
         for parameter in self.get_params(ctx):
             check = getattr(parameter, "check", None)
-            given = parameter.name and getattr(settings, parameter.name, None)
-            problem = check(settings) if check and given else None
+            value = parameter.name and getattr(settings, parameter.name, None)
+            problem = check(settings) if check and value else None
             if problem:
                 return str(problem)
         return None
@@ -64,5 +64,5 @@ class Completed(click.ParamType):  # type: ignore[type-arg]
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        items = [CompletionItem(one) for one in self._found() if one.startswith(incomplete)]
+        items = [CompletionItem(word) for word in self._found() if word.startswith(incomplete)]
         return items or ([CompletionItem(incomplete, type="file")] if self._files else [])

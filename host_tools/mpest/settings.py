@@ -74,25 +74,25 @@ def _explain(
     absent = problem in ("missing", "extra_forbidden", "union_tag_not_found")
     if "discriminator" in context:  # says which member of a union is meant
         location.append(context["discriminator"].strip("'"))
-    path, found = _follow(content, location, absent)
+    path, content_in_words = _follow(content, location, absent)
     if kind.model_config.get("hide_input_in_errors"):
-        path, found = location[:1], None
+        path, content_in_words = location[:1], None
     if problem == "extra_forbidden":
-        known = _fields(kind, location[:-1])
+        entries = _fields(kind, location[:-1])
         if len(location) == 1:
-            known -= set(given)
-        message = f"no such entry, known are {', '.join(sorted(known))}"
+            entries -= set(given)
+        message = f"no such entry, known are {', '.join(sorted(entries))}"
     elif absent:
         message = "is missing"
     elif problem in _ALLOWED:
         message = f"allowed is {_ALLOWED[problem].format(**context)}"
     else:
         message = errors[0]["msg"].removeprefix("Value error, ")
-        if message.startswith("'") or found in ("a table", "a list"):
-            found = None  # these words say it themselves
-    if found and not absent:
-        message = f"found {found}, {message}"
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+        if message.startswith("'") or content_in_words in ("a table", "a list"):
+            content_in_words = None  # these words say it themselves
+    if content_in_words and not absent:
+        message = f"found {content_in_words}, {message}"
+    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return ": ".join(filter(None, (where.lstrip("."), message))) + more
 
@@ -106,29 +106,29 @@ def _follow(
     nowhere. What is there is None where the error is about several entries together.
     """
     path = []
-    for part in location:
+    for key in location:
         try:
-            content = content[part]
+            content = content[key]
         except (KeyError, IndexError, TypeError):
-            if not absent or part is not location[-1]:
+            if not absent or key is not location[-1]:
                 continue
-        path.append(part)
+        path.append(key)
     if isinstance(content, dict | list):
         return path, ("a table" if isinstance(content, dict) else "a list") if path else None
-    found = json.dumps(content, ensure_ascii=False, default=str)
-    return path, found if len(found) <= _MAX_FOUND else found[:_MAX_FOUND] + "..."
+    text = json.dumps(content, ensure_ascii=False, default=str)
+    return path, text if len(text) <= _MAX_FOUND else text[:_MAX_FOUND] + "..."
 
 
 def _fields(kind: type[BaseModel], location: list[int | str]) -> set[str]:
     """What may stand at `location` of a `kind`."""
     models = [kind]
-    for part in location:
-        inner = [one.model_fields[part] for one in models if part in one.model_fields]
+    for key in location:
+        inner = [model.model_fields[key] for model in models if key in model.model_fields]
         if inner:
             models = [model for field in inner for model in _models(field.annotation)]
-        elif isinstance(part, str):  # the member of a union, by its tag
-            models = [one for one in models if part in _tags(one)]
-    return {name for one in models for name in one.model_fields}
+        elif isinstance(key, str):  # the member of a union, by its tag
+            models = [model for model in models if key in _tags(model)]
+    return {name for model in models for name in model.model_fields}
 
 
 def _models(annotation: object) -> Iterator[type[BaseModel]]:

@@ -9,7 +9,7 @@ _CHECKOUT = _PACKAGE.parents[1]
 def folder(name: str) -> Path:
     """Folder `name` of the checkout, such as "firmware" or "boards". Raises FileNotFoundError."""
     # The wheel holds them beside the modules; see force-include in pyproject.toml.
-    for found in (_PACKAGE / "files" / name, _CHECKOUT / name):
-        if found.is_dir():
-            return found
+    for path in (_PACKAGE / "files" / name, _CHECKOUT / name):
+        if path.is_dir():
+            return path
     raise FileNotFoundError(f"the folder {name} is not part of this installation")

@@ -28,7 +28,7 @@ def build(board: Board, manifest: str = "", frozen: tuple[Path, ...] = ()) -> Pa
     debian.architecture()
     port.need({"make": "make"})
     cc = compiler(board)[0]
-    own = (board.folder / "mpconfigboard.mk", board.folder / "_boot.py", *_PORT.glob("*.*"))
+    own_files = (board.folder / "mpconfigboard.mk", board.folder / "_boot.py", *_PORT.glob("*.*"))
     return port.build(
         "qemu",
         "firmware.elf",
@@ -44,7 +44,7 @@ def build(board: Board, manifest: str = "", frozen: tuple[Path, ...] = ()) -> Pa
             f"freeze({str(_PORT)!r}, ('qemu.py', 'ramdisk.py'))\n"
             f"freeze({str(board.folder)!r}, '_boot.py')\n{manifest}"
         ),
-        inputs=(*own, *frozen),
+        inputs=(*own_files, *frozen),
         what=board.name,
     )
 

@@ -80,19 +80,19 @@ class Machine:
         program = f"qemu-system-{self._profile.cpu}"
         port.need({program: _PACKAGES[self._profile.cpu]})
         memory = self._memory or Path(self._temporary.name) / "memory"
-        arguments = [part.replace("{memory}", str(memory)) for part in self._profile.machine]
+        arguments = [word.replace("{memory}", str(memory)) for word in self._profile.machine]
         arguments += [*_COMMON, *(_COUNTING if self._counting else ()), "-kernel"]
         self._qemu = Process([program, *arguments, str(self._firmware)])
-        said = ""
+        output = ""
         for line in self._qemu:
-            said += line
+            output += line
             if match := _PTY.search(line):
                 self.pty = match[1]
                 # Held open, or QEMU would look for a new listener only once a second.
                 self._held = os.open(self.pty, os.O_RDWR | os.O_NOCTTY)
                 return
         self.power_off()
-        raise CliError(f"{program} doesn't start: {' '.join(said.split())}")
+        raise CliError(f"{program} doesn't start: {' '.join(output.split())}")
 
     def wait(self) -> str:
         """What QEMU says until it ends by itself, as when the board resets its hardware."""

@@ -74,9 +74,9 @@ class NoDebian(CliError):
 
 def cache() -> Path:
     """The folder for what was fetched: `$MPEST_CACHE`, else `mpest` in the user's cache."""
-    own = os.environ.get("MPEST_CACHE")
-    if own:
-        return Path(own).absolute()
+    chosen = os.environ.get("MPEST_CACHE")
+    if chosen:
+        return Path(chosen).absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mpest"
 
 
@@ -90,10 +90,10 @@ def architecture() -> str:
 
 def mirrors() -> list[str]:
     """The Debian archives in the machine's apt configuration, the main one first."""
-    found = dict.fromkeys(_INDEX.findall(_output("apt-get", "update", "--print-uris")))
-    if not found:
+    uris = dict.fromkeys(_INDEX.findall(_output("apt-get", "update", "--print-uris")))
+    if not uris:
         raise NoDebian("its apt is configured for no Debian mirror")
-    return sorted(found, key=lambda uri: not uri.endswith("/debian"))
+    return sorted(uris, key=lambda uri: not uri.endswith("/debian"))
 
 
 def versions(root: Path) -> dict[str, str]:
@@ -144,8 +144,8 @@ def _fetch(package: str, arch: str) -> Path:
         archive = _download(package, arch, candidates, keyring, work)
         packages = sorted((work / "archives").glob(f"*.{suffix}"))
         with _bar("Unpacking", len(packages)) as bar:
-            for one in packages:
-                _output(unpacker, "-x", str(one), str(root))
+            for file in packages:
+                _output(unpacker, "-x", str(file), str(root))
                 bar.update(1)
         if arch != _SOURCE:
             _finish_root(root, package)
@@ -245,9 +245,9 @@ def _finish_root(root: Path, package: str) -> None:
 
 def _keep_emulators(folder: Path) -> None:
     """Of forty emulators (450 MB) leave those of armhf and of this machine."""
-    wanted = {(folder / f"qemu-{arch}").resolve() for arch in ("arm", architecture())}
+    kept = {(folder / f"qemu-{arch}").resolve() for arch in ("arm", architecture())}
     for path in folder.iterdir():
-        if path.resolve() not in wanted:
+        if path.resolve() not in kept:
             path.unlink()
 
 

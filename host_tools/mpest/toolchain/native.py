@@ -66,11 +66,11 @@ class _Reader:
             self.number()  # where its prelude begins
         elif kind == _VIPER:
             self.number()  # flags; what mpy-cross compiles has no data
-        own = self._data[start : self.at]
+        octets = self._data[start : self.at]
         if not has_children:
-            return own
+            return octets
         count = self.number()
-        return own + _number(count) + b"".join([self.function() for _ in range(count)])
+        return octets + _number(count) + b"".join([self.function() for _ in range(count)])
 
 
 def _number(value: int) -> bytes:

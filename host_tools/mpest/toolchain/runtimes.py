@@ -119,9 +119,9 @@ def find(name: str, *, fetch: bool = True) -> Program:
     try:
         return _from_cache(name, kind, fetch)
     except CliError as error:
-        found = f"{here} isn't" if here else "PATH has no"
+        lack = f"{here} isn't" if here else "PATH has no"
         raise RuntimeMissing(
-            f"{found} {kind.what}: {error.message}. {_advice(kind)}", Exit(error.exit_code)
+            f"{lack} {kind.what}: {error.message}. {_advice(kind)}", Exit(error.exit_code)
         ) from error
 
 

@@ -57,11 +57,11 @@ class Board(bringup.Board):
             with open(path) as file:
                 return file.read()
         except OSError:
-            made = entropy.random(8).hex()
+            digits = entropy.random(8).hex()
         with open(path + ".new", "w") as file:
-            file.write(made)
+            file.write(digits)
         os.rename(path + ".new", path)
-        return made
+        return digits
 
     def watchdog(self, seconds=None):
         """Nothing to feed: QEMU's boards have none that MicroPython knows."""

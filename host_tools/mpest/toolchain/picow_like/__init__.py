@@ -35,8 +35,8 @@ def micropython(frozen: Path | None = None, *, fetch: bool = True) -> Path:
     files = [path for path in files if not path.stem.endswith("_rv32")]
     package = ""
     if frozen:
-        listed = tuple(path.name for path in files)
-        package = f"package({frozen.name!r}, {listed!r}, base_path={str(frozen.parent)!r})\n"
+        names = tuple(path.name for path in files)
+        package = f"package({frozen.name!r}, {names!r}, base_path={str(frozen.parent)!r})\n"
     return port.build(
         "unix",
         "micropython",
