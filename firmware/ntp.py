@@ -33,12 +33,12 @@ def ask(server, ms, port=_PORT):
         addresses = yield from _find(server, port, left)
     except OSError as error:
         raise PeerError("no address known for the time server %s (%s)" % (server, error))
-    at = 0
+    turn = 0
     while True:
-        seconds = yield from _exchange(addresses[at % len(addresses)], left)
+        seconds = yield from _exchange(addresses[turn % len(addresses)], left)
         if seconds:
             return seconds
-        at += 1
+        turn += 1
 
 
 def _find(server, port, left):

@@ -174,18 +174,18 @@ class Comb:
         low = half - 1
         for step in range(steps - 1, -1, -1):
             pairs = []
-            part = 0
+            first_row = 0
             for column in range(step, columns, steps):
                 index = (k >> column & mask) % gather
                 flip = index < half
-                at = size * (((index ^ -flip) & low) + part) + self._offset
+                at = size * (((index ^ -flip) & low) + first_row) + self._offset
                 if file:
                     file.seek(at)
                     entry = file.read(size)
                 else:
                     entry = table[at : at + size]
                 pairs.append((entry, flip ^ odd ^ 1))
-                part += half
+                first_row += half
             if file and not step:
                 file.close()
             if len(pairs) > 1 and pairs[0][0] == pairs[1][0]:

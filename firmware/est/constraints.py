@@ -62,13 +62,13 @@ def judge(path):
     path: est.x509 Certificates, the leaf first. Raises DerError for malformed constraints.
     """
     comparisons = _MAX_COMPARISONS
-    for at in range(len(path)):
-        issuer = path[at]
+    for depth in range(len(path)):
+        issuer = path[depth]
         value = issuer.extension(_NAME_CONSTRAINTS)
         if value is None:
             continue
         permitted, excluded = _subtrees(value)
-        for below in range(at):
+        for below in range(depth):
             certificate = path[below]
             if below and match(certificate.subject, certificate.issuer):
                 continue  # issued by the CA to itself

@@ -39,12 +39,12 @@ class Context:
     ):
         """As SSLContext.wrap_socket. Fails with OSError alone; `sock` is closed then."""
         try:
-            server_hostname, moved = apart(_source, "look", self, server_hostname, server_side)
-            if moved:
+            server_hostname, material = apart(_source, "look", self, server_hostname, server_side)
+            if material:
                 self.digest = self.built = None  # two of them are much for a small heap
-                self.built = self.build(*moved[1:])
-                self.digest = moved[0]
-                moved = None
+                self.built = self.build(*material[1:])
+                self.digest = material[0]
+                material = None
             gc.collect()  # TLS takes 17 KB in one piece
             stream = self.built.ssl.wrap_socket(
                 sock,

@@ -39,7 +39,7 @@ def pbkdf2(size, password, salt, iterations, length):
         count += 1
         value = salt + count.to_bytes(4, "big")
         mixed = 0
-        for at in range(iterations):
+        for iteration in range(iterations):
             state = hashes.new(size, inner)
             state.update(value)
             value = state.digest()
@@ -47,7 +47,7 @@ def pbkdf2(size, password, salt, iterations, length):
             state.update(value)
             value = state.digest()
             mixed ^= int.from_bytes(value, "big")
-            if at % _STEP == 0:
+            if iteration % _STEP == 0:
                 yield
         out += mixed.to_bytes(size, "big")
     return out[:length]

@@ -354,9 +354,9 @@ def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
 def _own(fingerprint, roots):
     # Which of `roots` is the server's own where anchors from elsewhere verified it: the one that
     # is named, else by the server's word, the one that begins last.
-    for at in range(len(roots) - 1, -1, -1):
-        if not fingerprint or hashlib.sha256(roots[at].der).digest() == fingerprint:
-            return [roots.pop(at)]
+    for index in range(len(roots) - 1, -1, -1):
+        if not fingerprint or hashlib.sha256(roots[index].der).digest() == fingerprint:
+            return [roots.pop(index)]
     return []
 
 

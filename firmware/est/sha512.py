@@ -147,5 +147,5 @@ def _compress_plain(state, block, k):
         d = (d + h) & _MASK
         h += ((aa >> 28 ^ aa >> 34 ^ aa >> 39) & _MASK) + (a & b | c & (a | b))
         h, g, f, e, d, c, b, a = g, f, e, d, c, b, a, h & _MASK
-    for at, value in enumerate((a, b, c, d, e, f, g, h)):
-        state[at] = (state[at] + value) & _MASK
+    for index, value in enumerate((a, b, c, d, e, f, g, h)):
+        state[index] = (state[index] + value) & _MASK

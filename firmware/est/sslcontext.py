@@ -52,10 +52,10 @@ class Context(ssl.SSLContext):
     def _next(self, server_side, server_hostname):
         est_context = self._source
         try:
-            host, moved = source.look(est_context, server_hostname, server_side)
-            if moved:
-                est_context.built = _built(est_context.server_side, *moved[1:])
-                est_context.digest = moved[0]
+            host, material = source.look(est_context, server_hostname, server_side)
+            if material:
+                est_context.built = _built(est_context.server_side, *material[1:])
+                est_context.digest = material[0]
         except EstError as error:
             raise OSError(22, str(error)) from error  # EINVAL
         context = est_context.built

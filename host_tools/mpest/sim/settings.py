@@ -92,13 +92,13 @@ class Settings:
         ):
             if path:
                 fields[name] = inputs.read_secret(path)
-        first = next((name for name in self.operations if name in _OF_IDENTITY), "enroll")
+        operation = next((name for name in self.operations if name in _OF_IDENTITY), "enroll")
         if self.cert and self.key:
             fields |= inputs.read_factory(self.cert, self.key)
             # Renewed first, it is the identity of another program, if the board has none.
-            fields["adopt"] = first == "reenroll"
+            fields["adopt"] = operation == "reenroll"
         fields |= inputs.read_own(self.csr, self.own_key, self.secure_element)
-        if first != "enroll":
+        if operation != "enroll":
             inputs.check_element(self.state, self.secure_element)
         return fields | inputs.read_decryption(
             self.decrypt_key,
