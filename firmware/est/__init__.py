@@ -2,6 +2,7 @@
 
 __version__ = "0.2.0"
 
+import gc
 import sys
 
 from micropython import const
@@ -45,15 +46,17 @@ def aparts(function, *arguments):
     try:
         steps = function(*arguments)
         while True:
-            waits = next(steps)
-            yield waits
+            yield next(steps)
     except StopIteration as stop:
         return stop.value
     finally:
         if steps:
             steps.close()
+            steps = None
         for name in list(sys.modules):
             if name[:4] == "est." and name not in loaded and name not in others:
                 if hasattr(sys.modules["est"], name[4:]):  # else it failed to load
                     delattr(sys.modules["est"], name[4:])
                 del sys.modules[name]
+        # Later, what ended steps left on the stack would keep their modules in the heap.
+        gc.collect()

@@ -5,6 +5,11 @@ class EstError(Exception):
     """Any failure of this package."""
 
 
+def _with_seconds(self, message, seconds):
+    super(EstError, self).__init__(message)
+    self.seconds = seconds
+
+
 class UsageError(EstError):
     """Ours to fix: a wrong argument, configuration or state of the board."""
 
@@ -29,9 +34,7 @@ class NotTrusted(EstError):
 class NotYetValid(NotTrusted):
     """A certificate that becomes valid in `seconds` by the board's clock."""
 
-    def __init__(self, message, seconds):
-        super().__init__(message)
-        self.seconds = seconds
+    __init__ = _with_seconds
 
 
 class Ended(NotTrusted):
@@ -49,9 +52,7 @@ class Refused(EstError):
 class RetryLater(EstError):
     """Not now. `seconds` is how long to wait before sending the same request again."""
 
-    def __init__(self, message, seconds):
-        super().__init__(message)
-        self.seconds = seconds
+    __init__ = _with_seconds
 
 
 class StorageError(EstError):

@@ -10,7 +10,7 @@ _MAX_LINE = const(1024)
 _MAX_HEADERS = const(64)
 # Of a whole answer: base64 of 48 certificates with RSA-4096 keys (est.cms), and its headers.
 _MAX_SIZE = const(131072)
-# What is read of a body at once. Decoding takes several times as much heap meanwhile.
+# What is read at once, of a line or a body. Decoding takes several times as much heap meanwhile.
 _PIECE = const(256)
 
 _STATUS = const(0)
@@ -81,7 +81,7 @@ class Response:
         """How many bytes to read next, not beyond the end; negative: at most, of a line."""
         if self._state in (_BODY, _CHUNK):
             return min(self._left, _PIECE) if self._left >= 0 else 1
-        return -_MAX_LINE
+        return -_PIECE
 
     def feed(self, data):
         """Take bytes as they come from the peer."""
