@@ -11,7 +11,7 @@ _MAX_HEADERS = const(64)
 # Of a whole answer: base64 of 48 certificates with RSA-4096 keys (est.cms), and its headers.
 _MAX_SIZE = const(131072)
 # What is read at once, of a line or a body. Decoding takes several times as much heap meanwhile.
-_PIECE = const(256)
+_PIECE = const(128)
 
 _STATUS = const(0)
 _HEADERS = const(1)
