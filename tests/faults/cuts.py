@@ -42,6 +42,15 @@ for name in os.listdir(est.__path__):
 DAY = world.DAY
 
 
+class _Gc:
+    """Stands for the module gc: here the heap holds thousands of disks, and is large enough."""
+
+    collect = staticmethod(lambda: None)
+
+
+est.gc = _Gc
+
+
 def _files(path, found=store._files):
     # A board has no POSIX, on which this runs.
     found = found(path)
