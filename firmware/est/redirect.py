@@ -24,19 +24,32 @@ def path(authority, request):
     if not location or ":" in location.partition("?")[0].partition("/")[0]:
         original = printable(original.encode())[:100]
         raise PeerError("the server redirects elsewhere: if %s is right, give its host" % original)
-    base = request.path.partition("?")[0]
-    if location[0] == "?":
-        location = base + location
-    elif location[0] != "/":
-        base = base.rpartition("/")[0]
-        while location[:1] == ".":
-            step, _, location = location.partition("/")
-            if step == "..":
-                base = base.rpartition("/")[0]
-        location = base + "/" + location
+    location = resolved(request.path, location)
     # A space would end the path, and a line end the line.
     octets = [bytes((o,)) if 0x20 < o < 0x7F else b"%%%02X" % o for o in location.encode()]
     return b"".join(octets).decode()
+
+
+def resolved(base, reference):
+    """Path that `reference`, with neither host nor fragment, means from path `base`.
+
+    All with their queries (RFC 3986 5.2.2, 5.2.4).
+    """
+    if reference[0] != "/":
+        base = base.partition("?")[0]
+        if reference[0] != "?":
+            base = base.rpartition("/")[0] + "/"
+        reference = base + reference
+    path, mark, query = reference.partition("?")
+    out = ""
+    for step in path.split("/")[1:]:
+        if step == "..":
+            out = out.rpartition("/")[0]
+        elif step != ".":
+            out += "/" + step
+    if step in ("..", "."):
+        out += "/"
+    return out + mark + query
 
 
 def _host(authority):

@@ -338,6 +338,13 @@ def test_redirects():
         ("../../../../x", "/x"),
         ("..", "/.well-known/"),
         (".", base),
+        # Only "." and ".." alone are steps (RFC 3986 5.2.4), wherever they stand.
+        ("../../.well-known/est/label/cacerts", "/.well-known/est/label/cacerts"),
+        (".x/..y/...", base + ".x/..y/..."),
+        ("x/../y/./z", base + "y/z"),
+        ("x/y/..", base + "x/"),
+        ("/a//../../../b/.?c", "/b/?c"),
+        ("https://h:1/../a", "/a"),
         ("?a", base + "cacerts?a"),
         ("/a b\xe4", "/a%20b%C3%A4"),
         ("/a:b", "/a:b"),
