@@ -358,7 +358,7 @@ def request(
             for name in ("Content-Length", "Content-Type"):
                 headers.pop(name, None)
         url = _joined(authority, path, location)
-        if _split(url)[2] != authority:
+        if _split(url)[:2] != (host, port):
             for name in ("Host", "Authorization", "Cookie"):
                 headers.pop(name, None)
     raise PeerError("the server redirects without end")
@@ -395,7 +395,7 @@ def _send(link, method, authority, path, headers, data, pieces):
 
 
 def _split(url):
-    # (host, port, authority, path) of https:.
+    # (host in lower case, port, authority, path) of https:.
     rest = url.partition("#")[0]
     octets = rest.encode() or b"\0"
     authority = rest[8:].partition("/")[0].partition("?")[0]
@@ -413,19 +413,18 @@ def _split(url):
         or (port and not (port.isdigit() and 0 < int(port) < 65536))
     ):
         raise UsageError("requests: the URL must be https://HOST[:PORT][/PATH], without a user")
-    return host, int(port or 443), authority, path if path[:1] == "/" else "/" + path
+    return host.lower(), int(port or 443), authority, path if path[:1] == "/" else "/" + path
 
 
 def _joined(authority, path, location):
     # The URL that a Location means.
-    if "://" not in location:
-        if location[:2] == "//":
-            location = "https:" + location
-        else:
-            if location[:1] != "/":
-                path = path.partition("?")[0]
-                location = path[: path.rfind("/") + 1] + location
-            location = "https://%s%s" % (authority, location)
+    location = location.partition("#")[0]
+    if location[:2] == "//":
+        location = "https:" + location
+    elif ":" not in location.partition("?")[0].partition("/")[0]:
+        from est.redirect import resolved
+
+        location = "https://%s%s" % (authority, resolved(path, location or path))
     try:
         _split(location)
     except UsageError:

@@ -334,7 +334,8 @@ def test_what_a_redirection_takes_along(runtime: str, tmp_path: Path) -> None:
         START
         + """
 other = "https://localhost:%d/echo" % settings["other"]
-for where in (other, BASE + "/echo", "//localhost:PORT/echo/3"):
+same = "//localhost:PORT/echo/3", "https://LOCALHOST:PORT/echo/4"
+for where in (other, BASE + "/echo") + same:
     found = requests.get(BASE + "/redirect/302/" + where, auth=("a", "b"), headers={"X-Own": "1"})
     seen = found.json()
     tell([seen["path"], seen["headers"]["Authorization"], seen["headers"]["X-Own"]])
@@ -357,6 +358,7 @@ tell(requests.get(BASE + "?q=1#part").json()["path"])
         ["/echo", None, "1"],
         ["/echo", login, "1"],
         ["/echo/3", login, "1"],
+        ["/echo/4", login, "1"],
         "/relative/echo/2",
         *[["GET", None]] * 3,
         "/?q=1",

@@ -4,6 +4,7 @@ import hashlib
 
 import check
 from est import auth, http, operations, protocol
+from est import requests as est_requests
 from est.challenge import answer as logs_in
 from est.errors import Closed, PeerError, Refused, RetryLater, UsageError
 
@@ -364,6 +365,33 @@ def test_redirects():
         "#x",
     ):
         assert to(bad) is None, bad
+
+
+def test_redirects_of_requests():
+    """As RFC 3986 5.4 has them, where no other scheme is meant."""
+    here = "/b/c/d?q"
+    for location, path in (
+        ("/b?next=https://h/c", "/b?next=https://h/c"),
+        ("x?next=https://h/c", "/b/c/x?next=https://h/c"),
+        ("x#https://h/c", "/b/c/x"),
+        ("?x=1", "/b/c/d?x=1"),
+        ("?", "/b/c/d?"),
+        ("#s", "/b/c/d?q"),
+        ("g", "/b/c/g"),
+        ("g/", "/b/c/g/"),
+        ("/g", "/g"),
+        ("../g", "/b/g"),
+        (".well-known", "/b/c/.well-known"),
+        ("g?y/../x", "/b/c/g?y/../x"),
+        ("./g:h", "/b/c/g:h"),
+    ):
+        assert est_requests._joined("h:1", here, location) == "https://h:1" + path, location
+    for location in ("//k/x", "//k?x=//y", "//k"):
+        assert est_requests._joined("h:1", here, location) == "https:" + location
+    for location in ("https://k/x", "HTTPS://k?x"):
+        assert est_requests._joined("h:1", here, location) == location
+    for bad in ("http://h/", "mailto:a", "x:", "https:g", "//", "//u@h/", "/a b", "g:h?x/y"):
+        check.raises(PeerError, est_requests._joined, "h:1", here, bad)
 
 
 def test_redirect_by_method():
