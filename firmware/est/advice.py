@@ -5,6 +5,7 @@ import binascii
 from micropython import const
 
 from est import asn1, der
+from est.challenge import elements
 from est.errors import PeerError
 from est.http import printable
 
@@ -73,12 +74,11 @@ def _login(request, login):
 def _names(offered):
     # Such as "Negotiate, Digest algorithm=SHA-512-256".
     schemes = ""
-    for text in offered:
-        for piece in text.split(","):
-            word = piece.strip().partition(" ")[0]
+    for element in elements(offered):
+        for word in element.split()[:1]:
             if word[:10].lower() == "algorithm=":
                 schemes += " " + word
-            elif "=" not in word and '"' not in word and word not in schemes:
+            elif "=" not in word and word not in schemes:
                 schemes += ", " + word
     return schemes[2:] or "none"
 

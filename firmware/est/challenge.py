@@ -18,45 +18,59 @@ def answer(credentials, challenges):
 
     Of an empty list it makes one try: some servers name no scheme. Raises UsageError.
     """
-    return (_password if hasattr(credentials, "user") else _token)(credentials, challenges)
+    return (_password if hasattr(credentials, "user") else _token)(
+        credentials, elements(challenges)
+    )
 
 
-def _token(credentials, challenges):
+def elements(challenges):
+    """What commas outside quotes separate in WWW-Authenticate values (RFC 9110 5.6.1, 5.6.4).
+
+    One value may hold several challenges: an element begins with a scheme, or is a parameter.
+    """
+    out = []
+    for text in challenges:
+        quoted = 0
+        for element in text.split(","):
+            if quoted:
+                element = out.pop() + "," + element
+            out.append(element)
+            # A backslash takes the next character along, be it a backslash or a quote.
+            quoted = element.replace("\\\\", "").replace('\\"', "").count('"') & 1
+    return out
+
+
+def _token(credentials, offers):
     sent_before = credentials.ready
-    credentials.ready = not challenges or _offered(challenges, "bearer")
+    credentials.ready = not offers or _offered(offers, "bearer")
     return credentials.ready and not sent_before
 
 
-def _password(credentials, challenges):
-    if _offered(challenges, "digest"):
+def _password(credentials, offers):
+    basic = credentials.basic is not None and (not offers or _offered(offers, "basic"))
+    if _offered(offers, "digest"):
         try:
             from est.digest import Digest
         except ImportError as error:
             # Basic would do as well, if it is allowed and offered.
-            if credentials.basic is None or not _offered(challenges, "basic"):
+            if not basic:
                 raise missing(error)
         else:
             credentials.digest = credentials.digest or Digest(credentials.user, credentials.secret)
-    again = credentials.digest and credentials.digest.answer(challenges)
-    if (
-        again is None
-        and credentials.basic is not None
-        and (not challenges or _offered(challenges, "basic"))
-    ):
+    again = credentials.digest and credentials.digest.answer(offers)
+    if again is None and basic:
         # Never the password itself to who asked for a digest before.
         again = not credentials.basic and not (credentials.digest and credentials.digest.given)
         if again and ":" in credentials.user:
-            if challenges:
+            if offers:
                 raise UsageError("Basic takes no user name with a colon")
             again = False
         credentials.basic = again
     return again
 
 
-def _offered(challenges, scheme):
-    # One value may hold several challenges, each beginning with its scheme.
-    for text in challenges:
-        for piece in text.split(","):
-            if piece.strip().lower().split(" ")[0] == scheme:
-                return True
+def _offered(offers, scheme):
+    for element in offers:
+        if element.lower().split()[:1] == [scheme]:
+            return True
     return False

@@ -18,10 +18,11 @@ class Digest:
         self.given = None
         self._count = 0
 
-    def answer(self, challenges):
-        """As in est.auth; None where no challenge is a Digest that this code can answer."""
+    def answer(self, offers):
+        """As est.challenge.answer, given its `elements`; None where none of them is a Digest that
+        this code can answer."""
         best = None
-        for scheme, parameters in _parse(challenges):
+        for scheme, parameters in _parse(offers):
             if scheme != "digest" or "nonce" not in parameters:
                 continue
             algorithm = parameters.get("algorithm", "MD5").upper()
@@ -79,34 +80,20 @@ def _quote(text):
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _parse(challenges):
-    """[(lower-case scheme, {lower-case name: value})] of WWW-Authenticate values."""
+def _parse(offers):
+    # [(lower-case scheme, {lower-case name: value})]
     out = []
-    for text in challenges:
-        for parameter in _split(text):
-            name, equals, value = parameter.partition("=")
-            words = name.split()
-            if len(words) == 2 or (len(words) == 1 and not equals):
-                out.append((words[0].lower(), {}))
-                words = words[1:]
-            if equals and words and out:
-                value = value.strip()
-                if value[:1] == '"' and value[-1:] == '"':
-                    value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-                out[-1][1][words[0].lower()] = value
-    return out
-
-
-def _split(text):
-    # At commas outside quotes.
-    start = 0
-    quoted = False
-    out = []
-    for at, character in enumerate(text):
-        if character == '"' and text[at - 1 : at] != "\\":
-            quoted = not quoted
-        elif character == "," and not quoted:
-            out.append(text[start:at])
-            start = at + 1
-    out.append(text[start:])
+    for element in offers:
+        name, equals, value = element.partition("=")
+        words = name.split()
+        if len(words) == 2 or (len(words) == 1 and not equals):
+            out.append((words[0].lower(), {}))
+            words = words[1:]
+        if equals and words and out:
+            value = value.strip()
+            if value[:1] == '"' and value[-1:] == '"':
+                # Of two backslashes one stays, of one none (RFC 9110 5.6.4).
+                plain = [part.replace("\\", "") for part in value[1:-1].split("\\\\")]
+                value = "\\".join(plain)
+            out[-1][1][words[0].lower()] = value
     return out

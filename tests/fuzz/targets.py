@@ -10,6 +10,7 @@ from est import (
     asn1,
     base64,
     ber,
+    challenge,
     cmc,
     cms,
     constraints,
@@ -232,7 +233,7 @@ def _content_type(data):
 
 def _digest(data):
     answer = digest.Digest("user", "password")
-    if answer.answer(data.decode("latin-1").split("\n")):
+    if answer.answer(challenge.elements(data.decode("latin-1").split("\n"))):
         answer.header("GET", "/.well-known/est/cacerts")
 
 

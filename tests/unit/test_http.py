@@ -195,6 +195,49 @@ def test_digest():
     assert not logs_in(password, [challenge])
 
 
+def test_quoted_strings_of_challenges():
+    """As RFC 9110 5.6.4: a backslash makes the character after it stand for itself."""
+    for text, realm in (
+        ('"DOM\\\\"', "DOM\\"),
+        ('"a\\\\\\", nonce=\\"x"', 'a\\", nonce="x'),
+        ('"a\\, b\\c"', "a, bc"),
+        ('","', ","),
+        ('""', ""),
+        ("plain", "plain"),
+    ):
+        for offer in (
+            "Digest realm=%s, nonce=n,algorithm=SHA-256",
+            'Digest nonce="n", algorithm=SHA-256, realm=%s',
+            'Basic realm=%s, Digest realm=%s, algorithm="SHA-256" ,nonce = "n"',
+        ):
+            password = auth.Password("u", "p", basic=False)
+            offer = offer.replace("%s", text)
+            assert logs_in(password, [offer]), offer
+            header = password.header("GET", "/")
+            quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
+            assert ', realm="%s", nonce="n", ' % quoted in header, header
+            assert "algorithm=SHA-256" in header
+
+
+def test_what_quotes_hold_is_no_offer():
+    for offer in (
+        'Digest realm="a, basic b", nonce=n, algorithm=X',
+        'Negotiate x="a\\", basic b"',
+        'Negotiate x="a, b, basic", y="basic , basic"',
+    ):
+        assert not logs_in(auth.Password("u", "p"), [offer]), offer
+        assert not logs_in(auth.Token("t"), [offer.replace("basic", "bearer")])
+    for offer in (
+        'Negotiate x="a, \\\\", Basic realm=b',
+        'Digest realm="a, b", nonce=n, algorithm=X , BASIC',
+        'Basic\trealm="a"',
+        ",Basic",
+    ):
+        assert logs_in(auth.Password("u", "p"), [offer]), offer
+        offer = offer.replace("Basic", "Bearer").replace("BASIC", "bearer")
+        assert logs_in(auth.Token("t"), [offer]), offer
+
+
 def test_a_weaker_scheme_is_not_answered_after_a_digest():
     password = auth.Password("u", "p")
     assert logs_in(password, ['Digest realm="r", nonce="n", qop="auth"'])
@@ -456,6 +499,8 @@ def test_a_body_that_is_no_text():
 def test_what_is_offered_is_named():
     for offered, names in (
         ("Negotiate", "for Negotiate)"),
+        ('Basic2 realm="Acme, Inc EST", a="\\\\", , NTLM', "for Basic2, NTLM)"),
+        ('Basic2\trealm="\\", b c"', "for Basic2)"),
         ('NTLM, Negotiate abc==, Basic2 realm="a, b"', "for NTLM, Negotiate, Basic2)"),
         ('Digest realm="e", nonce="n", algorithm=SHA-512-256', "Digest algorithm=SHA-512-256)"),
         ('Digest realm="e", nonce="n", algorithm=MD5-sess, qop="auth"', "algorithm=MD5-sess)"),
