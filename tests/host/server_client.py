@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import hashlib
+import re
 import ssl
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.request import parse_http_list, parse_keqv_list
 
 import aiohttp
 from cryptography import x509
@@ -113,8 +115,7 @@ def digest_answer(challenge, user, password, *, uri, method="POST", nc="00000001
 
     `override` replaces fields once the response is made.
     """
-    items = [item.strip().partition("=") for item in challenge.removeprefix("Digest ").split(",")]
-    given = {name: value.strip('"') for name, _, value in items}
+    given = parse_keqv_list(parse_http_list(challenge.removeprefix("Digest ")))
     algorithm = override.get("algorithm", given["algorithm"])
     hash_name = {"MD5": "md5", "SHA-256": "sha256"}.get(algorithm, "sha256")
 
@@ -138,7 +139,8 @@ def digest_answer(challenge, user, password, *, uri, method="POST", nc="00000001
         fields["response"] = digest(ha1, given["nonce"], ha2)
         bare = f", algorithm={algorithm}"
     fields |= {name: value for name, value in override.items() if name != "algorithm"}
-    return "Digest " + ", ".join(f'{name}="{value}"' for name, value in fields.items()) + bare
+    quoted = [(name, re.sub(r'(["\\])', r"\\\1", value)) for name, value in fields.items()]
+    return "Digest " + ", ".join(f'{name}="{value}"' for name, value in quoted) + bare
 
 
 def write(path: Path, text: str) -> Path:

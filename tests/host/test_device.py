@@ -46,6 +46,7 @@ def test_enrol_and_renew(bench: Bench) -> None:
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
 def test_digest(bench: Bench, algorithm: str) -> None:
     bench.server.config.auth = "digest"
+    bench.server.config.realm = 'a, "b", DOM\\'
     bench.server.config.digest_algorithms = [algorithm]
     assert bench.run("enroll")["event"] == "enroll"
 

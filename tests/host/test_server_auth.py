@@ -6,6 +6,7 @@ import shutil
 import ssl
 import subprocess
 from datetime import timedelta
+from urllib.request import parse_http_list, parse_keqv_list
 
 import aiohttp
 import pytest
@@ -87,6 +88,19 @@ async def test_digest_offers_each_algorithm(server):
         for nc, offer in (("00000001", offers[0]), ("00000002", offers[1])):
             answer = digest_answer(offer, "ann", USERS["ann"], uri=PATH, nc=nc)
             assert (await enroll(session, make_csr(), Authorization=answer))[0] == 200
+
+
+@pytest.mark.parametrize("realm", ['a", b', "DOM\\"])
+async def test_realm_is_quoted(server, realm):
+    server.config.realm = realm
+    async with connect(server) as session:
+        for server.config.auth in ("basic", "token", "digest"):
+            offers = await challenges(session)
+            for offer in offers:
+                parameters = parse_keqv_list(parse_http_list(offer.partition(" ")[2]))
+                assert parameters["realm"] == realm
+        answer = digest_answer(offers[0], "ann", USERS["ann"], uri=PATH)
+        assert (await enroll(session, make_csr(), Authorization=answer))[0] == 200
 
 
 async def test_digest_algorithm_not_offered_is_refused(server):

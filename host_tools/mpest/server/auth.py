@@ -7,7 +7,7 @@ from cryptography import x509
 
 from mpest.server.config import ServerConfig
 from mpest.server.database import Database
-from mpest.server.digest import DigestError, DigestGate
+from mpest.server.digest import DigestError, DigestGate, quoted
 from mpest.server.wire import Refused
 
 
@@ -65,16 +65,16 @@ class Authenticator:
 
     def challenge(self, text: str, faults: set[str], *, stale: bool = False) -> Refused:
         """A 401 that offers the configured scheme (Basic if there is none)."""
-        realm = self._config.realm
+        realm = quoted(self._config.realm)
         match self._config.auth:
             case "digest":
                 algorithms = self._algorithms(faults)
                 qop = "digest-no-qop" not in faults
                 offers = self._digest.challenges(realm, algorithms, stale=stale, qop=qop)
             case "token":
-                offers = [f'Bearer realm="{realm}"']
+                offers = [f"Bearer realm={realm}"]
             case _:
-                offers = [f'Basic realm="{realm}", charset="UTF-8"']
+                offers = [f'Basic realm={realm}, charset="UTF-8"']
         return Refused(401, text, tuple(("WWW-Authenticate", offer) for offer in offers))
 
     def _basic(self, authorization: str | None) -> str:

@@ -38,14 +38,14 @@ class DigestGate:
     def challenges(
         self, realm: str, algorithms: list[str], *, stale: bool = False, qop: bool = True
     ) -> list[str]:
-        """One WWW-Authenticate value for each algorithm, with a new nonce."""
+        """One WWW-Authenticate value for each algorithm, with a new nonce. `realm` is `quoted`."""
         while len(self._nonces) >= _MAX_NONCES:
             del self._nonces[next(iter(self._nonces))]
         nonce = secrets.token_urlsafe(24)
         self._nonces[nonce] = _Nonce(time.monotonic())
         end = (', qop="auth"' if qop else "") + (", stale=true" if stale else "")
         return [
-            f'Digest realm="{realm}", nonce="{nonce}", opaque="{self._opaque}", '
+            f'Digest realm={realm}, nonce="{nonce}", opaque="{self._opaque}", '
             f"algorithm={algorithm}{end}"
             for algorithm in algorithms
         ]
@@ -97,6 +97,11 @@ class DigestGate:
         if count <= nonce.count:
             raise DigestError(f"Digest nc {given['nc']} was used before: a replay")
         nonce.count = count
+
+
+def quoted(text: str) -> str:
+    """`text` as a quoted-string (RFC 9110 5.6.4)."""
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
 
 
 def _parse(answer: str) -> dict[str, str]:
