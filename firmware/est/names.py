@@ -72,6 +72,8 @@ def _split(text):
             parts.append(bytearray())
         else:
             escaped = True
+    if escaped:
+        raise UsageError("subject: '%s' ends in a backslash: two stand for one" % text)
     return [bytes(part).decode() for part in parts]
 
 

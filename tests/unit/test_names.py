@@ -32,6 +32,10 @@ def test_names_have_bounds():
         assert names.text(names.name(text)) == text
         longer = text + "x" if text != "C=DE" else "C=D"
         check.raises(UsageError, names.name, longer)
+    # An escape needs what it escapes (RFC 4514 2.4).
+    for text in ("CN=a\\", "CN=a\\\\\\", "CN=a,O=b\\"):
+        assert text in str(check.raises(UsageError, names.name, text))
+    assert names.name("CN=a\\\\") == common("a\\")
     for text in ("", ",", "CN", "CN=", "CN=a,", "x=1", "CN=a\x1fb", "serialNumber=_", "DC=a b"):
         check.raises(UsageError, names.name, text)
 
