@@ -72,8 +72,8 @@ def _known(host):
     try:
         with open("/etc/hosts") as file:
             for line in file:
-                words = line.partition("#")[0].split()
-                if host in words[1:] and "." in words[0]:
+                words = line.partition("#")[0].lower().split()
+                if host.lower() in words[1:] and "." in words[0]:
                     addresses.append(words[0])
     except OSError:
         pass  # a board
@@ -115,7 +115,7 @@ def _ask(host, server, left, port=_PORT):
                 left()
                 yield poll
             answer = sock.recv(_MAX_ANSWER)
-            if answer[:2] == number and question in answer:
+            if answer[:2] == number and question.lower() in answer.lower():
                 return addresses(answer)
     finally:
         sock.close()

@@ -1,5 +1,6 @@
 """Addresses of hosts: what a DNS server answers, and asking one without waiting for it."""
 
+import io
 import os
 import socket
 
@@ -125,8 +126,27 @@ def test_asking():
         ]
 
     assert asked(strays) == ["192.0.2.1"]
+
+    def in_capitals(question):
+        return [answer(FIRST, number=question[:2]).replace(b"example", b"eXAMPLE")]
+
+    assert asked(in_capitals) == ["192.0.2.1"]
     check.raises(OSError, asked, lambda question: [answer(number=question[:2])])
     check.raises(PeerError, asked, lambda question: [])
+
+
+def test_the_table_of_hosts():
+    """Names are compared without case (RFC 4343)."""
+    table = "192.0.2.1 Est.Example est # other\n::1 est\n192.0.2.2\tx est.exAMPLE\n"
+    lookup.open = lambda _: io.StringIO(table)
+    try:
+        for host in ("est.example", "EST.example"):
+            assert lookup._known(host) == ["192.0.2.1", "192.0.2.2"]
+        assert lookup._known("Est") == ["192.0.2.1"]
+        for host in ("other", "192.0.2.1", "example"):
+            assert lookup._known(host) == []
+    finally:
+        del lookup.open
 
 
 def test_what_needs_no_asking():
