@@ -5,7 +5,7 @@ import binascii
 from micropython import const
 
 from est import asn1, der
-from est.challenge import elements
+from est.challenge import parts
 from est.errors import PeerError
 from est.http import printable
 
@@ -74,7 +74,7 @@ def _login(request, login):
 def _names(offered):
     # Such as "Negotiate, Digest algorithm=SHA-512-256".
     schemes = ""
-    for element in elements(offered):
+    for element in parts(offered):
         for word in element.split()[:1]:
             if word[:10].lower() == "algorithm=":
                 schemes += " " + word

@@ -18,12 +18,10 @@ def answer(credentials, challenges):
 
     Of an empty list it makes one try: some servers name no scheme. Raises UsageError.
     """
-    return (_password if hasattr(credentials, "user") else _token)(
-        credentials, elements(challenges)
-    )
+    return (_password if hasattr(credentials, "user") else _token)(credentials, parts(challenges))
 
 
-def elements(challenges):
+def parts(challenges):
     """What commas outside quotes separate in WWW-Authenticate values (RFC 9110 5.6.1, 5.6.4).
 
     One value may hold several challenges: an element begins with a scheme, or is a parameter.
@@ -36,19 +34,21 @@ def elements(challenges):
                 element = out.pop() + "," + element
             out.append(element)
             # A backslash takes the next character along, be it a backslash or a quote.
-            quoted = element.replace("\\\\", "").replace('\\"', "").count('"') & 1
+            # Octets: MicroPython keeps short texts for good.
+            octets = element.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
+            quoted = octets.count(b'"') & 1
     return out
 
 
-def _token(credentials, offers):
+def _token(credentials, challenges):
     sent_before = credentials.ready
-    credentials.ready = not offers or _offered(offers, "bearer")
+    credentials.ready = not challenges or _offered(challenges, "bearer")
     return credentials.ready and not sent_before
 
 
-def _password(credentials, offers):
-    basic = credentials.basic is not None and (not offers or _offered(offers, "basic"))
-    if _offered(offers, "digest"):
+def _password(credentials, challenges):
+    basic = credentials.basic is not None and (not challenges or _offered(challenges, "basic"))
+    if _offered(challenges, "digest"):
         try:
             from est.digest import Digest
         except ImportError as error:
@@ -57,20 +57,20 @@ def _password(credentials, offers):
                 raise missing(error)
         else:
             credentials.digest = credentials.digest or Digest(credentials.user, credentials.secret)
-    again = credentials.digest and credentials.digest.answer(offers)
+    again = credentials.digest and credentials.digest.answer(challenges)
     if again is None and basic:
         # Never the password itself to who asked for a digest before.
         again = not credentials.basic and not (credentials.digest and credentials.digest.given)
         if again and ":" in credentials.user:
-            if offers:
+            if challenges:
                 raise UsageError("Basic takes no user name with a colon")
             again = False
         credentials.basic = again
     return again
 
 
-def _offered(offers, scheme):
-    for element in offers:
+def _offered(challenges, scheme):
+    for element in challenges:
         if element.lower().split()[:1] == [scheme]:
             return True
     return False

@@ -18,11 +18,11 @@ class Digest:
         self.given = None
         self._count = 0
 
-    def answer(self, offers):
-        """As est.challenge.answer, given its `elements`; None where none of them is a Digest that
+    def answer(self, challenges):
+        """As est.challenge.answer, given its `parts`; None where none of them is a Digest that
         this code can answer."""
         best = None
-        for scheme, parameters in _parse(offers):
+        for scheme, parameters in _parse(challenges):
             if scheme != "digest" or "nonce" not in parameters:
                 continue
             algorithm = parameters.get("algorithm", "MD5").upper()
@@ -80,10 +80,10 @@ def _quote(text):
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _parse(offers):
+def _parse(challenges):
     # [(lower-case scheme, {lower-case name: value})]
     out = []
-    for element in offers:
+    for element in challenges:
         name, equals, value = element.partition("=")
         words = name.split()
         if len(words) == 2 or (len(words) == 1 and not equals):

@@ -233,7 +233,7 @@ def _content_type(data):
 
 def _digest(data):
     answer = digest.Digest("user", "password")
-    if answer.answer(challenge.elements(data.decode("latin-1").split("\n"))):
+    if answer.answer(challenge.parts(data.decode("latin-1").split("\n"))):
         answer.header("GET", "/.well-known/est/cacerts")
 
 
