@@ -5,7 +5,7 @@ from micropython import const
 from est import der, hashes
 from est.ec import P256
 from est.errors import Unsupported
-from est.p256_key import SoftwareKey
+from est.p256_key import P256Key
 
 # As in est.asn1, without a look-up on the board.
 _OID = const(0x06)
@@ -16,7 +16,7 @@ _SECP384R1 = const(b"\x2b\x81\x04\x00\x22")
 _ECDSA_WITH = const(b"\x2a\x86\x48\xce\x3d\x04\x03")
 
 
-class EcKey(SoftwareKey):
+class EcKey(P256Key):
     """A key on the curve of that OID (content octets): a new one, or the one given in bytes.
 
     hash_size: bytes of the digests that `sign` makes; as many as the curve has unless changed.
@@ -51,5 +51,5 @@ class EcKey(SoftwareKey):
         return der.sequence(der.tlv(_OID, oid)), self.signature(digest)
 
     def signature(self, digest):
-        """DER signature of `digest`, verified as SoftwareKey's are."""
+        """DER signature of `digest`, verified as P256Key's are."""
         return self._curve.sign(self._private, digest, None, self.checked and self._public)

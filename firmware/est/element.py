@@ -14,7 +14,7 @@ _OIDS = {65: b"\x2a\x86\x48\xce\x3d\x03\x01\x07", 97: b"\x2b\x81\x04\x00\x22"}
 _keys = {}
 
 
-class Key(EcKey):
+class ElementKey(EcKey):
     """The key that the element knows as `handle`, with this public point (uncompressed SEC1).
 
     sign(digest) has the element sign: 32 bytes for P-256, 48 for P-384. It returns the signature,

@@ -155,9 +155,9 @@ def _keys(recipients, size, secret, identifier, private):
             named_curve = fields.optional(0xA0)
             curve = _curve(named_curve and named_curve.oid())
         else:
-            from est import rsa_private
+            from est import rsa_key
 
-            rsa = rsa_private.load(private)
+            rsa = rsa_key.load(private)
     keys = []
     missing = []
     error = None

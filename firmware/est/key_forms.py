@@ -64,9 +64,9 @@ def _load(data, password):
             raise Unsupported("algorithm %s is not supported" % asn1.oid_text(oid))
     elif kind != asn1.INTEGER:
         raise UsageError("unknown form")
-    from est import rsa_private
+    from est import rsa_key
 
-    return rsa_private.load(data)
+    return rsa_key.load(data)
 
 
 def _fields(data):

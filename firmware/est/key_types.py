@@ -21,7 +21,7 @@ _OIDS = {
 
 
 def choose(key, renewed, demands, log):
-    """A key with the methods of est.keys.SoftwareKey, in steps.
+    """A key with the methods of est.keys.P256Key, in steps.
 
     key: DER of the one to take, the type of the one to make (see _OIDS), or None: then that of
         `renewed`, the SubjectPublicKeyInfo (DER) of the certificate to renew, or None, if the
@@ -105,7 +105,7 @@ def _type(spki):
 
 def _make(name, size, log):
     if _family(name) == "RSA":
-        from est import rsa_generate, rsa_private
+        from est import rsa_generate, rsa_key
         from est.steps import fed
 
         def progress(primes, tests):
@@ -113,9 +113,9 @@ def _make(name, size, log):
                 log("making %s: prime %d of 2, candidate %d" % (name, primes + 1, tests + 1))
 
         making = rsa_generate.generate(int(name[4:]), progress)
-        return (yield from fed(making, rsa_private.PrivateKey.between))
+        return (yield from fed(making, rsa_key.RsaKey.between))
     if name == "P-256" and size <= 32:
-        return keys.SoftwareKey()
+        return keys.P256Key()
     from est.ec_key import EcKey
 
     return EcKey(_OIDS[name])

@@ -1,12 +1,12 @@
 """Private keys: made, loaded, and asked to sign.
 
 A CSR needs `spki()` and `sign(message)`; TLS and the store need `der()`. The same methods have
-P-384 keys (est.ec_key), RSA keys (est.rsa_private) and those in a secure element (est.element).
+P-384 keys (est.ec_key), RSA keys (est.rsa_key) and those in a secure element (est.element).
 """
 
 from est import encode
 from est.errors import missing
-from est.p256_key import SoftwareKey
+from est.p256_key import P256Key
 
 
 def request(key, subject, attributes):
@@ -17,12 +17,12 @@ def request(key, subject, attributes):
 
 
 def load(data, password=None):
-    """The key of DER `data`: P-256 as `SoftwareKey.der` gives it, any other with est.key_forms.
+    """The key of DER `data`: P-256 as `P256Key.der` gives it, any other with est.key_forms.
 
     Raises UsageError, and Unsupported as est.key_forms does.
     """
     if len(data) == 121:
-        key = SoftwareKey(bytes(data[7:39]))
+        key = P256Key(bytes(data[7:39]))
         if key.der() == data:
             return key
     try:

@@ -13,7 +13,7 @@ _SECP256R1 = const(b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07")
 _ECDSA_SHA256 = const(b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02")
 
 
-class SoftwareKey:
+class P256Key:
     """A P-256 key in memory: a new one, or the one whose 32 bytes are given.
 
     checked: verify each signature before it leaves, for a wrong one may give the key away.

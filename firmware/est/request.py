@@ -30,7 +30,7 @@ def build(fetch, log, wanted, leaf, key):
     if choose:
         key = yield from choose(key, renewed, demands, log)
     else:
-        key = keys.load(key) if key else keys.SoftwareKey()
+        key = keys.load(key) if key else keys.P256Key()
     yield
     return key.der(), keys.request(key, *fields)
 

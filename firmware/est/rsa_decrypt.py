@@ -1,4 +1,4 @@
-"""Keys that came encrypted to an est.rsa_private.PrivateKey: PKCS #1 v1.5 and OAEP (RFC 8017 7).
+"""Keys that came encrypted to an est.rsa_key.RsaKey: PKCS #1 v1.5 and OAEP (RFC 8017 7).
 
 In steps, for est.steps. As far as an interpreter allows, the padding is examined by the same
 operations whatever it holds, and a failure shows in nothing but the result.

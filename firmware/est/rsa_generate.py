@@ -6,7 +6,7 @@ long gap is a little likelier than others.
 
 from micropython import const
 
-from est import rsa, rsa_private
+from est import rsa, rsa_key
 from est.entropy import random
 from est.errors import UsageError
 from est.numbers import inverse
@@ -26,7 +26,7 @@ _ROUNDS = const(5)
 
 
 def generate(bits=2048, progress=None, entropy=None):
-    """A new est.rsa_private.PrivateKey of 2048, 3072 or 4096 bits, in steps for est.steps.
+    """A new est.rsa_key.RsaKey of 2048, 3072 or 4096 bits, in steps for est.steps.
 
     progress(primes, tests) is called before each test of a candidate with how many of the two
     primes are found, and how many tests were made for the next; for 2048 bits 40 are needed on
@@ -47,7 +47,7 @@ def generate(bits=2048, progress=None, entropy=None):
     p, q = primes
     d = inverse(_E, (p - 1) * (q - 1))
     inverse_q = inverse(q, p)
-    return rsa_private.PrivateKey(p * q, _E, d, p, q, d % (p - 1), d % (q - 1), inverse_q)
+    return rsa_key.RsaKey(p * q, _E, d, p, q, d % (p - 1), d % (q - 1), inverse_q)
 
 
 def _prime(bits, primes, progress, entropy):
@@ -88,7 +88,7 @@ def probable_prime(n, entropy):
     size = rsa.octets(n)
     base = 2  # cheap to multiply with, and enough for nearly every composite
     for _ in range(_ROUNDS + 1):
-        value = yield from rsa_private.power(base, odd, n, size)
+        value = yield from rsa_key.power(base, odd, n, size)
         if value not in (1, n - 1):
             for _ in range(twos - 1):
                 value = value * value % n

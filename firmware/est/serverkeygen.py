@@ -151,7 +151,7 @@ def _own_key():
     # It signs, and is forgotten: RFC 7030 4.4.1 has the server ignore it.
     from est import keys
 
-    return keys.SoftwareKey().der()
+    return keys.P256Key().der()
 
 
 def orders(decryption=None):

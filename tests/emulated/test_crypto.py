@@ -63,9 +63,9 @@ def test_rsa(board: Board, power_on: Callable[..., Any], tmp_path: Path) -> None
     der = rsa.generate_private_key(65537, 2048).private_bytes(
         Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption()
     )
-    load = f"from est import rsa_private\nkey = rsa_private.load(bytes.fromhex('{der.hex()}'))\n"
+    load = f"from est import rsa_key\nkey = rsa_key.load(bytes.fromhex('{der.hex()}'))\n"
     with power_on(board, counting=True) as machine:
-        add(machine, board, "rsa_private", tmp_path)
+        add(machine, board, "rsa_key", tmp_path)
         machine.inject_entropy()
         _, sign = stepped(machine, load, "key.signature(bytes(32))")
         load += "from est import hashes\nsignature = key.sign(b'message')[1]\n"

@@ -24,7 +24,7 @@ MAKE_REQUEST = """
 from wiring import Board
 from est import csr, keys, store
 from est.extensions import requested
-key = keys.SoftwareKey()
+key = keys.P256Key()
 extensions = requested(["DNS:board-1.example"], ["clientAuth"])
 request = csr.build(key, "CN=board-1,O=Example", extensions)
 store.Store(Board().check_storage()).save("order", store.pack({}, key.der(), request))
@@ -138,7 +138,7 @@ def test_enrol_over_serial(
 
 
 def test_no_key_without_entropy(board: Board, power_on: PowerOn) -> None:
-    make_key = "from est import keys\nkeys.SoftwareKey()\n"
+    make_key = "from est import keys\nkeys.P256Key()\n"
     check = "from wiring import Board\nBoard().check_entropy()\n"
     with power_on(board) as machine:
         with pytest.raises(emulator.BoardError, match=r"UsageError: .* est\.entropy\.use"):

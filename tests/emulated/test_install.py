@@ -13,7 +13,7 @@ from mpest.boards import Board
 
 SIGN = """
 from est import keys, store
-key = keys.SoftwareKey()
+key = keys.P256Key()
 store.Store("/").save("x", key.der())
 print(keys.__file__, keys.load(store.Store("/").load("x")).spki() == key.spki())
 """

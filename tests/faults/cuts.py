@@ -262,7 +262,7 @@ class Upgrade(Renewal):
                 os.remove(path)
                 os.rmdir(path.rsplit("/", 1)[0])
         leaf = x509.Certificate(chain[0])
-        new = keys.SoftwareKey()
+        new = keys.P256Key()
         self.spki = new.spki()
         request = csr.build(new, leaf.subject)
         _old("identity", key, *chain)
@@ -284,7 +284,7 @@ class UpgradeFirst(Scenario):
 
     def prepare(self, server, agent):
         subject = agent.wanted[0]
-        new = keys.SoftwareKey()
+        new = keys.P256Key()
         self.spki = new.spki()
         _old("anchors", server.fingerprint(), *server.offered())
         _old("pending", bytes(32), b"", new.der(), csr.build(new, subject))

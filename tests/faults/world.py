@@ -189,7 +189,7 @@ class World:
 
     def factory(self, subject="CN=factory-1"):
         """(chain, key) such as a board leaves its factory with; good here."""
-        key = keys.SoftwareKey(self._scalar(b"factory" + subject.encode()))
+        key = keys.P256Key(self._scalar(b"factory" + subject.encode()))
         info = csr.name(subject)
         found = self._issue(info, key.spki(), (), self.now - DAY, self.now + 7300 * DAY)
         return [found.der], key.der()
@@ -210,7 +210,7 @@ class World:
     def present(self, number):
         """TLS shows a certificate of root `number` (negative counts from the newest)."""
         self.server = number
-        key = keys.SoftwareKey(self._scalar(b"server"))
+        key = keys.P256Key(self._scalar(b"server"))
         names = extensions.requested(("DNS:est.example",), ("serverAuth",))
         issuer_key, issuer = self.roots[number]
         self.server_leaf = self._certificate(
@@ -236,12 +236,12 @@ class World:
     def _new_root(self, lifetime=3650 * DAY):
         number = self._root_number
         self._root_number += 1
-        key = keys.SoftwareKey(self._scalar(b"root %d" % number))
+        key = keys.P256Key(self._scalar(b"root %d" % number))
         begin = self.now - DAY
         self.roots.append((key, self._ca(key.spki(), key, begin, self.now + lifetime)))
         self._below = None
         if self.intermediate:
-            below = keys.SoftwareKey(self._scalar(b"intermediate %d" % number))
+            below = keys.P256Key(self._scalar(b"intermediate %d" % number))
             name = csr.name("CN=Issuing %d,O=World" % number)
             certificate = self._ca(below.spki(), key, begin, self.now + lifetime, name)
             self._below = below, certificate
@@ -393,7 +393,7 @@ class World:
 
     def _serverkeygen(self, order):
         # The key is of the request, so that the same one brings the same answer.
-        key = keys.SoftwareKey(self._scalar(b"serverkeygen" + order.csr))
+        key = keys.P256Key(self._scalar(b"serverkeygen" + order.csr))
         if key._private not in self.private:
             self.private.append(key._private)
         order.spki = key.spki()

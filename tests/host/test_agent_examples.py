@@ -134,6 +134,6 @@ def test_secure_element(run: Run, server: EstServer) -> None:
         "from est.ec import P256\nprivate = P256.generate()\npublic_point = P256.public(private)\n"
     )
     code += "def sign(digest):\n    return P256.sign(private, digest)\n"
-    code += block("docs/agent.md", "element.Key(").replace("Agent(...", "make(")
+    code += block("docs/agent.md", "element.ElementKey(").replace("Agent(...", "make(")
     code = code.replace("make(, ", "make(")
     assert run(AGENT + code + "agent.enroll()\nprint(len(agent.known.chain))\n")[-1] == "1"

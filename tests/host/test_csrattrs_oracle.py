@@ -13,7 +13,7 @@ cpython.install()
 
 from est import asn1, csr, csrattrs, extensions, keys  # noqa: E402
 
-KEY = keys.SoftwareKey(bytes(31) + b"\7")
+KEY = keys.P256Key(bytes(31) + b"\7")
 SUBJECT = "CN=board,O=Example,OU=one,OU=two,C=DE,serialNumber=7,DC=x"
 NAMES = ["DNS:a.example", "DNS:b.example", "IP:192.0.2.1", "IP:2001:db8::1", "URI:urn:a"]
 NAMES += ["email:a@b.example"]

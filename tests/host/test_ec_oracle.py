@@ -63,7 +63,7 @@ def test_ecdh(ours: int, theirs: int) -> None:
 
 @given(SCALARS)
 def test_keys(scalar: int) -> None:
-    key = keys.SoftwareKey(scalar.to_bytes(32, "big"))
+    key = keys.P256Key(scalar.to_bytes(32, "big"))
     for der in (key.der(), key_forms.pkcs8(key)):
         loaded = serialization.load_der_private_key(der, None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)

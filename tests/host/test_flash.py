@@ -539,7 +539,7 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
     assert (place / "app.py").read_text().startswith("async def main")
     assert (place / "ca.pem").read_text() == "anchor" and (place / "f.key").read_text() == "key"
     assert modes(place, "config.json", "f.key") == {0o600}
-    assert (place / "est/revocation.py").exists() and (place / "est/rsa_private.py").exists()
+    assert (place / "est/revocation.py").exists() and (place / "est/rsa_key.py").exists()
     # They would take the place of what was just installed.
     assert not (place / "config.new.json").exists() and not (place / "app.mpy").exists()
     assert "00" * 32 not in done.stdout + done.stderr

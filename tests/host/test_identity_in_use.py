@@ -205,7 +205,7 @@ from est.ec import P256
 take("own")
 trust("root")
 number = binascii.unhexlify(settings["number"])
-key = element.Key(b"slot 1", P256.public(number), lambda digest: P256.sign(number, digest))
+key = element.ElementKey(b"slot 1", P256.public(number), lambda digest: P256.sign(number, digest))
 chain = [binascii.unhexlify(item) for item in settings["own"][1:]]
 records.save("identity", store.pack({"generation": 1}, key.der(), *chain))
 context = known.context()

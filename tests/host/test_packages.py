@@ -95,7 +95,7 @@ def test_every_module_is_in_a_package() -> None:
 
 
 def test_the_holder_of_a_module() -> None:
-    for name in ("est.rsa_private", "est-rsa-private", "rsa_private"):
+    for name in ("est.rsa_key", "est-rsa-key", "rsa_key"):
         assert packages.holder(name) == "est-own-keys"
     assert packages.holder("est-none") is None
 
@@ -184,8 +184,8 @@ def test_mip_installs_it_packed(index: str, program: Find, tmp_path: Path) -> No
     beside = {path.stem for path in target.rglob("*.mpy")} - {"__init__"}
     names = ("est-own-keys", "est-cmc", "est-serverkeygen")
     assert beside == {Path(path).stem for name in names for path in packages.packages()[name]}
-    code = f"import sys\nsys.path.insert(0, {str(target)!r})\nfrom est import agent, rsa_private\n"
-    code += "if not rsa_private.__file__ == agent.__file__.replace('agent', 'rsa_private'):\n"
+    code = f"import sys\nsys.path.insert(0, {str(target)!r})\nfrom est import agent, rsa_key\n"
+    code += "if not rsa_key.__file__ == agent.__file__.replace('agent', 'rsa_key'):\n"
     code += "    sys.exit(1)\n"
     micropython(program("micropython"), tmp_path / "use.py", code)
 

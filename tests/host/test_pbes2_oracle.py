@@ -11,7 +11,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import keys, pbes2, rsa_private, steps  # noqa: E402
+from est import keys, pbes2, rsa_key, steps  # noqa: E402
 from est.errors import UsageError  # noqa: E402
 
 PASSWORD = "pässword".encode()
@@ -29,7 +29,7 @@ def test_cryptography() -> None:
     plain = private.private_bytes(der, pkcs8, serialization.NoEncryption())
     found = decrypt(private.private_bytes(der, pkcs8, encryption))
     assert found == plain
-    assert rsa_private.load(found).n == private.public_key().public_numbers().n
+    assert rsa_key.load(found).n == private.public_key().public_numbers().n
 
 
 @pytest.mark.parametrize("cipher", ["aes-128-cbc", "aes-256-cbc"])

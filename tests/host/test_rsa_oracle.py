@@ -16,7 +16,7 @@ from mpest.sim import cpython
 
 cpython.install()
 
-from est import der, hashes, rsa, rsa_decrypt, rsa_private, rsa_pss, steps  # noqa: E402
+from est import der, hashes, rsa, rsa_decrypt, rsa_key, rsa_pss, steps  # noqa: E402
 from est.errors import Unsupported  # noqa: E402
 
 BITS = st.sampled_from((2048, 2049, 2050, 2055, 3072, 4096))
@@ -35,8 +35,8 @@ def private(bits: int) -> hazmat_rsa.RSAPrivateKey:
 
 
 @functools.cache
-def our_private(bits: int) -> rsa_private.PrivateKey:
-    return rsa_private.load(stored(bits, serialization.PrivateFormat.PKCS8))
+def our_private(bits: int) -> rsa_key.RsaKey:
+    return rsa_key.load(stored(bits, serialization.PrivateFormat.PKCS8))
 
 
 def stored(bits: int, form: serialization.PrivateFormat) -> bytes:
@@ -137,7 +137,7 @@ def test_another_mask_is_refused() -> None:
 def test_keys(bits: int) -> None:
     traditional = stored(bits, serialization.PrivateFormat.TraditionalOpenSSL)
     for form in serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL:
-        assert rsa_private.load(stored(bits, form)).der() == traditional
+        assert rsa_key.load(stored(bits, form)).der() == traditional
     public = private(bits).public_key()
     assert serialization.load_der_public_key(our_private(bits).spki()) == public
 

@@ -331,7 +331,7 @@ def test_esp32_makes_no_key_before_its_radio_is_on():
             board = wiring(name)
             for on in (False, True, False):
                 hardware.station.active(on)
-                for use in (board.check_entropy, P256.generate, keys.SoftwareKey):
+                for use in (board.check_entropy, P256.generate, keys.P256Key):
                     if on:
                         use()
                     else:

@@ -189,7 +189,7 @@ def test_labels():
 
 
 def test_the_agent_of_all_settings():
-    private = keys.SoftwareKey().der()
+    private = keys.P256Key().der()
     armour = pem.encode("CERTIFICATE", b"0\x01a") + pem.encode("CERTIFICATE", b"0\x01b")
     with Folder():
         write("ca.pem", armour.encode())

@@ -1,9 +1,9 @@
 import check
-from est import asn1, cbc, der, envelope, keywrap, rsa_private, steps
+from est import asn1, cbc, der, envelope, keywrap, rsa_key, steps
 from est.curves import P384
 from est.ec import P256
 from est.errors import EstError, PeerError, Unsupported, UsageError
-from test_rsa_private import KEY
+from test_rsa_key import KEY
 
 _TEXT = b"the private key"
 _S16, _S32 = bytes(range(16)), bytes(range(32))
@@ -198,7 +198,7 @@ def test_wrong_key():
 
 def test_implicit_rejection():
     # A padding that is wrong shows as a wrong key of the content does, and in no other way.
-    key = rsa_private.load(KEY)
+    key = rsa_key.load(KEY)
     texts = set()
     for block in (
         b"\0\2" + b"\x55" * (key.size - 19) + b"\0" + bytes(reversed(_KEY)),

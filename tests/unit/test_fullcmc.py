@@ -97,7 +97,7 @@ def test_not_before_the_server_is_verified():
 
 def test_the_enrolment_code_in_what_the_ca_says():
     order = FullCmc()
-    order.request = csr.build(keys.SoftwareKey(), "CN=a", (), [extensions.challenge("code & 1")])
+    order.request = csr.build(keys.P256Key(), "CN=a", (), [extensions.challenge("code & 1")])
     order.answer = [b"", b"400", b"", b""]
     accept = cmc.accept
     try:

@@ -588,7 +588,7 @@ ESCAPED = (
 def csr_with(code):
     from est import csr, extensions, keys
 
-    return csr.build(keys.SoftwareKey(), "CN=a", (), [extensions.challenge(code)])
+    return csr.build(keys.P256Key(), "CN=a", (), [extensions.challenge(code)])
 
 
 def test_secrets_as_html_urls_and_json_write_them():

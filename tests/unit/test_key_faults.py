@@ -3,12 +3,12 @@
 import hashlib
 
 import check
-from est import cmc, csr, curves, ec, ec_key, ec_steps, element, hashes, keys, rsa_private, steps
+from est import cmc, csr, curves, ec, ec_key, ec_steps, element, hashes, keys, rsa_key, steps
 from est.ec import P256
 from est.errors import UsageError
 from test_cmc import BOARD
 from test_keys import P256_OID, P384_OID, SCALAR, STORED
-from test_rsa_private import KEY as RSA
+from test_rsa_key import KEY as RSA
 
 _MESSAGE = b"message"
 # Bits that change, in numbers of 256 bits and more.
@@ -112,7 +112,7 @@ def test_other_numbers():
 def test_no_message_leaves():
     """Requests and CMC messages are signed by the same method."""
     for key in _ec_keys() + (keys.load(RSA),):
-        where = rsa_private if key.der() == RSA else ec
+        where = rsa_key if key.der() == RSA else ec
         for make in (lambda: csr.build(key, "CN=a"), lambda: cmc.Request(key, [BOARD.der])):
             with _Changed(where, "inverse", _fault(where.inverse, 7)):
                 _refused(make)
@@ -152,7 +152,7 @@ def test_unless_told_otherwise():
         with _Changed(key._curve, "verify", verify):
             key.sign(_MESSAGE)
             assert len(counted) == 1
-            for who in (keys.SoftwareKey, key):
+            for who in (keys.P256Key, key):
                 with _Changed(who, "checked", False):
                     key.sign(_MESSAGE)
             assert len(counted) == 1
@@ -166,7 +166,7 @@ def test_unless_told_otherwise():
 def test_rsa_halves():
     """One wrong half of a CRT signature is enough to factor the modulus (Boneh 1997)."""
     key = keys.load(RSA)
-    usual = rsa_private.power
+    usual = rsa_key.power
     for wrong in (1, 2, 3):
         calls = []
 
@@ -175,7 +175,7 @@ def test_rsa_halves():
             result = yield from usual(*arguments)
             return result ^ (wrong >> len(calls) - 1 & 1)
 
-        with _Changed(rsa_private, "power", power):
+        with _Changed(rsa_key, "power", power):
             _refused(key.sign, _MESSAGE)
         assert len(calls) == 2
     key.sign(_MESSAGE)
@@ -200,7 +200,7 @@ def test_rsa_numbers():
 def test_rsa_blinding():
     key = keys.load(RSA)
     for bit in (0, 5, 77):
-        with _Changed(rsa_private, "inverse", _fault(rsa_private.inverse, bit)):
+        with _Changed(rsa_key, "inverse", _fault(rsa_key.inverse, bit)):
             _refused(key.sign, _MESSAGE)
 
 
@@ -213,7 +213,7 @@ def test_secure_element():
         def sign(digest, curve=curve, private=private):
             return curve.sign(private, digest)
 
-        key = element.Key(b"faulty %d" % curve.size, public, sign)
+        key = element.ElementKey(b"faulty %d" % curve.size, public, sign)
 
         class Context:
             ecdsa_sign_callback = None

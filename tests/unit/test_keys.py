@@ -21,7 +21,7 @@ from est.curves import P384
 from est.ec import P256
 from est.errors import UsageError
 from test_pbes2 import _OPENSSL as ENCRYPTED
-from test_rsa_private import KEY as RSA
+from test_rsa_key import KEY as RSA
 
 # As every version has stored it: RFC 6979 A.2.5's key.
 STORED = bytes.fromhex(
@@ -114,7 +114,7 @@ def test_p256_in_other_forms():
         assert keys.load(data).der() == STORED
     # Some writers drop leading zeros.
     one = keys.load(sec1(b"\1", P256_OID)).der()
-    assert one == keys.SoftwareKey(bytes(31) + b"\1").der()
+    assert one == keys.P256Key(bytes(31) + b"\1").der()
 
 
 def test_rsa():
@@ -169,7 +169,7 @@ def test_a_key_is_in_no_message():
 
 
 def test_public_keys():
-    key = keys.SoftwareKey(STORED[7:39])
+    key = keys.P256Key(STORED[7:39])
     refused(key.spki(), "public key")
     refused(keys.load(RSA).spki(), "public key")
     compressed = bytes((2 + (POINT[-1] & 1),)) + POINT[1:49]
@@ -326,7 +326,7 @@ def test_secure_element():
         seen.append(digest)
         return P256.sign(private, digest)
 
-    key = element.Key(b"slot 1", STORED[-65:], sign)
+    key = element.ElementKey(b"slot 1", STORED[-65:], sign)
     assert key.spki() == keys.load(STORED).spki()
     assert private not in key.der()
     assert b"slot 1" in key.der()
@@ -357,7 +357,7 @@ def test_secure_element_on_p384():
         pair = der.Reader(P384.sign(SCALAR, digest)).enter()
         return b"".join([pair.integer().to_bytes(48, "big") for _ in range(2)])
 
-    key = element.Key(b"\7" * 47, POINT, sign)
+    key = element.ElementKey(b"\7" * 47, POINT, sign)
     algorithm, signature = key.sign(b"message")
     assert x509.verify(key.spki(), algorithm, b"message", signature)
     assert chosen(key.der()) == ("P-384", 3)
@@ -367,12 +367,12 @@ def test_secure_element_on_p384():
 def test_secure_element_misused():
     public = STORED[-65:]
     for handle in (b"", b"\0a", bytes(32), b"\1" * 32):
-        check.raises(UsageError, element.Key, handle, public, None)
+        check.raises(UsageError, element.ElementKey, handle, public, None)
     for point in (b"", public[:-1], POINT + b"\0"):
-        check.raises(UsageError, element.Key, b"a", point, None)
-    stuck = element.Key(b"stuck", public, lambda digest: P256.sign(STORED[7:39], bytes(32)))
+        check.raises(UsageError, element.ElementKey, b"a", point, None)
+    stuck = element.ElementKey(b"stuck", public, lambda digest: P256.sign(STORED[7:39], bytes(32)))
     assert "not by the public key" in str(check.raises(UsageError, stuck.sign, b"message"))
-    mute = element.Key(b"mute", public, lambda digest: b"")
+    mute = element.ElementKey(b"mute", public, lambda digest: b"")
     check.raises(UsageError, mute.sign, b"message")
     # A handle that nobody knows after a reset is no private key.
     data = stuck.der().replace(b"stuck", b"stack")
@@ -413,7 +413,7 @@ def test_own_request_of_other_versions():
 
 def test_keys_with_a_changed_bit():
     """A key damaged in storage is refused; of PKCS #8's version two numbers are as good."""
-    for one, every in ((keys.SoftwareKey(), 7), (ec_key.EcKey(P384_OID), 41)):
+    for one, every in ((keys.P256Key(), 7), (ec_key.EcKey(P384_OID), 41)):
         for data in (one.der(), key_forms.pkcs8(one)):
             for at in range(0, 8 * len(data), every * check.SAMPLE):
                 changed = bytearray(data)

@@ -4,8 +4,8 @@ import check
 from est import asn1, cms, csr, der, extensions, key_forms, keys, x509
 from est.errors import NotTrusted, Unsupported, UsageError
 
-KEY = keys.SoftwareKey(bytes(31) + b"\7")
-OTHER = keys.SoftwareKey(bytes(31) + b"\x0b")
+KEY = keys.P256Key(bytes(31) + b"\7")
+OTHER = keys.P256Key(bytes(31) + b"\x0b")
 DAY = 86400
 NOW = 1800000000
 

@@ -22,7 +22,7 @@ def root(key=KEY, signer=None, subject="CN=root", issuer=None, start=-DAY, end=D
     )
 
 
-STRAY = keys.SoftwareKey(bytes(30) + b"\2\1")
+STRAY = keys.P256Key(bytes(30) + b"\2\1")
 OLD = root()
 NEW = root(OTHER, end=2 * DAY)
 NEW_WITH_OLD = root(OTHER, KEY)
@@ -210,7 +210,7 @@ class Rollovers:
     """`count` of them: count + 1 roots, and for each the links (NewWithOld, OldWithNew)."""
 
     def __init__(self, count, dated=True, named=False):
-        self.keys = [keys.SoftwareKey(bytes(30) + bytes([1, at])) for at in range(count + 1)]
+        self.keys = [keys.P256Key(bytes(30) + bytes([1, at])) for at in range(count + 1)]
         self.dated = dated
         self.named = named
         self.roots = [self.link(at, at) for at in range(count + 1)]

@@ -1,7 +1,7 @@
 import check
-from est import asn1, der, hashes, rsa_decrypt, rsa_private, rsa_pss, steps
+from est import asn1, der, hashes, rsa_decrypt, rsa_key, rsa_pss, steps
 from est.errors import PeerError, Unsupported, UsageError
-from test_rsa_private import KEY
+from test_rsa_key import KEY
 
 
 def _encrypt(key, block):
@@ -29,7 +29,7 @@ def _oaep_block(key, message, size, mask_size, label=b"", before=b"", top=0):
 
 
 def test_pkcs1():
-    key = rsa_private.load(KEY)
+    key = rsa_key.load(KEY)
     secret = bytes(range(1, 33))
     good = b"\0\2" + b"\x55" * (key.size - 35) + b"\0" + secret
     assert _pkcs1(key, _encrypt(key, good), 32) == secret
@@ -52,7 +52,7 @@ def test_pkcs1():
 
 
 def test_oaep():
-    key = rsa_private.load(KEY)
+    key = rsa_key.load(KEY)
     for size, mask_size in ((20, 20), (32, 32), (48, 20), (64, 64)):
         for message in (b"", b"\0", b"\1" * 32, bytes(key.size - 2 * size - 2)):
             label = message[:1]
@@ -77,7 +77,7 @@ def test_oaep():
 
 
 def test_no_ciphertext():
-    key = rsa_private.load(KEY)
+    key = rsa_key.load(KEY)
     for bad in (
         b"",
         bytes(key.size - 1),
@@ -112,7 +112,7 @@ def test_parameters():
 
 def test_wycheproof():
     for group, test in check.wycheproof("rsa_pkcs1_2048"):
-        key = rsa_private.load(bytes.fromhex(group["privateKeyPkcs8"]))
+        key = rsa_key.load(bytes.fromhex(group["privateKeyPkcs8"]))
         message, encrypted = bytes.fromhex(test["msg"]), bytes.fromhex(test["ct"])
         if test["result"] == "valid":
             assert _pkcs1(key, encrypted, len(message)) == message, test

@@ -1,7 +1,7 @@
 import hashlib
 
 import check
-from est import hashes, rsa_generate, rsa_private, steps
+from est import hashes, rsa_generate, rsa_key, steps
 from est.entropy import random
 from est.errors import UsageError
 
@@ -50,7 +50,7 @@ def test_generate():
     _, _, _, p, q, _, _, _ = key._numbers
     assert p >> 1022 == q >> 1022 == 3
     assert _probable_prime(p) and _probable_prime(q)
-    assert rsa_private.load(key.der()).n == key.n
+    assert rsa_key.load(key.der()).n == key.n
     assert key.verify(hashes.new(32, b"message").digest(), key.sign(b"message")[1])
     # Told before each test, from (0, 0) on.
     found = [primes for primes, _ in tests]

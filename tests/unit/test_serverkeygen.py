@@ -17,9 +17,9 @@ from est import (
     x509,
 )
 from est.errors import EstError, NotTrusted, PeerError, RetryLater, UsageError
-from test_rsa_private import KEY as RSA_KEY
+from test_rsa_key import KEY as RSA_KEY
 
-_KEY = keys.SoftwareKey(bytes(31) + b"\5")
+_KEY = keys.P256Key(bytes(31) + b"\5")
 _DATA = bytes.fromhex("2a864886f70d010701")
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 # `openssl cms -sign` of _KEY.der() by a CA, which it holds; from 2026 to 2126.
@@ -368,7 +368,7 @@ def test_length_too_small():
 
 
 def test_plain_where_encryption_was_asked_for():
-    plain = keys.SoftwareKey().der()
+    plain = keys.P256Key().der()
     certificates = check.vector("rfc7030/a4-serverkeygen-resp-cert.der")
     asked = serverkeygen.ServerKey(serverkeygen.Decryption(bytes(16), b"id"))
     for sent in (plain, check.vector("cmc/response-success.signed.der")):

@@ -1,12 +1,12 @@
 import check
-from est import asn1, curves, der, hashes, rsa_private, rsa_pss, signatures, steps, x509
+from est import asn1, curves, der, hashes, rsa_key, rsa_pss, signatures, steps, x509
 from est.ec import P256
 from est.errors import NotTrusted, PeerError, Unsupported, UsageError
-from est.keys import SoftwareKey
+from est.keys import P256Key
 from test_messages import NOW, certificate
-from test_rsa_private import KEY
+from test_rsa_key import KEY
 
-KEY_OF_ROOT = SoftwareKey(bytes(31) + b"\x0d")
+KEY_OF_ROOT = P256Key(bytes(31) + b"\x0d")
 _ECDSA_SHA3_256 = b"\x60\x86\x48\x01\x65\x03\x04\x03\x0a"
 _ED25519 = b"\x2b\x65\x70"
 _PKCS1 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01"
@@ -53,7 +53,7 @@ def test_wycheproof_rsa():
 
 
 def test_algorithm_confusion():
-    ours = SoftwareKey()
+    ours = P256Key()
     algorithm, signature = ours.sign(b"x")
     assert signatures.verify(ours.spki(), algorithm, b"x", signature)
     assert x509.verify(ours.spki(), algorithm, b"x", signature)
@@ -80,7 +80,7 @@ def test_algorithm_confusion():
 
 def test_forms_of_a_key():
     """Named by what they are; not as malformed, and not as a wrong signature (RFC 5480 2)."""
-    ours = SoftwareKey()
+    ours = P256Key()
     algorithm, signature = ours.sign(b"x")
     point = ours.spki()[26:]
     names = ours.spki()[4:23]
@@ -108,12 +108,12 @@ def test_forms_of_a_key():
 def test_a_path_that_cannot_be_judged():
     """Is not one that is not trusted, and is not trusted either."""
     strange = bytes.fromhex("2b6570")
-    leaf = certificate("CN=leaf", "CN=root", SoftwareKey(), Signer(strange))
-    root = certificate("CN=root", "CN=root", SoftwareKey(), SoftwareKey(), 0)
+    leaf = certificate("CN=leaf", "CN=root", P256Key(), Signer(strange))
+    root = certificate("CN=root", "CN=root", P256Key(), P256Key(), 0)
     error = check.raises(Unsupported, x509.verify_path, leaf, [], [root], NOW)
     assert "signature algorithm 1.3.101.112 is not supported" in str(error), str(error)
     # Another issuer of the name, by which it can be judged, has the last word.
-    good = certificate("CN=leaf", "CN=root", SoftwareKey(), KEY_OF_ROOT)
+    good = certificate("CN=leaf", "CN=root", P256Key(), KEY_OF_ROOT)
     real = certificate("CN=root", "CN=root", KEY_OF_ROOT, KEY_OF_ROOT, 0)
     odd = certificate("CN=root", "CN=root", Odd(), KEY_OF_ROOT, 0)
     assert x509.verify_path(good, [], [odd, real], NOW) == [good, real]
@@ -121,7 +121,7 @@ def test_a_path_that_cannot_be_judged():
     check.raises(Unsupported, x509.verify_path, good, [], [odd], NOW)
 
 
-class Signer(SoftwareKey):
+class Signer(P256Key):
     """Signs by the algorithm of that OID."""
 
     def __init__(self, oid):
@@ -132,7 +132,7 @@ class Signer(SoftwareKey):
         return self._algorithm, bytes(64)
 
 
-class Odd(SoftwareKey):
+class Odd(P256Key):
     """A key on a curve that nobody knows."""
 
     def spki(self):
@@ -140,7 +140,7 @@ class Odd(SoftwareKey):
 
 
 def test_parameters():
-    ours = SoftwareKey()
+    ours = P256Key()
     algorithm, signature = ours.sign(b"x")
     name = algorithm[2:]
     key_name, curve = ours.spki()[4:13], ours.spki()[13:23]
@@ -159,7 +159,7 @@ def test_parameters():
         for spki in (ours.spki() + null, der.sequence(ours.spki()[2:], null)):
             check.raises(der.DerError, signatures.verify, spki, algorithm, b"x", signature)
     # RSA's have a NULL (RFC 3279 2.3.1); of signatures nothing is taken for it (RFC 4055 5).
-    key = rsa_private.load(KEY)
+    key = rsa_key.load(KEY)
     signature = steps.run(key.signature(hashes.new(32, b"x").digest()))
     bits = key.spki()[19:]
     for good in (_rsa(0x0B, null), _rsa(0x0B)):
@@ -182,9 +182,9 @@ def test_parameters():
 
 
 def test_sha1_of_listed_anchors():
-    key = rsa_private.load(KEY)
+    key = rsa_key.load(KEY)
     anchor = certificate("CN=old", "CN=old", key, key, 1)
-    other = certificate("CN=old", "CN=old", SoftwareKey(), key, 1)
+    other = certificate("CN=old", "CN=old", P256Key(), key, 1)
     signature = steps.run(key.signature(hashes.new(20, b"x").digest()))
     sha1 = _rsa(0x05, b"\5\0")
     arguments = key.spki(), sha1, b"x", signature
@@ -203,7 +203,7 @@ def test_sha1_of_listed_anchors():
 
 
 def test_malformed():
-    ours = SoftwareKey()
+    ours = P256Key()
     algorithm, signature = ours.sign(b"x")
 
     def verify(spki):

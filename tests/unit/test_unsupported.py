@@ -18,7 +18,7 @@ from est import (
     protocol,
     reasons,
     refusal,
-    rsa_private,
+    rsa_key,
     run,
     serverkeygen,
     signatures,
@@ -26,7 +26,7 @@ from est import (
 )
 from est.errors import PeerError, Unsupported, UsageError
 from test_messages import DAY, KEY, NOW, OTHER, certificate, signed_data
-from test_rsa_private import KEY as RSA
+from test_rsa_key import KEY as RSA
 
 MISSING = (
     ("no module named 'est.hashes'", "est.hashes"),
@@ -96,10 +96,10 @@ def test_a_part_of_a_part():
         Unsupported, check.without, "sha512", x509.verify, spki, other, b"x", signature
     )
     assert "needs est.sha512," in str(error), str(error)
-    rsa_key = rsa_private.load(RSA)
-    algorithm, signature = rsa_key.sign(b"x")
+    key = rsa_key.load(RSA)
+    algorithm, signature = key.sign(b"x")
     error = check.raises(
-        Unsupported, check.without, "rsa", x509.verify, rsa_key.spki(), algorithm, b"x", signature
+        Unsupported, check.without, "rsa", x509.verify, key.spki(), algorithm, b"x", signature
     )
     assert "needs est.rsa," in str(error), str(error)
     error = check.raises(
@@ -179,8 +179,8 @@ def test_a_given_key():
     ):
         error = check.raises(Unsupported, keys.load, data)
         assert word in str(error) and "not supported" in str(error), str(error)
-    error = check.raises(Unsupported, check.without, "rsa_private", keys.load, RSA)
-    assert "needs est.rsa_private," in str(error)
+    error = check.raises(Unsupported, check.without, "rsa_key", keys.load, RSA)
+    assert "needs est.rsa_key," in str(error)
     error = check.raises(UsageError, keys.load, sec1(named, b"\4" + bytes(64)))
     assert not isinstance(error, Unsupported)
 

@@ -133,7 +133,7 @@ def element_key(private):
     if not hasattr(tls.SSLContext(tls.PROTOCOL_TLS_CLIENT), "ecdsa_sign_callback"):
         emit("note", text=_NO_ELEMENT_IN_TLS)
     sign = lambda digest: curve.sign(private, digest)  # noqa: E731
-    return element.Key(b"slot 1", curve.public(private), sign)
+    return element.ElementKey(b"slot 1", curve.public(private), sign)
 
 
 def serverkeygen(agent, config):

@@ -22,8 +22,8 @@ _WINDOW = const(4)
 _ENCRYPTION = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01")
 
 
-class PrivateKey(rsa.PublicKey):
-    """A key with the methods of est.keys.SoftwareKey.
+class RsaKey(rsa.PublicKey):
+    """A key with the methods of est.keys.P256Key.
 
     between: called between steps of `sign`. hash_size: bytes of the digests that `sign` makes.
     """
@@ -97,7 +97,7 @@ class PrivateKey(rsa.PublicKey):
 
 
 def load(data):
-    """PrivateKey from PKCS #1 or PKCS #8 DER. Raises UsageError, also for a weak key."""
+    """RsaKey from PKCS #1 or PKCS #8 DER. Raises UsageError, also for a weak key."""
     try:
         fields = _fields(data)
         version = fields.integer()
@@ -110,7 +110,7 @@ def load(data):
             raise UsageError("only keys of two primes")
         numbers = [fields.integer() for _ in range(8)]
         fields.end()
-        return PrivateKey(*numbers)
+        return RsaKey(*numbers)
     except EstError as error:
         raise UsageError("RSA private key: %s" % error)
 

@@ -1,5 +1,5 @@
 import check
-from est import asn1, der, hashes, rsa, rsa_private, rsa_pss, steps
+from est import asn1, der, hashes, rsa, rsa_key, rsa_pss, steps
 from est.errors import UsageError
 from est.numbers import inverse
 
@@ -80,7 +80,7 @@ def _digest(size):
 
 def test_signatures():
     for data in (KEY, KEY_2049):
-        key = rsa_private.load(data)
+        key = rsa_key.load(data)
         public = rsa.PublicKey(key.n, key.e)
         for size in (32, 48, 64):
             signature = steps.run(key.signature(_digest(size)))
@@ -92,7 +92,7 @@ def test_signatures():
 
 
 def test_as_a_key_of_a_request():
-    key = rsa_private.load(KEY)
+    key = rsa_key.load(KEY)
     calls = []
     key.between = lambda: calls.append(1)
     algorithm, signature = key.sign(b"message")
@@ -105,13 +105,13 @@ def test_as_a_key_of_a_request():
 
 
 def test_forms():
-    assert rsa_private.load(KEY).der() == KEY
+    assert rsa_key.load(KEY).der() == KEY
     for version in (0, 1):
         algorithm = bytes.fromhex("300d06092a864886f70d0101010500")
         wrapped = (asn1.integer(version), algorithm, der.octets(KEY))
-        assert rsa_private.load(der.sequence(*wrapped)).der() == KEY
+        assert rsa_key.load(der.sequence(*wrapped)).der() == KEY
         attributes = der.tlv(0xA0, b"")
-        assert rsa_private.load(der.sequence(*(wrapped + (attributes,)))).der() == KEY
+        assert rsa_key.load(der.sequence(*(wrapped + (attributes,)))).der() == KEY
     ec = bytes.fromhex("301306072a8648ce3d020106082a8648ce3d030107")
     numbers = b"".join([asn1.integer(number) for number in _numbers(KEY)])
     for bad in (
@@ -123,38 +123,38 @@ def test_forms():
         asn1.integer(0) + numbers + asn1.integer(1),
         asn1.integer(0) + numbers[: -len(asn1.integer(_numbers(KEY)[-1]))],
     ):
-        check.raises(UsageError, rsa_private.load, der.sequence(bad))
+        check.raises(UsageError, rsa_key.load, der.sequence(bad))
 
 
 def test_malformed():
-    check.raises(UsageError, rsa_private.load, b"")
-    check.raises(UsageError, rsa_private.load, KEY + b"\0")
-    check.truncated(rsa_private.load, KEY)
+    check.raises(UsageError, rsa_key.load, b"")
+    check.raises(UsageError, rsa_key.load, KEY + b"\0")
+    check.truncated(rsa_key.load, KEY)
     # No changed key is taken: each number is held to the others.
     random = check.numbers(1)
     for _ in range(max(400 // check.SAMPLE, 40)):
         changed = bytearray(KEY)
         changed[next(random) % len(KEY)] ^= 1 << next(random) % 8
-        check.raises(UsageError, rsa_private.load, bytes(changed))
+        check.raises(UsageError, rsa_key.load, bytes(changed))
 
 
 def test_corrupted_numbers():
     numbers = _numbers(KEY)
-    rsa_private.PrivateKey(*numbers)
+    rsa_key.RsaKey(*numbers)
     for at in range(len(numbers)):
         for value in (0, 1, numbers[at] + 1, numbers[at] - 1, numbers[at] + 2, numbers[at] << 1):
             changed = asn1.integer(0)
             for other in range(len(numbers)):
                 changed += asn1.integer(value if other == at else numbers[other])
-            check.raises(UsageError, rsa_private.load, der.sequence(changed))
+            check.raises(UsageError, rsa_key.load, der.sequence(changed))
     # What fits, but is longer than its modulus.
     for at, more in ((5, numbers[3] - 1), (6, numbers[4] - 1), (7, numbers[3])):
         changed = list(numbers)
         changed[at] += more
-        check.raises(UsageError, rsa_private.PrivateKey, *changed)
+        check.raises(UsageError, rsa_key.RsaKey, *changed)
     # The primes must be the way round that the coefficient says.
     n, e, d, p, q, dp, dq, inverse_q = numbers
-    check.raises(UsageError, rsa_private.PrivateKey, n, e, d, q, p, dq, dp, inverse_q)
+    check.raises(UsageError, rsa_key.RsaKey, n, e, d, q, p, dq, dp, inverse_q)
 
 
 def _made_of(p, q, e=65537):
@@ -166,20 +166,20 @@ def _made_of(p, q, e=65537):
 def test_weak_primes():
     _, _, _, p, q, _, _, _ = _numbers(KEY)
     assert list(_made_of(p, q))[3:] == _numbers(KEY)[3:]
-    rsa_private.PrivateKey(*_made_of(p, q))
+    rsa_key.RsaKey(*_made_of(p, q))
     # Nothing here looks whether they are primes.
     for bad in ((p, p + 2), (p, p + (1 << 900)), (p * p + 2, 65539), (65539, p * p + 2)):
-        error = check.raises(Exception, rsa_private.PrivateKey, *_made_of(*bad))
+        error = check.raises(Exception, rsa_key.RsaKey, *_made_of(*bad))
         assert "weak" in str(error) or "modulus" in str(error), error
     for e in (3, 17, 257):
         if (p - 1) % e and (q - 1) % e:
-            check.raises(UsageError, rsa_private.PrivateKey, *_made_of(p, q, e))
+            check.raises(UsageError, rsa_key.RsaKey, *_made_of(p, q, e))
 
 
 def test_faults():
     # A prime or exponent that changed in memory must not give a signature away.
     for at in range(3, 8):
-        key = rsa_private.load(KEY)
+        key = rsa_key.load(KEY)
         numbers = list(key._numbers)
         numbers[at] ^= 1 << 77
         key._numbers = tuple(numbers)
@@ -191,10 +191,10 @@ def test_steps_do_not_depend_on_the_key():
     _, _, _, p, q, _, _, _ = _numbers(KEY)
     counts = set()
     for exponent in (1, p, (1 << 1088) - 1):
-        counts.add(len(list(rsa_private.power(2, exponent, p, 136))))
+        counts.add(len(list(rsa_key.power(2, exponent, p, 136))))
     assert counts == {1 + 2 * 136}
     for base, exponent in ((0, 1), (1, 0), (2, 5), (p - 1, 3), (p + 1, 7), (3, p - 1), (5, q)):
-        found = steps.run(rsa_private.power(base, exponent, p, 136))
+        found = steps.run(rsa_key.power(base, exponent, p, 136))
         assert found == pow(base, exponent, p)
 
 
@@ -203,9 +203,9 @@ def test_wycheproof():
         data = bytes.fromhex(group["privateKeyPkcs8"])
         size = {"SHA-1": 20}.get(group["sha"]) or int(group["sha"][4:]) // 8
         if group["privateKey"]["publicExponent"] == "03":
-            check.raises(UsageError, rsa_private.load, data)
+            check.raises(UsageError, rsa_key.load, data)
             continue
-        key = rsa_private.load(data)
+        key = rsa_key.load(data)
         if size == 28:
             check.raises(UsageError, key.signature, bytes(28))
             continue
