@@ -101,11 +101,11 @@ class Agent:
         self.log = log or (lambda text: None)
         try:
             from est import parts
-
-            parts.attach(self)
         except ImportError:
             parts = None
             self.known = Identity(store)
+        else:
+            parts.attach(self)
         self.parts = parts
         self._started = False
         self.connection = None

@@ -31,10 +31,10 @@ class Decoder:
             reason = "base64: malformed"
             try:
                 from est.reasons import not_base64
-
-                reason = not_base64(text)
             except ImportError:
                 pass  # an optional part
+            else:
+                reason = not_base64(text)
             raise PeerError(reason)
         self._ended = text.endswith(b"=")
         self._out.extend(decoded)

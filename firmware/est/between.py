@@ -96,10 +96,10 @@ def prepare(agent):
     """Before an order is made: room for it, and a look at what it will take."""
     try:
         from est import room
-
-        room.make(agent.store)
     except ImportError:
         pass  # an optional part
+    else:
+        room.make(agent.store)
     # What is broken or finds no room in the heap must show before a server issues.
     from est import cms, keys, verdict, x509  # noqa: F401
 

@@ -142,12 +142,12 @@ class Comb:
         if u:
             try:
                 from est.wnaf import both
-
+            except ImportError:
+                pass  # an optional part
+            else:
                 added = both(self, k, point, u)
                 if added and contains(self.curve, *added):
                     return added
-            except ImportError:
-                pass  # an optional part
         return windows(self.curve).both(k, point, u)
 
     def entries(self, k):

@@ -21,9 +21,9 @@ def parse(data):
         for template in attrs.take_all(sequence):
             try:
                 from est.csrtemplate import Template
-
-                # Who knows templates ignores everything else (RFC 9908 4).
-                return Template(template)
             except ImportError:
                 attrs.unknown.append(_TEMPLATE)  # an optional part
+            else:
+                # Who knows templates ignores everything else (RFC 9908 4).
+                return Template(template)
     return attrs

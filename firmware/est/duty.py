@@ -352,15 +352,15 @@ def memo(agent, current, leaf):
     share = 43690  # two thirds
     try:
         from est import schedule
-
+    except ImportError:
+        pass  # an optional part
+    else:
         now = agent.now()
         late = 0
         if identity.chain:
             late = max(now - identity.renew_at(now), 0) * 65536 // max(identity.life(now)[1], 1)
         settings = getattr(agent, "share", None), getattr(agent, "spread", None)
         share = schedule.share(leaf, not identity.chain, late, settings[0], settings[1])
-    except ImportError:
-        pass  # an optional part
     return {
         "share": share,
         "agreed": agent.agreed or meta.get("agreed", 0),

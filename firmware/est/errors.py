@@ -67,8 +67,8 @@ def missing(error):
     """What to raise for ImportError `error` where nothing goes on without the part."""
     try:
         from est.reasons import missing
-
-        error = missing(error)
     except ImportError:
         pass  # an optional part, too
+    else:
+        error = missing(error)
     return Unsupported(str(error))

@@ -155,10 +155,10 @@ def _without_code(error, csr):
     # The CA's words may repeat the enrolment code of the request.
     try:
         from est.advice import hide
-
-        text = hide(None, str(error), None, csr)
     except ImportError:
         text = "the CA refused"  # an optional part
+    else:
+        text = hide(None, str(error), None, csr)
     return type(error)(text, getattr(error, "seconds", 0) or error.status)
 
 

@@ -89,10 +89,10 @@ def failure(context, error, host):
     lacking = number == _ENOMEM
     try:
         from est.alerts import lacks_memory
-
-        lacking = lacks_memory(number)
     except ImportError:
         pass  # an optional part
+    else:
+        lacking = lacks_memory(number)
     if lacking or isinstance(error, MemoryError):
         return None
     if context.built and host and number != _EINVAL:

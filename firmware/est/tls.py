@@ -48,18 +48,18 @@ class Context:
         except (ValueError, OSError) as error:
             try:
                 from est.refusal import name
-
-                reason += name(loading)
             except ImportError:
                 pass  # an optional part
+            else:
+                reason += name(loading)
             raise errors.UsageError("%s does not load (%s)" % (reason, error))
         self.ssl = context
         try:
             from est.watch import attach
-
-            attach(self)
         except ImportError:
             pass  # an optional part
+        else:
+            attach(self)
 
     def _seen(self, certificate, depth):
         if depth == 0:
