@@ -22,6 +22,16 @@ def test_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"mpest, version {version('mpest')}\n")
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["simulate", "--help"]])
+def test_an_output_that_is_full_is_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*START, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, timeout=100
+        )
+    assert done.stderr == "Error: cannot write the output: No space left on device\n"
+    assert done.returncode == 7
+
+
 def test_the_list_says_what_each_command_says_of_itself() -> None:
     listed = CliRunner().invoke(cli.main, ["--help"]).stdout
     for name, known in cli._COMMANDS.items():
