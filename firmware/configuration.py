@@ -12,7 +12,6 @@ FILE = "config.json"
 NEW = "config.new.json"
 BAD = "config.bad.json"
 # Names of files that a board reads besides.
-FILES = ("anchors", "factory_certificate", "factory_key")
 
 # Long texts in all keys take less.
 _MAX_SIZE = 8192
@@ -191,11 +190,11 @@ def agent(make, config, store, number, **others):
     if config.get("anchors") is None:
         ca = None
     else:
-        trust = _read_der(config, "anchors", _certificates)
+        trust = _read_der(config, "anchors")
     factory = None
     if config.get("factory_key") is not None:
-        chain = _read_der(config, "factory_certificate", _certificates)
-        factory = chain, _read_der(config, "factory_key", _key)
+        chain = _read_der(config, "factory_certificate")
+        factory = chain, _read_der(config, "factory_key")
     new_agent = make(
         store,
         _url_with_label(config),
@@ -238,12 +237,12 @@ def _without_mark(text):
     return text.lstrip("\ufeff")
 
 
-def _read_der(config, key, parse):
+def _read_der(config, key):
     from est.errors import EstError, UsageError
 
     try:
         with open(config[key], "rb") as file:
-            return parse(file.read())
+            return FILES[key](file.read())
     except (EstError, OSError, ValueError) as error:
         raise UsageError("%s: %s: %s" % (key, config[key], error))
 
@@ -269,3 +268,8 @@ def _key(data):
                 data = blocks[0]
                 break
     return keys.load(data).der()
+
+
+# Keys that name files, and what makes DER, or a list of it, of their content or raises EstError or
+# ValueError.
+FILES = {"anchors": _certificates, "factory_certificate": _certificates, "factory_key": _key}

@@ -1,10 +1,16 @@
-"""Firmware files as MicroPython's builds make them, with made-up content."""
+"""Files for boards: firmware as MicroPython's builds make it, with made-up content; a key pair."""
 
 import functools
 import hashlib
 import operator
 import struct
 from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 CHIP_IDS = {"esp32": 0, "esp32c3": 5, "esp32s3": 9}
 RAM = {"esp32": 0x3FFF0000, "esp32c3": 0x3FC80000, "esp32s3": 0x3FC88000}
@@ -41,3 +47,17 @@ def uf2(family: int, addresses: Sequence[int]) -> bytes:
     """A block for each address."""
     count = len(addresses)
     return b"".join(uf2_block(at, n, count, family) for n, at in enumerate(addresses))
+
+
+def certificate_and_key() -> tuple[bytes, bytes]:
+    """A self-signed certificate and its key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "made up")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    now = datetime.now()
+    builder = builder.not_valid_before(now - timedelta(2)).not_valid_after(now + timedelta(2))
+    certificate = builder.sign(key, hashes.SHA256())
+    return (
+        certificate.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )

@@ -520,8 +520,9 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
         "factory_key": "f.key",
     }
     (own / "mine.json").write_text(json.dumps(wanted))
-    (own / "ca.pem").write_text("anchor")
-    (own / "f.key").write_text("key")
+    certificate, key = firmware_files.certificate_and_key()
+    (own / "ca.pem").write_bytes(certificate)
+    (own / "f.key").write_bytes(key)
     (own / "program.py").write_text("async def main(identity): pass\n")
     use = ["--board", "UNIX", "--port", place, "--config", own / "mine.json"]
     use += ["--app", own / "program.py", "--part", "est-revocation", "--part", "est-own-keys"]
@@ -537,7 +538,8 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
     events(done)
     assert json.loads((place / "config.json").read_text()) == wanted
     assert (place / "app.py").read_text().startswith("async def main")
-    assert (place / "ca.pem").read_text() == "anchor" and (place / "f.key").read_text() == "key"
+    assert (place / "ca.pem").read_bytes() == certificate
+    assert (place / "f.key").read_bytes() == key
     assert modes(place, "config.json", "f.key") == {0o600}
     assert (place / "est/revocation.py").exists() and (place / "est/rsa_key.py").exists()
     # They would take the place of what was just installed.
@@ -588,6 +590,23 @@ def test_what_the_user_adds_is_checked_first(
     assert done.returncode == Exit.USAGE, done.stderr
     assert words in done.stderr and done.stderr.startswith("Error: ")
     assert not (tmp_path / "board").exists()
+
+
+@pytest.mark.parametrize("key", ["anchors", "factory_certificate", "factory_key"])
+@pytest.mark.parametrize("content", [b"", b"anchor", b"\xff", b"0\x03\2\1\1", b"0\x82"])
+def test_what_the_settings_name_is_read_first(tmp_path: Path, key: str, content: bytes) -> None:
+    certificate, private = firmware_files.certificate_and_key()
+    files = {"anchors": certificate, "factory_certificate": certificate, "factory_key": private}
+    for number, data in enumerate((content, content + certificate[:-40] + certificate[-30:])):
+        for name, good in {**files, key: data}.items():
+            (tmp_path / name).write_bytes(good)
+        config = tmp_path / f"{number}.json"
+        config.write_text(json.dumps({**SETTINGS, **{name: name for name in files}}))
+        done = flash("--board", "UNIX", "--port", tmp_path / "board", "--config", config)
+        assert done.returncode == Exit.USAGE, done.stderr
+        assert done.stderr.startswith(f"Error: {config}: {key}: {key}: "), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert not (tmp_path / "board").exists()
 
 
 def test_every_wrong_key_is_told(tmp_path: Path) -> None:

@@ -245,7 +245,8 @@ def test_settings_and_program_of_the_user(
     (root / "config.new.json").write_text("{}")
     config = {"url": "https://a", "subject": "CN=a", "anchors": "ca.pem"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "ca.pem").write_text("anchor")
+    certificate, _ = firmware_files.certificate_and_key()
+    (tmp_path / "ca.pem").write_bytes(certificate)
     (tmp_path / "mine.py").write_text("async def main(identity):\n    pass\n")
     with board(program("micropython"), root) as port:
         use = ["--board", "RPI_PICO_W", "--port", port, "--json", "--part", "est-revocation"]
@@ -255,7 +256,7 @@ def test_settings_and_program_of_the_user(
     assert "remove /config.new.json" in dry.would
     assert again.would == ["install nothing: all is there already"]
     assert json.loads((root / "config.json").read_text()) == config
-    assert (root / "app.py").exists() and (root / "ca.pem").read_text() == "anchor"
+    assert (root / "app.py").exists() and (root / "ca.pem").read_bytes() == certificate
     assert "revocation" in packages.unpacked((root / "lib/est/modules").read_bytes())
     assert not (root / "config.new.json").exists()
     # Until main.py is there nothing starts.

@@ -4,14 +4,15 @@ the user adds: parts by name, config.json and the files that it names, app.py.""
 import ast
 import hashlib
 import runpy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from mpest import packages, shipped
 from mpest.boards import Board, Folder
 from mpest.exits import CliError
+from mpest.sim import cpython
 from mpest.toolchain import mpy
 
 RECORDS = ("anchors", "identity", "order", "aside", "retry", "pending")
@@ -92,15 +93,33 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
         lines = _doubtful(parsed["subject"])
     if lines:
         raise CliError("\n".join(f"{config}: {line}" for line in lines))
-    files = [File(root(board) + rules["FILE"], data, private=True)]
+    files = {}
     missing = []
-    for name in _named(parsed, rules["FILES"]):
+    for key, read in rules["FILES"].items():
+        name = parsed.get(key)
+        if name is None:
+            continue
         beside = config.parent / name
         if "/" in name or not beside.is_file():
             missing.append(name)
         else:
-            files.append(File(root(board) + name, _read(beside), private=True))
-    return files, missing
+            content = _read(beside)
+            _check(f"{config}: {key}: {name}", read, content)
+            files[name] = File(root(board) + name, content, private=True)
+    whole = File(root(board) + rules["FILE"], data, private=True)
+    return [whole, *files.values()], list(dict.fromkeys(missing))
+
+
+def _check(what: str, read: Callable[[bytes], object], content: bytes) -> None:
+    cpython.install()
+    errors = import_module("est.errors")
+    x509 = import_module("est.x509")
+    try:
+        found = read(content)
+        for certificate in found if isinstance(found, list) else []:
+            x509.Certificate(certificate)
+    except (errors.EstError, ValueError) as error:
+        raise CliError(f"{what}: {error}") from None
 
 
 def _doubtful(subject: str) -> list[str]:
@@ -110,10 +129,6 @@ def _doubtful(subject: str) -> list[str]:
     if set("{}") & set(subject.replace("{id}", "")):
         return ["subject must hold no braces but {id}, which stands for the board's number"]
     return []
-
-
-def _named(parsed: dict[str, Any], keys: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(parsed[key] for key in keys if parsed.get(key) is not None))
 
 
 def app(board: Board, source: Path) -> File:
