@@ -57,11 +57,19 @@ def missing() -> str | None:
             return f"there is no {program}"
     done = subprocess.run(
         [*_NAMESPACE, sys.executable, __file__, "probe"],
+        env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    if "Traceback" in done.stdout and "CalledProcessError" not in done.stdout:
+        raise RuntimeError(done.stdout)
     return (done.stdout.strip().splitlines() or ["?"])[-1] if done.returncode else None
+
+
+def _environment() -> dict[str, str]:
+    # What this program imports lies where it was imported from here.
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 _NAMESPACE = ("unshare", "--mount", "--propagation", "private")
@@ -93,6 +101,7 @@ def run(
     }
     done = subprocess.run(
         [*_NAMESPACE, sys.executable, __file__, json.dumps(arguments)],
+        env=_environment(),
         stdout=subprocess.PIPE,
         text=True,
         check=True,
