@@ -45,7 +45,7 @@ OUTCOMES = (
     "file system lost",
 )
 GOOD = ("ok", "stranded as allowed", "file system lost")
-_HEAP = "32m"
+_HEAP = "128m"
 _SECONDS = 7200
 
 
