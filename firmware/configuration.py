@@ -11,7 +11,6 @@ import os
 FILE = "config.json"
 NEW = "config.new.json"
 BAD = "config.bad.json"
-# Names of files that a board reads besides.
 
 # Long texts in all keys take less.
 _MAX_SIZE = 8192

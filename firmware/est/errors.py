@@ -60,7 +60,8 @@ class StorageError(EstError):
 
 
 class OtherLayout(StorageError):
-    """A record that is whole, and written by another version of this package."""
+    """A record that is not to be written over: another version of this package wrote it, or this
+    user may not read it."""
 
 
 def missing(error):

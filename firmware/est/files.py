@@ -8,7 +8,8 @@ from est.errors import StorageError
 def find(path):
     """est.fat, est.posix, or False for the file system that folder `path` is on.
 
-    Raises StorageError if that cannot be told: in another's way nothing would be found.
+    Raises StorageError if that cannot be told: in another's way nothing would be found. Raises
+    OtherLayout as est.posix.check.
     """
     try:
         os.stat(path + "/*")
@@ -24,4 +25,5 @@ def find(path):
         from est import posix
     except ImportError:
         return False  # a board
+    posix.check(path)
     return posix

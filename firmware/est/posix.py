@@ -9,7 +9,7 @@ import os
 
 from micropython import const
 
-from est.errors import StorageError
+from est.errors import OtherLayout, StorageError
 
 FORM = "%s/%s.%d"
 _LOCK = const("est.lock")
@@ -27,6 +27,26 @@ def _libc():
         return ffi.open(None)
     except (ImportError, OSError):
         return None
+
+
+def check(folder):
+    """Raise OtherLayout for a record of `folder` of which another user keeps every copy.
+
+    It is not damaged: nobody may enrol over it.
+    """
+    for name in ("identity", "order", "anchors"):
+        kept = None
+        for slot in (0, 1, 2):
+            path = FORM % (folder, name, slot)
+            try:
+                builtins.open(path, "rb").close()
+                break
+            except OSError as error:
+                if error.errno in (1, 13):  # EPERM, EACCES
+                    kept = path, error
+        else:
+            if kept:
+                raise OtherLayout("cannot read %s: %s: run as the user whose file it is" % kept)
 
 
 def blank(file):

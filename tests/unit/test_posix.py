@@ -1,9 +1,12 @@
 """Records on a Unix system: for their owner alone, and for one process at a time."""
 
+import builtins
 import os
 
 import check
 from est import files, posix, store
+from est.agent import Agent
+from est.errors import OtherLayout
 
 
 def mode(path):
@@ -81,4 +84,56 @@ def test_what_the_system_cannot_do_is_left_out():
     finally:
         posix._libc = kept
         posix.close(path)
+    check.clean(path)
+
+
+class Forbidding:
+    """Stands for builtins: opening some files ends with an error number."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def open(self, path, *arguments, **options):
+        number = self.numbers.get(path.rsplit("/", 1)[1])
+        if number:
+            raise OSError(number, "no")
+        return builtins.open(path, *arguments, **options)
+
+
+def test_what_another_user_keeps_is_not_damage():
+    """Nothing is sent, nothing is written, until it can be read."""
+    path = check.folder("posix")
+    records = store.Store(path)
+    for _ in range(2):
+        records.save("order", store.pack({"leaf": "", "kind": "simpleenroll"}, b"key", b"request"))
+        records.save("identity", store.pack({}, b"key", b"leaf"))
+    posix.close(path)
+    for name in ("identity", "order"):
+        for number in (1, 13):
+            posix.builtins = Forbidding({"%s.%d" % (name, slot): number for slot in (0, 1)})
+            try:
+                error = check.raises(OtherLayout, store.Store(path).load, "anchors")
+                assert "cannot read %s/%s." % (path, name) in str(error)
+                told = []
+                agent = Agent(
+                    store.Store(path),
+                    "https://127.0.0.1:1",
+                    trust=[b"0"],
+                    on_event=lambda event, detail: told.append((event, detail.get("text"))),
+                )
+                check.raises(OtherLayout, agent.identity)
+                check.raises(OtherLayout, agent.enroll)
+                assert agent.step() > 0
+            finally:
+                posix.builtins = builtins
+            assert [event for event, _ in told] == ["failed"], told
+            assert "cannot read" in told[0][1]
+            assert records.load(name)
+    # Where one copy can be read it serves, and what cannot be read by anybody is damaged.
+    for numbers in ({"identity.0": 13}, {"identity.0": 5, "identity.1": 5}):
+        posix.builtins = Forbidding(numbers)
+        try:
+            assert files.find(path) is posix
+        finally:
+            posix.builtins = builtins
     check.clean(path)

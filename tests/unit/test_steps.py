@@ -1,7 +1,8 @@
 import asyncio
+import gc
 
 import check
-from est import steps
+from est import apart, steps
 
 
 def _three():
@@ -40,3 +41,16 @@ def test_wait():
     asyncio.run(main())
     assert order.count("other") == 3
     assert order.index("other") < order.index(7)
+
+
+def test_what_ran_apart_leaves_the_heap_at_once():
+    if not hasattr(gc, "mem_alloc"):
+        return  # CPython counts references
+
+    def part():
+        return len([bytearray(1000) for _ in range(50)])
+
+    gc.collect()
+    before = gc.mem_alloc()
+    assert apart(part) == 50
+    assert gc.mem_alloc() - before < 10000
