@@ -23,16 +23,17 @@ def begin(agent):
     agent.stranded = agent.shown = None
     # Whether `plan` wants the order that is being made.
     agent.planned = False
-    for begin_part in (_reserve, _upgrade, _restore, adopt):
-        try:
-            begin_part(agent)
-        except ImportError:
-            pass  # an optional part
+    _reserve(agent)
+    _upgrade(agent)
+    retry.load(agent)
+    adopt(agent)
 
 
 def _reserve(agent):
-    from est import room
-
+    try:
+        from est import room
+    except ImportError:
+        return  # an optional part
     try:
         room.reserve(agent.store)
     except StorageError as error:
@@ -56,15 +57,13 @@ def _is_old(path):
 def _upgrade(agent):
     if not _is_old(agent.store.path):
         return
-    from est import layout1
-
+    try:
+        from est import layout1
+    except ImportError:
+        return  # an optional part
     text = layout1.upgrade(agent.store)
     if text:
         agent.log(text)
-
-
-def _restore(agent):
-    retry.load(agent)
 
 
 def adopt(agent):

@@ -103,10 +103,7 @@ def refused(agent, error, shown):
     if offered is None or (yield from passes(agent, shown)) is not None:
         return error
     text = "the server does not accept the board's certificate (%s)" % error
-    try:
-        text += ": " + apart(_reason, shown[0], offered, agent.anchors(), agent.now())
-    except ImportError:
-        pass  # an optional part
+    text += apart(_reason, shown[0], offered, agent.anchors(), agent.now())
     return CertificateRefused(text)
 
 
@@ -123,6 +120,10 @@ def _usable(leaf):
 
 
 def _reason(chain, offered, anchors, now):
-    from est import cms, refusal
+    from est import cms
 
-    return refusal.of_own(chain, cms.issued(offered) + anchors, now)
+    try:
+        from est import refusal
+    except ImportError:
+        return ""  # an optional part
+    return ": " + refusal.of_own(chain, cms.issued(offered) + anchors, now)

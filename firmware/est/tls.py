@@ -84,10 +84,10 @@ class Context:
                 from est.refusal import reason
             else:
                 from est.alerts import reason
-
-            text = reason(self, host, number, text)
         except ImportError:
             pass  # an optional part
+        else:
+            text = reason(self, host, number, text)
         if refused:
             return errors.NotTrusted("the server %s is not trusted: %s" % (host, text))
         # EPIPE, ECONNRESET, and mbedTLS's for an end of the connection and a fatal alert.
