@@ -215,8 +215,7 @@ class Frame:
         elif kind == "PeerError":
             self.silent += 1
         if event not in ("bootstrap", "trust"):
-            text = detail.get("text") or " ".join(["%s=%s" % pair for pair in detail.items()])
-            detail = "%s: %s" % (detail["operation"], text) if event == "failed" else text
+            detail = detail.get("text") or " ".join(["%s=%s" % pair for pair in detail.items()])
         print("%s: %s" % (event, detail))
 
     async def make_room(self):
@@ -292,7 +291,9 @@ async def main():
         if frame.identity.next != told:
             told = frame.identity.next
             if told:
-                print("%s in %d s" % (told[0], told[1] - clock.now_or_0()))
+                # By the server's time, where the clock disagrees.
+                skew = frame.agent.skew if frame.agent else 0
+                print("%s in %d s" % (told[0], told[1] - clock.now_or_0() - skew))
         await asyncio.sleep(1)
 
 

@@ -245,6 +245,26 @@ def test_the_factory_certificate(board: Path, program: Find) -> None:
 # The settings
 
 
+def test_a_clock_that_is_ahead_and_a_login_that_is_wrong(board: Path, program: Find) -> None:
+    """What is next is said by the server's time; what failed names its operation once."""
+    with (board / "wiring.py").open("a") as file:
+        file.write("\nfrom est import clock\nusual = clock.now_or_0\n")
+        file.write("clock.now_or_0 = lambda: usual() + 172800\n")
+    with server_for(board, 3600) as server:
+        with running(board, program) as process:
+            process.says("renew in ")
+        assert 0 < int(next(x for x in process.lines if "renew in " in x).split()[-2]) < 3600
+        (board / "config.json").write_text(json.dumps(settings_for(server, secret="wrong")))
+        for path in board.glob("identity.*"):
+            path.unlink()
+        with running(board, program) as process:
+            process.says("failed: ")
+            process.says("retry in ")
+        failed = next(line for line in process.lines if line.startswith("failed: "))
+        assert failed.startswith("failed: simpleenroll: refused with HTTP 401"), failed
+        assert int(next(x for x in process.lines if "retry in " in x).split()[-2]) > 0
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
