@@ -218,7 +218,7 @@ def test_costs_of_the_readme_are_those_measured() -> None:
     readme, measured = ((ROOT / name).read_text() for name in ("README.md", "docs/measured.md"))
     rows = {line.split(" | ")[0]: line.strip("| ").split(" | ") for line in measured.splitlines()}
     column = rows["| installed as"].index("renew")
-    heap = rows["| .mpy, the whole"][column]
+    heap = rows["| .mpy, the whole, packed"][column]  # as `mpest flash` installs it
     blocks_of_4 = int(rows["| `mpest flash`, all that it installs"][-1]) // 4
     assert f"Heap to renew {heap} KiB, flash {blocks_of_4} blocks of 4 KiB" in readme
     (time,) = re.findall(r"an enrolment (\d+) ms", readme)
