@@ -28,6 +28,8 @@ _CLOCK_MS = const(3600000)
 # Attempts that nobody answered, before the Wi-Fi is joined anew or other settings are tried.
 _SILENT = const(2)
 _STEPS = const(8)
+# For whoever started it on a computer.
+_WRONG_SETTINGS = const(2)
 
 
 def tell(what, error):
@@ -228,13 +230,22 @@ class Frame:
 
     async def run_app(self):
         """Run app.py, and again after it ended, unless config.json says otherwise."""
+        told = False
         while True:
             try:
-                await __import__("app").main(self.identity)
-                print("app.py has ended")
+                program = getattr(__import__("app"), "main", None)
+                running = program and program(self.identity)
+                if hasattr(running, "send"):
+                    await running
+                    if not told:
+                        print("app.py has ended")
+                    told = True
+                else:
+                    print("app.py: it needs async def main(identity)")
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
+                told = False
                 tell("app.py: %s" % _place(error), error)
             if self.config.get("app") == "report":
                 return
@@ -264,7 +275,7 @@ async def main():
     if not (config[0] or has_app() or _NEW in os.listdir()):
         for line in config[1]:
             print(line)
-        return
+        return _WRONG_SETTINGS
     while True:
         try:
             from wiring import Board
@@ -298,4 +309,6 @@ async def main():
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    status = asyncio.run(main())
+    if sys.platform == "linux":  # a board would start again at once
+        sys.exit(status)

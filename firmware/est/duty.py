@@ -211,7 +211,16 @@ def _way(agent, now):
     if renew:
         return identity, identity.chain[0], agent.key
     if identity.chain:
-        agent.log("enrolling anew, not by the certificate at hand")
+        agent.log(
+            "enrolling anew: the certificate at hand %s"
+            % (
+                "has ended by the clock"
+                if not alive
+                else "is refused"
+                if agent.refusals >= _REFUSALS
+                else "is not what the settings ask for"
+            )
+        )
     shown = _birth(agent)
     if not shown and alive and agent.refusals < _REFUSALS:
         shown = identity

@@ -42,7 +42,8 @@ def name(text):
         oid = _oid(attribute)
         if not equals or oid is None or not value or min(value.encode()) < 0x20:
             raise UsageError(
-                "subject: '%s' is no value for %s" % (pair, " ".join(ATTRIBUTES.values()))
+                "subject: '%s' must be NAME=VALUE with a NAME of %s"
+                % (pair, " ".join(ATTRIBUTES.values()))
             )
         limit = _LIMITS.get(attribute, 128)
         if len(value) > limit or (attribute == "C" and len(value) != 2):

@@ -285,7 +285,7 @@ def test_malformed_settings_are_told_key_by_key(
 ) -> None:
     (board / "config.json").write_text(settings)
     with running(board, program) as process:
-        assert process.process.wait(100) == 0
+        assert process.process.wait(100) == 2
     assert process.count(words)
     assert not process.count("Traceback")
 
@@ -451,10 +451,9 @@ async def main(identity):
         ("import asyncio\nraise asyncio.CancelledError\n", "CancelledError"),
         ("def main(:\n", 'app.py", line 1: SyntaxError: invalid syntax'),
         ("import nothing\n", "ImportError: no module named 'nothing'"),
-        ("", "AttributeError"),
-        ("def main(identity):\n pass\n", "app.py: "),
+        ("", "it needs async def main(identity)"),
+        ("def main(identity):\n pass\n", "it needs async def main(identity)"),
         ("async def main():\n pass\n", "TypeError"),
-        ("async def main(identity):\n pass\n", "app.py has ended"),
         ("async def main(identity):\n raise ValueError('a\\nb')\n", "ValueError: a b"),
     ],
 )
@@ -471,6 +470,14 @@ def test_whatever_the_application_raises(board: Path, program: Find, code: str, 
     events += ("app.py", "renew in ", "retry in ")
     others = [found for found in process.lines if not found.startswith(events)]
     assert others == []
+
+
+def test_an_application_that_ends(board: Path, program: Find) -> None:
+    """It starts again each time; that it ended is told once."""
+    (board / "app.py").write_text("async def main(identity):\n    print('at work')\n")
+    with server_for(board, SHORT), running(board, program) as process:
+        process.says("at work", 3)
+    assert process.count("app.py has ended") == 1
 
 
 def test_an_application_that_is_reported_alone(board: Path, program: Find) -> None:

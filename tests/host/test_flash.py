@@ -571,7 +571,12 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
         (
             "config.json",
             json.dumps({**SETTINGS, "subject": "device"}).encode(),
-            "subject must be a name",
+            "subject: 'device' must be NAME=VALUE",
+        ),
+        (
+            "config.json",
+            json.dumps({**SETTINGS, "san": ["DNS:{id}.example", "IP:1.2.3"]}).encode(),
+            "alternative name: 'IP:1.2.3'",
         ),
         ("app.py", b"def main(:\n", "does not compile"),
         ("app.py", b"\0", "does not compile"),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from mpest import packages, shipped
 from mpest.boards import Board, Folder
@@ -90,7 +91,7 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
     data = _read(config)
     parsed, lines = rules["parse"](data)
     if not lines:
-        lines = _doubtful(parsed["subject"])
+        lines = _doubtful(parsed["subject"], parsed.get("san") or [])
     if lines:
         raise CliError("\n".join(f"{config}: {line}" for line in lines))
     files = {}
@@ -111,24 +112,34 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
 
 
 def _check(what: str, read: Callable[[bytes], object], content: bytes) -> None:
-    cpython.install()
-    errors = import_module("est.errors")
-    x509 = import_module("est.x509")
+    x509 = _of_est("x509")
     try:
         found = read(content)
         for certificate in found if isinstance(found, list) else []:
             x509.Certificate(certificate)
-    except (errors.EstError, ValueError) as error:
+    except (_of_est("errors").EstError, ValueError) as error:
         raise CliError(f"{what}: {error}") from None
 
 
-def _doubtful(subject: str) -> list[str]:
+def _doubtful(subject: str, alternative_names: list[str]) -> list[str]:
     # A board out there goes on with what it has; a new one shall not begin with it.
-    if "=" not in subject:
-        return ["subject must be a name such as CN=device-1,O=Example"]
-    if set("{}") & set(subject.replace("{id}", "")):
+    number = "0123456789abcdef"
+    filled = subject.replace("{id}", number)
+    if set("{}") & set(filled):
         return ["subject must hold no braces but {id}, which stands for the board's number"]
+    try:
+        _of_est("names").name(filled)
+        _of_est("extensions").requested(
+            [name.replace("{id}", number) for name in alternative_names]
+        )
+    except _of_est("errors").EstError as error:
+        return [str(error)]
     return []
+
+
+def _of_est(module: str) -> Any:
+    cpython.install()
+    return import_module(f"est.{module}")
 
 
 def app(board: Board, source: Path) -> File:
