@@ -27,7 +27,7 @@ ELSEWHERE = {
     r"\.venv/bin/mpremote connect \S+ mip install .*": "it needs a board and the network",
 }
 # Pages whose commands go on where those of another ended.
-AFTER = {"docs/use.md": ["README.md"]}
+AFTER = {name: ["README.md"] for name in ("docs/use.md", "boards/UNIX/README.md")}
 WITH_COMMANDS = [name for name in DOCUMENTS if any(one.language == "sh" for one in blocks(name))]
 
 pytestmark = pytest.mark.timeout(300)
