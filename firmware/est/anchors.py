@@ -23,5 +23,5 @@ def load(data):
     except (PeerError, ValueError) as error:
         raise UsageError("certificates: %s" % error)
     if not certificates:
-        raise UsageError("certificates: none; give PEM or DER, not a file's name")
+        raise UsageError("certificates: neither PEM nor DER")
     return certificates
