@@ -33,7 +33,7 @@ class System:
         self.stdin = sys.stdin
         self.stdout = sys.stdout
         self.modules = sys.modules
-        self.path = sys.path
+        self.path = ["", ".frozen", "/lib"]
 
 
 class Machine:

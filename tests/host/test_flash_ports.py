@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import busy
 import firmware_files
 import pytest
+from port_board import board, terminal
 
 from mpest import boards, packages
 from mpest.exits import Exit
@@ -21,26 +21,12 @@ from mpest.runtimes import Program
 
 COMMAND = [sys.executable, "-c", "from mpest.cli import main; main()", "flash"]
 pytestmark = pytest.mark.timeout(400)
-RAW_REPL = Path(__file__).parent / "raw_repl.py"
-PICO_W = ("rp2", "Raspberry Pi Pico W with RP2040")
 SAYS_WITHIN, ENDS_WITHIN = 3, 15  # seconds
 ESP32_STARTS = (
     b"ets Jun  8 2016 00:22:57\r\n\r\nrst:0x10 (RTCWDT_RTC_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"
     b"\r\nconfigsip: 0, SPIWP:0xee\r\nBrownout detector was triggered\r\n\r\n"
 )
 PICO_STARTS = b"\r\nMicroPython v1.25.0 on 2025-04-15; Raspberry Pi Pico W with RP2040\r\n"
-
-
-@contextmanager
-def terminal() -> Iterator[tuple[int, str]]:
-    """The board's end of a pseudo terminal, and the name of the other."""
-    near, far = os.openpty()
-    tty.setraw(far)
-    try:
-        yield near, os.ttyname(far)
-    finally:
-        os.close(near)
-        os.close(far)
 
 
 @contextmanager
@@ -65,28 +51,6 @@ def sending(text: bytes, pause: float) -> Iterator[str]:
         finally:
             end.set()
             thread.join()
-
-
-@contextmanager
-def board(
-    program: Program, root: Path, port_of: tuple[str, str] = PICO_W, seconds: float = 0
-) -> Iterator[str]:
-    """The port of one that answers, after so many seconds; its files are in `root`."""
-    root.mkdir(exist_ok=True)
-    with (
-        terminal() as (near, port),
-        subprocess.Popen(
-            [*program.argv, RAW_REPL, *port_of, str(seconds)],
-            stdin=near,
-            stdout=near,
-            cwd=root,
-            env={**os.environ, **program.env},
-        ) as process,
-    ):
-        try:
-            yield port
-        finally:
-            process.kill()
 
 
 class Done:
@@ -354,7 +318,7 @@ def test_errors_are_events(tmp_path: Path) -> None:
     for use in (
         ["--board", "NONE", "--port", "/dev/ttyNONE"],
         ["--board", "RPI_PICO_W", "--port", "/dev/ttyNONE"],
-        ["--board", "UNIX", "--port", str(RAW_REPL)],
+        ["--board", "UNIX", "--port", __file__],
     ):
         done = Done(*use, "--json")
         assert done.lines[-1] == f"Error: {done.events[-1]['message']}"

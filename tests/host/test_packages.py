@@ -4,6 +4,7 @@ import ast
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from port_board import board
 
 from mpest import packages, shipped
 from mpest.exits import Exit
@@ -120,6 +122,21 @@ def test_a_package_brings_what_it_imports(
     code = f"import sys\nsys.path.insert(0, {str(target)!r})\n"
     code += "".join(f"import est.{module}\n" for module in modules)
     micropython(program("micropython"), tmp_path / "import.py", code)
+
+
+@pytest.mark.parametrize("name", packages.packages())
+def test_mpremote_brings_the_same(index: str, name: str, program: Find, tmp_path: Path) -> None:
+    root = tmp_path / "board"
+    with board(program("micropython"), root) as port:
+        command = [sys.executable, "-m", "mpremote", "connect", port, "mip", "--index", index]
+        done = subprocess.run(
+            [*command, "install", name], capture_output=True, text=True, timeout=240
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    installed = root / "lib"
+    assert {
+        path.relative_to(installed).with_suffix(".py") for path in installed.rglob("*.*py")
+    } == set(map(Path, packages.parts(name)))
 
 
 def _imports(module: str) -> set[str]:
