@@ -81,7 +81,7 @@ def name(text):
         from est import names
     except ImportError as error:
         common = text[3:]
-        if text[:3] != "CN=" or not common or "," in common:
+        if text[:3] != "CN=" or not common or "," in common or "\\" in common:
             raise missing(error)
         pair = der.tlv(_OID, _COMMON_NAME), der.tlv(_UTF8_STRING, common.encode())
         return der.sequence(der.set_of(der.sequence(*pair)))

@@ -30,7 +30,9 @@ _PRINTABLE = const(b" '()+,-./0123456789:=?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijk
 
 
 def name(text):
-    """DER Name from "CN=device-1,O=Example,C=DE", in that order; a backslash escapes a comma.
+    """DER Name from "CN=device-1,O=Example,C=DE", in that order.
+
+    A backslash escapes a comma, or stands before an octet of UTF-8 in hexadecimal: "\\C3\\A4".
 
     Attributes: CN O OU C ST L serialNumber emailAddress DC. Raises UsageError.
     """
@@ -61,21 +63,32 @@ def name(text):
 
 
 def _split(text):
-    # At commas that no backslash escapes; every escaped character stands for itself (RFC 4514).
+    # At commas that no backslash escapes. An escape is one of an octet in two hexadecimal digits,
+    # else the next character stands for itself (RFC 4514 2.4).
     # As octets: MicroPython keeps each character of a text for good.
+    octets = text.encode()
     parts = [bytearray()]
-    escaped = False
-    for octet in text.encode():
-        if escaped or octet not in b",\\":
+    at = 0
+    try:
+        while at < len(octets):
+            octet = octets[at]
+            at += 1
+            if octet == 0x2C:
+                parts.append(bytearray())
+                continue
+            if octet == 0x5C:
+                octet = octets[at]
+                pair = octets[at : at + 2]
+                if len(pair) == 2 and not pair.lower().strip(b"0123456789abcdef"):
+                    octet = int(pair, 16)
+                    at += 1
+                at += 1
             parts[-1].append(octet)
-            escaped = False
-        elif octet == 0x2C:
-            parts.append(bytearray())
-        else:
-            escaped = True
-    if escaped:
+        return [bytes(part).decode() for part in parts]
+    except IndexError:
         raise UsageError("subject: '%s' ends in a backslash: two stand for one" % text)
-    return [bytes(part).decode() for part in parts]
+    except ValueError:
+        raise UsageError("subject: '%s' has escapes that are no UTF-8" % text)
 
 
 def printable(text):

@@ -36,6 +36,10 @@ def test_names_have_bounds():
     for text in ("CN=a\\", "CN=a\\\\\\", "CN=a,O=b\\"):
         assert text in str(check.raises(UsageError, names.name, text))
     assert names.name("CN=a\\\\") == common("a\\")
+    # An octet of UTF-8 in hexadecimal.
+    assert names.name("CN=\\C3\\a4\\2C\\xb") == common("\xe4,xb")
+    for text in ("CN=\\C3", "CN=\\e4x"):
+        assert "UTF-8" in str(check.raises(UsageError, names.name, text))
     for text in ("", ",", "CN", "CN=", "CN=a,", "x=1", "CN=a\x1fb", "serialNumber=_", "DC=a b"):
         check.raises(UsageError, names.name, text)
 
@@ -57,7 +61,7 @@ def test_names_without_the_part():
     def alone():
         assert csr.name("CN=board-1") == common("board-1")
         assert csr.name("CN=ü") == common("ü")
-        for text in ("", "CN=", "O=a", "CN=a,O=b", "cn=a", "C=DE", "CN=a\\,b"):
+        for text in ("", "CN=", "O=a", "CN=a,O=b", "cn=a", "C=DE", "CN=a\\,b", "CN=a\\2C", "CN=a\\\\"):
             error = check.raises(UsageError, csr.name, text)
             assert "est.names" in str(error)
         # Not readable, and yet told apart.
