@@ -61,7 +61,7 @@ def test_names_without_the_part():
     def alone():
         assert csr.name("CN=board-1") == common("board-1")
         assert csr.name("CN=ü") == common("ü")
-        for text in ("", "CN=", "O=a", "CN=a,O=b", "cn=a", "C=DE", "CN=a\\,b", "CN=a\\2C", "CN=a\\\\"):
+        for text in ("", "CN=", "O=a", "CN=a,O=b", "cn=a", "C=DE", "CN=a\\,b", "CN=a\\2C"):
             error = check.raises(UsageError, csr.name, text)
             assert "est.names" in str(error)
         # Not readable, and yet told apart.
