@@ -59,10 +59,10 @@ def plan(agent):
         agent.candidate = None
     now = agent.now()
     # The certificate in use has been valid, and once clock and server agreed.
-    floor = max(identity.not_before, identity.meta.get("agreed", 0)) - _DAY
-    if clock.now() < floor:
+    earliest = max(identity.not_before, identity.meta.get("agreed", 0)) - _DAY
+    if clock.now() < earliest:
         raise UsageError(
-            "the clock is %d s or more behind what it must be: set it" % (floor - now)
+            "the clock is %d s or more behind what it must be: set it" % (earliest - now)
         )
     left = agent.until - now
     if 0 < left <= agent.wait:
@@ -171,21 +171,21 @@ def _turned(agent, current):
 
 def _needed(agent, now):
     identity = agent.known
-    floor = retry.is_floored(agent, now)
+    floored = retry.is_floored(agent, now)
     if _changed(agent):
         # New settings wait for no floor but their own.
-        return not floor or agent.floor_of != retry.asked(agent)
-    if floor:
+        return not floored or agent.floor_of != retry.asked(agent)
+    if floored:
         return False
     if not identity.chain:
         return True
     start, length = identity.life(now)
-    return now >= start + _floor(identity, length) and (
+    return now >= start + _soonest(identity, length) and (
         now >= identity.renew_at(now) or agent.refusals >= _REFUSALS
     )
 
 
-def _floor(known, length):
+def _soonest(known, length):
     # Seconds after the start of a life of this length until another certificate may be had.
     return max(length // 24, min(_LEAST, (known.not_after - known.not_before) // 2))
 
@@ -234,7 +234,7 @@ def _idle(agent, now):
         return agent.floor - now
     start, length = identity.life(now)
     # Once at least between when it is due and when it ends: after a reset the clock alone counts.
-    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _floor(identity, length)))
+    every = min(_CHECK, max(length // 6, min(_HOUR, length // 4), _soonest(identity, length)))
     if agent.skew:
         every = min(every, _DAY)
     if not agent.contact:
@@ -246,7 +246,7 @@ def _idle(agent, now):
         yield from _refresh(agent)
         now = agent.now()
         left = every
-    due = max(identity.renew_at(now), start + _floor(identity, length))
+    due = max(identity.renew_at(now), start + _soonest(identity, length))
     if retry.is_floored(agent, now):
         due = max(due, agent.floor)
     identity.next = ("renew", due)

@@ -224,15 +224,15 @@ def _transport(fields, key, size):
 
     fields.integer()
     fields.skip()
-    algorithm = fields.enter()
+    identifier = fields.enter()
     encrypted = fields.bytes()
     fields.end()
-    name = algorithm.oid()
-    if name == _RSA_ENCRYPTION:
+    scheme = identifier.oid()
+    if scheme == _RSA_ENCRYPTION:
         return (yield from rsa_decrypt.pkcs1(key, encrypted, size))
-    if name != _RSAES_OAEP:
-        _unsupported(name)
-    parameters = rsa_decrypt.parameters(algorithm) if algorithm.more() else ()
+    if scheme != _RSAES_OAEP:
+        _unsupported(scheme)
+    parameters = rsa_decrypt.parameters(identifier) if identifier.more() else ()
     return (yield from rsa_decrypt.oaep(key, encrypted, *parameters))
 
 
@@ -248,9 +248,9 @@ def _agree(fields, curve, scalar, found):
     public.skip(asn1.SEQUENCE)
     point = public.bit_string()
     material = fields.element() if fields.peek() == 0xA1 else b""
-    algorithm = fields.enter()
-    scheme = algorithm.oid()
-    wrap = algorithm.element(asn1.SEQUENCE)
+    identifier = fields.enter()
+    scheme = identifier.oid()
+    wrap = identifier.element(asn1.SEQUENCE)
     keys = fields.enter()
     fields.end()
     size = 0

@@ -86,7 +86,9 @@ def ask(agent, controls, requests=(), identity=None):
     """
     identity = identity or agent.identity()
     if not identity:
-        raise UsageError("CMC needs a certificate to sign with: enrol first")
+        raise UsageError(
+            "CMC signs with the certificate to renew or the factory's, and none is shown"
+        )
     chain, key = identity
     key = keys.load(key)
     yield
@@ -125,7 +127,9 @@ class FullCmc(Enrolment):
     def send(self, client):
         """As Enrolment.send. Raises UsageError where TLS shows no certificate."""
         if not client.identity:
-            raise UsageError("CMC needs a certificate to sign with: enrol first")
+            raise UsageError(
+                "CMC signs with the certificate to renew or the factory's, and none is shown"
+            )
         chain, key = client.identity
         yield
         key = keys.load(key)

@@ -243,14 +243,14 @@ def path(leaf, others, anchors, now):
                 issuer.check(now)
                 tip.check_signature(issuer)
                 yield
-                extended = path + [issuer]
+                whole = extended = path + [issuer]
                 if issuer not in anchors:
                     longer = length + (not match(issuer.subject, issuer.issuer))
-                    extended = yield from extend(extended, longer)
+                    whole = yield from extend(extended, longer)
                 elif rules:
                     rules.judge(extended)
-                if extended:
-                    return extended
+                if whole:
+                    return whole
             except EstError as error:
                 reason = error
 

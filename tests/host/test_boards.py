@@ -33,6 +33,8 @@ def make(place: Path, name: str, profile: str = PROFILE) -> Path:
     return folder
 
 
+# Where the ROM of a chip looks for its boot loader: Espressif's documents, and esptool's targets.
+BOOT_LOADERS = {"esp32": 0x1000, "esp32s2": 0x1000, "esp32s3": 0, "esp32c3": 0, "esp32c6": 0}
 HARDWARE = [name for name in boards.names() if boards.load(name).flash]
 
 
@@ -49,6 +51,16 @@ def test_ours(name: str) -> None:
         assert storage.offset + storage.size == board.flash.size
         assert board.firmware and board.arch and board.mcu
         assert f"--board {name}" in readme
+        assert board.firmware.startswith(f"{name}-")
+    if isinstance(board.flash, Esptool):
+        assert board.mcu == board.flash.chip.upper()
+        assert board.flash.offset == BOOT_LOADERS[board.flash.chip]
+
+
+def test_no_firmware_is_for_two_boards() -> None:
+    """`mpest flash` tells boards apart by what MicroPython says it was built for."""
+    told = [(board.port, board.machine, board.mcu) for board in map(boards.load, HARDWARE)]
+    assert len(set(told)) == len(told)
 
 
 @pytest.mark.parametrize("name", HARDWARE)

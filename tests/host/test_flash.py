@@ -32,7 +32,7 @@ PICO, PICO2 = boards.load("RPI_PICO_W"), boards.load("RPI_PICO2_W")
 ESP32 = boards.load("ESP32_GENERIC")
 # What the application may take of a board, compiled and as source.
 _MOST_BYTES, _MOST_SOURCE = 131_072, 393_216
-ESPS = [boards.load(name) for name in ("ESP32_GENERIC", "ESP32_GENERIC_C3", "ESP32_GENERIC_S3")]
+ESPS = [board for board in map(boards.load, boards.names()) if board.port == "esp32"]
 
 
 def flash(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,23 @@ from est.ec import P256
 from est.errors import PeerError, StorageError, UsageError
 
 _BOARDS = (__file__.rsplit("/", 1)[0] if "/" in __file__ else ".") + "/../../boards"
-_ESP32 = ("ESP32_GENERIC", "ESP32_GENERIC_S3", "ESP32_GENERIC_C3")
-_RP2 = ("RPI_PICO_W", "RPI_PICO2_W")
+
+
+def of_port(port):
+    """Names of the boards of a port."""
+    found = []
+    for name in sorted(os.listdir(_BOARDS)):
+        try:
+            with open("%s/%s/board.toml" % (_BOARDS, name)) as file:
+                if 'port = "%s"' % port in file.read():
+                    found.append(name)
+        except OSError:
+            pass  # no board
+    return tuple(found)
+
+
+_ESP32 = of_port("esp32")
+_RP2 = of_port("rp2")
 
 
 def wiring(name):

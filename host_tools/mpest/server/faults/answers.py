@@ -106,7 +106,7 @@ def _bad_base64(reply: Reply) -> Reply:
 
 @fault(BODY, "raw-der", "sends the body as binary DER")
 def _raw_der(reply: Reply) -> Reply:
-    if reply.content_type.startswith(MULTIPART):
+    if reply.content_type.lower().startswith(MULTIPART):
         return reply  # its parts are binary already
     name = "Content-Transfer-Encoding"
     others = tuple(header for header in reply.headers if header[0] != name)
@@ -124,7 +124,7 @@ def _ber_body(reply: Reply) -> Reply:
 
 @fault(BODY, "pem-body", "sends the body between PEM lines")
 def _pem_body(reply: Reply) -> Reply:
-    if reply.content_type.startswith(MULTIPART):
+    if reply.content_type.lower().startswith(MULTIPART):
         return reply
     text = base64.encodebytes(base64.b64decode(reply.body))
     body = b"-----BEGIN PKCS7-----\n" + text + b"-----END PKCS7-----\n"
@@ -238,7 +238,7 @@ def _rewritten(
 
 @fault(SCRIPT, "short-length", "serverkeygen: counts only what the parts hold, as libest does")
 def _short_length(reply: Reply) -> Reply:
-    if not reply.content_type.startswith(MULTIPART):
+    if not reply.content_type.lower().startswith(MULTIPART):
         return reply
     boundary = reply.body.partition(b"\r\n")[0]
     pieces = reply.body.split(b"\r\n" + boundary)

@@ -81,14 +81,14 @@ def _key_as_text(parts: list[Part]) -> list[Part]:
 
 @fault(NAME, "wrong-boundary", "serverkeygen: announces a boundary that is not the parts'")
 def _wrong_boundary(reply: Reply) -> Reply:
-    if not reply.content_type.startswith(MULTIPART):
+    if not reply.content_type.lower().startswith(MULTIPART):
         return reply
     return replace(reply, content_type=f"{MULTIPART}; boundary=another")
 
 
 @fault(BODY, "truncated-parts", "serverkeygen: ends within the last part, as if that were all")
 def _truncated_parts(reply: Reply) -> Reply:
-    if not reply.content_type.startswith(MULTIPART):
+    if not reply.content_type.lower().startswith(MULTIPART):
         return reply
     return replace(reply, body=reply.body[: -len(reply.body) // 4])
 
@@ -97,7 +97,7 @@ def _truncated_parts(reply: Reply) -> Reply:
     BODY, "preamble", "serverkeygen: puts text before and after the parts, and a part of its own"
 )
 def _preamble(reply: Reply) -> Reply:
-    if not reply.content_type.startswith(MULTIPART):
+    if not reply.content_type.lower().startswith(MULTIPART):
         return reply
     boundary = reply.body.partition(b"\r\n")[0]
     extra = boundary + b"\r\nContent-Type: text/plain\r\n\r\nfor nobody\r\n"
