@@ -159,6 +159,12 @@ class Board:
 
         return "".join("%02x" % octet for octet in machine.unique_id())
 
+    def was_bitten(self):
+        """Whether the watchdog, or a reset that works by it, ended what ran before."""
+        import machine
+
+        return machine.reset_cause() == machine.WDT_RESET
+
     def watchdog(self, seconds=120):
         """A `Watchdog`; once started it cannot be stopped."""
         return Watchdog(seconds * 1000, self.watchdog_ms)

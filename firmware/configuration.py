@@ -1,7 +1,7 @@
 """The settings of main.py: what config.json may hold, and the agent that it asks for.
 
 docs/board.md describes the keys. What is in config.new.json is tried before it takes the place of
-config.json. `mpest flash` runs this file too, so nothing of the board is imported here.
+config.json. `mpest flash` runs this file too, so of the board nothing but est is imported here.
 """
 
 import binascii
@@ -29,9 +29,15 @@ def _secret(value):
 
 
 def _url(value):
+    from est.errors import UsageError
+    from est.url import parse
+
     wrong = _text(value)
-    if not wrong and value[:8].lower() != "https://":
-        wrong = "must be https://HOST[:PORT][/.well-known/est[/LABEL]]"
+    if not wrong:
+        try:
+            parse(value)
+        except UsageError:
+            wrong = "must be https://HOST[:PORT][/.well-known/est[/LABEL]]"
     return wrong
 
 

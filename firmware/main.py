@@ -28,6 +28,10 @@ _CLOCK_MS = const(3600000)
 # Attempts that nobody answered, before the Wi-Fi is joined anew or other settings are tried.
 _SILENT = const(2)
 _STEPS = const(8)
+# HTTP's status where there is no EST server: another label, path or method, a proxy.
+_NO_EST = const((404, 405, 407, 415, 501, 505))
+# Seconds until app.py starts, at most, where it held the loop up until the watchdog bit.
+_HEAD_START = const(60)
 # For whoever started it on a computer.
 _WRONG_SETTINGS = const(2)
 
@@ -208,10 +212,10 @@ class Frame:
     def on_event(self, event, detail):
         """One line for each event of the agent."""
         kind = detail.get("type")
-        if event in ("answered", "waiting", "renewed") or kind in (
-            "Refused",
-            "CertificateRefused",
-        ):
+        refused = kind == "CertificateRefused" or (
+            kind == "Refused" and detail["status"] not in _NO_EST
+        )
+        if refused or event in ("answered", "waiting", "renewed"):
             self.reached = True
             self.silent = 0
         elif kind == "PeerError":
@@ -230,6 +234,13 @@ class Frame:
 
     async def run_app(self):
         """Run app.py, and again after it ended, unless config.json says otherwise."""
+        if self.board.was_bitten():
+            # It may hold the loop up again before the agent's first step.
+            print("the watchdog ended what ran before: app.py waits for the agent")
+            seconds = 0
+            while seconds < _HEAD_START and not self.identity.next:
+                await asyncio.sleep(1)
+                seconds += 1
         told = False
         while True:
             try:
@@ -262,6 +273,11 @@ def _place(error):
     return lines[-2].strip() + ": " if len(lines) > 2 else ""
 
 
+def no_other_loop(*ignored, **options):
+    """In place of asyncio.run: within a loop it crashes MicroPython."""
+    raise RuntimeError("the loop runs already: await it instead")
+
+
 def lost(loop, context):
     """What a task raised that nobody waits for."""
     error = context["exception"]
@@ -271,6 +287,9 @@ def lost(loop, context):
 async def main():
     gc.threshold(4096)  # or the heap is in pieces when TLS asks for 17 KB of it
     asyncio.get_event_loop().set_exception_handler(lost)
+    # A new loop, by which programs clear up, would forget the agent.
+    asyncio.new_event_loop = asyncio.get_event_loop
+    asyncio.run = no_other_loop
     config = settings("read", "config.json")
     if not (config[0] or has_app() or _NEW in os.listdir()):
         for line in config[1]:
@@ -304,7 +323,7 @@ async def main():
             if told:
                 # By the server's time, where the clock disagrees.
                 skew = frame.agent.skew if frame.agent else 0
-                print("%s in %d s" % (told[0], told[1] - clock.now_or_0() - skew))
+                print("%s in %d s" % (told[0], max(told[1] - clock.now_or_0() - skew, 0)))
         await asyncio.sleep(1)
 
 

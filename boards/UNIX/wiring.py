@@ -47,6 +47,9 @@ class Board(bringup.Board):
                 return address
         raise UsageError("no network interface has a MAC address in %s" % _INTERFACES)
 
+    def was_bitten(self):
+        return False
+
     def watchdog(self, seconds=None):
         """Nothing to feed: the system's service manager watches processes."""
         return _Unwatched()

@@ -57,6 +57,8 @@ def _step(request, login):
 
 def _login(request, login):
     response = request.response
+    if response.status == 403:
+        return "whoever runs the server must allow this board, its certificate or its login"
     offered = [value for name, value in response.headers if name == "www-authenticate"]
     if not login:
         advice = "a certificate is not enough, and no user, password or token was given"
@@ -64,8 +66,6 @@ def _login(request, login):
         advice = "wrong user, password or token"
     else:
         advice = "no user, password or token was sent"
-    if response.status == 403:
-        advice = "whoever runs the server must allow this board or its certificate; " + advice
     if not offered:
         return advice + "; the server names no way to log in"
     return "%s; the server asks for %s" % (advice, printable(_names(offered).encode())[:100])

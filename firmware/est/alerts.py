@@ -14,6 +14,8 @@ _MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x6180, -0x5180, -0x4D80, -0x6A
 _EXTENSION = const(-0x2562)
 # As a server ends that wants a certificate in the handshake, and has none.
 _EPIPE = const(32)
+# The connection ended: ECONNRESET, and mbedTLS's CONN_EOF.
+_ENDED = const((_EPIPE, 104, -104, -0x7280))
 
 
 def reason(context, host, number, text):
@@ -46,6 +48,8 @@ def reason(context, host, number, text):
         reasons.append("a client without a certificate")
     if number == _ALERT:
         text = "the server ended TLS with an alert (%s)" % text
+    elif number in _ENDED:
+        text = "the server ended the connection (%s)" % text
     if reasons:
         text += "; it may not take " + ", or ".join(reasons)
     return text

@@ -212,13 +212,13 @@ def _way(agent, now):
         return identity, identity.chain[0], agent.key
     if identity.chain:
         agent.log(
-            "enrolling anew: the certificate at hand %s"
+            "enrolling anew: the certificate %s"
             % (
-                "has ended by the clock"
+                "ended by the clock"
                 if not alive
                 else "is refused"
                 if agent.refusals >= _REFUSALS
-                else "is not what the settings ask for"
+                else "is for other settings"
             )
         )
     shown = _birth(agent)
@@ -446,8 +446,11 @@ def failed(agent, error):
         agent.log("the back-off is not kept: %s" % not_saved)
     identity.failure = text
     kind = type(error).__name__
-    agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=text)
-    if (refused or isinstance(error, Closed)) and clock.now_or_0() and not agent.works():
+    status = getattr(error, "status", None)  # of what is refused
+    agent.tell("failed", type=kind, operation=agent.doing, seconds=wait, text=text, status=status)
+    # An end of the connection says something of a certificate alone.
+    refused = refused or (isinstance(error, Closed) and agent.shown)
+    if refused and clock.now_or_0() and not agent.works():
         _strand(agent, error)
     return wait
 

@@ -88,7 +88,7 @@ def _split(text):
     except IndexError:
         raise UsageError("subject: '%s' ends in a backslash: two stand for one" % text)
     except ValueError:
-        raise UsageError("subject: '%s' has escapes that are no UTF-8" % text)
+        raise UsageError("subject: '%s' is no UTF-8" % text)
 
 
 def printable(text):

@@ -24,7 +24,8 @@ _REDIRECTS = const((301, 302, 303, 307, 308))
 # Milliseconds by which a socket's timeout may come before its time.
 _EARLY = const(20)
 _EINVAL = const(22)
-_NOT_TRUSTED = const(-0x2700)
+# As in est.tls.Context.error.
+_NOT_TRUSTED = const((-0x2700, -0x3000, -0x7A00))
 # What est.http takes whole. A larger download comes in pieces that are handed on.
 _WHOLE = const(131072)
 
@@ -167,7 +168,7 @@ class _Link:
         text = str(error.args[-1] if error.args else error)
         if (
             isinstance(error, ValueError)
-            or number == _NOT_TRUSTED
+            or number in _NOT_TRUSTED
             or hasattr(error, "verify_message")
         ):
             return NotTrusted(text)

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import select
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -351,7 +353,13 @@ def test_new_settings_that_the_server_refuses(board: Path, program: Find) -> Non
 
 @pytest.mark.parametrize(
     "changes",
-    [{"url": NOWHERE["url"]}, {"sha256": "00" * 32}, {"subject": "no name"}, {"anchors": "none"}],
+    [
+        {"url": NOWHERE["url"]},
+        {"sha256": "00" * 32},
+        {"subject": "no name"},
+        {"anchors": "none"},
+        {"label": "of-another-server"},
+    ],
     ids=str,
 )
 def test_new_settings_that_do_not_reach_the_server(
@@ -478,6 +486,54 @@ def test_an_application_that_ends(board: Path, program: Find) -> None:
     with server_for(board, SHORT), running(board, program) as process:
         process.says("at work", 3)
     assert process.count("app.py has ended") == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("asyncio.new_event_loop()", "at work"),
+        ("asyncio.run(asyncio.sleep(0))", "RuntimeError: the loop runs already: await it instead"),
+    ],
+)
+def test_an_application_that_handles_the_loop(
+    board: Path, program: Find, statement: str, words: str
+) -> None:
+    """As programs do that are alone on a board: renewals go on, and nothing crashes."""
+    code = f"import asyncio\nasync def main(identity):\n {statement}\n print('at work')\n"
+    (board / "app.py").write_text(code)
+    with server_for(board, SHORT) as server, running(board, program) as process:
+        process.says(words, 2)
+        process.until(lambda: len(server.issued()) >= 3)
+
+
+def test_an_application_that_blocked_before(board: Path, program: Find) -> None:
+    """After the watchdog bit, the agent goes first."""
+    (board / "app.py").write_text(
+        "import time\nasync def main(identity):\n print('blocks')\n time.sleep(1000)\n"
+    )
+    wiring(board, "    def was_bitten(self):\n        return True\n")
+    with server_for(board), running(board, program) as process:
+        process.says("blocks")
+        assert process.count("renewed: ") == 1
+
+
+def test_a_server_that_only_ends_the_connection(board: Path, program: Find) -> None:
+    """Nothing was shown to it, so nothing was refused."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        thread = threading.Thread(target=_end_connections, args=(listener,), daemon=True)
+        thread.start()
+        write(board / "config.json", {**NOWHERE, "url": f"https://127.0.0.1:{port}"})
+        with running(board, program) as process:
+            process.says("failed: bootstrap: cacerts: TLS: the server ended the connection")
+            process.says("retry in ")
+        assert not process.count("stranded")
+
+
+def _end_connections(listener: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            listener.accept()[0].close()
 
 
 def test_an_application_that_is_reported_alone(board: Path, program: Find) -> None:

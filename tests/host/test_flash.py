@@ -576,8 +576,21 @@ def test_settings_app_and_parts(tmp_path: Path) -> None:
         (
             "config.json",
             json.dumps({**SETTINGS, "san": ["DNS:{id}.example", "IP:1.2.3"]}).encode(),
-            "alternative name: 'IP:1.2.3'",
+            "alternative name: '1.2.3' is no IP address",
         ),
+        (
+            "config.json",
+            json.dumps({**SETTINGS, "url": "https://est.example:99999"}).encode(),
+            "url must be https://HOST[:PORT]",
+        ),
+        (
+            "config.json",
+            json.dumps({**SETTINGS, "key": "RSA-3072"}).encode(),
+            "key RSA-3072 takes --part est-own-keys",
+        ),
+        ("app.py", b"", "has no async def main(identity)"),
+        ("app.py", b"def main(identity): pass", "has no async def main(identity)"),
+        ("app.py", b"main = 5", "has no async def main(identity)"),
         ("app.py", b"def main(:\n", "does not compile"),
         ("app.py", b"\0", "does not compile"),
         ("app.mpy", b"def main(): pass", "is no .mpy file"),
@@ -612,6 +625,46 @@ def test_what_the_settings_name_is_read_first(tmp_path: Path, key: str, content:
         assert done.stderr.startswith(f"Error: {config}: {key}: {key}: "), done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert not (tmp_path / "board").exists()
+
+
+def test_a_factory_key_is_the_certificates(tmp_path: Path) -> None:
+    certificate, _ = firmware_files.certificate_and_key()
+    _, other = firmware_files.certificate_and_key()
+    (tmp_path / "factory_certificate").write_bytes(certificate)
+    (tmp_path / "factory_key").write_bytes(other)
+    names = {name: name for name in ("factory_certificate", "factory_key")}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**SETTINGS, **names}))
+    done = flash("--board", "UNIX", "--port", tmp_path / "board", "--config", config)
+    refused(done, "factory_key is not the key of factory_certificate")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "async def main(identity): pass",
+        "from others import *",
+        "from others import run as main",
+        "import others\nmain = others.run",
+    ],
+)
+def test_programs_that_can_be_awaited(tmp_path: Path, program: str) -> None:
+    source = tmp_path / "app.py"
+    source.write_text(program)
+    assert application.app(PICO, source).data == program.encode()
+
+
+def test_a_disk_that_takes_no_more_is_told_with_the_file(tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); "
+    done = subprocess.run(
+        [*COMMAND[:2], limit + COMMAND[2], "flash", "--board", "UNIX", "--port", tmp_path / "b"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == Exit.STORAGE
+    place = rf"{re.escape(str(tmp_path))}/b/mpest\.new/\S+"
+    assert re.search(rf"^Error: cannot install into {place}: File too large$", done.stderr, re.M)
 
 
 def test_every_wrong_key_is_told(tmp_path: Path) -> None:

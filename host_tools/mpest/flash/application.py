@@ -16,6 +16,8 @@ from mpest.exits import CliError
 from mpest.sim import cpython
 from mpest.toolchain import mpy
 
+_RSA = "est/rsa_generate.py"
+
 RECORDS = ("anchors", "identity", "order", "aside", "retry", "pending")
 """What est.agent keeps in its est.store.Store, in files NAME.0 to NAME.2; the last is of 0.1."""
 
@@ -82,20 +84,27 @@ def _modules_of(parts: Sequence[str]) -> list[str]:
     return paths
 
 
-def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
+def settings(
+    board: Board, config: Path, parts: Sequence[str] = ()
+) -> tuple[list[File], list[str]]:
     """config.json and the files that it names, as `config` and its neighbours have them.
 
-    Also the names of those that are not there. Raises CliError that names each wrong key.
+    Also the names of those that are not there. parts: names of packages that are added. Raises
+    CliError that names each wrong key.
     """
+    cpython.install()
     rules = runpy.run_path(str(shipped.folder("firmware") / "configuration.py"))
     data = _read(config)
     parsed, lines = rules["parse"](data)
     if not lines:
         lines = _doubtful(parsed["subject"], parsed.get("san") or [])
+        if (parsed.get("key") or "").startswith("RSA-") and _RSA not in _modules_of(parts):
+            lines.append(f"key {parsed['key']} takes --part {packages.holder('rsa_generate')}")
     if lines:
         raise CliError("\n".join(f"{config}: {line}" for line in lines))
     files = {}
     missing = []
+    values = {}
     for key, read in rules["FILES"].items():
         name = parsed.get(key)
         if name is None:
@@ -105,18 +114,23 @@ def settings(board: Board, config: Path) -> tuple[list[File], list[str]]:
             missing.append(name)
         else:
             content = _read(beside)
-            _check(f"{config}: {key}: {name}", read, content)
+            values[key] = _check(f"{config}: {key}: {name}", read, content)
             files[name] = File(root(board) + name, content, private=True)
+    if {"factory_certificate", "factory_key"} <= set(values):
+        certificate = _of_est("x509").Certificate(values["factory_certificate"][0])
+        if certificate.spki != _of_est("keys").load(values["factory_key"]).spki():
+            raise CliError(f"{config}: factory_key is not the key of factory_certificate")
     whole = File(root(board) + rules["FILE"], data, private=True)
     return [whole, *files.values()], list(dict.fromkeys(missing))
 
 
-def _check(what: str, read: Callable[[bytes], object], content: bytes) -> None:
+def _check(what: str, read: Callable[[bytes], Any], content: bytes) -> Any:
     x509 = _of_est("x509")
     try:
         found = read(content)
         for certificate in found if isinstance(found, list) else []:
             x509.Certificate(certificate)
+        return found
     except (_of_est("errors").EstError, ValueError) as error:
         raise CliError(f"{what}: {error}") from None
 
@@ -150,12 +164,26 @@ def app(board: Board, source: Path) -> File:
             raise CliError(f"{source} is no .mpy file")
     elif source.suffix == ".py":
         try:
-            ast.parse(data)
+            program = ast.parse(data)
         except (SyntaxError, ValueError) as error:
             raise CliError(f"{source} does not compile: {error}") from None
+        if not any(_is_main(statement) for statement in program.body):
+            raise CliError(f"{source} has no async def main(identity)")
     else:
         raise CliError(f"{source} is neither .py nor .mpy")
     return File(f"{root(board)}app{source.suffix}", data)
+
+
+def _is_main(statement: ast.stmt) -> bool:
+    # What main.py can await, or may come from elsewhere.
+    match statement:
+        case ast.AsyncFunctionDef(name="main"):
+            return True
+        case ast.ImportFrom(names=names):
+            return any((alias.asname or alias.name) in ("main", "*") for alias in names)
+        case ast.Assign(targets=[ast.Name(id="main")], value=ast.Name() | ast.Attribute()):
+            return True
+    return False
 
 
 def _read(path: Path) -> bytes:

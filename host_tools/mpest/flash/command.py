@@ -132,7 +132,7 @@ class _Wanted:
         """What goes onto the board. Raises CliError where the user's files are wrong."""
         user_files: list[File] = []
         if self.config:
-            user_files, missing = application.settings(board, self.config)
+            user_files, missing = application.settings(board, self.config, self.parts)
             for name in missing:
                 text = f"{self.config} names {name}, which the board must have: no file beside it"
                 report.emit({"event": "note", "text": text})

@@ -245,8 +245,12 @@ class Directory:
             yield file
             mode = 0o600 if file.private else 0o666  # less the umask
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with os.fdopen(os.open(self._root / file.path, flags, mode), "wb") as out:
-                out.write(file.data)
+            path = self._root / file.path
+            try:
+                with os.fdopen(os.open(path, flags, mode), "wb") as out:
+                    out.write(file.data)
+            except OSError as error:  # which names no file where the disk is full
+                raise OSError(error.errno, error.strerror, str(path)) from None
         os.sync()  # else a rename may survive a cut that what it renames does not
 
     def restart(self) -> None:
