@@ -1,4 +1,4 @@
-"""Runs the proofs of what a board lives through, whole or a sample, and prints what was counted.
+"""Runs the proofs of what boards and server live through, whole or a sample, and prints counts.
 
 `python tests/faults/soak.py` runs all, each whole; `soak.py NAME --sample N --seed S` one of them,
 a part. Figures go to build/soak.json, by the name of the proof. The exit code is 1 if any fails.
@@ -14,6 +14,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import crowd
 import cut_runs
 import ext4
 import fleet
@@ -192,6 +193,19 @@ def fleet_(sample, seed):
             failures += fleet.over(found)
             rows.append(fleet.table(found))
     return rows, failures
+
+
+@proof
+def crowd_(sample, seed):
+    """Fifty boards that enrol beside 5,000 clients that are idle or slow, at 1,024 descriptors."""
+    found = crowd.run(seconds=sample) if sample else crowd.run()
+    return _counted(found)
+
+
+@proof
+def hostile(sample, seed):
+    """Thousands of malformed requests and handshakes."""
+    return _counted(crowd.hostile(sample or 5000, seed))
 
 
 @proof

@@ -4,8 +4,8 @@ It shares no code with the device package, so that a mistake on one side shows o
 Not for production: its CA key lies unencrypted in its directory.
 """
 
-from mpest.server.config import ServerConfig
+from mpest.server.config import Limits, ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.runner import EstServer, running_server
 
-__all__ = ["CsrAttrsPolicy", "EstServer", "ServerConfig", "running_server"]
+__all__ = ["CsrAttrsPolicy", "EstServer", "Limits", "ServerConfig", "running_server"]

@@ -248,6 +248,10 @@ def _welcome(server: EstServer) -> str:
 def _line(event: Event) -> str:
     if event["event"] == "handshake":
         return f"TLS handshake failed: {event['reason']}"
+    if event["event"] == "connection":
+        return f"connection of {event['address'] or 'anybody'}: {event['reason']}"
+    if event["event"] == "left out":
+        return f"{event['count']} more failures, left out: too many at a time"
     tls = f" {event['tls']}" if event["tls"] else ""  # nothing once the client has gone
     who = f" as {event['client']}" if event["client"] else ""
     why = f": {event['reason']}" if event["reason"] else ""

@@ -15,11 +15,31 @@ Auth = Literal["none", "basic", "digest", "token", "mtls"]
 DigestAlgorithm = Literal["MD5", "SHA-256"]
 
 
+class Limits(BaseModel):
+    """What a client may keep of the server: seconds, and connections."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    handshake: Annotated[float, Field(gt=0)] = 60
+    """Until TLS is set up; on boards it takes some seconds."""
+    header: Annotated[float, Field(gt=0)] = 60
+    """From the first octet of a request to the end of its header."""
+    body: Annotated[float, Field(gt=0)] = 60
+    """From there to the end of its body, and for fetching an answer."""
+    idle: Annotated[float, Field(gt=0)] = 600
+    """Without a request: boards keep a connection while they make a key."""
+    connections: Annotated[int, Field(ge=1)] = 2048
+    """In all, each of up to 300 KiB of memory; never more than three quarters of the file
+    descriptors (`ulimit -n`)."""
+    connections_of_one_address: Annotated[int, Field(ge=1)] | None = None
+    """None is half of these; of IPv6 a network of /64 counts as one address."""
+
+
 class ServerConfig(BaseModel):
     """Settings of one server. Assigning to a field of a running server takes effect at the next
     request, except for `directory`, `host`, `port`, `chain_length`, `root_key`, `rollover`,
-    `tls_max`, `require_pop`, `cmc_ra`, `factory_ca`, `max_body` and `mtls_probe`, which are read
-    once at the start.
+    `tls_max`, `require_pop`, `cmc_ra`, `factory_ca`, `max_body`, `mtls_probe` and `limits`, which
+    are read once at the start.
 
     `users` maps names to passwords and lives in memory only: Digest needs the password or its
     equivalent, so nothing about users is written to disk.
@@ -92,6 +112,8 @@ class ServerConfig(BaseModel):
     """Seconds that the fault http-503 asks for."""
     drip_interval: float = 0.5
     """Seconds between two bytes of the fault slow-drip, and of the pause of late."""
+
+    limits: Limits = Limits()
 
     @property
     def highest_tls(self) -> Literal["1.2", "1.3"]:

@@ -1,10 +1,8 @@
 """Starts and stops a server: in the caller's event loop, or in a thread of its own."""
 
 import asyncio
-import errno
 import fcntl
 import os
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -24,8 +22,10 @@ from mpest.server import faults
 from mpest.server.app import WELL_KNOWN, EstApp, describe
 from mpest.server.ca import Authority, Order, common_name, new_key, now
 from mpest.server.config import ServerConfig
+from mpest.server.connections import Listener
 from mpest.server.database import Database, Issued
 from mpest.server.probe import probe_application
+from mpest.server.throttle import Throttle
 from mpest.server.tls import (
     TlsIdentity,
     addresses,
@@ -40,7 +40,10 @@ from mpest.server.wire import Reply
 
 Event = dict[str, Any]
 _MAX_EVENTS = 10_000  # the oldest go first, so that a long run does not fill the memory
-_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # IPv6 may be switched off
+# Lines about what failed: so many at once, and a second. An attack would fill the disk.
+_LOG_BURST = 500
+_LOG_RATE = 20
+_FAILED = 400  # the first status of a failure
 _STOP_SECONDS = 1.0  # for answers under way when the server stops
 
 
@@ -76,6 +79,7 @@ class EstServer:
         """Why the failed ones of these did, oldest first."""
         self.probe_port = 0
         self._on_event = on_event
+        self._failures = Throttle(_LOG_BURST, _LOG_RATE)
         self._stack = AsyncExitStack()
 
     @property
@@ -219,14 +223,11 @@ class EstServer:
     async def _serve(
         self, application: web.Application, context: ssl.SSLContext, port: int
     ) -> int:
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_STOP_SECONDS)
-        self._stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        sockets = _listening_sockets(self.config.host, port)
-        for one in sockets:
-            await web.SockSite(runner, one, ssl_context=context).start()
-        bound: int = sockets[0].getsockname()[1]
-        return bound
+        listener = Listener(
+            application, context, self.config.limits, self._on_lost_connection, _STOP_SECONDS
+        )
+        self._stack.push_async_callback(listener.stop)
+        return await listener.start(self.config.host, port)
 
     def _on_handshake(
         self, tls: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
@@ -243,8 +244,22 @@ class EstServer:
     def _on_failed_handshake(self, reason: str) -> None:
         self.failed_handshakes.append(reason)
         del self.failed_handshakes[:-_MAX_EVENTS]
-        if self._on_event:
-            self._on_event({"event": "handshake", "reason": reason})
+        self._tell({"event": "handshake", "reason": reason})
+
+    def _on_lost_connection(self, address: str, reason: str) -> None:
+        self._tell({"event": "connection", "address": address, "reason": reason})
+
+    def _tell(self, event: Event) -> None:
+        """Call on_event, of failures only so often."""
+        if self._on_event is None:
+            return
+        if event.get("status", _FAILED) < _FAILED:
+            self._on_event(event)
+        elif self._failures.passes():
+            left_out, self._failures.left_out = self._failures.left_out, 0
+            if left_out:
+                self._on_event({"event": "left out", "count": left_out})
+            self._on_event(event)
 
     def _record(self, request: web.Request, reply: Reply, bytes_in: int) -> None:
         event = describe(request, reply, bytes_in)
@@ -252,34 +267,7 @@ class EstServer:
             self.credentials_seen += 1
         self.events.append(event)
         del self.events[:-_MAX_EVENTS]
-        if self._on_event:
-            self._on_event(event)
-
-
-def _listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Sockets on one port for every address of `host`; 0 picks a free port. Raises CliError."""
-    sockets: list[socket.socket] = []
-    try:
-        try:
-            found = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-        except UnicodeError:
-            raise CliError(f"{host} is no host name") from None
-        for family, *_, address in dict.fromkeys(found):
-            if sockets:
-                address = (address[0], sockets[0].getsockname()[1], *address[2:])
-            try:
-                sockets.append(socket.create_server(address, family=family))
-            except OSError as error:
-                if not sockets or error.errno not in _NO_SUCH_ADDRESS:
-                    raise
-    except OSError as error:
-        for one in sockets:
-            one.close()
-        reason = str(error.strerror).partition(" (")[0]
-        raise CliError(f"can't listen on {host} port {port}: {reason}", Exit.NETWORK) from error
-    return sockets
+        self._tell(event)
 
 
 @contextmanager
