@@ -266,10 +266,10 @@ class _Crowd:
                 writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
             elif kind == 3:  # slow-loris
                 for octet in _POST:
+                    if writer.transport.is_closing():
+                        break
                     writer.write(bytes((octet,)))
                     await asyncio.sleep(1)
-                    if reader.at_eof():
-                        break
             elif kind == 4:
                 writer.write(_POST + b"\r\nMIIB")
             await reader.read()  # until the server has enough

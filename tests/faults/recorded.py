@@ -17,17 +17,36 @@ _TRACED = (
     "fsync,fdatasync,sync,syncfs,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,"
     "link,linkat,symlink,symlinkat,dup,dup2,dup3"
 )
+# How another thread's call shows amid one.
+_UNFINISHED = re.compile(r"^(\d+) +(.*) <unfinished \.\.\.>$")
+_RESUMED = re.compile(r"^(\d+) +<\.\.\. \w+ resumed>(.*)$")
 # Longer than any record.
 _MOST = 70000
-_CALL = re.compile(r"^(\w+)\((.*)\)\s+= (-?\d+)")
+_CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\)\s+= (-?\d+)")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 _FILE = re.compile(r"^(\d+)<((?:\\x[0-9a-f]{2})*)>")
 
 
-def prefix(log: Path) -> list[str]:
-    """The words before a command that have it recorded in `log`."""
-    options = ["-qq", "-y", "-xx", "-s", str(_MOST), "-e", f"trace={_TRACED}"]
-    return ["strace", *options, "-o", str(log)]
+def prefix(log: Path, *, threads: bool = False) -> list[str]:
+    """The words before a command that have it recorded in `log`.
+
+    With all its threads, it may not write where it has read in a file: what it loads is left out.
+    """
+    traced = _TRACED.replace("read,pread64,", "") if threads else _TRACED
+    options = ["-qq", "-y", "-xx", "-s", str(_MOST), "-e", f"trace={traced}"]
+    return ["strace", *options, *(["-f"] if threads else []), "-o", str(log)]
+
+
+def calls(text: str) -> Iterator[str]:
+    """The lines of a recording, each a whole call."""
+    begun: dict[str, str] = {}
+    for line in text.splitlines():
+        if match := _UNFINISHED.match(line):
+            begun[match[1]] = match[2]
+        elif match := _RESUMED.match(line):
+            yield begun.pop(match[1]) + match[2]
+        else:
+            yield line
 
 
 def missing() -> str | None:
@@ -38,6 +57,17 @@ def missing() -> str | None:
     return done.stderr.strip().splitlines()[-1] if done.returncode else None
 
 
+def write(folder: Path, contents: dict[str, bytes | None]) -> None:
+    """Make `folder`, with what `Disk.holds` returned."""
+    folder.mkdir(mode=0o700)
+    for name, data in contents.items():
+        path = folder / name
+        if data is None:
+            path.mkdir(exist_ok=True)
+        elif path.parent.exists():
+            path.write_bytes(data)
+
+
 @dataclass
 class _File:
     data: bytearray
@@ -45,6 +75,11 @@ class _File:
     """What the disk holds of it."""
     emptied: bool = False
     """And the disk does not know."""
+
+    def at(self, when: str) -> bytes:
+        if when == "kill":
+            return bytes(self.data)
+        return b"" if when == "journal" and self.emptied else self.disk
 
 
 @dataclass
@@ -62,28 +97,40 @@ class Disk:
             self._names[str(path)] = None if data is None else _File(bytearray(data), data)
         self._stored = dict(self._names)
 
+    def holds(self, when: str = "fsync") -> dict[str, bytes | None]:
+        """What each file holds by its path below `root`, None for a folder, if it ends now.
+
+        "fsync": the power goes, and names are those of the last fsync; "journal": it goes once all
+        names have reached the disk; "kill": the process ends, and nothing else.
+        """
+        names = self._stored if when == "fsync" else self._names
+        return {
+            str(Path(name).relative_to(self.root)): None if file is None else file.at(when)
+            for name, file in sorted(names.items())
+        }
+
     def write_to(self, folder: Path) -> None:
         """Make `folder`, with what the disk holds."""
-        folder.mkdir(mode=0o700)
-        for name, file in sorted(self._stored.items()):
-            path = folder / Path(name).relative_to(self.root)
-            if file is None:
-                path.mkdir(exist_ok=True)
-            elif path.parent.exists():
-                path.write_bytes(file.disk)
+        write(folder, self.holds())
 
     def replay(self, text: str) -> Iterator[None]:
         """Do what strace recorded; pause after each time that something reached the disk."""
-        for call in text.splitlines():
-            if match := _CALL.match(call):
-                name, arguments, result = match[1], match[2], int(match[3])
-                if result >= 0 and self._call(name, arguments, result):
-                    yield
+        for call in calls(text):
+            if self.do(call):
+                yield
+
+    def do(self, call: str) -> bool:
+        """Do one call; returns whether something reached the disk."""
+        match = _CALL.match(call)
+        if not match or int(match[3]) < 0:
+            return False
+        return self._call(match[1], match[2], int(match[3]))
 
     def _call(self, name: str, arguments: str, result: int) -> bool:
         paths = [self._path(text) for text, _ in _TEXT.findall(arguments)]
         file = _FILE.match(arguments)
-        number = int(file[1]) if file else -1
+        # Another process has other files by these numbers.
+        number = int(file[1]) if file and self._inside(self._path(file[2])) else -1
         if name in ("open", "openat", "creat"):
             self._opened(paths[-1], arguments, result)
         elif name == "close":
@@ -94,9 +141,8 @@ class Disk:
             if self._inside(paths[-1]):
                 self._names[paths[-1]] = None
         elif name in ("rename", "renameat", "renameat2"):
-            if paths[0] in self._names:
-                assert self._names[paths[0]], "a folder is renamed"
-                self._names[paths[1]] = self._names.pop(paths[0])
+            for path in [path for path in self._names if Path(path).is_relative_to(paths[0])]:
+                self._names[paths[1] + path.removeprefix(paths[0])] = self._names.pop(path)
         elif name in ("sync", "syncfs"):
             for known in self._names.values():
                 if known:
@@ -118,13 +164,18 @@ class Disk:
             return True
         if file is None:
             return False
-        if name == "write":
+        if name in ("write", "pwrite64"):
+            # strace escapes the paths, so that this is what is written.
             match = _TEXT.search(arguments)
             assert match, arguments
             assert not match[2], "a write is longer than what is recorded"
             data = self._bytes(match[1])[:result]
+            if name == "write":
+                self._open[number] = path, file, place + len(data)
+            else:
+                place = int(arguments.rpartition(" ")[2])
+            file.data += bytes(max(0, place - len(file.data)))
             file.data[place : place + len(data)] = data
-            self._open[number] = path, file, place + len(data)
         elif name == "read":
             self._open[number] = path, file, place + result
         elif name == "lseek":

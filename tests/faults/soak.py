@@ -14,6 +14,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import ca_cuts
 import crowd
 import cut_runs
 import ext4
@@ -193,6 +194,12 @@ def fleet_(sample, seed):
             failures += fleet.over(found)
             rows.append(fleet.table(found))
     return rows, failures
+
+
+@proof
+def ca_cuts_(sample, seed):
+    """A server that is cut off at each file operation of its first start and of a rollover."""
+    return _counted(ca_cuts.run(ca_cuts.CHAINS[:sample]))
 
 
 @proof

@@ -1,10 +1,8 @@
 """The certification authority: its keys on disk and the certificates it signs."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -21,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mpest.exits import CliError, Exit
+from mpest.server import files
 
 CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -32,6 +31,7 @@ _KEYS: dict[str, Callable[[], "CaKey"]] = {
     "P-256": lambda: new_key(),
     "RSA-4096": lambda: rsa.generate_private_key(65537, 4096),
 }
+_MADE_ANEW = ("issuing.*", "intermediate*.*", "old-issuing.*", "old-intermediate*.*")
 _BITS = (
     "digital_signature",
     "content_commitment",
@@ -208,14 +208,22 @@ class Rollover:
 class Authority:
     """The CA kept in one directory: `ca.pem` and `ca.key`, for an intermediate that issues also
     `issuing.pem` and `issuing.key`, and those of `intermediate1` and so on between the two. After
-    a rollover also `old.pem`, `old.key`, `old-with-new.pem` and `new-with-old.pem`.
+    a rollover also `old.pem`, `old.key`, `old-issuing.pem` and so on of the CAs before, and
+    `old-with-new.pem` and `new-with-old.pem`.
     """
 
-    def __init__(self, signers: list[Signer], rollover: Rollover | None = None) -> None:
-        """`signers` run from the root to the one that issues."""
+    def __init__(
+        self,
+        signers: list[Signer],
+        rollover: Rollover | None = None,
+        retired: Sequence[Signer] = (),
+    ) -> None:
+        """`signers` run from the root to the one that issues, `retired` are those that issued
+        under the root before."""
         self.root = signers[0]
         self.issuer = signers[-1]
         self.rollover = rollover
+        self.retired = list(retired)
         self._signers = signers
 
     @classmethod
@@ -224,39 +232,51 @@ class Authority:
 
         Raises CliError when the files are damaged or not a CA's, OSError when it can't write.
         """
+        files.finish(directory)
         if (directory / "est.db").exists() and not (directory / "ca.pem").exists():
             raise _damaged(directory / "ca.pem", "is missing although certificates were issued")
-        signers = [_open_signer(directory / "ca", lambda: new_ca(_ROOT_NAME, key_type=root_key))]
-        for below in reversed(range(chain_length - 1)):
-            parent = signers[-1]
-            number = len(signers)
-            name = f"intermediate{number}" if below else "issuing"
-            subject = f"mpest test intermediate CA {number}" if below else "mpest test issuing CA"
-            signers.append(
-                _open_signer(
-                    directory / name,
-                    partial(new_ca, subject, parent, below=below),
-                    parent,
-                )
-            )
-        return cls(signers, _open_rollover(directory, signers[0]))
+        signers: list[Signer] = []
+        made: dict[str, bytes | None] = {}
+        for name in _names(chain_length):
+            parent = signers[-1] if signers else None
+            signer = _load(directory, name, parent)
+            if signer is None:
+                signer = _make(chain_length, len(signers), parent, root_key)
+                made |= _contents(name, signer)
+            signers.append(signer)
+        if made:
+            files.replace(directory, made)
+        rollover = _open_rollover(directory, signers[0])
+        retired = _open_retired(directory, chain_length, rollover.old) if rollover else []
+        return cls(signers, rollover, retired)
 
     def roll(self, directory: Path, root_key: str = "P-256") -> "Authority":
         """The CA under a new root, which the present one and it vouch for. Raises OSError."""
-        new = new_ca(_ROOT_NAME, key_type=root_key, after=self.root)
-        rollover = Rollover.between(self.root, new)
-        _replace_signer(directory / "old", self.root)
+        new = [new_ca(_ROOT_NAME, key_type=root_key, after=self.root)]
+        length = len(self._signers)
+        for number in range(1, length):
+            new.append(_make(length, number, new[-1], root_key))
+        rollover = Rollover.between(self.root, new[0])
+        # What another length of the chain may have left is no part of the new one.
+        stale = (path.name for kind in _MADE_ANEW for path in directory.glob(kind))
+        contents: dict[str, bytes | None] = dict.fromkeys(stale)
         for name, certificate in _link_files(rollover).items():
-            (directory / name).write_bytes(certificate.public_bytes(Encoding.PEM))
-        for path in (*directory.glob("issuing.*"), *directory.glob("intermediate*.*")):
-            path.unlink()
-        _replace_signer(directory / "ca", new)
-        return self.open(directory, len(self._signers), root_key)
+            contents[name] = certificate.public_bytes(Encoding.PEM)
+        for name, old_signer, signer in zip(_names(length), self._signers, new, strict=True):
+            contents |= _contents(_old(name), old_signer) | _contents(name, signer)
+        files.replace(directory, contents)
+        return type(self)(new, rollover, self._signers[1:])
 
     @property
     def certificates(self) -> list[x509.Certificate]:
         """The chain from the issuer to the root."""
         return [signer.certificate for signer in reversed(self._signers)]
+
+    @property
+    def all_signers(self) -> list[Signer]:
+        """The one that issues first, those before the last rollover at the end."""
+        old = [self.rollover.old, *self.retired] if self.rollover else []
+        return [*reversed(self._signers), *reversed(old)]
 
     @property
     def published(self) -> list[x509.Certificate]:
@@ -275,7 +295,35 @@ class Authority:
     @property
     def anchors(self) -> list[x509.Certificate]:
         """What clients' certificates are verified with."""
-        return self.certificates + ([self.rollover.old.certificate] if self.rollover else [])
+        return [signer.certificate for signer in self.all_signers]
+
+
+def _names(chain_length: int) -> list[str]:
+    """Of the files of each CA, from the root to the one that issues."""
+    between = [f"intermediate{number}" for number in range(1, chain_length - 1)]
+    return ["ca", *between, *(["issuing"] if chain_length > 1 else [])]
+
+
+def _old(name: str) -> str:
+    """The same once it is replaced."""
+    return "old" if name == "ca" else f"old-{name}"
+
+
+def _make(chain_length: int, number: int, parent: Signer | None, root_key: str) -> Signer:
+    """The CA at this place of the chain, of which the root is number 0."""
+    if parent is None:
+        return new_ca(_ROOT_NAME, key_type=root_key)
+    below = chain_length - 1 - number
+    subject = f"mpest test intermediate CA {number}" if below else "mpest test issuing CA"
+    return new_ca(subject, parent, below=below)
+
+
+def _contents(name: str, signer: Signer) -> dict[str, bytes | None]:
+    """What its two files hold."""
+    return {
+        f"{name}.key": signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        f"{name}.pem": signer.certificate.public_bytes(Encoding.PEM),
+    }
 
 
 def _link_files(rollover: Rollover) -> dict[str, x509.Certificate]:
@@ -296,8 +344,8 @@ def _open_rollover(directory: Path, root: Signer) -> Rollover | None:
         raise _damaged(path, "is not a certificate") from error
     if expires <= now():
         return None
-    old = _load(path, path.with_suffix(".key"), None)
-    if old.certificate == root.certificate:
+    old = _load(directory, "old", None)
+    if old is None or old.certificate == root.certificate:
         return None  # it was interrupted before the root changed
     links = []
     for name, issuer in (("old-with-new.pem", root), ("new-with-old.pem", old)):
@@ -310,25 +358,23 @@ def _open_rollover(directory: Path, root: Signer) -> Rollover | None:
     return Rollover(old, *links)
 
 
-def _open_signer(path: Path, make: Callable[[], Signer], parent: Signer | None = None) -> Signer:
-    certificate_file, key_file = path.with_suffix(".pem"), path.with_suffix(".key")
-    if certificate_file.exists() or key_file.exists():
-        return _load(certificate_file, key_file, parent)
-    signer = make()
-    _replace_signer(path, signer)
-    return signer
+def _open_retired(directory: Path, chain_length: int, parent: Signer) -> list[Signer]:
+    """The CAs that issued under the old root `parent`; none, if a version before 0.3 rolled."""
+    retired: list[Signer] = []
+    for name in _names(chain_length)[1:]:
+        signer = _load(directory, _old(name), parent)
+        if signer is None:
+            break
+        retired.append(signer)
+        parent = signer
+    return retired
 
 
-def _replace_signer(path: Path, signer: Signer) -> None:
-    pem = signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    write_private(part, pem)
-    part.replace(path.with_suffix(".key"))
-    path.with_suffix(".pem").write_bytes(signer.certificate.public_bytes(Encoding.PEM))
-
-
-def _load(certificate_file: Path, key_file: Path, parent: Signer | None) -> Signer:
+def _load(directory: Path, name: str, parent: Signer | None) -> Signer | None:
+    """The CA in the files of this name; None where there are none."""
+    certificate_file, key_file = directory / f"{name}.pem", directory / f"{name}.key"
+    if not certificate_file.exists() and not key_file.exists():
+        return None
     for path in (certificate_file, key_file):
         if not path.exists():
             raise _damaged(path, "is missing although its other half is there")
@@ -353,10 +399,3 @@ def _load(certificate_file: Path, key_file: Path, parent: Signer | None) -> Sign
 
 def _damaged(path: Path, what: str) -> CliError:
     return CliError(f"{path} {what}; use another --dir or restore it", Exit.STORAGE)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read. Raises OSError if it exists."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, event, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
@@ -61,6 +61,10 @@ class Database:
     def __init__(self, path: Path) -> None:
         path.touch(mode=0o600)
         self._engine = create_engine(f"sqlite:///{path}")
+        # Without it the last commit may be undone when the power goes.
+        event.listen(
+            self._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=EXTRA")
+        )
         self._session: sessionmaker[Session] = sessionmaker(self._engine, expire_on_commit=False)
         try:
             _Base.metadata.create_all(self._engine)
