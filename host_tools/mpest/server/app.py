@@ -177,8 +177,12 @@ class EstApp:
                 return self._enroll(request, operation, body, issuing)
 
     def _crl(self) -> Reply:
-        found = crl.build(self.authority, self._database)
-        return Reply(200, found.public_bytes(Encoding.DER), CRL)
+        """The list of the CA that issues; `crl.pem` holds those of the others too."""
+        path = self._config.directory / "crl.pem"
+        if crl.due(path):
+            self.publish_crl()
+        current = crl.issuing(path)
+        return Reply(200, current.public_bytes(Encoding.DER), CRL)
 
     def _policy(self) -> CsrAttrsPolicy | None:
         """What /csrattrs asks for, in which linking shows as challengePassword (RFC 7030 3.5)."""

@@ -250,6 +250,10 @@ def _line(event: Event) -> str:
         return f"TLS handshake failed: {event['reason']}"
     if event["event"] == "connection":
         return f"connection of {event['address'] or 'anybody'}: {event['reason']}"
+    if event["event"] == "certificate":
+        return f"new certificate of this server until {event['not_after']}: {event['reason']}"
+    if event["event"] == "storage":
+        return f"the folder cannot be written: {event['reason']}"
     if event["event"] == "left out":
         return f"{event['count']} more failures, left out: too many at a time"
     tls = f" {event['tls']}" if event["tls"] else ""  # nothing once the client has gone

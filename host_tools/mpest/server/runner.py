@@ -16,9 +16,10 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sqlalchemy.exc import SQLAlchemyError
 
 from mpest.exits import CliError, Exit
-from mpest.server import faults
+from mpest.server import crl, faults
 from mpest.server.app import WELL_KNOWN, EstApp, describe
 from mpest.server.ca import Authority, Order, common_name, new_key, now
 from mpest.server.config import ServerConfig
@@ -30,6 +31,7 @@ from mpest.server.tls import (
     TlsIdentity,
     addresses,
     client_certificate,
+    due,
     order_for_server,
     own_identity,
     report_failures,
@@ -44,6 +46,7 @@ _MAX_EVENTS = 10_000  # the oldest go first, so that a long run does not fill th
 _LOG_BURST = 500
 _LOG_RATE = 20
 _FAILED = 400  # the first status of a failure
+_MAINTENANCE_SECONDS = 10.0  # an address may be new at any time
 _STOP_SECONDS = 1.0  # for answers under way when the server stops
 
 
@@ -59,9 +62,11 @@ class EstServer:
     """
 
     _authority: Authority
-    _context: ssl.SSLContext
+    _contexts: list[ssl.SSLContext]
     _database: Database
     _est: EstApp
+    _own: x509.Certificate | None
+    """The server's own certificate, unless it shows another."""
 
     port: int
     probe_port: int
@@ -143,8 +148,9 @@ class EstServer:
         self._authority = self._authority.roll(config.directory, config.root_key)
         self._est.authority = self._authority
         self._est.publish_crl()
-        own_identity(self._authority, config.host, cmc_ra=config.cmc_ra).load_into(self._context)
-        trust_clients(self._context, self._authority)
+        self._be(own_identity(self._authority, config.host, cmc_ra=config.cmc_ra))
+        for context in self._contexts:
+            trust_clients(context, self._authority)
 
     def add_user(self, name: str, password: str) -> None:
         """A user for Basic and Digest, until the server stops."""
@@ -160,8 +166,37 @@ class EstServer:
         return certificate.public_bytes(Encoding.PEM), pem
 
     def show(self, identity: TlsIdentity) -> None:
-        """Be somebody else in TLS from now on."""
-        identity.load_into(self._context)
+        """Be somebody else in TLS from now on, and until the server stops."""
+        identity.load_into(self._contexts[0])
+        self._own = None
+
+    def _be(self, identity: TlsIdentity) -> None:
+        for context in self._contexts:
+            identity.load_into(context)
+        self._own = identity.chain[0]
+
+    def maintain(self) -> None:
+        """Do what is due: new lists of revoked certificates, a new certificate of the server.
+
+        The server calls it every few seconds. Raises OSError.
+        """
+        config = self.config
+        if crl.due(config.directory / "crl.pem"):
+            self._est.publish_crl()
+        why = due(self._own, config.host) if self._own else None
+        if why:
+            identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
+            self._be(identity)
+            end = identity.chain[0].not_valid_after_utc.isoformat()
+            self._tell({"event": "certificate", "not_after": end, "reason": why})
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(_MAINTENANCE_SECONDS)
+            try:
+                self.maintain()
+            except (OSError, SQLAlchemyError) as error:  # tried again the next time
+                self._tell({"event": "storage", "reason": str(error).partition("\n")[0]})
 
     async def __aenter__(self) -> "EstServer":
         try:
@@ -206,19 +241,24 @@ class EstServer:
     async def _listen(self) -> None:
         config = self.config
         identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
-        self._context = server_context(identity, self._authority, config.highest_tls)
+        self._own = identity.chain[0]
+        context = server_context(identity, self._authority, config.highest_tls)
+        self._contexts = [context]
         if config.factory_ca:
-            self._context.load_verify_locations(cadata=config.factory_ca)
-        self._context.sni_callback = self._on_handshake
-        report_failures(self._context, self._on_failed_handshake)
+            context.load_verify_locations(cadata=config.factory_ca)
+        context.sni_callback = self._on_handshake
+        report_failures(context, self._on_failed_handshake)
         self._est = EstApp(config, self._authority, self._database, self._record)
-        self.port = await self._serve(self._est.application(), self._context, config.port)
+        self.port = await self._serve(self._est.application(), context, config.port)
         if config.mtls_probe:
             context = server_context(
                 identity, self._authority, config.highest_tls, demand_client=True
             )
+            self._contexts.append(context)
             probe = probe_application(self._database)
             self.probe_port = await self._serve(probe, context, 0)
+        maintenance = asyncio.create_task(self._maintain())
+        self._stack.callback(maintenance.cancel)
 
     async def _serve(
         self, application: web.Application, context: ssl.SSLContext, port: int

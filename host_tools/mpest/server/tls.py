@@ -44,17 +44,21 @@ def addresses(host: str) -> list[str]:
     ]
 
 
-def order_for_server(host: str, *, cmc_ra: bool, key: ec.EllipticCurvePrivateKey) -> Order:
-    """A server certificate for the local names and what `host` stands for; `cmc_ra` adds
-    id-kp-cmcRA."""
+def _names(host: str) -> list[x509.GeneralName]:
+    """The local names and what `host` stands for."""
     names = [*_LOCAL_NAMES, *addresses(host)]
     if host in _WILDCARDS:
         names.append(socket.gethostname())
+    return [general_name(name) for name in dict.fromkeys(names)]
+
+
+def order_for_server(host: str, *, cmc_ra: bool, key: ec.EllipticCurvePrivateKey) -> Order:
+    """A certificate for a server that listens on `host`; `cmc_ra` adds id-kp-cmcRA."""
     purposes = (ExtendedKeyUsageOID.SERVER_AUTH, *([CMC_RA] if cmc_ra else []))
     return Order(
         common_name("localhost"),
         key.public_key(),
-        x509.SubjectAlternativeName([general_name(name) for name in dict.fromkeys(names)]),
+        x509.SubjectAlternativeName(_names(host)),
         purposes=purposes,
     )
 
@@ -80,6 +84,16 @@ class TlsIdentity:
             file.write(pem)
             file.flush()
             context.load_cert_chain(file.name)
+
+
+def due(certificate: x509.Certificate, host: str) -> str | None:
+    """Why the server's own certificate should be replaced, or None."""
+    end = certificate.not_valid_after_utc
+    if now() > end - (end - certificate.not_valid_before_utc) / 3:
+        return "the one before ends soon"
+    known = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    added = [name for name in _names(host) if name not in known]
+    return f"{added[0].value} is new" if added else None
 
 
 def own_identity(authority: Authority, host: str, *, cmc_ra: bool) -> TlsIdentity:

@@ -86,6 +86,13 @@ _KINDS = {
         shows=r"strongSwan (\S+) PKI tool(?=[\s\S]* --est )",
         brew="strongswan",
     ),
+    "nginx": _Kind(
+        what="nginx",
+        package="nginx",
+        probe=("-v",),
+        shows=r"^nginx version: nginx/([\d.]+)",
+        brew="nginx",
+    ),
     "qemu-arm": _Kind(
         what="QEMU's user emulation of ARM, 6.0 or later",
         package="qemu-user",
@@ -133,6 +140,8 @@ def _from_cache(name: str, kind: _Kind, fetch: bool) -> Program:
     root = _root(kind.package, arch, fetch)
     env = {}
     program = str(root / "usr/bin" / name.removesuffix(f"-{kind.arch}"))
+    if not os.path.exists(program):
+        program = str(root / "usr/sbin" / name)
     argv: tuple[str, ...]
     if name == "qemu-arm":
         argv = (program,)  # linked statically
