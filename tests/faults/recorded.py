@@ -181,8 +181,9 @@ class Disk:
         elif name == "lseek":
             self._open[number] = path, file, result
         elif name == "ftruncate":
-            del file.data[int(arguments.rpartition(" ")[2]) :]
-            file.emptied = True
+            length = int(arguments.rpartition(" ")[2])
+            file.emptied = file.emptied or length < len(file.data)
+            file.data[:] = file.data[:length].ljust(length, b"\0")
         else:
             raise AssertionError(f"not understood: {name} on {path}")
         return False
