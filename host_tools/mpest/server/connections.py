@@ -22,8 +22,8 @@ from mpest.server.config import Limits
 Report = Callable[[str, str], None]
 """Told an address and why its connection was ended or refused."""
 
-_BACKLOG = 1024  # the kernel keeps these, without descriptors of ours, until they are accepted
-_AT_ONCE = 16  # accepted before connections that are open have their turn
+_BACKLOG = 4096  # the kernel keeps these, without descriptors of ours; Linux allows no more
+_AT_ONCE = 64  # accepted before connections that are open have their turn
 _PAUSE = 0.1  # seconds without accepting, when a descriptor or memory is missing
 _SWEEP = 1.0  # seconds between two looks at who is late
 _MOST = 4096  # connections where descriptors have no limit
@@ -61,6 +61,7 @@ class _Connection(web.RequestHandler):
 
     def _await_request(self) -> None:
         self.waits_since = self._loop.time()
+        self._listener.put_last(self)
         self._request: web.Request | None = None
         self._header = 0
         self._header_end = b""
@@ -180,7 +181,8 @@ class Listener:
         self._runner = web.AppRunner(application, shutdown_timeout=stop_seconds)
         self._context = context
         self._sockets: list[socket.socket] = []
-        self._connections: dict[str, set[_Connection]] = {}
+        # By address; the server has waited for the first one the longest.
+        self._connections: dict[str, dict[_Connection, None]] = {}
         self._count = 0
         self._handshakes: set[asyncio.Task[None]] = set()
         self.limits = limits
@@ -220,12 +222,18 @@ class Listener:
 
     def forget(self, connection: _Connection) -> None:
         """It takes no room any more."""
-        same = self._connections.get(connection.address, set())
+        same = self._connections.get(connection.address, {})
         if connection in same:
-            same.remove(connection)
+            del same[connection]
             self._count -= 1
         if not same:
             self._connections.pop(connection.address, None)
+
+    def put_last(self, connection: _Connection) -> None:
+        """The server has begun to wait for it anew."""
+        same = self._connections.get(connection.address, {})
+        if connection in same:
+            same[connection] = same.pop(connection)
 
     def _all(self) -> list[_Connection]:
         return [connection for same in self._connections.values() for connection in same]
@@ -245,7 +253,7 @@ class Listener:
                 sock.close()
                 continue
             connection = _Connection(self, sock, address)
-            self._connections.setdefault(address, set()).add(connection)
+            self._connections.setdefault(address, {})[connection] = None
             self._count += 1
             handshake = self._loop.create_task(self._shake_hands(connection, sock))
             self._handshakes.add(handshake)
@@ -254,7 +262,7 @@ class Listener:
     def _make_room(self, address: str) -> bool:
         """Whether there is room for one more connection of `address`, if need be by dropping the
         oldest that waits, of those who have the most."""
-        own = self._connections.get(address, set())
+        own = self._connections.get(address, {})
         if len(own) >= self._most_of_one:
             crowds = [own]
         elif self._count >= self._most:
@@ -262,10 +270,9 @@ class Listener:
         else:
             return True
         for crowd in crowds:
-            waiting = [connection for connection in crowd if connection.waits]
-            if not waiting:
+            oldest = next((connection for connection in crowd if connection.waits), None)
+            if oldest is None:
                 continue
-            oldest = min(waiting, key=lambda connection: connection.waits_since)
             if len(crowd) <= len(own) and self._loop.time() < oldest.waits_since + _FAIR_SECONDS:
                 return False
             oldest.drop()
