@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from server_client import connect, exchange, get, tls_context
 
-from mpest.server import EstServer, Limits, ServerConfig, connections, throttle
+from mpest.server import EstServer, Limits, ServerConfig, room, throttle
 
 SHORT = 0.2
 HEADER = b"POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\n"
@@ -129,14 +129,14 @@ async def test_one_address_pushes_out_nobody_else(tmp_path, monkeypatch):
         with pytest.raises(OSError):
             await served(server)
         assert "too many connections" in told[-1]["reason"]
-        monkeypatch.setattr(connections, "_FAIR_SECONDS", 0)
+        monkeypatch.setattr(room, "_FAIR_SECONDS", 0)
         assert await served(server)
         assert await ended(idle[0][0]) == b""
         assert not any(reader.at_eof() for reader, _ in [*others, idle[1]])
 
 
 async def test_an_answer_under_way_is_not_dropped(tmp_path, monkeypatch):
-    monkeypatch.setattr(connections, "_FAIR_SECONDS", 0)
+    monkeypatch.setattr(room, "_FAIR_SECONDS", 0)
     async with server_with(tmp_path, connections=1) as server:
         server.config.faults = {"late"}
         server.config.drip_interval = 0.7
@@ -183,7 +183,7 @@ async def test_no_descriptor_is_left(tmp_path):
     ],
 )
 def test_what_counts_as_one_address(first, second, same):
-    assert (connections._network(first) == connections._network(second)) == same
+    assert (room.network(first) == room.network(second)) == same
 
 
 async def test_header_without_end(tmp_path):

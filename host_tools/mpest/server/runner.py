@@ -23,9 +23,10 @@ from mpest.server import crl, faults
 from mpest.server.app import WELL_KNOWN, EstApp, describe
 from mpest.server.ca import Authority, Order, common_name, new_key, now
 from mpest.server.config import ServerConfig
-from mpest.server.connections import Listener
 from mpest.server.database import Database, Issued
+from mpest.server.listener import Listener
 from mpest.server.probe import probe_application
+from mpest.server.room import Room
 from mpest.server.throttle import Throttle
 from mpest.server.tls import (
     TlsIdentity,
@@ -242,6 +243,7 @@ class EstServer:
         config = self.config
         identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
         self._own = identity.chain[0]
+        self._room = Room(config.limits)
         context = server_context(identity, self._authority, config.highest_tls)
         self._contexts = [context]
         if config.factory_ca:
@@ -264,7 +266,8 @@ class EstServer:
         self, application: web.Application, context: ssl.SSLContext, port: int
     ) -> int:
         listener = Listener(
-            application, context, self.config.limits, self._on_lost_connection, _STOP_SECONDS
+            *(application, context, self._room, self.config.limits),
+            *(self._on_lost_connection, _STOP_SECONDS),
         )
         self._stack.push_async_callback(listener.stop)
         return await listener.start(self.config.host, port)

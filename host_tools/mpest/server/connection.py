@@ -1,0 +1,157 @@
+"""One client's connection: HTTP by aiohttp, and a time for each part of it."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from mpest.server.config import Limits
+from mpest.server.room import Room
+
+Report = Callable[[str, str], None]
+"""Told an address and why its connection was ended or refused."""
+
+_MAX_HEADER = 65536  # octets of a request's header; browsers and proxies send a tenth
+_MAX_FIELD = 8190  # octets of one line of it; a certificate that a proxy hands on takes half
+_MAX_FIELDS = 64
+_FETCHING = "the answer's way to the client"
+_END_OF_HEADER = b"\r\n\r\n"
+
+
+class Connection(web.RequestHandler):
+    """HTTP with one client, and since when the server waits for what."""
+
+    def __init__(
+        self,
+        server: web.Server,
+        sock: socket.socket,
+        address: str,
+        room: Room,
+        limits: Limits,
+        report: Report,
+    ) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=limits.idle,
+            access_log=None,  # type: ignore[arg-type]  # as AppRunner has it
+            max_line_size=_MAX_FIELD,
+            max_field_size=_MAX_FIELD,
+            max_headers=_MAX_FIELDS,
+        )
+        self.address = address
+        self._room = room
+        self._limits = limits
+        self._report = report
+        self._socket = sock
+        self._lower: asyncio.Transport | None = None  # aiohttp forgets its own too early
+        self._await_request()
+        self._await("the TLS handshake", limits.handshake)
+
+    def _await_request(self) -> None:
+        self.waits_since = self._loop.time()
+        self._room.put_last(self)
+        self._request: web.Request | None = None
+        self._header = 0
+        self._header_end = b""
+        self._await(None, 0)  # keepalive_timeout sees to it
+
+    def _await(self, what: str | None, limit: float) -> None:
+        self._what = what
+        self._until = self._loop.time() + limit
+
+    @property
+    def _answering(self) -> bool:
+        return self._request is not None and self._request.content.is_eof()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the server waits for the client."""
+        stuck = self._lower is not None and self._lower.get_write_buffer_size() > 0
+        return stuck or not self._answering
+
+    def begin(self, request: web.Request) -> None:
+        """Its header is complete."""
+        self._request = request
+        self._await("the request's body", self._limits.body)
+
+    def end_if_late(self) -> None:
+        """Drop it if the client has not done something in time."""
+        if self._answering and (self._what != _FETCHING or not self.waits):
+            self._await(_FETCHING, self._limits.body)
+        if self._what and self._loop.time() > self._until:
+            self._report(self.address, f"{self._what} took too long")
+            self.drop()
+
+    def drop(self) -> None:
+        """End it at once."""
+        if self._lower:
+            self._lower.abort()
+        with contextlib.suppress(OSError):  # abort has no effect once TLS is being closed
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._room.leave(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._lower = transport
+        self._await_request()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._room.leave(self)
+        self._lower = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._request is None and self._header_end != _END_OF_HEADER:
+            self._receive_header(data)
+            if self._header > _MAX_HEADER:
+                self._report(self.address, "the request's header is too long")
+                self.drop()
+                return
+        super().data_received(data)
+
+    def _receive_header(self, data: bytes) -> None:
+        if not self._header:
+            self._await("the request's header", self._limits.header)
+        joined = self._header_end + data
+        end = joined.find(_END_OF_HEADER)
+        self._header += len(data) if end < 0 else max(0, end - len(self._header_end))
+        self._header_end = joined[-3:] if end < 0 else _END_OF_HEADER
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._await_request()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        # aiohttp's own text quotes the request, which may hold a password.
+        too_long = isinstance(exc, LineTooLong)
+        reason = "the request's header is too long" if too_long else "the request is not HTTP"
+        self._report(self.address, reason)
+        response = web.Response(status=status, text=f"{reason}\n")
+        response.force_close()
+        return response
+
+
+@web.middleware
+async def follow(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    assert isinstance(request.protocol, Connection)
+    request.protocol.begin(request)
+    return await handler(request)
