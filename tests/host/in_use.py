@@ -86,13 +86,21 @@ class Pki:
     def root(self) -> bytes:
         return self.signers[0].certificate.public_bytes(Encoding.DER)
 
-    def issue(self, name: str, *san: str, days: int = 9) -> TlsIdentity:
+    def issue(
+        self,
+        name: str,
+        *san: str,
+        days: int = 9,
+        purposes: tuple[x509.ObjectIdentifier, ...] = Order.purposes,
+    ) -> TlsIdentity:
         """A certificate with its chain and key; ended where `days` are negative."""
         key = new_key()
         names = x509.SubjectAlternativeName([general_name(one) for one in san]) if san else None
         begin = now() + timedelta(days=min(days, 0) - 1)
         leaf = self.signers[-1].sign(
-            Order(common_name(name), key.public_key(), names), now() + timedelta(days=days), begin
+            Order(common_name(name), key.public_key(), names, purposes=purposes),
+            now() + timedelta(days=days),
+            begin,
         )
         return TlsIdentity([leaf, *(one.certificate for one in self.signers[:0:-1])], key)
 

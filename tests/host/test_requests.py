@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import in_use
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from in_use import Pki
 
 from mpest.server.tls import TlsIdentity
@@ -193,6 +194,7 @@ def shown(found):
     return [found.status_code, found.reason.decode(), headers, seen, again, encoding]
 
 """
+CLIENTS = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 START = (
     CALLS
     + """
@@ -266,7 +268,7 @@ with requests.get(BASE + "/echo", parse_headers=lambda line, headers: lines.appe
 
 
 def test_a_wrong_server_is_refused(runtime: str, tmp_path: Path) -> None:
-    """Of another CA, for another name, or expired: before anything is sent."""
+    """Of another CA, for another name, expired, or no server's: before anything is sent."""
     code = (
         START
         + """
@@ -283,9 +285,10 @@ for port in settings["ports"]:
         serving(Pki.of(1, "other").issue("server", "localhost"), pki) as one,
         serving(pki.issue("server", "other.example"), pki) as two,
         serving(pki.issue("server", "localhost", days=-2), pki) as three,
+        serving(pki.issue("server", "localhost", purposes=CLIENTS), pki) as four,
     ):
-        told = board(runtime, code, tmp_path / "board", pki, ports=[one, two, three])
-    assert told == ["NotTrusted"] * 3
+        told = board(runtime, code, tmp_path / "board", pki, ports=[one, two, three, four])
+    assert told == ["NotTrusted"] * 4
 
 
 def test_errors_are_typed(runtime: str, tmp_path: Path) -> None:
