@@ -146,9 +146,9 @@ class _Link:
     def __init__(self, host, port, timeout, parse):
         self._context = _shown()
         self._timeout = timeout
-        self._end = None
+        self._deadline = None
         if timeout is not None:
-            self._end = time.ticks_add(time.ticks_ms(), int(timeout * 1000))
+            self._deadline = time.ticks_add(time.ticks_ms(), int(timeout * 1000))
         self._body = bytearray()
         self._sock = self._stream = None
         self.head = _Head(self, parse)
@@ -161,7 +161,8 @@ class _Link:
     def _typed(self, error):
         if isinstance(error, EstError):
             return error
-        if self._end is not None and time.ticks_diff(self._end, time.ticks_ms()) < _EARLY:
+        until = self._deadline
+        if until is not None and time.ticks_diff(until, time.ticks_ms()) < _EARLY:
             return self._late()
         # What est.context and est.sslcontext raise: mbedTLS's number, OpenSSL's class, EINVAL.
         number = getattr(error, "errno", None)
@@ -179,9 +180,9 @@ class _Link:
 
     def _left(self):
         # Milliseconds, or None.
-        if self._end is None:
+        if self._deadline is None:
             return None
-        left = time.ticks_diff(self._end, time.ticks_ms())
+        left = time.ticks_diff(self._deadline, time.ticks_ms())
         if left <= 0:
             raise self._late()
         return left
@@ -193,7 +194,7 @@ class _Link:
 
     def _addresses(self, host, port):
         try:
-            if self._end is None:
+            if self._deadline is None:
                 return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
             from est import lookup
 
@@ -272,7 +273,7 @@ class _Link:
             count < 0 or (len(self._body) < count and (not self._body or head.wanted() > 0))
         ):
             if self._timeout is not None:
-                self._end = time.ticks_add(time.ticks_ms(), int(self._timeout * 1000))
+                self._deadline = time.ticks_add(time.ticks_ms(), int(self._timeout * 1000))
             self._pull()
 
     def read(self, count=-1):
