@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import line
 import recorded
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -39,7 +40,7 @@ def run(chains: Sequence[int] = CHAINS) -> dict[str, Any]:
     problems: list[str] = []
     for chain_length in chains:
         for rollover in (False, True):
-            with tempfile.TemporaryDirectory() as name:
+            with tempfile.TemporaryDirectory(dir=line.MEMORY) as name:
                 case = _Case(Path(name).resolve(), chain_length, rollover)
                 case.run()
             counts.update(case.counts)
@@ -65,14 +66,14 @@ class _Case:
         root.mkdir()
         command = [sys.executable, __file__, root / "ca", str(self._chain_length)]
         if self._rollover:
-            out = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+            out = _output(command)
             for line in out.splitlines():
                 self._show(json.loads(line))
             command.append("rollover")
         disk = recorded.Disk(root)
         log = self._folder / "log"
         recorder = recorded.prefix(log, threads=True)
-        subprocess.run([*recorder, *command], check=True, stdout=subprocess.DEVNULL)
+        _output([*recorder, *command])
         last: dict[str, Any] = {}
         for number, call in enumerate(recorded.calls(log.read_text())):
             if match := _SHOWN.match(call):
@@ -93,7 +94,7 @@ class _Case:
 
     def _cut(self, when: str, contents: dict[str, bytes | None], text: str) -> None:
         self.counts[when] += 1
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory(dir=line.MEMORY) as name:
             recorded.write(Path(name, "root"), contents)
             directory = Path(name, "root/ca")
             directory.mkdir(exist_ok=True)
@@ -126,6 +127,12 @@ class _Case:
         finally:
             database.close()
         return None
+
+
+def _output(command: Sequence[str | Path]) -> bytes:
+    # What this program imports lies where it was imported from here.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE).stdout
 
 
 def _serve(directory: Path, chain_length: int, rollover: bool) -> None:
