@@ -17,6 +17,7 @@ Report = Callable[[str, str], None]
 _MAX_HEADER = 65536  # octets of a request's header; browsers and proxies send a tenth
 _MAX_FIELD = 8190  # octets of one line of it; a certificate that a proxy hands on takes half
 _MAX_FIELDS = 64
+_NEXT = "the next request"
 _FETCHING = "the answer's way to the client"
 _END_OF_HEADER = b"\r\n\r\n"
 
@@ -57,9 +58,9 @@ class Connection(web.RequestHandler):
         self._request: web.Request | None = None
         self._header = 0
         self._header_end = b""
-        self._await(None, 0)  # keepalive_timeout sees to it
+        self._await(_NEXT, self._limits.idle)
 
-    def _await(self, what: str | None, limit: float) -> None:
+    def _await(self, what: str, limit: float) -> None:
         self._what = what
         self._until = self._loop.time() + limit
 
@@ -79,10 +80,14 @@ class Connection(web.RequestHandler):
         self._await("the request's body", self._limits.body)
 
     def end_if_late(self) -> None:
-        """Drop it if the client has not done something in time."""
+        """End it if the client has not done something in time."""
         if self._answering and (self._what != _FETCHING or not self.waits):
             self._await(_FETCHING, self._limits.body)
-        if self._what and self._loop.time() > self._until:
+        if self._loop.time() <= self._until:
+            return
+        if self._what == _NEXT:
+            self.force_close()  # as clients expect it one day
+        else:
             self._report(self.address, f"{self._what} took too long")
             self.drop()
 
