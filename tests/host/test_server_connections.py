@@ -12,6 +12,7 @@ import pytest
 from server_client import connect, exchange, get, tls_context
 
 from mpest.server import EstServer, Limits, ServerConfig, room, throttle
+from mpest.server.command import _line
 
 SHORT = 0.2
 HEADER = b"POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\n"
@@ -241,3 +242,43 @@ async def test_a_full_log_says_how_much_it_lacks(tmp_path):
             async with session.get("five"):
                 pass
     assert [event.get("status") or event["count"] for event in told] == [404, 404, 200, 2, 404]
+
+
+async def test_a_server_stops_whoever_is_connected(tmp_path, caplog):
+    told = []
+    async with server_with(tmp_path, told) as server:
+        clients = [await opened(server, tls=tls) for tls in (False, False, True, True)]
+        clients[1][1].write(b"\x16\x03\x01\x02\x00\x01")
+        clients[3][1].write(HEADER)
+        await asyncio.sleep(SHORT)
+    for reader, writer in clients:
+        assert await ended(reader) == b""
+        writer.close()
+    assert not caplog.records
+    assert not told
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            {"event": "connection", "address": "192.0.2.1", "reason": "it is late"},
+            "connection of 192.0.2.1: it is late",
+        ),
+        (
+            {"event": "connection", "address": "", "reason": "no descriptor"},
+            "connection of anybody: no descriptor",
+        ),
+        (
+            {"event": "certificate", "not_after": "2030-01-01", "reason": "it is old"},
+            "new certificate of this server until 2030-01-01: it is old",
+        ),
+        (
+            {"event": "storage", "reason": "Read-only file system"},
+            "the folder cannot be written: Read-only file system",
+        ),
+        ({"event": "left out", "count": 7}, "7 more failures, left out: too many at a time"),
+    ],
+)
+def test_what_people_read(event, line):
+    assert _line(event) == line
