@@ -107,6 +107,19 @@ def test_directory_that_is_a_file(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("name", ["crl.pem", ".ready", ".new"])
+def test_a_folder_for_a_file_and_the_other_way_round(tmp_path, name):
+    config = ServerConfig(directory=tmp_path / "ca")
+    config.directory.mkdir()
+    if name == "crl.pem":
+        (config.directory / name).mkdir()
+    else:
+        (config.directory / name).touch()
+    with pytest.raises(click.ClickException, match="can't use") as caught, running_server(config):
+        pass
+    assert caught.value.exit_code == Exit.STORAGE
+
+
 async def test_port_taken(tmp_path):
     async with EstServer(ServerConfig(directory=tmp_path / "one")) as server:
         config = ServerConfig(directory=tmp_path / "two", port=server.port)

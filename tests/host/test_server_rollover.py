@@ -1,5 +1,6 @@
 """Root rollover (RFC 4210 4.4, RFC 7030 4.1.3) as OpenSSL and cryptography see it."""
 
+import resource
 import stat
 import subprocess
 from datetime import timedelta
@@ -132,3 +133,23 @@ def test_a_rollover_cut_off_before_the_root_changed(tmp_path):
         )
     with running_server(ServerConfig(directory=config.directory)) as server:
         assert server.ca_certificates == new
+
+
+def test_a_full_disk(tmp_path):
+    """The old root stays, and the next try is not hindered."""
+    config = ServerConfig(directory=tmp_path / "ca", chain_length=2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with running_server(config) as server:
+        before = server.ca_certificates
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                server.rollover()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert server.ca_certificates == before
+    with running_server(config) as server:
+        assert server.ca_certificates == before
+        server.rollover()
+        assert server.ca_certificates != before
+    assert not list(config.directory.glob(".*"))

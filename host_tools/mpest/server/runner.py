@@ -201,8 +201,14 @@ class EstServer:
 
     async def __aenter__(self) -> "EstServer":
         try:
-            self._open(self.config)
-            await self._listen()
+            try:
+                self._open(self.config)
+                await self._listen()
+            except OSError as error:
+                why = error.strerror or error
+                raise CliError(
+                    f"can't use {self.config.directory}: {why}", Exit.STORAGE
+                ) from error
         except BaseException:
             await self._stack.aclose()
             raise
@@ -218,15 +224,12 @@ class EstServer:
 
     def _open(self, config: ServerConfig) -> None:
         directory = config.directory
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock(directory)
-            self._authority = Authority.open(directory, config.chain_length, config.root_key)
-            if config.rollover:
-                self._authority = self._authority.roll(directory, config.root_key)
-            self._database = Database(directory / "est.db")
-        except OSError as error:
-            raise CliError(f"can't use {directory}: {error.strerror}", Exit.STORAGE) from error
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock(directory)
+        self._authority = Authority.open(directory, config.chain_length, config.root_key)
+        if config.rollover:
+            self._authority = self._authority.roll(directory, config.root_key)
+        self._database = Database(directory / "est.db")
         self._stack.callback(self._database.close)
 
     def _lock(self, directory: Path) -> None:
