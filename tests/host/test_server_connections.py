@@ -244,6 +244,26 @@ async def test_a_full_log_says_how_much_it_lacks(tmp_path):
     assert [event.get("status") or event["count"] for event in told] == [404, 404, 200, 2, 404]
 
 
+async def test_who_has_left_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "_FAIR_SECONDS", 0)
+    async with server_with(tmp_path, connections=6) as server:
+        assert await served(server)
+        before = len(asyncio.all_tasks())
+        writers = []
+        for number in range(40):
+            with suppress(OSError):
+                _, writer = await opened(server, f"127.0.0.{2 + number % 3}", tls=number % 2)
+                writer.write((b"", HEADER, b"\x16\x03\x01\x02", get("cacerts"))[number % 4])
+                writers.append(writer)
+        assert server._room.count <= 6
+        for writer in writers:
+            writer.transport.abort()
+        while server._room.count or len(asyncio.all_tasks()) > before:
+            await asyncio.sleep(0.05)
+        assert not list(server._room)
+        assert await served(server)
+
+
 async def test_a_server_stops_whoever_is_connected(tmp_path, caplog):
     told = []
     async with server_with(tmp_path, told) as server:
