@@ -134,6 +134,21 @@ async def test_a_list_that_is_gone(tmp_path):
         assert lists(server)
 
 
+async def test_a_rollover_that_could_not_publish_its_list(tmp_path):
+    async with EstServer(ServerConfig(directory=tmp_path / "ca")) as server:
+        path = server.config.directory / "crl.pem"
+        before = path.read_bytes()
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(OSError):
+            server.rollover()
+        path.rmdir()
+        path.write_bytes(before)
+        assert (await server_certificate(server)).issuer == server.ca_certificates[0].subject
+        server.maintain()
+        assert key_identifier(server.ca_certificates[0]) == next(iter(lists(server)))
+
+
 async def test_own_certificate_is_renewed(tmp_path, monkeypatch):
     told = []
     config = ServerConfig(directory=tmp_path / "ca", mtls_probe=True)

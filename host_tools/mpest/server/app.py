@@ -179,7 +179,7 @@ class EstApp:
     def _crl(self) -> Reply:
         """The list of the CA that issues; `crl.pem` holds those of the others too."""
         path = self._config.directory / "crl.pem"
-        if crl.due(path):
+        if crl.due(self.authority, path):
             self.publish_crl()
         current = crl.issuing(path)
         return Reply(200, current.public_bytes(Encoding.DER), CRL)

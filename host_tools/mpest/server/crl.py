@@ -43,12 +43,15 @@ def publish(authority: Authority, database: Database, path: Path) -> None:
         files.replace_one(path, b"".join(_lists(authority, database)))
 
 
-def due(path: Path) -> bool:
+def due(authority: Authority, path: Path) -> bool:
     """Whether the lists in the file at `path` should be published anew."""
     try:
-        end = issuing(path).next_update_utc
+        current = issuing(path)
     except (OSError, ValueError):
         return True
+    if not current.is_signature_valid(authority.issuer.key.public_key()):
+        return True  # a rollover was cut off, or the disk was full
+    end = current.next_update_utc
     return end is None or end < now() + _LIFETIME / 2
 
 

@@ -148,10 +148,10 @@ class EstServer:
         config = self.config
         self._authority = self._authority.roll(config.directory, config.root_key)
         self._est.authority = self._authority
-        self._est.publish_crl()
         self._be(own_identity(self._authority, config.host, cmc_ra=config.cmc_ra))
         for context in self._contexts:
             trust_clients(context, self._authority)
+        self._est.publish_crl()
 
     def add_user(self, name: str, password: str) -> None:
         """A user for Basic and Digest, until the server stops."""
@@ -182,7 +182,7 @@ class EstServer:
         The server calls it every few seconds. Raises OSError.
         """
         config = self.config
-        if crl.due(config.directory / "crl.pem"):
+        if crl.due(self._authority, config.directory / "crl.pem"):
             self._est.publish_crl()
         why = due(self._own, config.host) if self._own else None
         if why:
@@ -269,8 +269,12 @@ class EstServer:
         self, application: web.Application, context: ssl.SSLContext, port: int
     ) -> int:
         listener = Listener(
-            *(application, context, self._room, self.config.limits),
-            *(self._on_lost_connection, _STOP_SECONDS),
+            application,
+            context,
+            self._room,
+            self.config.limits,
+            report=self._on_lost_connection,
+            stop_seconds=_STOP_SECONDS,
         )
         self._stack.push_async_callback(listener.stop)
         return await listener.start(self.config.host, port)
