@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from datetime import timedelta
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from mpest.exits import CliError
 
@@ -34,6 +35,8 @@ _ALLOWED = {
 }
 # Characters of it that are shown.
 _MAX_FOUND = 60
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST = timedelta(days=36525)
 
 
 def check(
@@ -62,6 +65,25 @@ def matching(pattern: str, words: str) -> AfterValidator:
         return text
 
     return AfterValidator(validate)
+
+
+def lifetime(text: object) -> timedelta:
+    """The time that `90d`, `12h`, `30m` or `45s` says. Raises ValueError in plain words."""
+    if isinstance(text, timedelta):
+        return text
+    text = str(text)
+    if text.isdigit():
+        raise ValueError(f"{text} has no unit: {text}d are days; or h, m, s")
+    match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a time such as 90d, 12h, 30m or 45s")
+    time = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if time > _LONGEST:
+        raise ValueError(f"{text} is longer than certificates of this CA live")
+    return time
+
+
+Lifetime = Annotated[timedelta, BeforeValidator(lifetime)]
 
 
 def _explain(
@@ -107,6 +129,8 @@ def _follow(
     """
     path = []
     for key in location:
+        if isinstance(content, str):  # one word in place of a list
+            continue
         try:
             content = content[key]
         except (KeyError, IndexError, TypeError):

@@ -23,13 +23,15 @@ def decode(data, spec):
     return value
 
 
-def revoke_request(issuer, serial, reason=1, since=None):
+def revoke_request(issuer, serial, reason=1, since=None, passphrase=None):
     asked = rfc6402.RevokeRequest()
     asked["issuerName"] = decode(issuer.public_bytes(), rfc5280.Name())
     asked["serialNumber"] = serial
     asked["reason"] = reason
     if since:
         asked["invalidityDate"] = useful.GeneralizedTime.fromDateTime(since)
+    if passphrase:
+        asked["passphrase"] = passphrase
     asked["comment"] = char.UTF8String("lost")
     return asked
 
@@ -127,10 +129,10 @@ def _items(value):
 class Client:
     """Someone with a certificate of the server."""
 
-    def __init__(self, server, folder, name="board-1"):
+    def __init__(self, server, folder, name="board-1", identity=None):
         self.server = server
         self.folder = folder
-        self.identity = server.new_identity(name)
+        self.identity = identity or server.new_identity(name)
         self.certificate = x509.load_pem_x509_certificate(self.identity[0])
 
     def revoke(self, certificate=None, **options):

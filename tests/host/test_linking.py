@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from server_client import connect, enroll, make_csr
 
-from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server import EstServer, ServerConfig, app, running_server, secret
+from mpest.server.tls import tls_unique
 from mpest.sim.board_process import run_board
 
 Run = Callable[..., tuple[dict[str, Any], str]]
@@ -43,14 +44,28 @@ def passwords(server: EstServer) -> list[str | None]:
     return [row.challenge_password for row in server.issued()]
 
 
-def test_rfc7030_3_5_requests_are_linked(server: EstServer, run: Run) -> None:
+def test_rfc7030_3_5_requests_are_linked(
+    server: EstServer, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the server wants as challengePassword of each request that it answers.
+    wanted: list[str | None] = []
+
+    def remembered(request: Any) -> str | None:
+        wanted.append(tls_unique(request))
+        return wanted[-1]
+
+    monkeypatch.setattr(app, "tls_unique", remembered)
     for operation in ("enroll", "reenroll"):
         event, said = run(operation)
         assert event["event"] == operation, event
         assert said == ""
-    first, second = passwords(server)
-    assert first and second and first != second
-    assert all(len(base64.b64decode(value)) == 12 for value in (first, second))
+    records = passwords(server)
+    assert len(records) == 2
+    sessions = [one for one in dict.fromkeys(wanted) if one]
+    linked = [[one for one in sessions if secret.fits(one, record)] for record in records]
+    assert [len(one) for one in linked] == [1, 1]
+    assert linked[0] != linked[1]
+    assert all(len(base64.b64decode(one)) == 12 for (one,) in linked)
     assert all(one["tls"] == "TLSv1.2" for one in server.events if one["event"] == "request")
 
 

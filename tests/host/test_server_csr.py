@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from server_client import PKCS10, body_of, connect, enroll, make_csr, names, new_key
 
-from mpest.server import EstServer, ServerConfig
+from mpest.server import EstServer, ServerConfig, secret
 from mpest.server.ca import new_ca, now
 from mpest.server.csr_policy import check_csr, read_csr
 from mpest.server.wire import Refused
@@ -66,6 +66,11 @@ def test_keys_refused(key):
     assert "key is not allowed" in refusal(make_csr(key=key))
 
 
+def test_a_small_rsa_exponent_is_refused():
+    key = rsa.generate_private_key(3, 2048)
+    assert "exponent is below 65537" in refusal(make_csr(key=key))
+
+
 def test_ed25519_is_refused():
     key = ed25519.Ed25519PrivateKey.generate()
     name = x509.Name.from_rfc4514_string("CN=board-1")
@@ -103,7 +108,8 @@ async def test_challenge_password(tmp_path):
     config = ServerConfig(directory=tmp_path / "ca")
     async with EstServer(config) as server, connect(server) as session:
         assert (await enroll(session, make_csr(password=b"kept")))[0] == 200
-        assert server.issued()[0].challenge_password == "kept"
+        record = server.issued()[0].challenge_password
+        assert [secret.fits(text, record) for text in ("kept", "Kept")] == [True, False]
         server.config.challenge_password = "right"
         assert (await enroll(session, make_csr(password=b"right")))[0] == 200
         for password in (None, b"wrong", "é".encode()):

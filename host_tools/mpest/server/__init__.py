@@ -6,6 +6,7 @@ Not for production: its CA key lies unencrypted in its directory.
 
 from mpest.server.config import Limits, ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
+from mpest.server.policy import Policy
 from mpest.server.runner import EstServer, running_server
 
-__all__ = ["CsrAttrsPolicy", "EstServer", "Limits", "ServerConfig", "running_server"]
+__all__ = ["CsrAttrsPolicy", "EstServer", "Limits", "Policy", "ServerConfig", "running_server"]

@@ -1,19 +1,22 @@
 """The EST operations over HTTP (RFC 7030 4, RFC 8951)."""
 
+import asyncio
+import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 
 from mpest.server import crl, faults
 from mpest.server.auth import Authenticator
-from mpest.server.ca import Authority, Order, now
+from mpest.server.ca import Authority, now
 from mpest.server.config import ServerConfig
 from mpest.server.csr_demands import check_demands
 from mpest.server.csr_policy import (
@@ -21,13 +24,16 @@ from mpest.server.csr_policy import (
     check_challenge,
     check_csr,
     check_same_names,
+    key_type,
     read_csr,
+    same_names,
 )
 from mpest.server.csrattrs import CsrAttrsPolicy
-from mpest.server.database import Database
+from mpest.server.database import Database, StoreError, trouble
 from mpest.server.fullcmc import FullCmc
-from mpest.server.issuing import Issuing
-from mpest.server.serverkeygen import key_type_of, new_key, pack, wanted
+from mpest.server.issuing import Asked, Granted, Issuing
+from mpest.server.principals import Principal
+from mpest.server.serverkeygen import KeyType, PrivateKey, key_type_of, new_key, pack, wanted
 from mpest.server.tls import client_certificate, tls_unique
 from mpest.server.wire import (
     CERTIFICATES,
@@ -53,12 +59,32 @@ _METHODS = {
     "fullcmc": "POST",
 }
 
+_STORE_RETRY_SECONDS = 5  # whoever holds the database is done by then, mostly
+
+_Result = TypeVar("_Result")
+
 Record = Callable[[web.Request, Reply, int], None]
 """Called with the request, its answer and the bytes of the request's body, before sending."""
 
 
+@dataclass(frozen=True)
+class _Exchange:
+    """One request as it came, and what TLS says of its sender."""
+
+    request: web.Request
+    operation: str
+    body: bytes
+    client: x509.Certificate | None
+    unique: str | None
+    """As `tls.tls_unique` has it."""
+
+
 class EstApp:
-    """Answers every request; `record` hears of each."""
+    """Answers every request; `record` hears of each.
+
+    What may wait for the database is done in a thread of its own, one request after the other:
+    what one of them finds there stays so until it is answered.
+    """
 
     def __init__(
         self, config: ServerConfig, authority: Authority, database: Database, record: Record
@@ -68,7 +94,14 @@ class EstApp:
         self._database = database
         self._record = record
         self._auth = Authenticator(config, database)
+        self.server_certificate: x509.Certificate | None = None
+        """What is shown in TLS."""
+        self._worker = ThreadPoolExecutor(1, "est-database")
         self.publish_crl()
+
+    def close(self) -> None:
+        """Finish what is under way."""
+        self._worker.shutdown()
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=self._config.max_body)
@@ -80,19 +113,32 @@ class EstApp:
         self._issuing(set()).publish_crl()
 
     def _issuing(self, active: set[str]) -> Issuing:
-        return Issuing(self._config, self.authority, self._database, active)
+        server = self.server_certificate
+        return Issuing(self._config, self.authority, self._database, active, server)
+
+    async def _work(self, function: Callable[..., _Result], *arguments: object) -> _Result:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = b""
         try:
             if request.path == _CRL and request.method == "GET":
-                reply = self._crl()
+                reply = await self._work(self._crl)
             else:
                 operation = self._operation(request)
                 body = await _body(request)
-                reply = self._faulty(request, operation, body)
+                exchange = _Exchange(
+                    request, operation, body, client_certificate(request), tls_unique(request)
+                )
+                issuing = self._issuing(self._take_faults(operation))
+                if exchange.client is None and _METHODS[operation] == "GET":
+                    reply = self._faulty(exchange, issuing)  # the database is not asked
+                else:
+                    reply = await self._work(self._faulty, exchange, issuing)
         except Refused as refused:
             reply = refused.reply
+        except (StoreError, OSError) as error:
+            reply = _unavailable(error)
         except web.HTTPRequestEntityTooLarge:
             reply = Reply(
                 413, f"the limit is {self._config.max_body} bytes\n".encode(), close=True
@@ -115,11 +161,8 @@ class EstApp:
             raise Refused(405, f"{operation} is a {method}", (("Allow", method),))
         return operation
 
-    def _faulty(self, request: web.Request, operation: str, body: bytes) -> Reply:
-        issuing = self._issuing(self._take_faults(operation))
-        reply = self._instead(request, issuing.active) or self._spoilt(
-            request, operation, body, issuing
-        )
+    def _faulty(self, exchange: _Exchange, issuing: Issuing) -> Reply:
+        reply = self._instead(exchange.request, issuing.active) or self._spoilt(exchange, issuing)
         return faults.deliver(reply, issuing.active)
 
     def _instead(self, request: web.Request, active: set[str]) -> Reply | None:
@@ -130,11 +173,9 @@ class EstApp:
             return instead(self._context(request, active))
         return None
 
-    def _spoilt(
-        self, request: web.Request, operation: str, body: bytes, issuing: Issuing
-    ) -> Reply:
+    def _spoilt(self, exchange: _Exchange, issuing: Issuing) -> Reply:
         try:
-            reply = self._answer(request, operation, body, issuing)
+            reply = self._answer(exchange, issuing)
         except Refused as refused:
             return refused.reply
         return faults.spoil(reply, issuing.active) if reply.status == 200 else reply
@@ -159,22 +200,24 @@ class EstApp:
             challenge=lambda text: self._auth.challenge(text, active),
         )
 
-    def _answer(
-        self, request: web.Request, operation: str, body: bytes, issuing: Issuing
-    ) -> Reply:
-        client = client_certificate(request)
-        # /fullcmc judges the certificate that signed the message.
-        if client and operation != "fullcmc" and self._database.is_revoked(client):
-            raise Refused(403, "the TLS client certificate is revoked")
+    def _answer(self, exchange: _Exchange, issuing: Issuing) -> Reply:
+        client, operation = exchange.client, exchange.operation
+        if client:
+            with contextlib.suppress(StoreError):  # the next time it is shown may do
+                self._database.shown(client)
+            # /fullcmc judges the certificate that signed the message.
+            if operation != "fullcmc" and self._database.is_revoked(client):
+                raise Refused(403, "the TLS client certificate is revoked")
         match operation:
             case "cacerts":
                 return issuing.reply(self.authority.published, CERTIFICATES)
             case "csrattrs":
                 return self._csrattrs(issuing)
             case "fullcmc":
-                return FullCmc(issuing).reply(client, request.content_type, body)
+                content_type = exchange.request.content_type
+                return FullCmc(issuing, self._auth).reply(client, content_type, exchange.body)
             case _:
-                return self._enroll(request, operation, body, issuing)
+                return self._enroll(exchange, issuing)
 
     def _crl(self) -> Reply:
         """The list of the CA that issues; `crl.pem` holds those of the others too."""
@@ -202,13 +245,11 @@ class EstApp:
             der = spoil(der)
         return base64_reply(der, CSRATTRS, self._config.wrap)
 
-    def _enroll(
-        self, request: web.Request, operation: str, body: bytes, issuing: Issuing
-    ) -> Reply:
-        client = client_certificate(request)
-        renewed = self._renewed(operation, client)
+    def _enroll(self, exchange: _Exchange, issuing: Issuing) -> Reply:
+        request, client = exchange.request, exchange.client
+        renewed = self._renewed(exchange.operation, client)
         if renewed is not None:
-            principal = renewed.subject.rfc4514_string()
+            principal = self._auth.holder(renewed)
         else:
             principal = self._auth.principal(
                 request.headers.get("Authorization"),
@@ -219,23 +260,40 @@ class EstApp:
             )
         if request.content_type != "application/pkcs10":
             raise Refused(415, "send Content-Type: application/pkcs10")
-        csr = read_csr(body)
-        generated = operation == "serverkeygen"
+        csr = read_csr(exchange.body)
+        generated = exchange.operation == "serverkeygen"
         order = check_csr(csr, own_key=not generated)
         if self._config.enforce_csrattrs and self._config.csrattrs:
             check_demands(csr, self._config.csrattrs)
         secret = challenge_password(csr)
         check_challenge(secret, self._config.challenge_password)
-        if self._config.require_pop and secret != tls_unique(request):
+        if self._config.require_pop and secret != exchange.unique:
             raise Refused(400, "the challengePassword is not tls-unique of this TLS session")
         if renewed is not None:
             check_same_names(order, renewed)
-        approved = issuing.approved(csr, principal)
-        if approved is not None:
-            return self._waiting(approved)
+        kind = self._key_type(csr) if generated else key_type(csr.public_key())
+        own = principal.certificate
+        if own and same_names(order, own):
+            renewed = own
+        asked = Asked(exchange.operation, principal, csr, order, kind, renewed, secret)
+        granted = issuing.grant(asked, self._auth.factories)
+        if granted.earlier is None:
+            self._check_unspent(principal, issuing.active)
+            approved = issuing.approved(asked)
+            if approved is not None:
+                return self._waiting(approved)
         if generated:
-            return self._generate(csr, order, secret, issuing)
-        return issuing.reply([issuing.issue(order, secret)], CERTS_ONLY)
+            return self._generate(granted, issuing)
+        return issuing.reply([issuing.issue(granted)], CERTS_ONLY)
+
+    def _check_unspent(self, principal: Principal, faults: set[str]) -> None:
+        password = principal.one_time
+        if password and self._database.is_spent(principal.name, password):
+            raise self._auth.challenge("the one-time password was used before", faults)
+
+    def _key_type(self, csr: x509.CertificateSigningRequest) -> KeyType:
+        """Of the key that is made for it."""
+        return self._config.serverkeygen.key_type or key_type_of(csr)
 
     def _renewed(self, operation: str, client: x509.Certificate | None) -> x509.Certificate | None:
         """The client certificate where it is the credential, and its names must stay."""
@@ -245,21 +303,15 @@ class EstApp:
             return None if self._database.objection(client) else client
         return None
 
-    def _generate(
-        self,
-        csr: x509.CertificateSigningRequest,
-        order: Order,
-        secret: str | None,
-        issuing: Issuing,
-    ) -> Reply:
-        policy = self._config.serverkeygen
-        key = new_key(policy.key_type or key_type_of(csr))
+    def _generate(self, granted: Granted, issuing: Issuing) -> Reply:
+        policy, csr = self._config.serverkeygen, granted.asked.csr
+        kept = load_der_private_key(granted.key, None) if granted.key else None
+        key = kept if isinstance(kept, PrivateKey) else new_key(self._key_type(csr))
         known = (x509.load_der_x509_certificate(row.der) for row in self._database.issued())
         chain = self.authority.certificates
         # Before anything is issued: the request may be refused here.
         packed = pack(key, policy, wanted(csr), self.authority.issuer, chain, known)
-        order = replace(order, public_key=key.public_key())
-        certificates = issuing.package([issuing.issue(order, secret)])
+        certificates = issuing.package([issuing.issue(granted, key)])
         parts = [packed, Part(CERTS_ONLY, certificates)]
         for spoil in issuing.faults(faults.PARTS):
             parts = spoil(parts)
@@ -273,6 +325,14 @@ class EstApp:
             value = format_datetime(at, usegmt=True)
         text = b"waiting for approval: send the same request again later\n"
         return Reply(202, text, headers=(("Retry-After", value),))
+
+
+def _unavailable(error: StoreError | OSError) -> Reply:
+    """The 503 while the server's folder cannot be used: nothing was done."""
+    why = error.strerror if isinstance(error, OSError) else trouble(error)
+    text = f"the server cannot use its folder: {why}; send the same again later"
+    headers = (("Retry-After", str(_STORE_RETRY_SECONDS)),)
+    return Reply(503, f"{text}\n".encode(), headers=headers, reason=text)
 
 
 async def _body(request: web.Request) -> bytes:

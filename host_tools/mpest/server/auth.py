@@ -1,13 +1,18 @@
 """Who asks: HTTP credentials and TLS client certificates (RFC 7030 3.2.3, 3.3.2)."""
 
+import hashlib
 import hmac
 from base64 import b64decode
+from dataclasses import replace
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 
+from mpest.server import principals
 from mpest.server.config import ServerConfig
 from mpest.server.database import Database
 from mpest.server.digest import DigestError, DigestGate, quoted
+from mpest.server.principals import Principal
 from mpest.server.wire import Refused
 
 
@@ -28,13 +33,28 @@ class Authenticator:
             raise Refused(403, f"the TLS client certificate {objection}")
         return client
 
-    def _from_factory(self, client: x509.Certificate) -> bool:
-        # TLS has verified it up to one of the CAs it knows; this says which.
+    def holder(self, client: x509.Certificate) -> Principal:
+        """Whose this certificate of ours is."""
+        issued = self._database.find(client.serial_number)
+        whose = issued.whose if issued else principals.ANONYMOUS
+        return replace(principals.of_owner(whose, self.factories), certificate=client)
+
+    @property
+    def factories(self) -> list[x509.Certificate]:
+        """The CAs whose certificates enrol."""
         pem = (self._config.factory_ca or "").encode()
-        factories = x509.load_pem_x509_certificates(pem) if pem else []
-        return client.issuer in [one.subject for one in factories] and (
-            self._database.find(client.serial_number) is None
-        )
+        return x509.load_pem_x509_certificates(pem) if pem else []
+
+    def _factory_of(self, client: x509.Certificate) -> x509.Certificate | None:
+        # TLS has verified it up to one of the CAs it knows; this says which.
+        if self._database.find(client.serial_number) is None:
+            for ca in self.factories:
+                try:
+                    client.verify_directly_issued_by(ca)
+                except (ValueError, TypeError, InvalidSignature):
+                    continue
+                return ca
+        return None
 
     def principal(
         self,
@@ -44,24 +64,30 @@ class Authenticator:
         target: str,
         client: x509.Certificate | None,
         faults: set[str],
-    ) -> str:
-        """The name to enrol under, for simpleenroll. Raises Refused.
+    ) -> Principal:
+        """Who enrols, for simpleenroll. Raises Refused.
 
         `authorization` is the header's value, `target` the request target as sent.
         """
         match self._config.auth:
             case "none":
-                return "anonymous"
+                return Principal(principals.ANONYMOUS, principals.ANONYMOUS)
             case "mtls":
-                if client is None or not self._from_factory(client):
-                    client = self.by_certificate(client)
-                return client.subject.rfc4514_string()
+                ca = self._factory_of(client) if client else None
+                if client and ca:
+                    return principals.from_factory(client.subject, ca, client)
+                return self.holder(self.by_certificate(client))
             case "basic":
-                return self._basic(authorization)
+                return self._user(self._basic(authorization))
             case "token":
                 return self._token(authorization)
             case "digest":
-                return self._by_digest(authorization, method, target, faults)
+                return self._user(self._by_digest(authorization, method, target, faults))
+
+    def _user(self, name: str) -> Principal:
+        """Who has proven to be this user."""
+        password = self._config.users.get(name)
+        return principals.user(name, password if name in self._config.once else None)
 
     def challenge(self, text: str, faults: set[str], *, stale: bool = False) -> Refused:
         """A 401 that offers the configured scheme (Basic if there is none)."""
@@ -89,12 +115,16 @@ class Authenticator:
             raise self.challenge("user name or password is wrong", set())
         return user
 
-    def _token(self, authorization: str | None) -> str:
+    def _token(self, authorization: str | None) -> Principal:
         given = self._credentials(authorization, "Bearer").encode()
-        known = [token.encode() for token in self._config.tokens]
-        if not any([hmac.compare_digest(token, given) for token in known]):  # noqa: C419 no shortcut
+        holder = None
+        for known in self._config.tokens:  # without a shortcut, whose time would tell something
+            name, _, token = known.rpartition(":")
+            if hmac.compare_digest(token.encode(), given):
+                holder = name or f"#{hashlib.sha256(given).hexdigest()[:16]}"
+        if holder is None:
             raise self.challenge("the token is not valid", set())
-        return "token"
+        return principals.token(holder)
 
     def _by_digest(
         self, authorization: str | None, method: str, target: str, faults: set[str]

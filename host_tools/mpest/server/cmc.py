@@ -1,7 +1,7 @@
 """CMC messages (RFC 5272, RFC 6402): what a full PKI request asks for, and the answer to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -46,6 +46,8 @@ class Revocation:
     reason: int
     """CRLReason (RFC 5280 5.3.1)."""
     since: datetime | None
+    passphrase: str = field(repr=False)
+    """The challengePassword of the certificate's request, where it is named."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,9 @@ def _revocation(number: int, value: bytes) -> Revocation:
         int(asked["serialNumber"]),
         int(asked["reason"]),
         since,
+        bytes(asked["passphrase"]).decode("utf-8", "replace")
+        if asked["passphrase"].isValue
+        else "",
     )
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import re
 import signal
 import tomllib
 from datetime import timedelta
@@ -20,27 +19,21 @@ from mpest.options import Completed
 from mpest.server import faults
 from mpest.server.config import ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
+from mpest.server.policy import Policy
 from mpest.server.runner import EstServer, Event
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.text import text_of
 
 _Policy = TypeVar("_Policy", bound=BaseModel)
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LONGEST = timedelta(days=36525)
 _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
 
 
 def _lifetime(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
-    if value.isdigit():
-        raise click.BadParameter(f"{value} has no unit: {value}d are days; or h, m, s")
-    match = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not a time such as 90d, 12h, 30m or 45s")
-    lifetime = timedelta(**{_UNITS[match[2]]: int(match[1])})
-    if lifetime > _LONGEST:
-        raise click.BadParameter(f"{value} is longer than certificates of this CA live")
-    return lifetime
+    try:
+        return settings.lifetime(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> set[str]:
@@ -77,6 +70,19 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 )
 @click.option("--users", type=click.Path(path_type=Path), help="File of name:password lines.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="File of tokens, one a line.")
+@click.option(
+    "--policy",
+    "policy_file",
+    type=Completed(list, files=True),
+    metavar="FILE",
+    help="Who may have what, in TOML or JSON; without it a user NAME may have CN=NAME.",
+)
+@click.option(
+    "--open",
+    "is_open",
+    is_flag=True,
+    help="For a lab: who is let in may have any name but the server's and the CA's.",
+)
 @click.option(
     "--factory-ca",
     type=click.Path(path_type=Path),
@@ -142,6 +148,8 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 def serve(
     users: Path | None,
     token_file: Path | None,
+    policy_file: str | None,
+    is_open: bool,
     factory_ca: Path | None,
     fault_specs: set[str],
     wrap: bool,
@@ -162,6 +170,11 @@ def serve(
         raise CliError("--users needs --auth basic or digest")
     if token_file and needed != "--token-file":
         raise CliError("--token-file needs --auth token")
+    if policy_file and (is_open or options["auth"] == "none"):
+        other = "--open" if is_open else "--auth none"
+        raise CliError(
+            f"--policy says who may have what, {other} that everybody may: leave one out"
+        )
     if factory_ca and options["auth"] != "mtls":
         raise CliError("--factory-ca needs --auth mtls")
     if options["fault_times"] is not None and not fault_specs:
@@ -175,6 +188,8 @@ def serve(
         options,
         users=_read_users(users) if users else {},
         tokens=set(_lines(token_file)) if token_file else set(),
+        policy=_read_policy(policy_file, Policy) if policy_file else None,
+        open=is_open or options["auth"] == "none",
         factory_ca=_read_cas(factory_ca) if factory_ca else None,
         faults=fault_specs,
         wrap=64 if wrap else 0,
@@ -236,10 +251,13 @@ def _welcome(server: EstServer) -> str:
             f"This root is new and follows the one with SHA-256 {server.old_fingerprint};",
             "start without --rollover, or each start makes another.",
         ]
+    if server.config.rules is None:
+        who = "everybody" if server.config.auth == "none" else "whoever is let in"
+        lines.append(f"Open: {who} may have any name but the server's and the CA's.")
     lines += [
         "Enrol with:",
         f"  mpest simulate --url {server.url} --trust {server.ca_pem} --state board{credentials} "
-        "--subject CN=device-1 enroll",
+        f"--subject CN={'NAME' if '--user' in credentials else 'device-1'} enroll",
         "Stop with Ctrl-C.",
     ]
     return "\n".join(lines)

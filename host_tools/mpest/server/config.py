@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.faults import check_spec, check_together
+from mpest.server.policy import Policy
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.settings import matching
 
@@ -56,9 +57,18 @@ class ServerConfig(BaseModel):
 
     auth: Auth = "none"
     users: dict[str, str] = Field(default_factory=dict, repr=False)
+    once: set[str] = set()
+    """Users whose password brings one certificate."""
     tokens: set[str] = Field(default_factory=set, repr=False)
+    """Each `TOKEN`, or `NAME:TOKEN` by which a policy names it (RFC 6750 tokens have no colon)."""
     factory_ca: str | None = None
     """PEM of CA certificates. With `auth` mtls, one issued by these enrols (RFC 7030 2.2)."""
+    policy: Policy | None = None
+    """Who may have what. None leaves that to `open`."""
+    open: bool | None = None
+    """Whether whoever is let in may have any name but the server's and the CA's. None: if there
+    is no `policy`. False without one: what the defaults of a `Policy` say. Where `auth` is none it
+    is open."""
     realm: str = "mpest"
     digest_algorithms: list[DigestAlgorithm] = ["SHA-256", "MD5"]
     """Offered in this order, one challenge each."""
@@ -114,6 +124,12 @@ class ServerConfig(BaseModel):
     """Seconds between two bytes of the fault slow-drip, and of the pause of late."""
 
     limits: Limits = Limits()
+
+    @property
+    def rules(self) -> Policy | None:
+        """The policy in force; None where everybody may have everything."""
+        is_open = self.policy is None if self.open is None else self.open
+        return None if is_open or self.auth == "none" else self.policy or Policy()
 
     @property
     def highest_tls(self) -> Literal["1.2", "1.3"]:

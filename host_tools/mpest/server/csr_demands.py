@@ -1,8 +1,8 @@
 """Whether a CSR has what /csrattrs asked for."""
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from mpest.server.csr_policy import key_type
 from mpest.server.csrattrs import (
     CHALLENGE_PASSWORD,
     EXTENSIONS,
@@ -12,7 +12,6 @@ from mpest.server.csrattrs import (
 )
 from mpest.server.wire import Refused
 
-_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
 _NAMES = {oid: name for name, oid in EXTENSIONS.items()} | {
     CHALLENGE_PASSWORD: "challengePassword",
 }
@@ -40,14 +39,7 @@ def check_demands(csr: x509.CertificateSigningRequest, policy: CsrAttrsPolicy) -
 
 
 def _key(csr: x509.CertificateSigningRequest, policy: CsrAttrsPolicy) -> list[str]:
-    key = csr.public_key()
-    match key:
-        case ec.EllipticCurvePublicKey():
-            found = _CURVES.get(key.curve.name, key.curve.name)
-        case rsa.RSAPublicKey():
-            found = f"RSA-{key.key_size}"
-        case _:
-            found = "another"
+    found = key_type(csr.public_key())
     wanted = policy.key
     return [] if wanted in (None, found) else [f"a key of {wanted}, it is {found}"]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
 from mpest.server.ca import Order
@@ -14,6 +15,8 @@ from mpest.server.wire import Refused
 
 _MAX_SUBJECT = 1024  # bytes of DER; far above any real name
 _MAX_RSA_BITS = 8192  # a larger one costs seconds to verify
+_MIN_RSA_EXPONENT = 65537  # small ones have fallen to padding that was done or checked badly
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
 _SPACE = re.compile(rb"[ \t\r\n\v\f]+")
 _WEAK_DIGESTS = ("md5", "sha1")
 _PURPOSES = {
@@ -89,11 +92,43 @@ def check_challenge(found: str | None, wanted: str | None) -> None:
         raise Refused(400, "the challengePassword is missing or wrong")
 
 
+def alternative_names(extensions: x509.Extensions) -> x509.SubjectAlternativeName | None:
+    """The SubjectAltName of a request or a certificate, if it has one."""
+    try:
+        return extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def purposes_of(extensions: x509.Extensions) -> tuple[x509.ObjectIdentifier, ...] | None:
+    """The ExtendedKeyUsage of a request or a certificate, None if it has none."""
+    try:
+        return tuple(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except x509.ExtensionNotFound:
+        return None
+
+
+def key_type(key: CertificatePublicKeyTypes) -> str:
+    """P-256, RSA-2048 and so on."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return _CURVES.get(key.curve.name, key.curve.name)
+    return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else "another kind"
+
+
+def same_names(order: Order, certificate: x509.Certificate) -> bool:
+    """Whether Subject and SAN equal those of the certificate."""
+    try:
+        check_same_names(order, certificate)
+    except Refused:
+        return False
+    return True
+
+
 def check_same_names(order: Order, certificate: x509.Certificate) -> None:
     """Subject and SAN must equal those of the client certificate (RFC 7030 4.2.2)."""
     if order.subject != certificate.subject:
         raise Refused(400, "the Subject differs from that of the client certificate")
-    if _names(order.san) != _names(_san(certificate.extensions)):
+    if _names(order.san) != _names(alternative_names(certificate.extensions)):
         raise Refused(400, "the SubjectAltName differs from that of the client certificate")
 
 
@@ -107,10 +142,13 @@ def _check_signature(csr: x509.CertificateSigningRequest) -> None:
 
 def _check_key(csr: x509.CertificateSigningRequest) -> None:
     key = csr.public_key()
+    allowed = False
     if isinstance(key, ec.EllipticCurvePublicKey):
-        allowed = key.curve.name in ("secp256r1", "secp384r1")
-    else:
-        allowed = isinstance(key, rsa.RSAPublicKey) and 2048 <= key.key_size <= _MAX_RSA_BITS
+        allowed = key.curve.name in _CURVES
+    elif isinstance(key, rsa.RSAPublicKey):
+        allowed = 2048 <= key.key_size <= _MAX_RSA_BITS
+        if key.public_numbers().e < _MIN_RSA_EXPONENT:
+            raise Refused(400, f"the RSA exponent is below {_MIN_RSA_EXPONENT}")
     if not allowed:
         raise Refused(400, "the key is not allowed: use P-256, P-384 or RSA from 2048 bits")
 
@@ -123,7 +161,7 @@ def _check_subject(csr: x509.CertificateSigningRequest) -> None:
 
 
 def _order(csr: x509.CertificateSigningRequest) -> Order:
-    order = Order(csr.subject, csr.public_key(), _san(csr.extensions))
+    order = Order(csr.subject, csr.public_key(), alternative_names(csr.extensions))
     for extension in csr.extensions:
         match extension.value:
             case x509.BasicConstraints(ca=True):
@@ -138,13 +176,6 @@ def _order(csr: x509.CertificateSigningRequest) -> Order:
                     raise Refused(400, f"ExtendedKeyUsage {', '.join(refused)} is not allowed")
                 order = replace(order, purposes=tuple(purposes))
     return order
-
-
-def _san(extensions: x509.Extensions) -> x509.SubjectAlternativeName | None:
-    try:
-        return extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
 
 
 def _names(san: x509.SubjectAlternativeName | None) -> set[x509.GeneralName]:

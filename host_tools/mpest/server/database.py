@@ -1,97 +1,159 @@
-"""What the server remembers between runs: issued certificates and waiting requests."""
+"""What the server remembers between runs: certificates, waiting requests, lost answers."""
 
-from datetime import UTC, datetime
+import sqlite3
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from sqlalchemy import create_engine, event, select
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy import create_engine, delete, event, func, insert, select
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
 
 from mpest.exits import CliError, Exit
+from mpest.server import secret
+from mpest.server.tables import Answered, Issued, Pending, Revocation, Spent, open_tables
+
+__all__ = ["Database", "Issued", "Revocation", "StoreError", "Stored", "trouble"]
+
+_BUSY_SECONDS = 1.0  # another program holds the file: clients come again before they give up
+_REPEAT = timedelta(days=1)  # for so long an answer that was lost can be had again
+_CLEANING = timedelta(hours=1)  # how often what is older is erased
+
+StoreError = SQLAlchemyError
+"""What every method raises while the file is locked, full or damaged: nothing was changed."""
 
 
-class _Base(DeclarativeBase):
-    pass
+def trouble(error: SQLAlchemyError) -> str:
+    """What is wrong with the database, in a few words without secrets."""
+    return str(getattr(error, "orig", None) or type(error).__name__)
 
 
-class Issued(_Base):
-    """One certificate. Dates are aware UTC, `serial` is lower-case hex."""
+@dataclass(frozen=True)
+class Stored:
+    """What is recorded beside a certificate, all of it or nothing."""
 
-    __tablename__ = "issued"
-
-    serial: Mapped[str] = mapped_column(primary_key=True)
-    subject: Mapped[str]
-    not_before: Mapped[float]
-    not_after: Mapped[float]
-    der: Mapped[bytes]
-    challenge_password: Mapped[str | None]
-    revoked: Mapped[float | None]
-    """Seconds since 1970."""
-
-
-class Revocation(_Base):
-    """Why a certificate was revoked. Times are seconds since 1970."""
-
-    __tablename__ = "revocation"
-
-    serial: Mapped[str] = mapped_column(primary_key=True)
-    reason: Mapped[int]
-    """CRLReason (RFC 5280 5.3.1)."""
-    since: Mapped[float | None]
-    """When the key is known or suspected to have been lost."""
-
-
-class Pending(_Base):
-    """A CSR that somebody sent while approval was manual."""
-
-    __tablename__ = "pending"
-
-    csr_sha256: Mapped[str] = mapped_column(primary_key=True)
-    principal: Mapped[str] = mapped_column(primary_key=True)
-    first_seen: Mapped[float]
+    owner: str | None = None
+    forwarded_by: str | None = None
+    challenge_password: str | None = None
+    """As `secret.hashed` makes it."""
+    request: str | None = None
+    """What `Answered.request` holds."""
+    sealed_key: bytes | None = None
+    spent: tuple[str, str] | None = field(default=None, repr=False)
+    """User and what is on record of the one-time password that brought it."""
 
 
 class Database:
-    """`est.db` in the server's directory. Raises CliError if the file is not ours, OSError if it
-    can't be written.
+    """`est.db` in the server's directory. Raises CliError if the file is not ours or can't be
+    used, OSError if it can't be written.
     """
 
     def __init__(self, path: Path) -> None:
         path.touch(mode=0o600)
-        self._engine = create_engine(f"sqlite:///{path}")
-        # Without it the last commit may be undone when the power goes.
-        event.listen(
-            self._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=EXTRA")
+        self._next_cleaning = datetime.now(UTC)
+        self._engine = create_engine(
+            f"sqlite:///{path}",
+            connect_args={"timeout": _BUSY_SECONDS},
+            hide_parameters=True,  # or errors would show what is to be stored
         )
+        event.listen(self._engine, "connect", _prepare)
         self._session: sessionmaker[Session] = sessionmaker(self._engine, expire_on_commit=False)
         try:
-            _Base.metadata.create_all(self._engine)
+            open_tables(self._engine)
             with self._session() as session:
-                session.execute(select(Issued).limit(1))
-                session.execute(select(Pending).limit(1))
-        except DatabaseError as error:
+                for table in (Issued, Pending, Answered, Spent):
+                    session.execute(select(table).limit(1))
+        except (DatabaseError, ValueError) as error:
             self.close()
-            raise CliError(
-                f"{path} is not a database of this server: {error.orig}", Exit.STORAGE
-            ) from error
+            why = trouble(error) if isinstance(error, DatabaseError) else error
+            text = f"{path} is not a database of this server: {why}"
+            if isinstance(error, OperationalError):  # locked, or the disk is full
+                text = f"can't use {path}: {why}"
+            raise CliError(text, Exit.STORAGE) from None
 
     def close(self) -> None:
         self._engine.dispose()
 
-    def record(self, certificate: x509.Certificate, challenge_password: str | None = None) -> None:
+    def record(self, certificate: x509.Certificate, stored: Stored = Stored()) -> None:
+        """All of it is on the disk when this returns."""
+        serial = f"{certificate.serial_number:x}"
+        moment = datetime.now(UTC)
+        issued = insert(Issued).values(
+            serial=serial,
+            subject=certificate.subject.rfc4514_string(),
+            not_before=certificate.not_valid_before_utc.timestamp(),
+            not_after=certificate.not_valid_after_utc.timestamp(),
+            der=certificate.public_bytes(Encoding.DER),
+            challenge_password=stored.challenge_password,
+            owner=stored.owner,
+            forwarded_by=stored.forwarded_by,
+        )
+        hidden = secret.hashed(stored.spent[1]) if stored.spent else ""
+        # In place of what the same request brought more than a day ago.
+        answered = insert(Answered).prefix_with("OR REPLACE")
         with self._session.begin() as session:
-            session.add(
-                Issued(
-                    serial=f"{certificate.serial_number:x}",
-                    subject=certificate.subject.rfc4514_string(),
-                    not_before=certificate.not_valid_before_utc.timestamp(),
-                    not_after=certificate.not_valid_after_utc.timestamp(),
-                    der=certificate.public_bytes(Encoding.DER),
-                    challenge_password=challenge_password,
-                )
-            )
+            session.execute(issued)
+            if stored.request:
+                at, key = moment.timestamp(), stored.sealed_key
+                row = {"request": stored.request, "serial": serial, "at": at, "sealed_key": key}
+                session.execute(answered.values(row))
+            if stored.spent:
+                session.add(Spent(user=stored.spent[0], password=hidden, serial=serial))
+            if moment >= self._next_cleaning:
+                session.execute(delete(Answered).where(Answered.at <= _long_ago(moment)))
+        if moment >= self._next_cleaning:
+            self._next_cleaning = moment + _CLEANING
+
+    def answered(self, request: str) -> tuple[Issued, bytes | None] | None:
+        """The certificate that this request brought, and its sealed key: if that is no day ago,
+        and it was neither shown nor revoked since.
+        """
+        with self._session() as session:
+            row = session.get(Answered, request)
+            issued = session.get(Issued, row.serial) if row else None
+            moment = datetime.now(UTC)
+            if (
+                row is None
+                or issued is None
+                or issued.revoked is not None
+                or issued.not_after <= moment.timestamp()
+                or row.at <= _long_ago(moment)
+            ):
+                return None
+            return issued, row.sealed_key
+
+    def shown(self, certificate: x509.Certificate) -> None:
+        """It was used in TLS: its request is answered with it no more."""
+        same = Answered.serial == f"{certificate.serial_number:x}"
+        with self._session.begin() as session:
+            if session.scalars(select(Answered.request).where(same).limit(1)).first():
+                session.execute(delete(Answered).where(same))
+
+    def is_spent(self, user: str, password: str) -> bool:
+        """Whether this one-time password brought a certificate."""
+        with self._session() as session:
+            records = session.scalars(select(Spent.password).where(Spent.user == user)).all()
+        return any(secret.fits(password, record) for record in records)
+
+    def forwarded(self, owner: str) -> int:
+        """How many certificates a registration authority brought, without their renewals."""
+        own = (Issued.forwarded_by == owner) & Issued.owner.is_(None)
+        with self._session() as session:
+            return session.scalar(select(func.count()).select_from(Issued).where(own)) or 0
+
+    def first(self, owner: str) -> Issued | None:
+        """The oldest certificate that is on record under `owner`."""
+        with self._session() as session:
+            own = select(Issued).where(Issued.owner == owner).order_by(Issued.not_before)
+            return session.scalars(own.limit(1)).first()
+
+    def owners(self, subject: str) -> set[str]:
+        """Who has certificates for this RFC 4514 text."""
+        with self._session() as session:
+            same = select(Issued).where(Issued.subject == subject)
+            return {issued.whose for issued in session.scalars(same)}
 
     def issued(self) -> list[Issued]:
         """All certificates, oldest first."""
@@ -149,3 +211,15 @@ class Database:
                 )
                 session.add(row)
             return datetime.fromtimestamp(row.first_seen, UTC)
+
+
+def _long_ago(moment: datetime) -> float:
+    """Until when answers cannot be had again at `moment`."""
+    return (moment - _REPEAT).timestamp()
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    # What is deleted is overwritten: sealed keys, and secrets of older servers.
+    connection.execute("PRAGMA secure_delete=ON")
+    # Without it the last commit may be undone when the power goes.
+    connection.execute("PRAGMA synchronous=EXTRA")

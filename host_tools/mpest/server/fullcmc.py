@@ -1,15 +1,16 @@
 """The operation /fullcmc (RFC 7030 4.3): who may have what revoked or issued, and the answer."""
 
 import os
-from dataclasses import dataclass
 
 from cryptography import x509
 
-from mpest.server import csr_policy, faults
+from mpest.server import csr_policy, faults, secret
+from mpest.server.auth import Authenticator
 from mpest.server.ca import Authority, Order, Signer, common_name, new_key, now
 from mpest.server.cmc import Answer, Failure, PkiData, Revocation, State, Status, read
 from mpest.server.crl import OWN_REASONS
-from mpest.server.issuing import Issuing
+from mpest.server.database import Issued
+from mpest.server.issuing import Asked, Granted, Issuing
 from mpest.server.signed_data import SignedDataError
 from mpest.server.tls import CMC_RA
 from mpest.server.wire import (
@@ -33,20 +34,12 @@ class _Failed(Exception):
         self.state = State(Status.FAILED, body_parts or (0,), text, failure)
 
 
-@dataclass(frozen=True)
-class _Granted:
-    """A certification request that was found good."""
-
-    body_part: int
-    csr: x509.CertificateSigningRequest
-    order: Order
-
-
 class FullCmc:
     """Answers one full PKI request."""
 
-    def __init__(self, issuing: Issuing) -> None:
+    def __init__(self, issuing: Issuing, auth: Authenticator) -> None:
         self._issuing = issuing
+        self._auth = auth
         self._config = issuing.config
         self._database = issuing.database
 
@@ -94,19 +87,21 @@ class FullCmc:
         self._check_signer(asked)
         for revocation in asked.revocations:
             self._check_revocation(revocation, asked.signer)
-        orders = [self._order(number, csr, asked) for number, csr in asked.requests.items()]
+        granted: dict[int, Granted] = {}
+        for number, csr in asked.requests.items():
+            granted[number] = self._grant(number, csr, asked.signer, len(granted))
         states = []
-        issued = []
-        for order in orders:
-            principal = asked.signer.subject.rfc4514_string()
-            until = self._issuing.approved(order.csr, principal)
+        issued: dict[bytes, x509.Certificate] = {}  # by request, which may come twice
+        for number, one in granted.items():
+            until = None if one.earlier else self._issuing.approved(one.asked)
             if until:
                 text = "waiting for approval: send the same request again later"
-                states.append(State(Status.PENDING, [order.body_part], text, until=until))
+                states.append(State(Status.PENDING, [number], text, until=until))
             else:
-                secret = csr_policy.challenge_password(order.csr)
-                issued.append(self._issuing.issue(order.order, secret))
-                states.append(State(Status.SUCCESS, [order.body_part]))
+                request = asked.requests[number]
+                if request not in issued:
+                    issued[request] = self._issuing.issue(one)
+                states.append(State(Status.SUCCESS, [number]))
         for revocation in asked.revocations:
             self._database.revoke(revocation.serial, revocation.reason, revocation.since)
             states.append(State(Status.SUCCESS, [revocation.body_part], "revoked"))
@@ -114,7 +109,7 @@ class FullCmc:
             self._issuing.publish_crl()
         if not states:
             raise _Failed(Failure.BAD_REQUEST, "nothing is asked for")
-        return states, issued
+        return states, list(issued.values())
 
     def _check_signer(self, asked: PkiData) -> None:
         objection = self._database.objection(asked.signer)
@@ -128,27 +123,50 @@ class FullCmc:
     def _check_revocation(self, asked: Revocation, signer: x509.Certificate) -> None:
         found = self._database.find(asked.serial)
         certificate = x509.load_der_x509_certificate(found.der) if found else None
-        if certificate is None or asked.issuer != certificate.issuer.public_bytes():
+        if (
+            found is None
+            or certificate is None
+            or asked.issuer != certificate.issuer.public_bytes()
+        ):
             text = "no such certificate was issued here"
             raise _Failed(Failure.BAD_CERT_ID, text, asked.body_part)
-        if certificate.subject != signer.subject:
-            text = "only its own subject may have a certificate revoked"
+        if not self._may_revoke(found, signer, asked.passphrase):
+            text = "only who owns a certificate may have it revoked"
             raise _Failed(Failure.BAD_IDENTITY, text, asked.body_part)
         if asked.reason not in OWN_REASONS:
             raise _Failed(Failure.BAD_REQUEST, "the reason is not for owners", asked.body_part)
 
-    def _order(self, number: int, data: bytes, asked: PkiData) -> _Granted:
+    def _may_revoke(self, issued: Issued, signer: x509.Certificate, passphrase: str) -> bool:
+        """Its holder, whoever else owns it, and who knows the challengePassword of its request."""
+        own = self._database.find(signer.serial_number)
+        if own and own.whose == issued.whose:
+            return True
+        return bool(passphrase) and secret.fits(passphrase, issued.challenge_password)
+
+    def _grant(self, number: int, data: bytes, signer: x509.Certificate, before: int) -> Granted:
         try:
             csr = csr_policy.parse_csr(data)
             order = csr_policy.check_csr(csr)
-            secret = csr_policy.challenge_password(csr)
-            csr_policy.check_challenge(secret, self._config.challenge_password)
-            if self._config.auth not in ("none", "mtls"):
+            challenge = csr_policy.challenge_password(csr)
+            csr_policy.check_challenge(challenge, self._config.challenge_password)
+            renews = csr_policy.same_names(order, signer)
+            if not renews and not self._config.rules and self._config.auth not in ("none", "mtls"):
                 # There a certificate alone enrols no other name.
-                csr_policy.check_same_names(order, asked.signer)
+                csr_policy.check_same_names(order, signer)
+            asked = Asked(
+                "fullcmc",
+                self._auth.holder(signer),
+                csr,
+                order,
+                csr_policy.key_type(order.public_key),
+                signer if renews else None,
+                challenge,
+            )
+            return self._issuing.grant(asked, self._auth.factories, before)
         except Refused as refused:
-            raise _Failed(Failure.BAD_REQUEST, str(refused), number) from refused
-        return _Granted(number, csr, order)
+            status = refused.reply.status
+            failure = Failure.BAD_IDENTITY if status == 403 else Failure.BAD_REQUEST
+            raise _Failed(failure, str(refused), number) from refused
 
     def _signer(self, authority: Authority) -> Signer:
         """Who signs the answer: the CA, or somebody for it."""

@@ -1,20 +1,63 @@
 """What one request can have: certificates, their approval and their packaging."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    pkcs7,
+)
+from cryptography.x509.oid import NameOID
 
-from mpest.server import crl, faults
+from mpest.server import crl, faults, reserved, secret
 from mpest.server.ca import Authority, Order, now
 from mpest.server.config import ServerConfig
-from mpest.server.database import Database
-from mpest.server.wire import Reply, base64_reply
+from mpest.server.csr_policy import purposes_of
+from mpest.server.database import Database, Stored
+from mpest.server.policy import Policy, Rule
+from mpest.server.principals import ANONYMOUS, Principal, of_owner
+from mpest.server.serverkeygen import PrivateKey
+from mpest.server.wire import Refused, Reply, base64_reply
 
 _Function = TypeVar("_Function")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One certification request that is well made, and who sent it."""
+
+    operation: str
+    principal: Principal
+    csr: x509.CertificateSigningRequest
+    order: Order
+    key_type: str
+    """Of the key to be certified, as `csr_policy.key_type` names it."""
+    renewed: x509.Certificate | None = None
+    """The certificate whose names it asks for again."""
+    secret: str | None = field(default=None, repr=False)
+    """The request's challengePassword."""
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A request that may have its certificate."""
+
+    asked: Asked
+    order: Order
+    """What goes into it."""
+    lifetime: timedelta
+    owner: str | None
+    forwarded_by: str | None
+    earlier: x509.Certificate | None = None
+    """What the same request brought before, if its answer may have been lost."""
+    key: bytes | None = field(default=None, repr=False)
+    """PKCS #8 of the key that the server made then."""
 
 
 @dataclass(frozen=True)
@@ -25,33 +68,152 @@ class Issuing:
     authority: Authority
     database: Database
     active: set[str]
+    server: x509.Certificate | None = None
+    """What the server shows in TLS: nobody gets its names."""
 
     def faults(self, table: dict[str, _Function]) -> list[_Function]:
         """The functions of the active faults in one of the tables."""
         return faults.pick(table, self.active)
 
-    def approved(self, csr: x509.CertificateSigningRequest, principal: str) -> datetime | None:
-        """When a CSR will be approved that is not yet, else None."""
+    def grant(self, asked: Asked, factories: list[x509.Certificate], before: int = 0) -> Granted:
+        """What it may have. `factories`: the CAs that enrol; `before`: how many requests of the
+        same message were granted already. Raises Refused.
+        """
+        order, rule = asked.order, None
+        earlier, key = self._earlier(asked)
+        if earlier:
+            return Granted(asked, order, self.config.lifetime, None, None, earlier, key)
+        rules = self.config.rules
+        authorities = {*self.authority.published, *self.authority.anchors, *factories}
+        others = self.config.policy.reserved if self.config.policy else ()
+        reserved.check(order, authorities, self.server, others)
+        if rules and asked.renewed:
+            order, rule = self._renewal(rules, asked, asked.renewed, factories)
+        elif rules:
+            purposes = purposes_of(asked.csr.extensions)
+            principal = self._named(asked)
+            rule = rules.allow(principal, order, asked.key_type, purposes or (), now())
+            order = replace(order, purposes=purposes or rule.purposes)
+        owner, forwarded_by = self._owner(asked)
+        if rule and rule.role == "ra" and not asked.renewed:
+            owner, forwarded_by = None, asked.principal.owner
+        if rule and rule.limit is not None and forwarded_by and not asked.renewed:
+            left = rule.limit - self.database.forwarded(forwarded_by) - before
+            if left <= 0:
+                name = asked.principal.name
+                raise Refused(403, f"{name} has brought all {rule.limit} that the policy allows")
+        lifetime = rule.lifetime if rule and rule.lifetime else self.config.lifetime
+        return Granted(asked, order, lifetime, owner, forwarded_by)
+
+    def _renewal(
+        self,
+        rules: Policy,
+        asked: Asked,
+        renewed: x509.Certificate,
+        factories: list[x509.Certificate],
+    ) -> tuple[Order, Rule | None]:
+        """What a renewal gets: nothing that the certificate did not have."""
+        allowed = purposes_of(renewed.extensions) or ()
+        wanted = purposes_of(asked.csr.extensions) or allowed
+        if not set(wanted) <= set(allowed):
+            raise Refused(403, "the ExtendedKeyUsage is wider than that of the certificate")
+        issued = self.database.find(renewed.serial_number)
+        rule = None
+        if issued:
+            holder = of_owner(issued.forwarded_by or issued.whose, factories)
+            rule = rules.rule_for(holder, renewed.subject)
+        objection = rule.key_objection(asked.key_type) if rule else None
+        if objection:
+            raise Refused(403, f"the policy for {asked.principal.name} says no: {objection}")
+        return replace(asked.order, purposes=wanted), rule
+
+    def _named(self, asked: Asked) -> Principal:
+        """Who asks. A token without a name has that of the first certificate that it brought,
+        which must be nobody else's."""
+        principal = asked.principal
+        if principal.kind != "token" or principal.words:
+            return principal
+        first = self.database.first(principal.owner)
+        subject = (
+            x509.load_der_x509_certificate(first.der).subject if first else asked.order.subject
+        )
+        text = subject.rfc4514_string()
+        if first is None and self.database.owners(text):
+            raise Refused(403, f"{text} is not the token's: it has no name, and others have that")
+        common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return replace(principal, words={"user": str(common[0].value)} if common else {})
+
+    def _owner(self, asked: Asked) -> tuple[str | None, str | None]:
+        """Under whom it goes on record, and who forwarded the first of a series of renewals."""
+        if asked.principal.owner == ANONYMOUS:
+            return None, None
+        shown = asked.principal.certificate
+        issued = self.database.find(shown.serial_number) if shown else None
+        return asked.principal.owner, issued.forwarded_by if issued and asked.renewed else None
+
+    def approved(self, asked: Asked) -> datetime | None:
+        """When a request will be approved that is not yet, else None."""
         if self.config.approve_after <= 0:
             return None
-        known = csr.public_bytes(Encoding.DER)
-        if self.config.require_pop:  # the rest is another in each TLS session
-            spki = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            known = csr.subject.public_bytes() + spki
-        digest = hashlib.sha256(known).hexdigest()
-        first_seen = self.database.first_seen(digest, principal)
+        digest = hashlib.sha256(self._identity(asked.csr)).hexdigest()
+        first_seen = self.database.first_seen(digest, asked.principal.waits_as)
         approved = first_seen + timedelta(seconds=self.config.approve_after)
         return approved if approved > now() else None
 
-    def issue(self, order: Order, secret: str | None) -> x509.Certificate:
-        """A certificate on record; secret: the request's challengePassword."""
-        end = now() + self.config.lifetime
-        order = replace(order, crl_url=self.config.crl_url)
+    def issue(self, granted: Granted, key: PrivateKey | None = None) -> x509.Certificate:
+        """A certificate on record, that of the same request before if there is one. `key`: made
+        here, to be certified in place of the request's own.
+        """
+        order = replace(granted.order, crl_url=self.config.crl_url)
+        if key:
+            order = replace(order, public_key=key.public_key())
+        end = now() + granted.lifetime
         for issue in self.faults(faults.CERTIFICATE):
             return issue(self.authority, order, end)
+        if granted.earlier:
+            return granted.earlier
+        asked = granted.asked
         certificate = self.authority.issuer.sign(order, end)
-        self.database.record(certificate, secret)
+        one_time = asked.principal.one_time
+        stored = Stored(
+            owner=granted.owner,
+            forwarded_by=granted.forwarded_by,
+            challenge_password=self._hidden(asked.secret),
+            request=self._request(asked),
+            sealed_key=secret.seal(_pkcs8(key), self._identity(asked.csr)) if key else None,
+            spent=(asked.principal.name, one_time) if one_time else None,
+        )
+        self.database.record(certificate, stored)
         return certificate
+
+    def _hidden(self, challenge: str | None) -> str | None:
+        """What is kept of a challengePassword that its sender alone knows."""
+        if challenge is None or self.config.challenge_password:
+            return None
+        return secret.hashed(challenge)
+
+    def _earlier(self, asked: Asked) -> tuple[x509.Certificate | None, bytes | None]:
+        """What the same request brought: a certificate, and PKCS #8 of a key that was made."""
+        found = self.database.answered(self._request(asked))
+        if found is None or self.faults(faults.CERTIFICATE):
+            return None, None
+        issued, sealed = found
+        key = secret.unseal(sealed, self._identity(asked.csr)) if sealed else None
+        if sealed and key is None:
+            return None, None
+        return x509.load_der_x509_certificate(issued.der), key
+
+    def _request(self, asked: Asked) -> str:
+        """The same for the same request by the same client with the same credential."""
+        parts = (asked.operation, asked.principal.credential, self._identity(asked.csr).hex())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _identity(self, csr: x509.CertificateSigningRequest) -> bytes:
+        """What is the same each time that a CSR is sent."""
+        if self.config.require_pop:  # the rest is another in each TLS session
+            spki = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return csr.subject.public_bytes() + spki
+        return csr.public_bytes(Encoding.DER)
 
     def package(self, certificates: list[x509.Certificate]) -> bytes:
         """DER of the certs-only CMS message (RFC 7030 4.1.3)."""
@@ -67,3 +229,7 @@ class Issuing:
     def publish_crl(self) -> None:
         """Write `crl.pem` anew into the server's directory. Raises OSError."""
         crl.publish(self.authority, self.database, self.config.directory / "crl.pem")
+
+
+def _pkcs8(key: PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())

@@ -1,8 +1,10 @@
 """A page that only holders of a certificate of this CA can see: proof that one works."""
 
+import asyncio
+
 from aiohttp import web
 
-from mpest.server.database import Database
+from mpest.server.database import Database, StoreError, trouble
 from mpest.server.tls import client_certificate
 
 
@@ -13,8 +15,15 @@ def probe_application(database: Database) -> web.Application:
 
     async def show(request: web.Request) -> web.Response:
         client = client_certificate(request)
-        objection = "is missing" if client is None else database.objection(client)
-        if client is None or objection:
+        if client is None:
+            raise web.HTTPForbidden(text="a client certificate is required\n")
+        try:
+            await asyncio.to_thread(database.shown, client)
+            objection = await asyncio.to_thread(database.objection, client)
+        except StoreError as error:
+            text = f"the database cannot be read: {trouble(error)}\n"
+            raise web.HTTPServiceUnavailable(text=text) from None
+        if objection:
             raise web.HTTPForbidden(text=f"the client certificate {objection}\n")
         subject = client.subject.rfc4514_string()
         return web.json_response({"subject": subject, "serial": f"{client.serial_number:x}"})

@@ -23,7 +23,7 @@ from mpest.server import crl, faults
 from mpest.server.app import WELL_KNOWN, EstApp, describe
 from mpest.server.ca import Authority, Order, common_name, new_key, now
 from mpest.server.config import ServerConfig
-from mpest.server.database import Database, Issued
+from mpest.server.database import Database, Issued, Stored
 from mpest.server.listener import Listener
 from mpest.server.probe import probe_application
 from mpest.server.room import Room
@@ -158,11 +158,11 @@ class EstServer:
         self.config.users[name] = password
 
     def new_identity(self, name: str) -> tuple[bytes, bytes]:
-        """A certificate on record for common name `name`, and its key, both PEM."""
+        """A certificate that user `name` has for this common name, and its key, both PEM."""
         key = new_key()
         order = Order(common_name(name), key.public_key())
         certificate = self._authority.issuer.sign(order, now() + self.config.lifetime)
-        self._database.record(certificate)
+        self._database.record(certificate, Stored(owner=f"user:{name}"))
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return certificate.public_bytes(Encoding.PEM), pem
 
@@ -174,7 +174,7 @@ class EstServer:
     def _be(self, identity: TlsIdentity) -> None:
         for context in self._contexts:
             identity.load_into(context)
-        self._own = identity.chain[0]
+        self._own = self._est.server_certificate = identity.chain[0]
 
     def maintain(self) -> None:
         """Do what is due: new lists of revoked certificates, a new certificate of the server.
@@ -254,6 +254,8 @@ class EstServer:
         context.sni_callback = self._on_handshake
         report_failures(context, self._on_failed_handshake)
         self._est = EstApp(config, self._authority, self._database, self._record)
+        self._est.server_certificate = identity.chain[0]
+        self._stack.callback(self._est.close)
         self.port = await self._serve(self._est.application(), context, config.port)
         if config.mtls_probe:
             context = server_context(

@@ -1,0 +1,117 @@
+"""The tables of `est.db`, and how those of an older server are taken over.
+
+Times are seconds since 1970, serial numbers lower-case hex.
+"""
+
+from sqlalchemy import Connection, Engine, inspect, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from mpest.server import secret
+
+VERSION = 1
+"""`PRAGMA user_version`: 0 kept the challengePassword as it was sent."""
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class Issued(_Base):
+    """One certificate."""
+
+    __tablename__ = "issued"
+
+    serial: Mapped[str] = mapped_column(primary_key=True)
+    subject: Mapped[str]
+    not_before: Mapped[float]
+    not_after: Mapped[float]
+    der: Mapped[bytes]
+    challenge_password: Mapped[str | None]
+    """As `secret.hashed` makes it of the request's own."""
+    revoked: Mapped[float | None]
+    owner: Mapped[str | None]
+    """Whose it is, as `principals.Principal` has it; None if nobody's but its holder's."""
+    forwarded_by: Mapped[str | None]
+    """The registration authority that forwarded the request."""
+
+    @property
+    def whose(self) -> str:
+        return self.owner or f"certificate:{self.serial}"
+
+
+class Revocation(_Base):
+    """Why a certificate was revoked."""
+
+    __tablename__ = "revocation"
+
+    serial: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[int]
+    """CRLReason (RFC 5280 5.3.1)."""
+    since: Mapped[float | None]
+    """When the key is known or suspected to have been lost."""
+
+
+class Pending(_Base):
+    """A CSR that somebody sent while approval was manual."""
+
+    __tablename__ = "pending"
+
+    csr_sha256: Mapped[str] = mapped_column(primary_key=True)
+    principal: Mapped[str] = mapped_column(primary_key=True)
+    first_seen: Mapped[float]
+
+
+class Answered(_Base):
+    """A request whose answer may have been lost: what it is answered with once more."""
+
+    __tablename__ = "answered"
+
+    request: Mapped[str] = mapped_column(primary_key=True)
+    """SHA-256 in hex of the operation, the credential and the CSR."""
+    serial: Mapped[str] = mapped_column(index=True)
+    at: Mapped[float]
+    sealed_key: Mapped[bytes | None]
+    """PKCS #8 of the key that the server made; opens by the CSR."""
+
+
+class Spent(_Base):
+    """A one-time password that brought a certificate."""
+
+    __tablename__ = "spent"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    user: Mapped[str] = mapped_column(index=True)
+    password: Mapped[str]
+    """As `secret.hashed` makes it."""
+    serial: Mapped[str]
+
+
+def open_tables(engine: Engine) -> None:
+    """Make what is missing, and take over what an older server left: interrupted anywhere, the
+    next start goes on. Raises ValueError for tables of a newer server.
+    """
+    with engine.begin() as connection:
+        found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if found > VERSION:
+        raise ValueError("it is of a newer mpest")
+    _Base.metadata.create_all(engine)
+    if found == VERSION:
+        return
+    with engine.begin() as connection:
+        _add_columns(connection)
+    with engine.begin() as connection:
+        sent = Issued.challenge_password
+        for clear in connection.scalars(select(sent).distinct()).all():
+            if clear is not None:
+                hidden = {"challenge_password": secret.hashed(clear)}
+                connection.execute(update(Issued).where(sent == clear).values(hidden))
+        # In the transaction of the hashes: none is hashed twice.
+        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def _add_columns(connection: Connection) -> None:
+    known = {column["name"] for column in inspect(connection).get_columns(Issued.__tablename__)}
+    for column in Issued.__table__.columns:
+        if column.name not in known:
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE issued ADD COLUMN {column.name} {kind}")
