@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import ca_cuts
 import crowd
 import cut_runs
+import enrolments
 import ext4
 import fleet
 import kills
@@ -148,6 +149,12 @@ def heap(sample, seed):
 def kill_9(sample, seed):
     """Two thousand kills amid enrolments and renewals."""
     return _counted(kills.run(sample or 2000, seed))
+
+
+@proof
+def killed_server(sample, seed):
+    """Three hundred clients that enrol at once, while the server is killed each second."""
+    return _counted(enrolments.run(sample or 300, seed))
 
 
 @proof
