@@ -26,9 +26,11 @@ class Bench(board_bench.Bench):
         return known
 
     def revoked(self) -> dict[int, x509.RevokedCertificate]:
-        """What the CRL holds, by serial."""
+        """What the CRLs of all CAs hold, by serial."""
         pem = (self.server.config.directory / "crl.pem").read_bytes()
-        return {one.serial_number: one for one in x509.load_pem_x509_crl(pem)}
+        end = b"-----END X509 CRL-----\n"
+        lists = [x509.load_pem_x509_crl(one + end) for one in pem.split(end)[:-1]]
+        return {entry.serial_number: entry for one in lists for entry in one}
 
     def tls(self) -> str:
         """What openssl makes of the server with the identity that was kept in `old`."""
