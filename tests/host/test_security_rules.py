@@ -86,7 +86,7 @@ def test_rfc7030_3_3_tls_1_2_and_good_suites(bench: Bench) -> None:
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_rfc7030_3_3_old_tls_is_refused(bench: Bench) -> None:
     """A server that goes no higher than TLS 1.1, though its certificate is good."""
-    context = bench.server._context
+    (context,) = bench.server._contexts
     context.minimum_version = ssl.TLSVersion.TLSv1_1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
