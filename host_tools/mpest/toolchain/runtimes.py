@@ -88,10 +88,17 @@ _KINDS = {
     ),
     "nginx": _Kind(
         what="nginx",
-        package="nginx",
+        package="libnginx-mod-stream",
         probe=("-v",),
         shows=r"^nginx version: nginx/([\d.]+)",
         brew="nginx",
+    ),
+    "haproxy": _Kind(
+        what="HAProxy",
+        package="haproxy",
+        probe=("-v",),
+        shows=r"^HAProxy version ([\d.]+)",
+        brew="haproxy",
     ),
     "qemu-arm": _Kind(
         what="QEMU's user emulation of ARM, 6.0 or later",
