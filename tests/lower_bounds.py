@@ -23,7 +23,10 @@ TESTS = (
     "test_flash.py::test_unix",
     "test_packages.py::test_romfs",
     "test_server_command.py",
+    "test_server_desk.py::test_metrics",
     "test_server_operations.py",
+    "test_server_passwords.py::test_tokens",
+    "test_server_proxy.py",
     "test_show.py",
 )
 

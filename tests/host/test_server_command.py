@@ -50,15 +50,19 @@ def test_events_and_a_clean_end(tmp_path, number):
         with urllib.request.urlopen(f"{first['url']}/cacerts", context=context) as answer:
             size = len(answer.read())
         event = json.loads(process.stdout.readline())
+        assert event.pop("id") == answer.headers["X-Request-ID"]
+        assert 0 <= event.pop("seconds") < 60
         assert event == {
             "event": "request",
             "method": "GET",
             "path": "/.well-known/est/cacerts",
+            "operation": "cacerts",
             "status": 200,
             "reason": None,
             "tls": "TLSv1.3",
             "resumed": False,
             "client": None,
+            "user": None,
             "authorization": False,
             "bytes_in": 0,
             "bytes_out": size,
@@ -69,6 +73,29 @@ def test_events_and_a_clean_end(tmp_path, number):
         assert people.endswith("Stopped.\n")
     assert first["fingerprint"] in people
     assert f"mpest simulate --url {first['url']} --trust {first['ca']}" in people
+
+
+def test_answers_under_way_are_finished(tmp_path):
+    """SIGTERM ends what is idle at once, and what is under way once it is answered."""
+    late = ["--fault", "late@cacerts"]
+    with serving("--dir", tmp_path / "ca", "--port", "0", "--json", *late) as (process, first):
+        context = ssl.create_default_context(cafile=first["ca"])
+        with (
+            socket.create_connection(("127.0.0.1", first["port"]), 60) as idle,
+            socket.create_connection(("127.0.0.1", first["port"]), 60) as tcp,
+            context.wrap_socket(tcp, server_hostname="127.0.0.1") as busy,
+            context.wrap_socket(idle, server_hostname="127.0.0.1"),
+        ):
+            busy.sendall(b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert json.loads(process.stdout.readline())["status"] == 200
+            process.terminate()
+            answer = b""
+            while piece := busy.recv(65536):
+                answer += piece
+        assert process.wait(60) == 0
+        assert process.stderr.read().endswith("Stopped.\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert len(answer.partition(b"\r\n\r\n")[2]) > 500
 
 
 def test_on_every_address(tmp_path):
@@ -199,6 +226,8 @@ def test_one_server_in_a_folder(tmp_path, option):
         ),
         (["--serverkeygen", "bad-key"], 2, "bad-key: secrets: an AES key has 16 or 32 bytes"),
         (["--users", "good-users"], 2, "--users needs --auth basic or digest"),
+        (["--auth", "token", "--token-file", "empty"], 2, "empty holds no token: it takes one a"),
+        (["--auth", "basic", "--users", "empty"], 2, "empty names no user: it takes lines of"),
         (["--token-file", "bad-users"], 2, "--token-file needs --auth token"),
         (["--factory-ca", "bad-users"], 2, "--factory-ca needs --auth mtls"),
         (["--auth", "mtls", "--factory-ca", "bad-users"], 2, "holds no certificate in PEM"),
@@ -217,6 +246,7 @@ def test_wrong_use_is_one_line_and_a_code(tmp_path, monkeypatch, arguments, code
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "bad-users", "ann:geheim\ngeheim2\n")
     write(tmp_path / "good-users", "ann:geheim\n")
+    write(tmp_path / "empty", "\n\n")
     write(tmp_path / "bad-policy", '{"key": "P-1"}')
     write(tmp_path / "bad-key", 'secrets = { 00 = "geheim" }')
     (tmp_path / "bad-ca").mkdir()

@@ -5,14 +5,25 @@ import base64
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from server_client import PKCS10, body_of, connect, enroll, make_csr, names, new_key
+from pyasn1.codec.der.decoder import decode
+from pyasn1.type import univ
+from server_client import (
+    PKCS10,
+    body_of,
+    certificates,
+    connect,
+    enroll,
+    make_csr,
+    names,
+    new_key,
+)
 
-from mpest.server import EstServer, ServerConfig, secret
+from mpest.server import EstServer, ServerConfig, der, secret
 from mpest.server.ca import new_ca, now
 from mpest.server.csr_policy import check_csr, read_csr
 from mpest.server.wire import Refused
@@ -34,9 +45,14 @@ def purposes(*oids):
 
 
 async def test_refusals_reach_the_client_as_text(tmp_path):
-    pem = make_csr().public_bytes(Encoding.PEM)
-    raw = make_csr().public_bytes(Encoding.DER)
-    bodies = {pem: "PEM", raw: "DER", b"": "empty", b"AAAA*": "base64", b"AAAA": "PKCS#10"}
+    bodies = {
+        b"": "empty",
+        b"AAAA*": "base64",
+        b"AAAA": "PKCS#10",
+        b"\x30\x82\xff": "PKCS#10",
+        b"-----BEGIN A-----\nAAAA\n-----END A-----\n": "PKCS#10",
+        b"-----BEGIN A-----": "base64",
+    }
     async with EstServer(ServerConfig(directory=tmp_path / "ca")) as server:
         async with connect(server) as session:
             for body, word in bodies.items():
@@ -45,7 +61,50 @@ async def test_refusals_reach_the_client_as_text(tmp_path):
                     assert answer.content_type == "text/plain"
                     assert word in await answer.text()
         assert server.issued() == []
-        assert server.events[-1]["reason"].startswith("the body is not a PKCS#10")
+        assert server.events[-3]["reason"].startswith("the body is not a PKCS#10")
+
+
+async def test_other_forms_are_taken_and_noted(server):
+    bodies = {
+        make_csr().public_bytes(Encoding.DER): "binary DER",
+        make_csr().public_bytes(Encoding.PEM): "PEM",
+        b"a line of text\n" + make_csr().public_bytes(Encoding.PEM) + b"\n\n": "PEM",
+    }
+    async with connect(server) as session:
+        for body, word in bodies.items():
+            async with session.post("simpleenroll", data=body, headers=PKCS10) as answer:
+                assert answer.status == 200
+            assert f"came as {word}" in server.events[-1]["reason"]
+
+
+def without_attributes(key, *, damage=False):
+    """A request that leaves out the field attributes, as Bouncy Castle can make it."""
+    elements = univ.SequenceOf(componentType=univ.Any())
+    whole = make_csr(key=key).public_bytes(Encoding.DER)
+    (information, algorithm, _), _ = decode(whole, asn1Spec=elements)
+    (*fields, attributes), _ = decode(bytes(information), asn1Spec=elements)
+    assert bytes(attributes) == b"\xa0\0"
+    signed = der.sequence(*map(bytes, fields))
+    scheme = [ec.ECDSA(hashes.SHA256())]
+    if isinstance(key, rsa.RSAPrivateKey):
+        scheme = [padding.PKCS1v15(), hashes.SHA256()]
+    signature = key.sign(b"another" if damage else signed, *scheme)
+    return der.sequence(signed, bytes(algorithm), der.tlv(0x03, b"\0", signature))
+
+
+@pytest.mark.parametrize(
+    "key", [new_key(), rsa.generate_private_key(65537, 2048)], ids=["EC", "RSA"]
+)
+async def test_requests_without_attributes(server, key):
+    body = base64.b64encode(without_attributes(key))
+    async with connect(server) as session:
+        async with session.post("simpleenroll", data=body, headers=PKCS10) as answer:
+            assert answer.status == 200
+            assert certificates(await answer.read())[0].public_key() == key.public_key()
+        body = base64.b64encode(without_attributes(key, damage=True))
+        async with session.post("simpleenroll", data=body, headers=PKCS10) as answer:
+            assert answer.status == 400
+            assert "signature is wrong" in await answer.text()
 
 
 def test_wrong_signature():

@@ -325,10 +325,10 @@ async def test_digest_with_an_unknown_algorithm(server, name):
 
 
 async def test_body_faults_spare_refusals(server):
-    server.config.auth = "basic"
+    server.config.auth = "mtls"
     server.config.faults = {"empty-body", "http-201", "wrong-content-type"}
     async with connect(server) as session:
         status, text, headers = await enroll(session, make_csr())
-    assert status == 401
-    assert text == "authentication is required\n"
+    assert status == 403
+    assert text == "a TLS client certificate of this CA is required\n"
     assert headers["Content-Type"].startswith("text/plain")

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mpest.exits import Exit
 from mpest.server import ServerConfig, running_server
 from mpest.server.ca import Authority
-from mpest.server.command import _read_users
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.server.tls import own_identity
+from mpest.server.users import Entry, read_users
 from mpest.sim import inputs
 from mpest.sim.words import in_words
 
@@ -120,7 +120,7 @@ def test_a_byte_order_mark_is_none_of_the_password(tmp_path: Path, encoding: str
     (tmp_path / "users").write_bytes("u:gehe\xefm\r\n".encode(encoding))
     assert inputs.read_secret(str(tmp_path / "secret")) == "gehe\xefm"
     assert inputs.read_secret(str(tmp_path / "big-endian")) == "gehe\xefm"
-    assert _read_users(tmp_path / "users") == {"u": "gehe\xefm"}
+    assert read_users(tmp_path / "users", "basic") == [Entry("u", "gehe\xefm")]
 
 
 def test_serverkeygen(tmp_path: Path) -> None:

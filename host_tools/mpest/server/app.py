@@ -2,15 +2,19 @@
 
 import asyncio
 import contextlib
+import json
 import math
-from collections.abc import Callable
+import secrets
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from time import monotonic
 from typing import Any, TypeVar
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 
@@ -30,11 +34,15 @@ from mpest.server.csr_policy import (
 )
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database, StoreError, trouble
+from mpest.server.forms import in_base64
 from mpest.server.fullcmc import FullCmc
 from mpest.server.issuing import Asked, Granted, Issuing
+from mpest.server.log import place
+from mpest.server.metrics import Metrics
 from mpest.server.principals import Principal
+from mpest.server.proxy import forwarded, is_proxy
 from mpest.server.serverkeygen import KeyType, PrivateKey, key_type_of, new_key, pack, wanted
-from mpest.server.tls import client_certificate, tls_unique
+from mpest.server.tls import FORWARDED, client_certificate, tls_unique
 from mpest.server.wire import (
     CERTIFICATES,
     CERTS_ONLY,
@@ -49,6 +57,13 @@ from mpest.server.wire import (
 
 WELL_KNOWN = "/.well-known/est"
 _CRL = "/crl"
+_FOLLOW_SECONDS = 1.0
+_BY_LOGIN = ("simpleenroll", "serverkeygen")
+_LOGIN: web.RequestKey[str | None] = web.RequestKey("login")
+_ID = web.RequestKey("id", str)
+_STARTED = web.RequestKey("started", float)
+_OPERATION = web.RequestKey("operation", str)
+_PRINCIPAL = web.RequestKey("principal", str)
 _DETOUR = "/detour"
 _METHODS = {
     "cacerts": "GET",
@@ -94,6 +109,8 @@ class EstApp:
         self._database = database
         self._record = record
         self._auth = Authenticator(config, database)
+        self._metrics = Metrics(lambda: len(database.waiting()))
+        self._pages = {"/crl": self._crl, "/health": self._health, "/metrics": self._metrics.reply}
         self.server_certificate: x509.Certificate | None = None
         """What is shown in TLS."""
         self._worker = ThreadPoolExecutor(1, "est-database")
@@ -105,12 +122,32 @@ class EstApp:
 
     def application(self) -> web.Application:
         application = web.Application(client_max_size=self._config.max_body)
-        application.router.add_route("*", "/{path:.*}", self._handle)
+        application.router.add_route("*", r"/{path:[\s\S]*}", self._handle)
+        application.cleanup_ctx.append(self._follow)
         return application
 
     def publish_crl(self) -> None:
         """Write `crl.pem` anew into the server's directory. Raises OSError."""
+        revocations = self._database.revocations()
         self._issuing(set()).publish_crl()
+        self._published = revocations
+
+    async def _follow(self, _application: web.Application) -> AsyncIterator[None]:
+        """While it serves, publish what `mpest serve --revoke` revoked."""
+
+        def publish() -> None:
+            if self._database.revocations() != self._published:
+                self.publish_crl()
+
+        async def follow() -> None:
+            while True:
+                await asyncio.sleep(_FOLLOW_SECONDS)
+                with contextlib.suppress(OSError, StoreError):  # the next time may do
+                    await self._work(publish)
+
+        task = asyncio.create_task(follow())
+        yield
+        task.cancel()
 
     def _issuing(self, active: set[str]) -> Issuing:
         server = self.server_certificate
@@ -120,15 +157,25 @@ class EstApp:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        request[_STARTED] = monotonic()
+        request[_ID] = secrets.token_hex(8)
         body = b""
+        note = None
         try:
-            if request.path == _CRL and request.method == "GET":
-                reply = await self._work(self._crl)
+            if request.path in self._pages and request.method == "GET":
+                reply = await self._work(self._pages[request.path])
+                if request.path != _CRL:  # which asks often, and is no client of EST
+                    return reply.response(0)
             else:
-                operation = self._operation(request)
+                self._ask_proxy(request)
+                operation = request[_OPERATION] = self._operation(request)
                 body = await _body(request)
+                text, note = in_base64(body)
+                if operation in _BY_LOGIN:
+                    authorization = request.headers.get("Authorization")
+                    request[_LOGIN] = await self._auth.login(authorization)
                 exchange = _Exchange(
-                    request, operation, body, client_certificate(request), tls_unique(request)
+                    request, operation, text, client_certificate(request), tls_unique(request)
                 )
                 issuing = self._issuing(self._take_faults(operation))
                 if exchange.client is None and _METHODS[operation] == "GET":
@@ -143,8 +190,30 @@ class EstApp:
             reply = Reply(
                 413, f"the limit is {self._config.max_body} bytes\n".encode(), close=True
             )
+        except Exception as error:  # of our own: the client is told, and the log where it was
+            reply = Refused(500, "the server failed").reply
+            reply = replace(reply, reason=f"the server failed: {place(error)}")
+        if note and reply.reason is None:
+            reply = replace(reply, reason=note)
         self._record(request, reply, len(body))
-        return reply.response(self._config.drip_interval)
+        self._metrics.count(
+            request.get(_OPERATION),
+            reply,
+            monotonic() - request[_STARTED],
+            login="Authorization" in request.headers,
+        )
+        response = reply.response(self._config.drip_interval)
+        response.headers["X-Request-ID"] = request[_ID]
+        return response
+
+    def _ask_proxy(self, request: web.Request) -> None:
+        """Behind a proxy its word on the client's certificate counts, none is one too. Raises
+        Refused."""
+        header = self._config.behind_proxy
+        if header and is_proxy(request, self._config.proxies):
+            request[FORWARDED] = None  # not the proxy's own, should it be refused
+            anchors = [*self.authority.anchors, *self._auth.factories]
+            request[FORWARDED] = forwarded(request, header, anchors)
 
     def _operation(self, request: web.Request) -> str:
         """The operation that the path names. Raises Refused."""
@@ -227,6 +296,18 @@ class EstApp:
         current = crl.issuing(path)
         return Reply(200, current.public_bytes(Encoding.DER), CRL)
 
+    def _health(self) -> Reply:
+        """200 while requests can be answered, else 503 and why."""
+        reason = None
+        try:
+            self._database.revocations()
+        except StoreError as error:
+            reason = f"the database fails: {trouble(error)}"
+        if self.authority.issuer.certificate.not_valid_after_utc <= now():
+            reason = "the CA has expired"
+        text = json.dumps({"status": "failing" if reason else "ok", "reason": reason})
+        return Reply(503 if reason else 200, text.encode(), "application/json")
+
     def _policy(self) -> CsrAttrsPolicy | None:
         """What /csrattrs asks for, in which linking shows as challengePassword (RFC 7030 3.5)."""
         policy = self._config.csrattrs
@@ -256,8 +337,10 @@ class EstApp:
                 method=request.method,
                 target=request.raw_path,
                 client=client,
+                login=request[_LOGIN],
                 faults=issuing.active,
             )
+        request[_PRINCIPAL] = principal.name
         if request.content_type != "application/pkcs10":
             raise Refused(415, "send Content-Type: application/pkcs10")
         csr = read_csr(exchange.body)
@@ -318,13 +401,15 @@ class EstApp:
         return multipart_reply(parts, self._config.wrap, binary="raw-der" in issuing.active)
 
     def _waiting(self, approved: datetime) -> Reply:
-        """The 202 for a CSR that is `approved` later (RFC 7030 4.2.3)."""
+        """The 202 for a CSR that is `approved` later (RFC 7030 4.2.3).
+
+        It has no body: Bouncy Castle's client does not read past one.
+        """
         value = str(math.ceil((approved - now()).total_seconds()))
         if self._config.retry_after_date:
             at = datetime.fromtimestamp(math.ceil(approved.timestamp()), UTC)
             value = format_datetime(at, usegmt=True)
-        text = b"waiting for approval: send the same request again later\n"
-        return Reply(202, text, headers=(("Retry-After", value),))
+        return Reply(202, headers=(("Retry-After", value),), reason="waiting for approval")
 
 
 def _unavailable(error: StoreError | OSError) -> Reply:
@@ -341,24 +426,33 @@ async def _body(request: web.Request) -> bytes:
         return await request.read()
     except OSError as error:
         raise Refused(400, "the client left before the end of its request") from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise Refused(400, "the body does not come as its header says") from error
 
 
 def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:
     """The event of one request; holds no secret. `bytes_in` and `bytes_out` count the bodies,
-    as they would be without a fault on the way. `client` is the certificate's subject.
+    as they would be without a fault on the way. `client` is the certificate's subject, `user` who
+    has a certificate made, `seconds` are those until the answer was ready.
+
+    The path is as it was sent, without what the query may hold.
     """
     tls = request.get_extra_info("ssl_object")  # None once the client has gone
     client = client_certificate(request)
     return {
         "event": "request",
+        "id": request.get(_ID),
         "method": request.method,
-        "path": request.path,
+        "path": request.rel_url.raw_path,
+        "operation": request.get(_OPERATION),
         "status": reply.status,
         "reason": reply.reason,
         "tls": tls.version() if tls else None,
         "resumed": bool(tls and tls.session_reused),
         "client": client.subject.rfc4514_string() if client else None,
+        "user": request.get(_PRINCIPAL),
         "authorization": "Authorization" in request.headers,
         "bytes_in": bytes_in,
         "bytes_out": len(reply.body),
+        "seconds": round(monotonic() - request[_STARTED], 3),
     }

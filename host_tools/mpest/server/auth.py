@@ -1,7 +1,5 @@
 """Who asks: HTTP credentials and TLS client certificates (RFC 7030 3.2.3, 3.3.2)."""
 
-import hashlib
-import hmac
 from base64 import b64decode
 from dataclasses import replace
 
@@ -12,6 +10,7 @@ from mpest.server import principals
 from mpest.server.config import ServerConfig
 from mpest.server.database import Database
 from mpest.server.digest import DigestError, DigestGate, quoted
+from mpest.server.passwords import LoginCheck
 from mpest.server.principals import Principal
 from mpest.server.wire import Refused
 
@@ -23,6 +22,24 @@ class Authenticator:
         self._config = config
         self._database = database
         self._digest = DigestGate()
+        self._check = LoginCheck()
+
+    async def login(self, authorization: str | None) -> str | None:
+        """The user whose Basic password is right, or the name of the right token; None for all
+        else, of which `principal` tells what is wrong. Raises Refused if too many log in.
+        """
+        try:
+            scheme, credentials = _split(authorization or "")
+        except UnicodeDecodeError:
+            return None
+        match self._config.auth, scheme:
+            case "basic", "basic":
+                user, password = _user_and_password(credentials) or ("", "")
+                right = await self._check.password(self._config.users, user, password)
+                return user if right else None
+            case "token", "bearer":
+                return await self._check.token(self._config.tokens, credentials)
+        return None
 
     def by_certificate(self, client: x509.Certificate | None) -> x509.Certificate:
         """The client certificate, which must be ours and in force. Raises Refused."""
@@ -39,12 +56,6 @@ class Authenticator:
         whose = issued.whose if issued else principals.ANONYMOUS
         return replace(principals.of_owner(whose, self.factories), certificate=client)
 
-    @property
-    def factories(self) -> list[x509.Certificate]:
-        """The CAs whose certificates enrol."""
-        pem = (self._config.factory_ca or "").encode()
-        return x509.load_pem_x509_certificates(pem) if pem else []
-
     def _factory_of(self, client: x509.Certificate) -> x509.Certificate | None:
         # TLS has verified it up to one of the CAs it knows; this says which.
         if self._database.find(client.serial_number) is None:
@@ -56,6 +67,12 @@ class Authenticator:
                 return ca
         return None
 
+    @property
+    def factories(self) -> list[x509.Certificate]:
+        """The CAs whose certificates enrol."""
+        pem = (self._config.factory_ca or "").encode()
+        return x509.load_pem_x509_certificates(pem) if pem else []
+
     def principal(
         self,
         authorization: str | None,
@@ -63,11 +80,13 @@ class Authenticator:
         method: str,
         target: str,
         client: x509.Certificate | None,
+        login: str | None,
         faults: set[str],
     ) -> Principal:
         """Who enrols, for simpleenroll. Raises Refused.
 
-        `authorization` is the header's value, `target` the request target as sent.
+        `authorization` is the header's value, `target` the request target as sent, `login` what
+        `login` found.
         """
         match self._config.auth:
             case "none":
@@ -78,9 +97,9 @@ class Authenticator:
                     return principals.from_factory(client.subject, ca, client)
                 return self.holder(self.by_certificate(client))
             case "basic":
-                return self._user(self._basic(authorization))
+                return self._user(self._basic(authorization, login))
             case "token":
-                return self._token(authorization)
+                return self._token(authorization, login)
             case "digest":
                 return self._user(self._by_digest(authorization, method, target, faults))
 
@@ -103,28 +122,18 @@ class Authenticator:
                 offers = [f'Basic realm={realm}, charset="UTF-8"']
         return Refused(401, text, tuple(("WWW-Authenticate", offer) for offer in offers))
 
-    def _basic(self, authorization: str | None) -> str:
-        credentials = self._credentials(authorization, "Basic")
-        try:
-            user, colon, password = b64decode(credentials, validate=True).decode().partition(":")
-        except ValueError as error:
-            raise self.challenge("the Basic credentials can't be read", set()) from error
-        known = self._config.users.get(user, "")
-        same = hmac.compare_digest(known.encode(), password.encode())
-        if user not in self._config.users or not colon or not same:
+    def _basic(self, authorization: str | None, login: str | None) -> str:
+        if _user_and_password(self._credentials(authorization, "Basic")) is None:
+            raise self.challenge("the Basic credentials can't be read", set())
+        if login is None:
             raise self.challenge("user name or password is wrong", set())
-        return user
+        return login
 
-    def _token(self, authorization: str | None) -> Principal:
-        given = self._credentials(authorization, "Bearer").encode()
-        holder = None
-        for known in self._config.tokens:  # without a shortcut, whose time would tell something
-            name, _, token = known.rpartition(":")
-            if hmac.compare_digest(token.encode(), given):
-                holder = name or f"#{hashlib.sha256(given).hexdigest()[:16]}"
-        if holder is None:
+    def _token(self, authorization: str | None, login: str | None) -> Principal:
+        self._credentials(authorization, "Bearer")
+        if login is None:
             raise self.challenge("the token is not valid", set())
-        return principals.token(holder)
+        return principals.token(login)
 
     def _by_digest(
         self, authorization: str | None, method: str, target: str, faults: set[str]
@@ -156,10 +165,30 @@ class Authenticator:
         faults = faults or set()
         if not authorization:
             raise self.challenge("authentication is required", faults)
-        given, _, rest = authorization.partition(" ")
-        if given.lower() != scheme.lower():
-            raise self.challenge(f"use {scheme} authentication", faults)
         try:
-            return rest.strip().encode("utf-8", "surrogateescape").decode()
+            given, credentials = _split(authorization)
         except UnicodeDecodeError as error:
             raise self.challenge("the Authorization header is not UTF-8", faults) from error
+        if given != scheme.lower():
+            raise self.challenge(f"use {scheme} authentication", faults)
+        return credentials
+
+
+def _split(authorization: str) -> tuple[str, str]:
+    """The scheme in lower case, and what follows. Raises UnicodeDecodeError."""
+    scheme, _, credentials = authorization.partition(" ")
+    return scheme.lower(), credentials.strip().encode("utf-8", "surrogateescape").decode()
+
+
+def _user_and_password(credentials: str) -> tuple[str, str] | None:
+    """Those of Basic (RFC 7617 2), in UTF-8 or in the ISO-8859-1 of Bouncy Castle."""
+    try:
+        decoded = b64decode(credentials, validate=True)
+    except ValueError:
+        return None
+    try:
+        text = decoded.decode()
+    except UnicodeDecodeError:
+        text = decoded.decode("iso-8859-1")
+    user, colon, password = text.partition(":")
+    return (user, password) if colon else None

@@ -4,46 +4,24 @@ import asyncio
 import json
 import logging
 import signal
-import tomllib
-from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import click
-from cryptography import x509
-from pydantic import BaseModel
 
 from mpest import settings
 from mpest.exits import CliError
 from mpest.options import Completed
-from mpest.server import faults
+from mpest.server import desk, faults, inputs, log
 from mpest.server.config import ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
+from mpest.server.log import OneLine
 from mpest.server.policy import Policy
 from mpest.server.runner import EstServer, Event
 from mpest.server.serverkeygen import ServerKeygenPolicy
-from mpest.text import text_of
+from mpest.server.users import read_tokens, read_users
 
-_Policy = TypeVar("_Policy", bound=BaseModel)
-
+_STOP_SECONDS = 10.0  # a container is killed after so many
 _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
-
-
-def _lifetime(_ctx: click.Context, _param: click.Parameter, value: str) -> timedelta:
-    try:
-        return settings.lifetime(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> set[str]:
-    if "help" in values:
-        width = max(map(len, faults.DESCRIPTIONS))
-        for name, description in sorted(faults.DESCRIPTIONS.items()):
-            needed = f" (needs {faults.NEEDS[name]})" if name in faults.NEEDS else ""
-            click.echo(f"{name:{width}}  {description}{needed}")
-        ctx.exit()
-    return set(values)
 
 
 @click.command()
@@ -54,7 +32,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the CA lives; made if missing.",
 )
-@click.option("--port", required=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 picks a free one.")
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -70,6 +48,16 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 )
 @click.option("--users", type=click.Path(path_type=Path), help="File of name:password lines.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="File of tokens, one a line.")
+@click.option(
+    "--hash-password",
+    is_flag=False,
+    flag_value="basic",
+    is_eager=True,
+    expose_value=False,
+    callback=inputs.hash_password,
+    type=click.Choice(["basic", "digest", "token"]),
+    help="Copy such a file from stdin to stdout with hashes in place of secrets, and end.",
+)
 @click.option(
     "--policy",
     "policy_file",
@@ -89,12 +77,37 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     help="CA certificates (PEM); with --auth mtls theirs enrol too.",
 )
 @click.option(
-    "--approve-after",
-    type=click.FloatRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="Answer 202 to each new request for so long.",
+    "--behind-proxy",
+    metavar="HEADER",
+    help="Take client certificates from this header of a proxy that ends TLS.",
 )
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    callback=inputs.networks,
+    metavar="ADDRESS",
+    help="Where such proxies are, as 10.0.0.7 or 10.0.0.0/24.",
+)
+@click.option(
+    "--approve-after",
+    callback=inputs.seconds,
+    default="0",
+    metavar="SECONDS|manual",
+    help="Answer 202 to each new request for so long, or until --approve.",
+)
+@click.option(
+    "--list",
+    "list_all",
+    is_flag=True,
+    help="Print what was issued and what waits in DIR, and end.",
+)
+@click.option(
+    "--approve",
+    metavar="ID",
+    help="Let a waiting request of DIR through, as --list names it, and end.",
+)
+@click.option("--revoke", metavar="SERIAL", help="Revoke a certificate of DIR, and end.")
 @click.option("--label", help="Serve under /.well-known/est/LABEL/ only.")
 @click.option(
     "--fault",
@@ -102,7 +115,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
     multiple=True,
     type=Completed(lambda: ["help", *sorted(faults.DESCRIPTIONS)]),
     metavar="NAME[@OPERATION]",
-    callback=_list_faults,
+    callback=inputs.fault_names,
     help="Misbehave; several combine, or are refused. --fault help lists the names.",
 )
 @click.option(
@@ -125,7 +138,7 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 )
 @click.option(
     "--lifetime",
-    callback=_lifetime,
+    callback=inputs.lifetime,
     metavar="TIME",
     default="90d",
     show_default=True,
@@ -145,6 +158,12 @@ def _list_faults(ctx: click.Context, _param: click.Parameter, values: tuple[str,
 )
 @click.option("--mtls-probe", is_flag=True, help="Open a second port for certificate holders.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event on stdout.")
+@click.option(
+    "--log",
+    "log_form",
+    type=click.Choice(["text", "json"]),
+    help="Form of the log on stderr; without it text, and with --json none.",
+)
 def serve(
     users: Path | None,
     token_file: Path | None,
@@ -157,12 +176,27 @@ def serve(
     serverkeygen: str | None,
     chain_length: str,
     as_json: bool,
+    log_form: str | None,
+    list_all: bool,
+    approve: str | None,
+    revoke: str | None,
     **options: object,
 ) -> None:
     """Run a test EST server with its own CA until interrupted.
 
     Not for production: its CA key lies unencrypted in DIR.
     """
+    directory = Path(str(options["directory"]))
+    if list_all or approve is not None or revoke is not None:
+        if approve is not None:
+            desk.approve(directory, approve)
+        if revoke is not None:
+            desk.revoke(directory, revoke)
+        if list_all:
+            desk.show(directory, as_json=as_json)
+        return
+    if options["port"] is None:
+        raise click.UsageError("Missing option '--port'.")
     needed = _NEEDS.get(str(options["auth"]))
     if (needed == "--users" and not users) or (needed == "--token-file" and not token_file):
         raise CliError(f"--auth {options['auth']} needs {needed} FILE")
@@ -177,61 +211,84 @@ def serve(
         )
     if factory_ca and options["auth"] != "mtls":
         raise CliError("--factory-ca needs --auth mtls")
+    if bool(options["behind_proxy"]) != bool(options["proxies"]):
+        raise CliError("--behind-proxy HEADER needs --proxy ADDRESS, and the other way round")
+    if options["behind_proxy"] and options["require_pop"]:
+        raise CliError("--require-pop can't be checked behind a proxy that ends TLS")
     if options["fault_times"] is not None and not fault_specs:
         raise CliError("--fault-times needs --fault NAME")
     if options["label"] in faults.OPERATIONS:
         raise CliError(f"--label {options['label']} is the name of an operation (RFC 7030 3.2.2)")
     if options["enforce_csrattrs"] and not csrattrs:
         raise CliError("--enforce-csrattrs needs --csrattrs FILE")
+    named = read_users(users, str(options["auth"])) if users else []
+    tokens = read_tokens(token_file) if token_file else []
     config = settings.check(
         ServerConfig,
         options,
-        users=_read_users(users) if users else {},
-        tokens=set(_lines(token_file)) if token_file else set(),
-        policy=_read_policy(policy_file, Policy) if policy_file else None,
+        users={user.name: user.kept for user in named},
+        once={user.name for user in named if user.once},
+        tokens={str(token) for token in tokens},
+        policy=inputs.read_policy(policy_file, Policy) if policy_file else None,
         open=is_open or options["auth"] == "none",
-        factory_ca=_read_cas(factory_ca) if factory_ca else None,
+        factory_ca=inputs.read_cas(factory_ca) if factory_ca else None,
         faults=fault_specs,
         wrap=64 if wrap else 0,
-        csrattrs=_read_policy(csrattrs, CsrAttrsPolicy) if csrattrs else None,
-        serverkeygen=_read_policy(serverkeygen or "default", ServerKeygenPolicy),
+        csrattrs=inputs.read_policy(csrattrs, CsrAttrsPolicy) if csrattrs else None,
+        serverkeygen=inputs.read_policy(serverkeygen or "default", ServerKeygenPolicy),
         chain_length=int(chain_length),
+        stop_within=_STOP_SECONDS,
     )
-    logging.basicConfig(level=logging.ERROR, format="%(message)s")
-    asyncio.run(_run(config, as_json))
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine(log_form == "json"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler])
+    plain = any(entry.in_the_clear for entry in (*named, *tokens))
+    notes = inputs.in_the_clear(users or token_file, config.auth) if plain else []
+    asyncio.run(_run(config, notes, as_json=as_json, log_form=log_form))
 
 
-async def _run(config: ServerConfig, as_json: bool) -> None:
+async def _run(
+    config: ServerConfig, notes: list[str], *, as_json: bool, log_form: str | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
 
-    def report(event: Event) -> None:
+    def say(text: str, *, err: bool = True) -> None:
         try:
-            click.echo(json.dumps(event) if as_json else _line(event), err=not as_json)
+            click.echo(text, err=err)
         except BrokenPipeError:
             stop.set()
+        except OSError:  # the disk is full, say: boards are served all the same
+            pass
+
+    def report(event: Event) -> None:
+        if as_json:
+            say(json.dumps(event), err=False)
+        if log_form == "json":
+            say(log.as_json(event))
+        elif log_form == "text" or not as_json:
+            say(log.printable(_line(event)))
 
     async with EstServer(config, report) as server:
+        listening = {
+            "event": "listening",
+            "url": server.url,
+            "urls": server.urls,
+            "port": server.port,
+            "ca": str(server.ca_pem),
+            "fingerprint": server.fingerprint,
+            "probe_port": server.probe_port or None,
+        }
         if as_json:
-            report(
-                {
-                    "event": "listening",
-                    "url": server.url,
-                    "urls": server.urls,
-                    "port": server.port,
-                    "ca": str(server.ca_pem),
-                    "fingerprint": server.fingerprint,
-                    "probe_port": server.probe_port or None,
-                }
-            )
-        click.echo(_welcome(server), err=True)
+            click.echo(json.dumps(listening))
+        say(log.as_json(listening) if log_form == "json" else _welcome(server, notes))
         await stop.wait()
-    click.echo("Stopped.", err=True)
+    say(log.as_json({"event": "stopped"}) if log_form == "json" else "Stopped.")
 
 
-def _welcome(server: EstServer) -> str:
+def _welcome(server: EstServer, notes: list[str]) -> str:
     lines = [
         f"EST server at {server.url}",
         *(f"from other machines {url}" for url in server.urls if url != server.url),
@@ -255,6 +312,7 @@ def _welcome(server: EstServer) -> str:
         who = "everybody" if server.config.auth == "none" else "whoever is let in"
         lines.append(f"Open: {who} may have any name but the server's and the CA's.")
     lines += [
+        *notes,
         "Enrol with:",
         f"  mpest simulate --url {server.url} --trust {server.ca_pem} --state board{credentials} "
         f"--subject CN={'NAME' if '--user' in credentials else 'device-1'} enroll",
@@ -278,43 +336,3 @@ def _line(event: Event) -> str:
     who = f" as {event['client']}" if event["client"] else ""
     why = f": {event['reason']}" if event["reason"] else ""
     return f"{event['method']} {event['path']} {event['status']}{tls}{who}{why}"
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line for line in text_of(path.read_bytes()).splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise CliError(f"can't read {path}: {reason}") from error
-
-
-def _read_cas(path: Path) -> str:
-    pem = "\n".join(_lines(path))
-    try:
-        x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
-        raise CliError(f"{path} holds no certificate in PEM") from error
-    return pem
-
-
-def _read_users(path: Path) -> dict[str, str]:
-    users: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), 1):
-        name, colon, password = line.partition(":")
-        if not colon or not name or not password:
-            raise CliError(f"{path}: entry {number} is not name:password")
-        users[name] = password
-    if not users:
-        raise CliError(f"{path} names no user: it takes lines of name:password")
-    return users
-
-
-def _read_policy(source: str, kind: type[_Policy]) -> _Policy:
-    if source == "default":
-        return kind()
-    text = "\n".join(_lines(Path(source)))
-    try:
-        content = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except ValueError as error:
-        raise CliError(f"{source} is neither TOML nor JSON: {error}") from None
-    return settings.check(kind, content, source)

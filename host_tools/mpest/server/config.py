@@ -8,11 +8,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.faults import check_spec, check_together
+from mpest.server.passwords import check_kept, check_tokens
 from mpest.server.policy import Policy
+from mpest.server.proxy import Network
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.settings import matching
 
 Auth = Literal["none", "basic", "digest", "token", "mtls"]
+Kept = Annotated[str, AfterValidator(check_kept)]
 DigestAlgorithm = Literal["MD5", "SHA-256"]
 
 
@@ -42,8 +45,8 @@ class ServerConfig(BaseModel):
     `tls_max`, `require_pop`, `cmc_ra`, `factory_ca`, `max_body`, `mtls_probe` and `limits`, which
     are read once at the start.
 
-    `users` maps names to passwords and lives in memory only: Digest needs the password or its
-    equivalent, so nothing about users is written to disk.
+    `users` maps names to passwords, or to what is kept of them (`passwords`), and lives in memory
+    only. `tokens` are tokens or their hashes, of which each may follow a name and a colon.
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
@@ -56,10 +59,12 @@ class ServerConfig(BaseModel):
     """With a label, only `/.well-known/est/LABEL/` is served."""
 
     auth: Auth = "none"
-    users: dict[str, str] = Field(default_factory=dict, repr=False)
+    users: dict[str, Kept] = Field(default_factory=dict, repr=False)
     once: set[str] = set()
     """Users whose password brings one certificate."""
-    tokens: set[str] = Field(default_factory=set, repr=False)
+    tokens: Annotated[set[Kept], AfterValidator(check_tokens)] = Field(
+        default_factory=set, repr=False
+    )
     """Each `TOKEN`, or `NAME:TOKEN` by which a policy names it (RFC 6750 tokens have no colon)."""
     factory_ca: str | None = None
     """PEM of CA certificates. With `auth` mtls, one issued by these enrols (RFC 7030 2.2)."""
@@ -69,6 +74,12 @@ class ServerConfig(BaseModel):
     """Whether whoever is let in may have any name but the server's and the CA's. None: if there
     is no `policy`. False without one: what the defaults of a `Policy` say. Where `auth` is none it
     is open."""
+    behind_proxy: (
+        Annotated[str, matching(r"[A-Za-z0-9-]+", "the name of a header is expected")] | None
+    ) = None
+    """The header in which a proxy that ends TLS passes on the client's certificate (`proxy`)."""
+    proxies: list[Network] = []
+    """Where such proxies are. From elsewhere the header says nothing."""
     realm: str = "mpest"
     digest_algorithms: list[DigestAlgorithm] = ["SHA-256", "MD5"]
     """Offered in this order, one challenge each."""
@@ -81,8 +92,9 @@ class ServerConfig(BaseModel):
     """Every CSR must carry tls-unique as its challengePassword (RFC 7030 3.5), which /csrattrs
     then asks for. Ends TLS 1.3, that has no tls-unique."""
 
-    approve_after: float = 0
-    """Seconds an operator takes to approve a new CSR; 0 issues at once."""
+    approve_after: Annotated[float, Field(ge=0)] = 0
+    """Seconds an operator takes to approve a new CSR; 0 issues at once, infinity waits for
+    `mpest serve --approve`."""
     retry_after_date: bool = False
     """Send Retry-After as an HTTP-date instead of seconds."""
     lifetime: timedelta = timedelta(days=90)
@@ -109,6 +121,8 @@ class ServerConfig(BaseModel):
     """Where issued certificates say that the list of revoked ones is."""
     cmc_signer: Literal["ca", "ra"] = "ca"
     """Who signs the answers of /fullcmc: the CA that issues, or a certificate with id-kp-cmcRA."""
+    stop_within: Annotated[float, Field(gt=0)] = 1.0
+    """Seconds for answers under way when the server stops."""
     mtls_probe: bool = False
     """Opens a second port that demands a client certificate of this CA."""
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
 from mpest.server.ca import Order
+from mpest.server.forms import is_signed, with_attributes
 from mpest.server.wire import Refused
 
 _MAX_SUBJECT = 1024  # bytes of DER; far above any real name
@@ -30,10 +31,6 @@ def read_base64(body: bytes, what: str) -> bytes:
     """The DER in a base64 body, white space anywhere (RFC 8951 3). `what` it should be is for
     the message. Raises Refused.
     """
-    if b"-----" in body:
-        raise Refused(400, "the body is PEM: send only the base64, without BEGIN and END lines")
-    if body[:1] == b"\x30" and not body.isascii():
-        raise Refused(400, "the body is binary DER: encode it as base64")
     text = _SPACE.sub(b"", body)
     if not text:
         raise Refused(400, f"the body is empty: send a base64 {what}")
@@ -51,7 +48,7 @@ def read_csr(body: bytes) -> x509.CertificateSigningRequest:
 def parse_csr(der: bytes) -> x509.CertificateSigningRequest:
     """Raises Refused."""
     try:
-        return x509.load_der_x509_csr(der)
+        return x509.load_der_x509_csr(with_attributes(der))
     except Exception as error:  # cryptography names no common base for what bad input raises
         raise Refused(400, f"the body is not a PKCS#10 request: {error}") from error
 
@@ -136,7 +133,7 @@ def _check_signature(csr: x509.CertificateSigningRequest) -> None:
     digest = csr.signature_hash_algorithm
     if digest is None or digest.name in _WEAK_DIGESTS:
         raise Refused(400, "the request's signature algorithm is not allowed: use SHA-256")
-    if not csr.is_signature_valid:
+    if not is_signed(csr):
         raise Refused(400, "the request's signature is wrong")
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography import x509
@@ -13,7 +14,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from mpest.exits import CliError, Exit
 from mpest.server import secret
-from mpest.server.tables import Answered, Issued, Pending, Revocation, Spent, open_tables
+from mpest.server.tables import (
+    Answered,
+    Issued,
+    Pending,
+    Revocation,
+    Spent,
+    Waiting,
+    open_tables,
+)
 
 __all__ = ["Database", "Issued", "Revocation", "StoreError", "Stored", "trouble"]
 
@@ -23,6 +32,8 @@ _CLEANING = timedelta(hours=1)  # how often what is older is erased
 
 StoreError = SQLAlchemyError
 """What every method raises while the file is locked, full or damaged: nothing was changed."""
+
+_ID_DIGITS = 12  # of a waiting request, to be typed by people
 
 
 def trouble(error: SQLAlchemyError) -> str:
@@ -211,6 +222,52 @@ class Database:
                 )
                 session.add(row)
             return datetime.fromtimestamp(row.first_seen, UTC)
+
+    def is_approved(self, csr_sha256: str, principal: str) -> bool:
+        """Whether a person let this request through before its time."""
+        with self._session() as session:
+            row = session.get(Waiting, _waiting_id(csr_sha256, principal))
+            return row is not None and row.approved
+
+    def wait(self, csr_sha256: str, principal: str, subject: str) -> None:
+        """Show a request to whoever may approve it."""
+        name = _waiting_id(csr_sha256, principal)
+        with self._session.begin() as session:
+            if session.get(Waiting, name) is None:
+                since = datetime.now(UTC).timestamp()
+                row = Waiting(
+                    id=name, subject=subject, principal=principal, since=since, approved=False
+                )
+                session.add(row)
+
+    def waits_no_more(self, csr_sha256: str, principal: str) -> None:
+        with self._session.begin() as session:
+            row = session.get(Waiting, _waiting_id(csr_sha256, principal))
+            if row is not None:
+                session.delete(row)
+
+    def waiting(self) -> list[Waiting]:
+        """The requests that nobody approved yet, oldest first."""
+        with self._session() as session:
+            rows = select(Waiting).where(Waiting.approved.is_(False)).order_by(Waiting.since)
+            return list(session.scalars(rows))
+
+    def approve(self, name: str) -> None:
+        """The next time this request comes it is granted. Raises KeyError."""
+        with self._session.begin() as session:
+            row = session.get(Waiting, name)
+            if row is None:
+                raise KeyError(f"no request {name} waits")
+            row.approved = True
+
+    def revocations(self) -> int:
+        """How many certificates are revoked."""
+        with self._session() as session:
+            return session.scalar(select(func.count()).select_from(Revocation)) or 0
+
+
+def _waiting_id(csr_sha256: str, principal: str) -> str:
+    return sha256(f"{csr_sha256} {principal}".encode()).hexdigest()[:_ID_DIGITS]
 
 
 def _long_ago(moment: datetime) -> float:

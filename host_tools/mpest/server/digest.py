@@ -1,6 +1,5 @@
 """HTTP Digest access authentication (RFC 7616): MD5 and SHA-256, qop=auth."""
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -8,8 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mpest.server.passwords import DIGESTS, ha1
+
 _MAX_NONCES = 10_000  # the oldest are forgotten, and answered as stale
-_HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 _PARAMETER = re.compile(r'\s*([A-Za-z0-9*_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)')
 
 
@@ -46,7 +46,7 @@ class DigestGate:
         end = (', qop="auth"' if qop else "") + (", stale=true" if stale else "")
         return [
             f'Digest realm={realm}, nonce="{nonce}", opaque="{self._opaque}", '
-            f"algorithm={algorithm}{end}"
+            f'algorithm="{algorithm}"{end}'
             for algorithm in algorithms
         ]
 
@@ -63,7 +63,8 @@ class DigestGate:
         qop: bool = True,
     ) -> str:
         """Return the user's name. `answer` is what follows `Digest ` in the Authorization
-        header, `target` the request target as it was sent. Raises DigestError.
+        header, `target` the request target as it was sent, `users` say what is kept of each
+        password (`passwords`). Raises DigestError.
         """
         given = _parse(answer)
         algorithm = given.get("algorithm", "MD5")
@@ -75,12 +76,13 @@ class DigestGate:
         for name, value in expected.items():
             if given.get(name) != value:
                 raise DigestError(f"Digest {name} is {given.get(name)!r}, expected {value!r}")
-        if algorithm not in algorithms:
+        if algorithm not in algorithms or algorithm not in DIGESTS:
             raise DigestError(f"Digest algorithm {algorithm!r} was not offered")
         user = given.get("username", "")
-        wanted = _response(given, algorithm, users.get(user, ""), method)
+        secret = ha1(users.get(user, ""), algorithm, user, realm)
+        wanted = _response(given, algorithm, secret or "", method)
         matches = hmac.compare_digest(wanted, given.get("response", "").encode())
-        if user not in users or not matches:
+        if user not in users or secret is None or not matches:
             raise DigestError("Digest user name or response is wrong")
         self._use_nonce(given, nonce_lifetime, qop)
         return user
@@ -119,16 +121,18 @@ def _parse(answer: str) -> dict[str, str]:
     return given
 
 
-def _response(given: dict[str, str], algorithm: str, password: str, method: str) -> bytes:
+def _response(given: dict[str, str], algorithm: str, secret: str, method: str) -> bytes:
+    """`secret` is HA1."""
+
     def digest(*parts: str) -> str:
-        return _HASHES[algorithm](":".join(parts).encode()).hexdigest()
+        text: str = DIGESTS[algorithm](":".join(parts).encode()).hexdigest()
+        return text
 
     try:
-        ha1 = digest(given["username"], given["realm"], password)
         ha2 = digest(method, given["uri"])
         middle = [given["nonce"]]
         if "qop" in given:
             middle += [given["nc"], given["cnonce"], given["qop"]]
-        return digest(ha1, *middle, ha2).encode()
+        return digest(secret, *middle, ha2).encode()
     except KeyError as missing:
         raise DigestError(f"Digest {missing.args[0]} is missing") from missing

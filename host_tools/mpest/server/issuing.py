@@ -1,6 +1,7 @@
 """What one request can have: certificates, their approval and their packaging."""
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -26,6 +27,8 @@ from mpest.server.serverkeygen import PrivateKey
 from mpest.server.wire import Refused, Reply, base64_reply
 
 _Function = TypeVar("_Function")
+
+_MANUAL = timedelta(minutes=1)  # when to ask again whether a person has approved
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,16 @@ class Issuing:
         if self.config.approve_after <= 0:
             return None
         digest = hashlib.sha256(self._identity(asked.csr)).hexdigest()
-        first_seen = self.database.first_seen(digest, asked.principal.waits_as)
-        approved = first_seen + timedelta(seconds=self.config.approve_after)
-        return approved if approved > now() else None
+        principal = asked.principal.waits_as
+        first_seen = self.database.first_seen(digest, principal)
+        approved = now() + _MANUAL
+        if not math.isinf(self.config.approve_after):
+            approved = first_seen + timedelta(seconds=self.config.approve_after)
+        if approved <= now() or self.database.is_approved(digest, principal):
+            self.database.waits_no_more(digest, principal)
+            return None
+        self.database.wait(digest, principal, asked.csr.subject.rfc4514_string())
+        return approved
 
     def issue(self, granted: Granted, key: PrivateKey | None = None) -> x509.Certificate:
         """A certificate on record, that of the same request before if there is one. `key`: made

@@ -48,7 +48,6 @@ _LOG_BURST = 500
 _LOG_RATE = 20
 _FAILED = 400  # the first status of a failure
 _MAINTENANCE_SECONDS = 10.0  # an address may be new at any time
-_STOP_SECONDS = 1.0  # for answers under way when the server stops
 
 
 def _fingerprint(certificate: x509.Certificate) -> str:
@@ -276,7 +275,7 @@ class EstServer:
             self._room,
             self.config.limits,
             report=self._on_lost_connection,
-            stop_seconds=_STOP_SECONDS,
+            stop_seconds=self.config.stop_within,
         )
         self._stack.push_async_callback(listener.stop)
         return await listener.start(self.config.host, port)

@@ -61,6 +61,19 @@ class Pending(_Base):
     first_seen: Mapped[float]
 
 
+class Waiting(_Base):
+    """What a person sees of a request that was told to come again."""
+
+    __tablename__ = "waiting"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """Of the CSR and who sent it."""
+    subject: Mapped[str]
+    principal: Mapped[str]
+    since: Mapped[float]
+    approved: Mapped[bool]
+
+
 class Answered(_Base):
     """A request whose answer may have been lost: what it is answered with once more."""
 

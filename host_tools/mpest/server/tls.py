@@ -23,6 +23,7 @@ from mpest.server.ca import Authority, Order, common_name, new_key, now
 _LIFETIME = timedelta(days=365)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _WILDCARDS = {"0.0.0.0": 4, "::": 6}  # noqa: S104  compared, not bound
+FORWARDED: web.RequestKey[x509.Certificate | None] = web.RequestKey("forwarded")
 CMC_RA = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
 
@@ -153,7 +154,12 @@ def trust_clients(context: ssl.SSLContext, authority: Authority) -> None:
 
 
 def client_certificate(request: web.BaseRequest) -> x509.Certificate | None:
-    """The certificate that the client proved to hold in the handshake; None once it has gone."""
+    """The certificate that the client proved to hold in the handshake; None once it has gone.
+
+    Behind a proxy that ends TLS it is FORWARDED.
+    """
+    if FORWARDED in request:
+        return request[FORWARDED]
     tls = request.get_extra_info("ssl_object")
     try:
         der = tls.getpeercert(binary_form=True) if tls else None

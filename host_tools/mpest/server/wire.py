@@ -45,7 +45,7 @@ class Reply:
     close: bool = False
     script: Script | None = None
     reason: str | None = None
-    """Why a request was refused; free of secrets, for the log."""
+    """Why a request was refused, or what was unusual in it; free of secrets, for the log."""
 
     def head(self, version: str = "HTTP/1.1", *, length: bool = True) -> bytes:
         """The status line and headers as bytes, for scripts."""
@@ -73,11 +73,15 @@ class Reply:
 
 
 class Refused(Exception):
-    """The request is not granted; carries the whole answer, with a text that says why."""
+    """The request is not granted; carries the whole answer, with a text that says why.
+
+    A 401 has no body: Bouncy Castle's client does not read past one. The log has the text.
+    """
 
     def __init__(self, status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(text)
-        self.reply = Reply(status, f"{text}\n".encode(), headers=headers, reason=text)
+        body = b"" if status == 401 else f"{text}\n".encode()
+        self.reply = Reply(status, body, headers=headers, reason=text)
 
 
 def base64_reply(der: bytes, content_type: str, columns: int) -> Reply:

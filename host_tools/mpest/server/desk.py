@@ -1,0 +1,102 @@
+"""What a person does with the folder of a server, which may run: list, approve, revoke.
+
+It goes by the database. A running server asks that at each request, and publishes its CRL anew.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from mpest.exits import CliError, Exit
+from mpest.server.database import Database
+from mpest.server.log import printable
+from mpest.text import table
+
+
+def show(directory: Path, *, as_json: bool) -> None:
+    """Print the certificates, and the requests that wait for approval. Raises CliError."""
+    with _database(directory) as database:
+        certificates = [
+            {
+                "event": "certificate",
+                "serial": issued.serial,
+                "subject": issued.subject,
+                "not_after": _date(issued.not_after),
+                "revoked": _date(issued.revoked) if issued.revoked else None,
+            }
+            for issued in database.issued()
+        ]
+        waiting = [
+            {
+                "event": "waiting",
+                "id": request.id,
+                "subject": request.subject,
+                "user": request.principal,
+                "since": _date(request.since),
+            }
+            for request in database.waiting()
+        ]
+    if as_json:
+        for entry in (*certificates, *waiting):
+            click.echo(json.dumps(entry))
+        return
+    for what, entries in (("certificates", certificates), ("waiting requests", waiting)):
+        click.echo(_table(entries) if entries else f"no {what}")
+
+
+def approve(directory: Path, name: str) -> None:
+    """Let a waiting request through: it is granted when it comes again. Raises CliError."""
+    with _database(directory) as database:
+        try:
+            database.approve(name.lower())
+        except KeyError:
+            raise CliError(f"no request {name!r} waits; --list shows which do") from None
+    click.echo(f"Approved: {name} has its certificate when it asks again.", err=True)
+
+
+def revoke(directory: Path, serial: str) -> None:
+    """Have a certificate refused, and listed in the CRL. Raises CliError."""
+    with _database(directory) as database:
+        try:
+            database.revoke(int(serial.replace(":", ""), 16))
+        except ValueError:
+            raise CliError(f"{serial!r} is no serial number in hexadecimal") from None
+        except KeyError:
+            raise CliError(
+                f"no certificate {serial!r} was issued; --list shows which were"
+            ) from None
+    click.echo(f"Revoked: {serial} is refused, and listed by the server in its CRL.", err=True)
+
+
+@contextmanager
+def _database(directory: Path) -> Iterator[Database]:
+    path = directory / "est.db"
+    if not path.exists():
+        raise CliError(f"no server was ever started in {directory}", Exit.STORAGE)
+    try:
+        database = Database(path)
+    except OSError as error:
+        raise CliError(f"can't use {path}: {error.strerror}", Exit.STORAGE) from error
+    try:
+        yield database
+    except SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or type(error).__name__
+        raise CliError(f"can't use {path}: {reason}; try again", Exit.STORAGE) from None
+    finally:
+        database.close()
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _table(entries: list[dict[str, Any]]) -> str:
+    names = [name for name in entries[0] if name != "event"]
+    rows = [[printable(str(entry[name] or "-")) for name in names] for entry in entries]
+    return table([[name.replace("_", " ") for name in names], *rows])

@@ -1,0 +1,113 @@
+"""Client certificates that come in a header, from a proxy which ends TLS.
+
+RFC 9440 names the header Client-Cert and has base64 between colons. nginx's
+$ssl_client_escaped_cert is PEM with percent signs, HAProxy's ssl_c_der,base64 is bare base64.
+"""
+
+import base64
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import unquote
+
+from aiohttp import web
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
+
+from mpest.server.wire import Refused
+
+Network = IPv4Network | IPv6Network
+
+_ARMOUR = re.compile(r"-----(?:BEGIN|END) CERTIFICATE-----")
+_MAX_CERTIFICATES = 8  # as many as a chain may have
+_PURPOSES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+
+
+def is_proxy(request: web.BaseRequest, proxies: Iterable[Network]) -> bool:
+    """Whether the request comes from one of the `proxies`."""
+    try:
+        address = ip_address((request.remote or "").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return any((mapped or address) in network for network in proxies)
+
+
+def forwarded(
+    request: web.BaseRequest, header: str, anchors: Iterable[x509.Certificate]
+) -> x509.Certificate | None:
+    """The certificate that the proxy was shown, verified up to one of the `anchors` as TLS would;
+    None if it was shown none. The header may go on with its chain, after commas; so may
+    Client-Cert-Chain. Raises Refused.
+    """
+    values = request.headers.getall(header, [])
+    if len(values) > 1:
+        raise Refused(400, f"the header {header} comes twice: the proxy must replace the client's")
+    if not values or not values[0].strip():
+        return None
+    texts = [*values[0].split(","), *_chain(request)]
+    if len(texts) > _MAX_CERTIFICATES:
+        raise Refused(400, f"the header {header} holds more than {_MAX_CERTIFICATES} certificates")
+    try:
+        certificate, *chain = map(_certificate, texts)
+    except ValueError as error:
+        raise Refused(400, f"the header {header} holds no certificate") from error
+    try:
+        _verify(certificate, chain, anchors)
+    except (VerificationError, ValueError) as error:
+        raise Refused(
+            403, f"the client certificate in {header} is not trusted: {error}"
+        ) from error
+    return certificate
+
+
+def _chain(request: web.BaseRequest) -> list[str]:
+    values = ",".join(request.headers.getall("Client-Cert-Chain", []))
+    return values.split(",") if values else []
+
+
+def _certificate(text: str) -> x509.Certificate:
+    """Raises ValueError."""
+    text = unquote(text) if "%" in text else text
+    text = "".join(_ARMOUR.sub("", text).split())
+    if text[:1] == text[-1:] == ":":
+        text = text[1:-1]
+    return x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
+
+
+def _verify(
+    certificate: x509.Certificate,
+    chain: list[x509.Certificate],
+    anchors: Iterable[x509.Certificate],
+) -> None:
+    """Raises VerificationError, ValueError."""
+    policy = PolicyBuilder().extension_policies(ca_policy=_OF_CAS, ee_policy=_OF_CLIENTS)
+    policy.store(Store(list(anchors))).build_client_verifier().verify(certificate, chain)
+    for extension in certificate.extensions:
+        if isinstance(extension.value, x509.ExtendedKeyUsage):
+            if not _PURPOSES & set(extension.value):
+                raise ValueError("it is not for clients")
+        elif isinstance(extension.value, x509.KeyUsage) and not extension.value.digital_signature:
+            raise ValueError("its key is not for signatures")
+
+
+def _check_signs(_policy: Policy, _of: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage and not usage.key_cert_sign:
+        raise ValueError("an issuer may not sign certificates")
+
+
+# As OpenSSL has it: no names are asked for, and what an extension says binds where it stands.
+_OF_CLIENTS = ExtensionPolicy.permit_all()
+_OF_CAS = (
+    ExtensionPolicy.permit_all()
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, None)
+    .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _check_signs)
+)

@@ -1,0 +1,187 @@
+"""What a person lists, approves and revokes while the server runs; what is seen from outside."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography import x509
+from prometheus_client.parser import text_string_to_metric_families
+from server_client import connect, enroll, make_csr
+from test_server_auth import basic
+
+from mpest.cli import main
+from mpest.server import EstServer, ServerConfig
+
+Desk = Callable[..., Result]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """Runs `mpest serve` on the folder."""
+
+    def desk(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["serve", "--dir", str(tmp_path / "ca"), *arguments])
+
+    return desk
+
+
+def entries(desk: Desk) -> list[dict]:
+    done = desk("--list", "--json")
+    assert done.exit_code == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def numbers(session) -> dict[tuple[str, ...], float]:
+    """What /metrics says, as Prometheus's own parser reads it, by name and labels."""
+    async with session.get("/metrics") as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/plain"
+        families = text_string_to_metric_families(await answer.text())
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+async def test_approve(tmp_path: Path, desk: Desk) -> None:
+    users = {"ann": "a", "bob": "b"}
+    config = ServerConfig(
+        directory=tmp_path / "ca", auth="basic", users=users, approve_after=float("inf")
+    )
+    csr = make_csr("CN=ann\u202enn")
+    async with EstServer(config) as server, connect(server) as session:
+        login = {"Authorization": basic("ann", "a")}
+        for _ in range(2):
+            status, _, headers = await enroll(session, csr, **login)
+            assert (status, headers["Retry-After"]) == (202, "60")
+        assert (await enroll(session, csr, Authorization=basic("bob", "b")))[0] == 202
+        waiting = entries(desk)
+        assert [(one["event"], one["user"]) for one in waiting] == [
+            ("waiting", "ann"),
+            ("waiting", "bob"),
+        ]
+        assert (await numbers(session))["mpest_waiting",] == 2
+        text = desk("--list").stdout
+        assert waiting[0]["id"] in text
+        assert "\u202e" not in text and len(text.splitlines()) == 4
+        done = desk("--approve", waiting[0]["id"])
+        assert done.exit_code == 0
+        assert (await enroll(session, csr, **login))[0] == 200
+        assert (await enroll(session, csr, Authorization=basic("bob", "b")))[0] == 202
+        assert [one["event"] for one in entries(desk)] == ["certificate", "waiting"]
+        # Another request of the same user waits for itself.
+        assert (await enroll(session, make_csr("CN=ann"), **login))[0] == 202
+    async with EstServer(config):
+        assert [one["event"] for one in entries(desk)] == ["certificate", "waiting", "waiting"]
+
+
+async def test_revoke(tmp_path: Path, desk: Desk) -> None:
+    config = ServerConfig(directory=tmp_path / "ca")
+    async with EstServer(config) as server:
+        identity = server.new_identity("board-1")
+        serial = x509.load_pem_x509_certificate(identity[0]).serial_number
+        crl = config.directory / "crl.pem"
+
+        def listed() -> bool:
+            found = x509.load_pem_x509_crl(crl.read_bytes())
+            return found.get_revoked_certificate_by_serial_number(serial) is not None
+
+        async with connect(server, identity) as session:
+            assert (await enroll(session, make_csr(), "simplereenroll"))[0] == 200
+            assert not listed()
+            done = desk("--revoke", f"{serial:X}")
+            assert done.exit_code == 0, done.stderr
+            assert (await enroll(session, make_csr(), "simplereenroll"))[0] == 403
+        await until(listed)
+        (entry,) = (one for one in entries(desk) if one["serial"] == f"{serial:x}")
+        assert entry["revoked"]
+        other = server.new_identity("board-2")
+    serial = x509.load_pem_x509_certificate(other[0]).serial_number
+    colons = ":".join(f"{octet:02x}" for octet in serial.to_bytes(20))
+    assert desk("--revoke", colons).exit_code == 0  # nobody runs: the next start publishes it
+    async with EstServer(config):
+        assert listed()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["--revoke", "zz"], 2, "'zz' is no serial number in hexadecimal"),
+        (["--revoke", ""], 2, "'' is no serial number"),
+        (["--revoke", "12"], 2, "no certificate '12' was issued; --list shows"),
+        (["--approve", "x\n"], 2, "no request 'x\\n' waits; --list shows"),
+        (["--list", "--dir", "nowhere"], 7, "no server was ever started in nowhere"),
+        ([], 2, "Missing option '--port'"),
+        (["--approve-after", "inf", "--port", "0"], 2, "'inf' is neither a number of seconds"),
+        (["--approve-after", "nan", "--port", "0"], 2, "'nan' is neither"),
+        (["--approve-after", "-1", "--port", "0"], 2, "'-1' is neither"),
+        (["--log", "xml", "--port", "0"], 2, "'xml' is not one of 'text', 'json'"),
+        (["--hash-password", "plain"], 2, "'plain' is not one of 'basic', 'digest', 'token'"),
+    ],
+)
+async def test_wrong_use(server, tmp_path, desk, arguments: list[str], code: int, line: str):
+    done = desk(*arguments)
+    assert done.exit_code == code
+    assert line in done.stderr
+    assert len([part for part in done.stderr.splitlines() if part.startswith("Error: ")]) == 1
+
+
+async def test_a_database_that_is_none(tmp_path: Path, desk: Desk) -> None:
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca/est.db").write_bytes(b"x" * 5000)
+    for arguments in (["--list"], ["--revoke", "12"], ["--approve", "12"]):
+        done = desk(*arguments)
+        assert done.exit_code == 7
+        assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
+
+
+async def test_metrics(tmp_path: Path) -> None:
+    config = ServerConfig(directory=tmp_path / "ca", auth="basic", users={"ann": "a"})
+    async with EstServer(config) as server, connect(server) as session:
+        login = {"Authorization": basic("ann", "a")}
+        csr = make_csr("CN=ann")
+        assert (await enroll(session, csr, **login))[0] == 200
+        assert (await enroll(session, csr))[0] == 401
+        assert (await enroll(session, csr, Authorization=basic("ann", "b")))[0] == 401
+        assert (await enroll(session, make_csr(""), **login))[0] == 400
+        config.approve_after = 100
+        assert (await enroll(session, make_csr("CN=ann"), **login))[0] == 202
+        for number in range(50):
+            async with session.get(f"unknown-{number}") as answer:
+                assert answer.status == 404
+        async with session.get("cacerts") as answer:
+            assert answer.status == 200
+        found = await numbers(session)
+        events = len(server.events)
+        async with session.get("/health") as answer:
+            assert (answer.status, await answer.json()) == (200, {"status": "ok", "reason": None})
+        assert len(server.events) == events == 56  # monitoring does not fill the log
+    assert found["mpest_issued_total", "simpleenroll"] == 1
+    assert found["mpest_later_total", "simpleenroll"] == 1
+    assert found["mpest_waiting",] == 1
+    assert found["mpest_refused_total", "simpleenroll", "no login"] == 1
+    assert found["mpest_refused_total", "simpleenroll", "wrong login"] == 1
+    assert found["mpest_refused_total", "simpleenroll", "malformed"] == 1
+    assert found["mpest_refused_total", "none", "no such operation"] == 50
+    assert found["mpest_requests_total", "cacerts", "200"] == 1
+    assert found["mpest_request_seconds_count", "simpleenroll"] == 5
+    assert len(found) < 100  # labels are not the clients'
+
+
+async def test_health_of_a_database_that_fails(tmp_path: Path) -> None:
+    config = ServerConfig(directory=tmp_path / "ca")
+    async with EstServer(config) as server, connect(server) as session:
+        (tmp_path / "ca/est.db").write_bytes(b"x" * 5000)
+        async with session.get("/health") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["status"] == "failing"

@@ -1,0 +1,212 @@
+"""Certificates in the header of a proxy: each form, what is none, whom it is taken from."""
+
+import base64
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from server_client import connect, enroll, make_csr, new_key
+
+from mpest.cli import main
+from mpest.server import EstServer, ServerConfig
+from mpest.server.ca import Order, Signer, common_name, key_usage, new_ca, now, self_signed
+
+HEADER = "X-SSL-Client-Cert"
+FORMS = {
+    "RFC 9440": lambda pem: f":{bare(pem)}:",
+    "nginx": lambda pem: quote(pem.decode()),
+    "nginx, old": lambda pem: pem.decode().strip().replace("\n", "\t"),
+    "HAProxy": lambda pem: bare(pem),
+    "Traefik": lambda pem: quote(bare(pem)),
+}
+
+
+def bare(pem: bytes) -> str:
+    return base64.b64encode(der(x509.load_pem_x509_certificate(pem))).decode()
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[EstServer]:
+    """A server that takes this computer for the proxy."""
+    config = ServerConfig(
+        directory=tmp_path / "ca", behind_proxy=HEADER, proxies=["127.0.0.0/8"], chain_length=2
+    )
+    async with EstServer(config) as running:
+        yield running
+
+
+async def renew(server: EstServer, *values: str, identity=None, **headers: str) -> tuple[int, str]:
+    """Status and text of a renewal with a header of each of the `values`."""
+    async with connect(server, identity) as session:
+        request = [("Content-Type", "application/pkcs10"), *((HEADER, one) for one in values)]
+        body = base64.encodebytes(make_csr().public_bytes(Encoding.DER))
+        request += headers.items()
+        async with session.post("simplereenroll", data=body, headers=request) as answer:
+            return answer.status, await answer.text()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_forms(server: EstServer, form: str) -> None:
+    certificate, _ = server.new_identity("board-1")
+    assert (await renew(server, FORMS[form](certificate)))[0] == 200
+    assert server.events[-1]["client"] == "CN=board-1"
+
+
+async def test_without_a_certificate(server: EstServer) -> None:
+    """The proxy's own certificate, which it may show in TLS, is nobody's."""
+    own = server.new_identity("board-1")
+    for values in ((), ("",), (" ",)):
+        status, text = await renew(server, *values, identity=own)
+        assert (status, "is required" in text) == (403, True)
+        assert server.events[-1]["client"] is None
+
+
+@pytest.mark.parametrize(
+    "value", ["x", ":", "::", "%", "%00", "AAAA", ":AAAA:", "-----BEGIN CERTIFICATE-----", ","]
+)
+async def test_what_is_no_certificate(server: EstServer, value: str) -> None:
+    own = server.new_identity("board-1")
+    status, text = await renew(server, value, identity=own)
+    assert (status, text) == (400, f"the header {HEADER} holds no certificate\n")
+    assert server.events[-1]["client"] is None
+
+
+async def test_two_headers(server: EstServer) -> None:
+    """A proxy that adds its own to the client's leaves open which is which."""
+    values = [FORMS["HAProxy"](server.new_identity(name)[0]) for name in ("board-1", "board-2")]
+    status, text = await renew(server, *values)
+    assert (status, "comes twice" in text) == (400, True)
+    status, text = await renew(server, ",".join(values * 5))
+    assert (status, "more than 8" in text) == (400, True)
+
+
+async def test_what_tls_would_not_trust(server: EstServer) -> None:
+    issuer = server._authority.issuer
+    other = new_ca("mpest test root")
+    key, subject = new_key(), common_name("board-1")
+    order = Order(subject, key.public_key())
+    end = now() + timedelta(days=1)
+    serving = Order(subject, key.public_key(), purposes=(ExtendedKeyUsageOID.SERVER_AUTH,))
+    agreeing = Order(subject, key.public_key(), usage=key_usage("key_agreement"))
+    genuine = issuer.sign(order, end)
+    damaged = der(genuine)[:-1] + bytes([der(genuine)[-1] ^ 1])
+    ended = now() - timedelta(days=2)
+    for certificate, word in (
+        (other.sign(order, end), "candidates exhausted"),
+        (self_signed(order, key, end), "candidates exhausted"),
+        (x509.load_der_x509_certificate(damaged), "candidates exhausted"),
+        (issuer.sign(order, now() - timedelta(days=1), ended), "cert is not valid"),
+        (issuer.sign(serving, end), "not for clients"),
+        (issuer.sign(agreeing, end), "not for signatures"),
+    ):
+        value = base64.b64encode(der(certificate)).decode()
+        status, text = await renew(server, value)
+        assert (status, word in text) == (403, True), text
+    # An issuer that is a client itself, or may not sign.
+    for middle, word in (
+        (Signer(genuine, key), "cA must be asserted"),
+        (Signer(_ca_without_signing(issuer, subject, key, end), key), "may not sign"),
+    ):
+        below = middle.sign(order, end)
+        value = ",".join(
+            base64.b64encode(der(one)).decode() for one in (below, middle.certificate)
+        )
+        status, text = await renew(server, value)
+        assert (status, word in text) == (403, True), text
+    # Trusted by the CA, but not on record.
+    status, text = await renew(server, base64.b64encode(der(genuine)).decode())
+    assert (status, "was not issued by this server" in text) == (403, True)
+
+
+def _ca_without_signing(issuer: Signer, subject: x509.Name, key, end) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(now() - timedelta(minutes=1))
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(True, None), critical=True)
+        .add_extension(key_usage("digital_signature"), critical=True)
+    )
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+async def test_revoked(server: EstServer) -> None:
+    certificate, _ = server.new_identity("board-1")
+    server.revoke(x509.load_pem_x509_certificate(certificate).serial_number)
+    status, text = await renew(server, FORMS["HAProxy"](certificate))
+    assert (status, "is revoked" in text) == (403, True)
+
+
+@pytest.mark.parametrize("where", ["header", "chain"])
+async def test_a_factory_certificate_with_its_chain(tmp_path: Path, where: str) -> None:
+    root = new_ca("factory root")
+    issuing = new_ca("factory", root, below=0)
+    key = new_key()
+    order = Order(common_name("board-1"), key.public_key())
+    device = issuing.sign(order, now() + timedelta(days=1))
+    chain = [base64.b64encode(der(one)).decode() for one in (device, issuing.certificate)]
+    config = ServerConfig(
+        directory=tmp_path / "ca",
+        auth="mtls",
+        factory_ca="".join(
+            one.certificate.public_bytes(Encoding.PEM).decode() for one in (root, issuing)
+        ),
+        behind_proxy="Client-Cert",
+        proxies=["127.0.0.1"],
+    )
+    if where == "header":
+        headers = {"Client-Cert": ",".join(chain)}
+    else:
+        headers = {"Client-Cert": f":{chain[0]}:", "Client-Cert-Chain": f":{chain[1]}:"}
+    async with EstServer(config) as server, connect(server) as session:
+        assert (await enroll(session, make_csr(), **headers))[0] == 200
+        assert (await enroll(session, make_csr()))[0] == 403
+
+
+async def test_from_elsewhere_it_says_nothing(tmp_path: Path) -> None:
+    config = ServerConfig(directory=tmp_path / "ca", behind_proxy=HEADER, proxies=["127.0.0.2"])
+    async with EstServer(config) as server:
+        own, another = server.new_identity("board-1"), server.new_identity("board-2")
+        value = FORMS["HAProxy"](another[0])
+        assert (await renew(server, value))[0] == 403
+        assert (await renew(server, value, identity=own))[0] == 200
+        assert server.events[-1]["client"] == "CN=board-1"
+        config.proxies = ["127.0.0.1"]
+        config.behind_proxy = None
+        assert (await renew(server, value))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--behind-proxy", HEADER], "--behind-proxy HEADER needs --proxy ADDRESS"),
+        (["--proxy", "127.0.0.1"], "--behind-proxy HEADER needs --proxy ADDRESS"),
+        (["--behind-proxy", HEADER, "--proxy", "localhost"], "'localhost' is no address"),
+        (["--behind-proxy", HEADER, "--proxy", "10.0.0.0/33"], "'10.0.0.0/33' is no address"),
+        (["--behind-proxy", "a b", "--proxy", "::1"], "the name of a header is expected"),
+        (
+            ["--behind-proxy", HEADER, "--proxy", "::1", "--require-pop"],
+            "--require-pop can't be checked",
+        ),
+    ],
+)
+def test_wrong_use(tmp_path: Path, arguments: list[str], line: str) -> None:
+    start = ["serve", "--dir", str(tmp_path / "ca"), "--port", "0"]
+    done = CliRunner().invoke(main, [*start, *arguments])
+    assert done.exit_code == 2
+    assert line in done.stderr
+    assert len([part for part in done.stderr.splitlines() if part.startswith("Error: ")]) == 1
