@@ -49,7 +49,7 @@ def reason(context, host, number, text):
     if number == _ALERT:
         text = "the server ended TLS with an alert (%s)" % text
     elif number in _ENDED:
-        text = "the server ended the connection (%s)" % text
+        text = "the server ended the connection"
     if reasons:
         text += "; it may not take " + ", or ".join(reasons)
     return text
