@@ -46,7 +46,7 @@ OUTCOMES = (
 )
 GOOD = ("ok", "stranded as allowed", "file system lost")
 _HEAP = "128m"
-_SECONDS = 7200
+_SECONDS = 4 * 3600
 
 
 def run(scenario, disk, **options):

@@ -5,6 +5,7 @@ a part. Figures go to build/soak.json, by the name of the proof. The exit code i
 """
 
 import json
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -89,11 +90,16 @@ def cuts(sample, seed):
         scenario, disk, age = case
         pairs = sample or ("all" if disk == "littlefs" and not age else _SECOND_CUTS[disk])
         amount = sample or "all"
+        begun = time.monotonic()
         try:
-            return cut_runs.run(scenario, disk, sample=amount, pairs=pairs, seed=seed, age=age)
-        except RuntimeError as error:
+            result = cut_runs.run(scenario, disk, sample=amount, pairs=pairs, seed=seed, age=age)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
             failures.append(str(error))
             return None
+        if not sample:
+            seconds = round(time.monotonic() - begun)
+            print(*case, seconds, "s", cut_runs.total([result]), file=sys.stderr, flush=True)
+        return result
 
     cases = [(name, disk, 0) for disk in cut_runs.DISKS for name in cut_runs.SCENARIOS]
     if not sample:
