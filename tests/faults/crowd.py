@@ -100,7 +100,7 @@ def _server(descriptors: int) -> Iterator[Server]:
         folder = Path(name)
         (folder / "users").write_text(f"{USER}:{PASSWORD}\n")
         command = [*_MPEST, "serve", "--dir", folder / "ca", "--port", "0", "--json"]
-        command += ["--auth", "basic", "--users", folder / "users"]
+        command += ["--auth", "basic", "--users", folder / "users", "--open"]
 
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
