@@ -67,8 +67,8 @@ class _Case:
         command = [sys.executable, __file__, root / "ca", str(self._chain_length)]
         if self._rollover:
             out = _output(command)
-            for line in out.splitlines():
-                self._show(json.loads(line))
+            for told in out.splitlines():
+                self._show(json.loads(told))
             command.append("rollover")
         disk = recorded.Disk(root)
         log = self._folder / "log"
@@ -130,9 +130,8 @@ class _Case:
 
 
 def _output(command: Sequence[str | Path]) -> bytes:
-    # What this program imports lies where it was imported from here.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE).stdout
+    done = subprocess.run(command, check=True, env=line.environment(), stdout=subprocess.PIPE)
+    return done.stdout
 
 
 def _serve(directory: Path, chain_length: int, rollover: bool) -> None:

@@ -57,7 +57,7 @@ def missing() -> str | None:
             return f"there is no {program}"
     done = subprocess.run(
         [*_NAMESPACE, sys.executable, __file__, "probe"],
-        env=_environment(),
+        env=line.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -65,11 +65,6 @@ def missing() -> str | None:
     if "Traceback" in done.stdout and "CalledProcessError" not in done.stdout:
         raise RuntimeError(done.stdout)
     return (done.stdout.strip().splitlines() or ["?"])[-1] if done.returncode else None
-
-
-def _environment() -> dict[str, str]:
-    # What this program imports lies where it was imported from here.
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 _NAMESPACE = ("unshare", "--mount", "--propagation", "private")
@@ -101,7 +96,7 @@ def run(
     }
     done = subprocess.run(
         [*_NAMESPACE, sys.executable, __file__, json.dumps(arguments)],
-        env=_environment(),
+        env=line.environment(),
         stdout=subprocess.PIPE,
         text=True,
         check=True,

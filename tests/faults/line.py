@@ -44,6 +44,16 @@ Answer = dict[str, Any]
 _program = functools.cache(runtimes.find)
 
 
+def environment() -> dict[str, str]:
+    """For a program of this folder that is started by itself: where it imports from.
+
+    Not all of sys.path, which tests add doubles to.
+    """
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    given = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*folders, *([given] if given else [])])}
+
+
 class Silent(Exception):
     """The board said nothing for too long, or ended."""
 

@@ -1,5 +1,7 @@
 """The server may be killed at any instant, while many enrol."""
 
+import re
+
 import enrolments
 import pytest
 from line import show
@@ -16,8 +18,12 @@ def test_ten_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("flaw", "complaint"),
-    [("forgetful", "password was used"), ("hasty", "is not on record")],
+    [
+        ("forgetful", "password was used|certificates? for two requests"),
+        ("hasty", "is not on record"),
+    ],
 )
 def test_a_worse_server_is_found_out(flaw: str, complaint: str) -> None:
-    found = enrolments.run(4, chance=0.5, flaw=flaw)
-    assert complaint in " ".join(show(found))
+    """When the server dies is chance, so it has several goes."""
+    runs = (enrolments.run(4, seed, chance=0.5, flaw=flaw) for seed in range(6))
+    assert any(re.search(complaint, " ".join(show(counts))) for counts in runs)
