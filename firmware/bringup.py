@@ -163,7 +163,8 @@ class Board:
         """Whether the watchdog, or a reset that works by it, ended what ran before."""
         import machine
 
-        return machine.reset_cause() == machine.WDT_RESET
+        cause = getattr(machine, "reset_cause", None)  # not every port tells
+        return bool(cause) and cause() == machine.WDT_RESET
 
     def watchdog(self, seconds=120):
         """A `Watchdog`; once started it cannot be stopped."""

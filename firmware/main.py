@@ -274,7 +274,7 @@ def _place(error):
 
 
 def no_other_loop(*ignored, **options):
-    """In place of asyncio.run: within a loop it crashes MicroPython."""
+    """In place of what runs a loop: within one that runs it crashes MicroPython."""
     raise RuntimeError("the loop runs already: await it instead")
 
 
@@ -286,10 +286,12 @@ def lost(loop, context):
 
 async def main():
     gc.threshold(4096)  # or the heap is in pieces when TLS asks for 17 KB of it
-    asyncio.get_event_loop().set_exception_handler(lost)
+    loop = asyncio.get_event_loop()
+    loop.set_exception_handler(lost)
     # A new loop, by which programs clear up, would forget the agent.
     asyncio.new_event_loop = asyncio.get_event_loop
-    asyncio.run = no_other_loop
+    asyncio.run = asyncio.run_until_complete = no_other_loop
+    loop.run_until_complete = loop.run_forever = no_other_loop
     config = settings("read", "config.json")
     if not (config[0] or has_app() or _NEW in os.listdir()):
         for line in config[1]:

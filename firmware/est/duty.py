@@ -211,16 +211,12 @@ def _way(agent, now):
     if renew:
         return identity, identity.chain[0], agent.key
     if identity.chain:
-        agent.log(
-            "enrolling anew: the certificate %s"
-            % (
-                "ended by the clock"
-                if not alive
-                else "is refused"
-                if agent.refusals >= _REFUSALS
-                else "is for other settings"
-            )
-        )
+        why = "is for other settings"
+        if not alive:
+            why = "ended by the clock"
+        elif agent.refusals >= _REFUSALS:
+            why = "is refused"
+        agent.log("enrolling anew: the certificate " + why)
     shown = _birth(agent)
     if not shown and alive and agent.refusals < _REFUSALS:
         shown = identity

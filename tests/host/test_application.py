@@ -488,11 +488,17 @@ def test_an_application_that_ends(board: Path, program: Find) -> None:
     assert process.count("app.py has ended") == 1
 
 
+RUNS_ALREADY = "RuntimeError: the loop runs already: await it instead"
+
+
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
         ("asyncio.new_event_loop()", "at work"),
-        ("asyncio.run(asyncio.sleep(0))", "RuntimeError: the loop runs already: await it instead"),
+        ("asyncio.run(asyncio.sleep(0))", RUNS_ALREADY),
+        ("asyncio.run_until_complete(asyncio.sleep(0))", RUNS_ALREADY),
+        ("asyncio.get_event_loop().run_until_complete(asyncio.sleep(0))", RUNS_ALREADY),
+        ("asyncio.get_event_loop().run_forever()", RUNS_ALREADY),
     ],
 )
 def test_an_application_that_handles_the_loop(

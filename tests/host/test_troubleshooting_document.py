@@ -43,6 +43,9 @@ _ERRORS = {
 NO_ACT = {
     "the agent goes on, or tries again": [
         "the clock is not set anew: …",
+        "is for other settings",
+        "ended by the clock",
+        "is refused",
         "the watchdog ended what ran before: app.py waits for the agent",
         "the clock is wrong: what is due is judged by the server's",
         "the server said to wait",

@@ -418,6 +418,19 @@ class Machine:
         return b"\xe6\x61\x0f"
 
 
+def test_whether_the_watchdog_bit():
+    machine = Machine()
+    machine.WDT_RESET = 3
+    for name in _ESP32 + _RP2:
+        for cause in (1, 3):
+            machine.reset_cause = lambda cause=cause: cause
+            with Hardware(machine=machine):
+                assert wiring(name).was_bitten() == (cause == 3)
+        with Hardware(machine=Machine()):  # of a port that does not tell
+            assert not wiring(name).was_bitten()
+    assert not wiring("UNIX").was_bitten()
+
+
 def test_short_watchdog_is_fed_by_a_timer_until_the_application_stops():
     for name in _RP2:
         machine = Machine()

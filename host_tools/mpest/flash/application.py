@@ -152,7 +152,7 @@ def _doubtful(subject: str, alternative_names: list[str]) -> list[str]:
 
 
 def _of_est(module: str) -> Any:
-    cpython.install()
+    # After cpython.install.
     return import_module(f"est.{module}")
 
 
