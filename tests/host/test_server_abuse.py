@@ -504,12 +504,16 @@ async def test_a_token_without_a_name_has_the_first_that_it_brought(server: EstS
     for token, subject, status, word in (
         ("token-of-named", "CN=named", 200, ""),
         ("token-first", "CN=named", 403, "others have that"),
+        # A name that the file gives, before its holder came.
+        ("token-first", "CN=line-4", 403, "others have that"),
+        ("token-first", "CN=LINE-4", 403, "others have that"),
         ("token-first", "CN=free-1,O=Example", 403, "Subject"),
         ("token-first", "CN=localhost", 403, "name of the server"),
         ("token-first", "CN=free-1", 200, ""),
         ("token-first", "CN=free-1", 200, ""),
         ("token-first", "CN=free-2", 403, "Subject"),
         ("token-second", "CN=free-1", 403, "others have that"),
+        ("token-second", "CN=FREE-1", 403, "others have that"),
         ("token-second", "CN=free-2", 200, ""),
     ):
         async with connect(server) as session:

@@ -48,6 +48,19 @@ def test_a_chain_of_four(tmp_path):
         assert limit == below
 
 
+@pytest.mark.parametrize("length", [2, 4])
+def test_a_folder_keeps_its_chain(tmp_path, length):
+    """Started with less, the server would not know the devices that it has."""
+    directory = tmp_path / "ca"
+    with running_server(ServerConfig(directory=directory, chain_length=length)) as server:
+        path = server.ca_certificates
+    for rollover in (False, True):
+        config = ServerConfig(directory=directory, rollover=rollover)
+        with running_server(config) as server:
+            assert len(server.ca_certificates) == length
+            assert (server.ca_certificates == path) is not rollover
+
+
 def test_rsa_root(tmp_path):
     with running_server(ServerConfig(directory=tmp_path / "ca", **RSA_ROOT)) as server:
         issuing, root = server.ca_certificates

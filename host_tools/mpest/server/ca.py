@@ -31,6 +31,7 @@ _KEYS: dict[str, Callable[[], "CaKey"]] = {
     "P-256": lambda: new_key(),
     "RSA-4096": lambda: rsa.generate_private_key(65537, 4096),
 }
+_CHAIN = ("ca.pem", "intermediate*.pem", "issuing.pem")
 _MADE_ANEW = ("issuing.*", "intermediate*.*", "old-issuing.*", "old-intermediate*.*")
 _BITS = (
     "digital_signature",
@@ -228,7 +229,7 @@ class Authority:
 
     @classmethod
     def open(cls, directory: Path, chain_length: int, root_key: str = "P-256") -> "Authority":
-        """Reopen the CA, or make what is missing.
+        """Reopen the CA, or make what is missing; a chain that is longer already stays so.
 
         Raises CliError when the files are damaged or not a CA's, OSError when it can't write.
         """
@@ -237,6 +238,8 @@ class Authority:
             raise _damaged(directory / "ca.pem", "is missing although certificates were issued")
         signers: list[Signer] = []
         made: dict[str, bytes | None] = {}
+        # With a part of it the server would not know the devices that it has.
+        chain_length = max(chain_length, _length_of(directory))
         for name in _names(chain_length):
             parent = signers[-1] if signers else None
             signer = _load(directory, name, parent)
@@ -302,6 +305,11 @@ def _names(chain_length: int) -> list[str]:
     """Of the files of each CA, from the root to the one that issues."""
     between = [f"intermediate{number}" for number in range(1, chain_length - 1)]
     return ["ca", *between, *(["issuing"] if chain_length > 1 else [])]
+
+
+def _length_of(directory: Path) -> int:
+    """Of the chain that a folder holds, 0 without one."""
+    return sum(1 for kind in _CHAIN for _ in directory.glob(kind))
 
 
 def _old(name: str) -> str:

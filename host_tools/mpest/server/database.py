@@ -161,9 +161,9 @@ class Database:
             return session.scalars(own.limit(1)).first()
 
     def owners(self, subject: str) -> set[str]:
-        """Who has certificates for this RFC 4514 text."""
+        """Who has certificates for this RFC 4514 text, in capitals or not."""
         with self._session() as session:
-            same = select(Issued).where(Issued.subject == subject)
+            same = select(Issued).where(func.lower(Issued.subject) == func.lower(subject))
             return {issued.whose for issued in session.scalars(same)}
 
     def issued(self) -> list[Issued]:

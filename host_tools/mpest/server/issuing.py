@@ -21,6 +21,7 @@ from mpest.server.ca import Authority, Order, now
 from mpest.server.config import ServerConfig
 from mpest.server.csr_policy import purposes_of
 from mpest.server.database import Database, Stored
+from mpest.server.passwords import token_name
 from mpest.server.policy import Policy, Rule
 from mpest.server.principals import ANONYMOUS, Principal, of_owner
 from mpest.server.serverkeygen import PrivateKey
@@ -132,7 +133,7 @@ class Issuing:
 
     def _named(self, asked: Asked) -> Principal:
         """Who asks. A token without a name has that of the first certificate that it brought,
-        which must be nobody else's."""
+        which must be nobody else's, in capitals or not."""
         principal = asked.principal
         if principal.kind != "token" or principal.words:
             return principal
@@ -141,10 +142,14 @@ class Issuing:
             x509.load_der_x509_certificate(first.der).subject if first else asked.order.subject
         )
         text = subject.rfc4514_string()
-        if first is None and self.database.owners(text):
-            raise Refused(403, f"{text} is not the token's: it has no name, and others have that")
         common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return replace(principal, words={"user": str(common[0].value)} if common else {})
+        words = {"user": str(common[0].value)} if common else {}
+        named = {token_name(entry).lower() for entry in self.config.tokens}
+        if first is None and (
+            self.database.owners(text) or words.get("user", "").lower() in named
+        ):
+            raise Refused(403, f"{text} is not the token's: it has no name, and others have that")
+        return replace(principal, words=words)
 
     def _owner(self, asked: Asked) -> tuple[str | None, str | None]:
         """Under whom it goes on record, and who forwarded the first of a series of renewals."""
