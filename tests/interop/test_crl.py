@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import broker
+import nginx
 import ports
 import pytest
 from cryptography import x509
@@ -23,20 +24,11 @@ from mpest.server.ca import Authority
 from mpest.server.tls import own_identity
 
 START_SECONDS = 60
-NGINX = """\
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/error.log;
-{user}
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+NGINX = (
+    nginx.HEAD
+    + "http {{\n"
+    + nginx.IN_HTTP
+    + """
     server {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {folder}/server.pem;
@@ -49,6 +41,7 @@ http {{
     }}
 }}
 """
+)
 
 CHAINS = pytest.mark.parametrize("server", [1, 2, 4], indirect=True)
 
@@ -72,7 +65,7 @@ def board(server: EstServer, folder: Path, name: str) -> tuple[ssl.SSLContext, i
 
 
 @contextmanager
-def nginx(found: Program, server: EstServer, folder: Path) -> Iterator[tuple[Path, int]]:
+def web_server(found: Program, server: EstServer, folder: Path) -> Iterator[tuple[Path, int]]:
     """Its folder and port."""
     folder.mkdir()
     length = len(server.ca_certificates)
@@ -84,7 +77,7 @@ def nginx(found: Program, server: EstServer, folder: Path) -> Iterator[tuple[Pat
     (folder / "server.key").write_bytes(key)
     port = ports.reserve()
     user = "user root;" if os.getuid() == 0 else ""
-    text = NGINX.format(folder=folder, ca=server.config.directory, port=port, user=user)
+    text = NGINX.format(folder=folder, ca=server.config.directory, port=port, user=user, load="")
     (folder / "nginx.conf").write_text(text)
     command = [*found.argv, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
     with (folder / "out").open("wb") as out:
@@ -119,11 +112,11 @@ def answer(port: int, context: ssl.SSLContext) -> tuple[int, str]:
 def test_nginx(server: EstServer, tmp_path: Path, program: Callable[[str], Program]) -> None:
     good, _ = board(server, tmp_path, "good")
     bad, serial = board(server, tmp_path, "bad")
-    with nginx(program("nginx"), server, tmp_path / "before") as (_, port):
+    with web_server(program("nginx"), server, tmp_path / "before") as (_, port):
         assert answer(port, good) == (200, "CN=good")
         assert answer(port, bad) == (200, "CN=bad")
     server.revoke(serial)
-    with nginx(program("nginx"), server, tmp_path / "after") as (_, port):
+    with web_server(program("nginx"), server, tmp_path / "after") as (_, port):
         assert answer(port, good) == (200, "CN=good")
         status, text = answer(port, bad)
         assert status == 400

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
+import nginx
 import ports
 import pytest
 from cryptography import x509
@@ -31,25 +32,13 @@ START_SECONDS = 60
 PROXY = "127.0.0.2"  # the proxies' own address, for clients are on this computer too
 USER, PASSWORD = "board-1", "a password"
 
-NGINX = """
-{load}
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/error.log;
-{user}
-events {{}}
-"""
 NGINX_ENDS_TLS = (
-    NGINX
+    nginx.HEAD
     + """
 http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+"""
+    + nginx.IN_HTTP
+    + """
     server {{
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {folder}/site.pem;
@@ -69,7 +58,7 @@ http {{
 """
 )
 NGINX_PASSES = (
-    NGINX
+    nginx.HEAD
     + """
 stream {{
     server {{
