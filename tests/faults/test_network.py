@@ -48,10 +48,12 @@ def test_failures_leave_nothing_in_the_heap(program, runtime, failures):
 def test_a_worse_agent_is_found_out(program, flaw, sample, kind, complaint):
     program("micropython")
     operations = ("enroll", "reenroll")
-    found = network.run(
-        sample, SEED, versions=["1.2"], operations=operations, kinds=[kind], flaw=flaw
+    runs = (
+        network.run(sample, seed, versions=["1.2"], operations=operations, kinds=[kind], flaw=flaw)
+        for seed in range(SEED, SEED + 5)
     )
-    assert complaint in " ".join(show(found))
+    # At which octet of an answer the fault comes is chance.
+    assert any(complaint in " ".join(show(found)) for found in runs)
 
 
 def test_a_leak_is_found_out(program):

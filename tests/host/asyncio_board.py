@@ -6,8 +6,8 @@ writes one JSON object: the generations, how often an operation on the curve beg
 turn of the loop as the one before, the ticks meanwhile, and the worst and the 99th percentile of
 the milliseconds by which a ticker of 1 ms came late, and the longest single call into TLS.
 `cancel`: cancel that task after so many turns of the loop, a new one after twice as many, and so
-on until one gets through; after many turns each has twice as many as the one before. `poor`: TLS
-finds no memory until make_room() was awaited.
+on until one gets through; after many turns each has a fiftieth more than the one before. `poor`:
+TLS finds no memory until make_room() was awaited.
 `callers`: that many ask for a renewal at once, beside the task. `erase`: while renewals are under
 way, the identity is erased, each time later by that part of the turns, until one got through.
 `sha256`: trust that fingerprint. `at_once`: one `have()`, without the task. `cmc`: the renewals go
@@ -28,8 +28,6 @@ from est import auth, ec, errors, steps, task, tls
 from est.agent import Agent
 from est.store import Store
 
-# So many turns of the loop come before a server's answer does, or it is waited for.
-_MANY = 3000
 # In a second, where each octet that comes holds the loop there are two or three.
 _OFTEN = 25
 _LONGEST = 40
@@ -125,7 +123,7 @@ async def cancelled(agent, every):
         if agent.known.generation:
             return tasks
         tasks += 1
-        turns = turns + every if turns < _MANY else turns * 2
+        turns += max(every, turns // 50)
 
 
 async def callers(agent, count):

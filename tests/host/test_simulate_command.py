@@ -287,7 +287,13 @@ def test_interrupt(tmp_path: Path) -> None:
         trust = "sha256:" + 64 * "0"
         options = ["--runtime", "cpython", "--state", tmp_path, "--url", url, "--trust", trust]
         command = [*MPEST, "simulate", *options, "cacerts"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell starts what is in its background with SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        ) as process:
             _held = silent.accept()
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=30)
