@@ -1,4 +1,4 @@
-"""Text files as people's editors write them, and tables as people read them."""
+"""Text files as people's editors write them; lines and tables as people read them."""
 
 import codecs
 from collections.abc import Sequence
@@ -11,6 +11,15 @@ def text_of(data: bytes) -> str:
     """
     utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     return data.decode("utf-16" if utf16 else "utf-8-sig")
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with escapes for what a terminal would not show as a character: line
+    ends, control characters, marks that turn the direction of writing."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import postgres as postgres_server
 import pytest
 from board_bench import Bench
+from postgres import Postgres
 
 from mpest.server import EstServer, ServerConfig, running_server
 
@@ -25,3 +27,18 @@ async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterato
         if "name" in request.fixturenames:
             running.config.faults = {request.getfixturevalue("name")}
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with postgres_server.running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/ledger.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()

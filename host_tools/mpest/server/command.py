@@ -19,6 +19,7 @@ from mpest.server.policy import Policy
 from mpest.server.runner import EstServer, Event
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.server.users import read_tokens, read_users
+from mpest.text import printable
 
 _STOP_SECONDS = 10.0  # a container is killed after so many
 _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
@@ -269,7 +270,7 @@ async def _run(
         if log_form == "json":
             say(log.as_json(event))
         elif log_form == "text" or not as_json:
-            say(log.printable(_line(event)))
+            say(printable(_line(event)))
 
     async with EstServer(config, report) as server:
         listening = {

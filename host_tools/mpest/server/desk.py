@@ -15,8 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mpest.exits import CliError, Exit
 from mpest.server.database import Database
-from mpest.server.log import printable
-from mpest.text import table
+from mpest.text import printable, table
 
 
 def show(directory: Path, *, as_json: bool) -> None:

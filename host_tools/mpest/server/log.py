@@ -7,14 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-
-def printable(text: str) -> str:
-    """`text` on one line, with escapes for what a terminal would not show as a character: line
-    ends, control characters, marks that turn the direction of writing."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+from mpest.text import printable
 
 
 def as_json(event: dict[str, Any]) -> str:

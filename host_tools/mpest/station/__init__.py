@@ -1,0 +1,1 @@
+"""A line of stations that makes boards: job, boards, authority, ledger."""

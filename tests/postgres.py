@@ -1,0 +1,125 @@
+"""A PostgreSQL server of a test's own: Debian's, in a folder that goes with it."""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ports
+import psycopg
+import pytest
+
+_INSTALLED = Path("/usr/lib/postgresql")
+# A machine that has much else to do starts it in that time.
+_START_SECONDS = 60
+
+
+class Postgres:
+    """It runs from `start` to `stop`, at the same port each time."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        self.port = ports.reserve()
+        self.password = secrets.token_hex(8)
+        self._databases = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        # It refuses to run as root.
+        self._user = pwd.getpwnam("postgres" if _known("postgres") else "nobody").pw_name
+        self._as: dict[str, str] = {"user": self._user} if os.getuid() == 0 else {}
+        asked = folder / "password"
+        asked.write_text(self.password)
+        if self._as:
+            for path in (folder, asked):
+                shutil.chown(path, self._user)
+        self._run("initdb", "--no-sync", "-A", "scram-sha-256", "-U", "mpest", f"--pwfile={asked}")
+
+    def _run(self, name: str, *arguments: str) -> None:
+        command = [self._programs / name, "-D", self._folder / "data", *arguments]
+        done = subprocess.run(
+            command, cwd=self._folder, capture_output=True, text=True, check=False, **self._as
+        )
+        assert done.returncode == 0, done.stderr
+
+    def start(self) -> None:
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(self._programs / "postgres", "-D", self._folder / "data"),
+                    *("-p", str(self.port), "-k", str(self._folder), "-h", "127.0.0.1"),
+                    *("-c", "fsync=off"),  # it survives kills so, and tests cut no power
+                ],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **self._as,
+            )
+        end = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url("postgres"), connect_timeout=10).close()
+                return
+            except psycopg.OperationalError:
+                died = self._process.poll() is not None
+                if died or time.monotonic() > end:
+                    raise AssertionError((self._folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.1)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """SIGINT ends it at once and in order; SIGQUIT leaves it to recover."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(timeout=_START_SECONDS)
+            self._process = None
+
+    def url(self, database: str) -> str:
+        return f"postgresql://mpest:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """The URL of an empty database."""
+        self._databases += 1
+        name = f"ledger_{self._databases}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+
+def _known(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server for tests; they are skipped where there is none, or fail where CI must have it."""
+    versions = sorted(
+        (path for path in _INSTALLED.glob("*/bin") if (path / "postgres").exists()),
+        key=lambda path: int(path.parent.name),
+    )
+    if not versions:
+        why = "needs PostgreSQL (Debian: apt install postgresql)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    # Not in pytest's folder, which is for its own user alone.
+    folder = Path(tempfile.mkdtemp(prefix="mpest-postgres-"))
+    try:
+        postgres = Postgres(versions[-1], folder)
+        postgres.start()
+        try:
+            yield postgres
+        finally:
+            postgres.stop()
+    finally:
+        shutil.rmtree(folder)
