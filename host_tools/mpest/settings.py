@@ -4,13 +4,17 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic_core import ErrorDetails
 
 from mpest.exits import CliError
 
 _Settings = TypeVar("_Settings", bound=BaseModel)
+
+HIDDEN = "hidden"
+"""The type of a PydanticCustomError that is about a secret: what was found is not shown."""
 
 # What is allowed, by pydantic's name for what is wrong; filled in from the error's context.
 _ALLOWED = {
@@ -31,6 +35,7 @@ _ALLOWED = {
     "model_attributes_type": "a table",
     "model_type": "a table",
     "string_type": "text in quotes",
+    "too_short": "a list of {min_length} or more",
     "union_tag_invalid": "{expected_tags}",
 }
 # Characters of it that are shown.
@@ -49,11 +54,39 @@ def check(
     Raises CliError that names the first entry that is wrong, what was found there and what is
     allowed. Of a `kind` with `hide_input_in_errors` nothing is shown that may be a secret.
     """
-    try:
-        return kind.model_validate({**content, **given})
-    except ValidationError as error:
+    checked = check_all(kind, content, **given)
+    if isinstance(checked, list):
         start = f"{source}: " if source else ""
-        raise CliError(start + _explain(kind, content, error, given)) from None
+        more = f" (and {len(checked) - 1} more)" if len(checked) > 1 else ""
+        raise CliError(f"{start}{checked[0]}{more}")
+    return checked
+
+
+class Wrong(NamedTuple):
+    """An entry that is wrong: the keys that lead to it, and what was found and is allowed."""
+
+    path: tuple[int | str, ...]
+    text: str
+
+    @property
+    def key(self) -> str:
+        """The path as people write it: `boards[0].name`."""
+        keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path)
+        return "".join(keys).lstrip(".")
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.key, self.text)))
+
+
+def check_all(
+    kind: type[_Settings], content: Mapping[str, Any], context: object = None, **given: object
+) -> _Settings | list[Wrong]:
+    """As `check`, but all that is wrong. context: for validators of pydantic that ask for it."""
+    try:
+        return kind.model_validate({**content, **given}, context=context)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        return [_explain(kind, content, entry, given) for entry in errors]
 
 
 def matching(pattern: str, words: str) -> AfterValidator:
@@ -87,18 +120,19 @@ Lifetime = Annotated[timedelta, BeforeValidator(lifetime)]
 
 
 def _explain(
-    kind: type[BaseModel], content: object, error: ValidationError, given: Collection[str]
-) -> str:
-    """One line for the first error, and how many more there are."""
-    errors = error.errors(include_url=False)
-    problem, location = errors[0]["type"], [*errors[0]["loc"]]
-    context = {name: str(value) for name, value in errors[0].get("ctx", {}).items()}
+    kind: type[BaseModel], content: object, error: ErrorDetails, given: Collection[str]
+) -> Wrong:
+    problem, location = error["type"], [*error["loc"]]
+    context = {name: str(value) for name, value in error.get("ctx", {}).items()}
     absent = problem in ("missing", "extra_forbidden", "union_tag_not_found")
+    is_about_key = location[-1:] == ["[key]"]
     if "discriminator" in context:  # says which member of a union is meant
         location.append(context["discriminator"].strip("'"))
     path, content_in_words = _follow(content, location, absent)
     if kind.model_config.get("hide_input_in_errors"):
         path, content_in_words = location[:1], None
+    if is_about_key:
+        content_in_words = None
     if problem == "extra_forbidden":
         entries = _fields(kind, location[:-1])
         if len(location) == 1:
@@ -109,14 +143,12 @@ def _explain(
     elif problem in _ALLOWED:
         message = f"allowed is {_ALLOWED[problem].format(**context)}"
     else:
-        message = errors[0]["msg"].removeprefix("Value error, ")
+        message = error["msg"].removeprefix("Value error, ")
         if message.startswith("'") or content_in_words in ("a table", "a list"):
             content_in_words = None  # these words say it themselves
-    if content_in_words and not absent:
+    if content_in_words and not absent and problem != HIDDEN:
         message = f"found {content_in_words}, {message}"
-    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return ": ".join(filter(None, (where.lstrip("."), message))) + more
+    return Wrong(tuple(path), message)
 
 
 def _follow(
