@@ -27,6 +27,11 @@ _COMMANDS = {
         "flash",
         "Install MicroPython (where --firmware is given) and the EST client on a board.",
     ),
+    "provision": _Command(
+        "mpest.station.command",
+        "factory",
+        "Make the boards of a job: firmware, settings, key and certificate, each accounted for.",
+    ),
     "serve": _Command(
         "mpest.server.command", "serve", "Run a test EST server with its own CA until interrupted."
     ),

@@ -94,7 +94,7 @@ def test_rooms_of_the_host_tools() -> None:
     imports = rooms()
     order = rows("The map of the host tools")
     assert sorted(order) == sorted(imports)
-    assert {room for room, others in imports.items() if "est" in others} == {"sim"}
+    assert {room for room, others in imports.items() if "est" in others} == {"sim", "station"}
     assert upwards([*order, "est"], imports | {"est": set()}) == []
 
 

@@ -54,6 +54,8 @@ def test_a_job(tmp_path: Path) -> None:
         (with_line('way = "network"'), "network: [network] and way"),
         (with_line('secrets = {token = {env = "T"}}'), "job.toml:1: secrets: are for the config"),
         (with_line('ledger = "postgresql://a:b@c/d"'), "ledger: holds a password: leave it out"),
+        (with_line('trust = "sha256:0f"', "server"), "64 hexadecimal digits are expected"),
+        (with_line('trust = "none.pem"', "server"), "server.trust: found "),
         (with_line('url = ""', "server"), "server.url: found "),
         (with_line('key = "boards.csv"', "server"), "server: certificate and key go together"),
         (without("user"), "server: user and password go together"),

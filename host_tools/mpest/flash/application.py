@@ -2,6 +2,7 @@
 the user adds: parts by name, config.json and the files that it names, app.py."""
 
 import ast
+import functools
 import hashlib
 import runpy
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ def files(
         raise CliError(f"{board.folder} has no {board.wiring.name}")
     firmware = shipped.folder("firmware")
     library = "/lib/" if root(board) else ""
-    paths = packages.installed(board.arch, board.storage.kind) + _modules_of(parts)
+    paths = packages.installed(board.arch, board.storage.kind) + modules_of(parts)
     paths = list(dict.fromkeys(paths))
     modules = {}
     installed = []
@@ -72,7 +73,8 @@ def root(board: Board) -> str:
     return "" if isinstance(board.flash, Folder) else "/"
 
 
-def _modules_of(parts: Sequence[str]) -> list[str]:
+def modules_of(parts: Sequence[str]) -> list[str]:
+    """The modules of packages, with what they need. Raises CliError for a name that is none."""
     # A module's name means the package that holds it.
     all_packages = packages.packages()
     paths = []
@@ -84,21 +86,31 @@ def _modules_of(parts: Sequence[str]) -> list[str]:
     return paths
 
 
+@functools.cache
+def _rules() -> dict[str, Any]:
+    cpython.install()
+    return runpy.run_path(str(shipped.folder("firmware") / "configuration.py"))
+
+
 def settings(
-    board: Board, config: Path, parts: Sequence[str] = ()
+    board: Board, config: Path, parts: Sequence[str] = (), made: bytes | None = None
 ) -> tuple[list[File], list[str]]:
     """config.json and the files that it names, as `config` and its neighbours have them.
 
-    Also the names of those that are not there. parts: names of packages that are added. Raises
-    CliError that names each wrong key.
+    Also the names of those that are not there. parts: names of packages that are added. made: of
+    the content of `config`, to be taken in its place. Raises CliError that names each wrong key.
     """
-    cpython.install()
-    rules = runpy.run_path(str(shipped.folder("firmware") / "configuration.py"))
-    data = _read(config)
-    parsed, lines = rules["parse"](data)
+    rules = _rules()
+    data = _read(config) if made is None else made
+    try:
+        parsed, lines = rules["parse"](data)
+    except UnicodeEncodeError:  # JSON may write half of a character
+        raise CliError(f"{config} holds a character that UTF-8 can't") from None
+    except RecursionError:
+        raise CliError(f"{config}: brackets lie too deep") from None
     if not lines:
         lines = _doubtful(parsed["subject"], parsed.get("san") or [])
-        if (parsed.get("key") or "").startswith("RSA-") and _RSA not in _modules_of(parts):
+        if (parsed.get("key") or "").startswith("RSA-") and _RSA not in modules_of(parts):
             lines.append(f"key {parsed['key']} takes --part {packages.holder('rsa_generate')}")
     if lines:
         raise CliError("\n".join(f"{config}: {line}" for line in lines))

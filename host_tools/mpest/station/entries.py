@@ -1,5 +1,6 @@
 """The entries of a job file, table by table."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +26,7 @@ STEPS = (
 OURS = "default"
 """In place of a label's file: the template that comes with mpest."""
 
+FINGERPRINT = "sha256:"
 MAX_NAME = 64
 """Characters of names that stand in certificates, in the ledger and on labels."""
 
@@ -47,6 +49,15 @@ def _beside_the_job(name: object, info: ValidationInfo) -> Path:
         raise ValueError(getattr(error, "strerror", None) or str(error)) from None
 
 
+def _trust(text: object, info: ValidationInfo) -> Path | str:
+    if not isinstance(text, str) or not text.lower().startswith(FINGERPRINT):
+        return _beside_the_job(text, info)
+    digits = text[len(FINGERPRINT) :].replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ValueError("64 hexadecimal digits are expected")
+    return FINGERPRINT + digits
+
+
 def _label_beside(name: object, info: ValidationInfo) -> Path:
     return Path(OURS) if name == OURS else _beside_the_job(name, info)
 
@@ -59,6 +70,7 @@ def _folder_beside(name: object, info: ValidationInfo) -> Path:
 
 
 File = Annotated[Path, BeforeValidator(_beside_the_job)]
+Trust = Annotated[Path | str, BeforeValidator(_trust)]
 LabelFile = Annotated[Path, BeforeValidator(_label_beside)]
 Folder = Annotated[Path, BeforeValidator(_folder_beside)]
 Name = Annotated[
@@ -83,8 +95,8 @@ class Server(Strict):
     """The EST server, and what the station shows it."""
 
     url: Text
-    trust: Text
-    """A file of CA certificates, or sha256: and the fingerprint of one."""
+    trust: Trust
+    """A file of CA certificates, or sha256: and the fingerprint of one in lower-case hex."""
     certificate: File | None = None
     """The station's own, as registration authority, and its key."""
     key: File | None = None

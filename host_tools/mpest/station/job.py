@@ -3,7 +3,7 @@
 import re
 import socket
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -156,7 +156,7 @@ class Job(Strict):
         try:
             return templates.expand(template, self.values(unit), escape)
         except templates.TemplateError as error:
-            raise CliError(f"{unit.serial or 'a board'}: {template!r}: {error}") from None
+            raise CliError(f"{template!r}: {error}") from None
 
     def subject_of(self, unit: AnyUnit) -> str:
         """The board's subject, as est.names.name takes it. Raises CliError."""
@@ -164,7 +164,25 @@ class Job(Strict):
 
     def san_of(self, unit: AnyUnit) -> list[str]:
         """Its alternative names, as est.extensions.requested takes them. Raises CliError."""
-        return [self.expand(name, unit, templates.alternative(name)) for name in self.san]
+        return [self.alternative_of(name, unit) for name in self.san]
+
+    def alternative_of(self, template: str, unit: AnyUnit) -> str:
+        """One of them. Raises CliError."""
+        return self.expand(template, unit, templates.alternative(template))
+
+    def command_of(self, command: Sequence[str], unit: AnyUnit | None = None) -> list[str]:
+        """A program and its arguments; without a unit they know {batch} alone. Raises CliError.
+
+        Its path begins beside the job if its name has a slash, else it is searched for.
+        """
+        values = self.values(unit) if unit else {"batch": self.name}
+        try:
+            made = [templates.expand(part, values, templates.text) for part in command]
+        except templates.TemplateError as error:
+            raise CliError(f"{' '.join(command)}: {error}") from None
+        if "/" in made[0]:
+            made[0] = str(self.source.parent.absolute() / made[0])
+        return made
 
     def secret_columns(self) -> list[str]:
         """Columns of the CSV file that hold secrets."""

@@ -29,7 +29,7 @@ class TemplateError(ValueError):
 def expand(template: str, values: Mapping[str, str], escape: Escape) -> str:
     """`template` with `values` in place of their names. Raises TemplateError."""
     return "".join(
-        part if name is None else _escaped(name, values, escape)
+        part if name is None else escaped(name, values, escape)
         for part, name in parts(template, values)
     )
 
@@ -60,7 +60,8 @@ def _listed(known: Collection[str]) -> str:
     return " ".join(f"{{{name}}}" for name in sorted(known))
 
 
-def _escaped(name: str, values: Mapping[str, str], escape: Escape) -> str:
+def escaped(name: str, values: Mapping[str, str], escape: Escape) -> str:
+    """What stands in the place of `name`. Raises TemplateError."""
     value = values[name]
     if not value:
         raise TemplateError(f"{{{name}}} is blank")

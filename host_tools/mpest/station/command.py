@@ -1,0 +1,114 @@
+"""`mpest provision`: boards by a job file."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mpest.exits import CliError
+from mpest.station import configuration, job, line, validate
+from mpest.station.job import Job
+from mpest.station.ledger.units import NewUnit
+from mpest.station.problems import JobError, one_line
+
+# What only the board can tell, where a job is shown without one.
+_UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
+
+
+@click.command()
+@click.argument("file", metavar="JOB.toml", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Check the job, and say what each board would get.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N boards.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
+def provision(file: Path, dry_run: bool, limit: int | None, as_json: bool) -> None:
+    """Make the boards of a job: firmware, settings, key and certificate, each accounted for.
+
+    The whole job is checked before the first board is touched.
+    """
+    try:
+        made, problems = job.read(file)
+        problems += validate.problems(made, ask=not dry_run)
+        if problems:
+            raise JobError(problems)
+    except JobError as error:
+        if as_json:
+            for problem in error.problems:
+                place = {"file": str(problem.file), "line": problem.line, "key": problem.key}
+                _print({"event": "problem", **place, "text": problem.text})
+        raise
+    for note in validate.notes(made):
+        click.echo(f"Note: {one_line(note)}", err=True)
+    if dry_run:
+        for event in _would(made, limit):
+            if as_json:
+                _print(event)
+            else:
+                click.echo(_text(event))
+    else:
+        line.run(made, line.Options(limit, as_json))
+
+
+def _print(event: dict[str, Any]) -> None:
+    click.echo(json.dumps(event))
+
+
+def _would(made: Job, limit: int | None) -> Iterator[dict[str, Any]]:
+    """Each unit as it would be, secrets hidden, and the job."""
+    count = 0
+    for unit in islice(made.units(), limit):
+        count += 1
+        yield _unit(made, unit)
+    if made.devices.plugged:
+        yield _unit(made, _of_board(made))
+    yield {
+        "event": "job",
+        "name": made.name,
+        "board": made.board,
+        "way": made.way,
+        "server": made.server.url,
+        "units": count,
+        "quantity": made.quantity,
+        "digest": made.digest,
+    }
+
+
+def _of_board(made: Job) -> NewUnit:
+    return made.plugged_unit(_UNIQUE_ID, _MAC)
+
+
+def _unit(made: Job, unit: NewUnit) -> dict[str, Any]:
+    shown = NewUnit(unit.serial, unit.metadata, unit.unique_id or _UNIQUE_ID, unit.mac or _MAC)
+    try:
+        subject, names = made.subject_of(shown), made.san_of(shown)
+        settings = configuration.settings(made, shown, ask=False, hide=True)
+    except CliError:  # these words are no digits
+        return _unit(made, validate.sample(unit))
+    return {
+        "event": "unit",
+        "serial": unit.serial,
+        "unique_id": unit.unique_id,
+        "mac": unit.mac,
+        "subject": subject,
+        "san": names,
+        "settings": settings,
+        "metadata": unit.metadata,
+    }
+
+
+def _text(event: dict[str, Any]) -> str:
+    if event["event"] == "unit":
+        lines = [event["serial"], f"  subject   {event['subject']}"]
+        lines += [f"  name      {name}" for name in event["san"]]
+        if event["settings"] is not None:
+            settings = json.dumps(event["settings"], ensure_ascii=False)
+            lines.append(f"  settings  {settings}")
+        return "\n".join(map(one_line, lines))
+    units = f"{event['units']} boards" if event["units"] else "whatever is plugged in"
+    most = f", {event['quantity']} at most" if event["quantity"] else ""
+    return (
+        f"{event['name']}: {units} of {event['board']}{most}, certified by {event['server']}\n"
+        f"digest {event['digest']}"
+    )
