@@ -16,7 +16,7 @@ from job_files import JOB, with_line, without
 
 from mpest import boards
 from mpest.boards import Uf2
-from mpest.station import identity, job, validate
+from mpest.station import job, own_certificate, validate
 from mpest.station.problems import JobError
 
 CONFIG = '{"ssid": "plant", "password": "correct horse", "sha256": "%s"}' % ("0f" * 32)
@@ -209,9 +209,9 @@ def test_the_station_s_certificate(tmp_path: Path) -> None:
     assert "ra.pem, the station's, ends on " in note
     certificate = tmp_path / "ra.pem"
     later = datetime.now(UTC) + timedelta(days=3)
-    assert "ended on" in (identity.certificate_problem(certificate, later) or "")
+    assert "ended on" in (own_certificate.certificate_problem(certificate, later) or "")
     earlier = datetime.now(UTC) - timedelta(days=3)
-    assert "is not valid before" in (identity.certificate_problem(certificate, earlier) or "")
+    assert "is not valid before" in (own_certificate.certificate_problem(certificate, earlier) or "")
     (tmp_path / "ra.key").write_bytes(firmware_files.certificate_and_key()[1])
     assert problems(path) == [f"job.toml:9: server.key: {path.parent}/ra.key is not the key of "
                               f"{path.parent}/ra.pem"]  # fmt: skip

@@ -10,7 +10,7 @@ from mpest.boards import Board, Esptool, Uf2
 from mpest.exits import CliError
 from mpest.flash import application, esp, uf2
 from mpest.sim.inputs import read_trust
-from mpest.station import configuration, identity, labels, names
+from mpest.station import configuration, labels, names, own_certificate
 from mpest.station.credentials import Credential, open_to_others
 from mpest.station.job import Job
 from mpest.station.ledger.units import NewUnit
@@ -55,7 +55,7 @@ def notes(job: Job) -> list[str]:
     if job.server.key:
         told.append(open_to_others(job.server.key))
     if job.server.certificate:
-        end = identity.ends_soon(job.server.certificate)
+        end = own_certificate.ends_soon(job.server.certificate)
         if end:
             told.append(f"{job.server.certificate}, the station's, ends on {end:%Y-%m-%d}")
     return list(dict.fromkeys(filter(None, told)))
@@ -137,7 +137,7 @@ def _of_server(job: Job, ask: bool) -> Told:
         except CliError as error:
             yield ("server", "trust"), error.message
     if server.certificate and server.key:
-        problem = identity.certificate_problem(server.certificate)
+        problem = own_certificate.certificate_problem(server.certificate)
         if problem:
             yield ("server", "certificate"), f"{server.certificate} {problem}"
         else:
@@ -157,7 +157,7 @@ def _of_key(job: Job, certificate: Path, key: Path, ask: bool) -> Told:
             yield from failed
             return
         password = job.credentials.read("password of the station's key", credential)
-    problem = identity.key_problem(certificate, key, password)
+    problem = own_certificate.key_problem(certificate, key, password)
     if problem:
         yield ("server", "key"), f"{key} {problem}"
 
