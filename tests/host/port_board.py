@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mpest.runtimes import Program
+from mpest.station.link import SIMULATED
 
 PICO_W = ("rp2", "Raspberry Pi Pico W with RP2040")
-_RAW_REPL = Path(__file__).parent / "raw_repl.py"
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def board(
     with (
         terminal() as (near, port),
         subprocess.Popen(
-            [*program.argv, _RAW_REPL, *port_of, str(seconds)],
+            [*program.argv, SIMULATED, *port_of, str(seconds)],
             stdin=near,
             stdout=near,
             cwd=root,

@@ -58,7 +58,7 @@ def rooms() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in HOST.rglob("*.py"):
         inner = path.relative_to(HOST).with_suffix("").parts
-        if inner[:2] in (("emulator", "port"), ("sim", "standins")):
+        if inner[:2] in (("emulator", "port"), ("sim", "standins"), ("station", "device")):
             continue  # runs in MicroPython's place, or in it
         names = set()
         for node in ast.walk(ast.parse(path.read_text())):

@@ -105,7 +105,7 @@ class Update:
             return "FAT renames in more than one write"
         before = self._before or (0, "")
         sizes = [len(file.data) for file in (*self._staged, self._plan)]
-        sizes += [before[0], len(self._guard)] if self.main else []
+        sizes += [before[0], len(guard(self.root))] if self.main else []
         needed = sum(_whole(size, runtime) for size in sizes)
         needed += _FOLDER_BLOCKS * runtime.block * len(self._folders)
         if needed <= runtime.free:
@@ -118,7 +118,7 @@ class Update:
         """Stage, read back, switch."""
         target = self.target
         if self.main:
-            target.do("guard", self._guard)
+            target.do("guard", guard(self.root))
             if self._before:
                 target.restart()
         copied = [file for file in self._staged if file not in self.new]
@@ -167,10 +167,6 @@ class Update:
             replace(file, path=self._beside(file.path)) for file in (*self._staged, self._plan)
         ]
         return application.folders([*outside, *staged, File(package, b"")])
-
-    @property
-    def _guard(self) -> str:
-        return SWITCH + _GUARD.format(root=self.root)
 
     @property
     def _plan(self) -> File:
@@ -230,6 +226,11 @@ class Update:
         records = application.records(self.board)
         for path in self.remove + self.empty:
             emit({"event": "removed", "path": path, "identity": path in records})
+
+
+def guard(root: str) -> str:
+    """Program that stands in main.py's place while files are staged."""
+    return SWITCH + _GUARD.format(root=root)
 
 
 def total(files: list[File]) -> int:

@@ -1,10 +1,12 @@
-"""A board for mpremote, played by MicroPython's unix port on a pseudo terminal.
+"""A board behind a serial line: MicroPython's unix port, on its standard input and output.
 
-Its root is the folder it is started in. Arguments: sys.platform, the machine, and the seconds
-before it answers at first.
+Its root is the folder it is started in. Arguments: sys.platform, the machine, the seconds before
+it answers at first, and its number in hex.
 """
 
+import binascii
 import builtins
+import gc
 import io
 import os
 import sys
@@ -14,6 +16,8 @@ import vfs
 
 HOST = vfs.VfsPosix()
 FOLDER = os.getcwd()
+BUILT_IN = list(sys.modules)
+WINDOW = 1024  # of raw paste; boards have 128 or 256
 
 
 class Reset(Exception):
@@ -33,12 +37,22 @@ class System:
         self.stdin = sys.stdin
         self.stdout = sys.stdout
         self.modules = sys.modules
-        self.path = ["", ".frozen", "/lib"]
+        self.path = sys.path
+
+
+class Clock:
+    def datetime(self, _):
+        pass  # the computer's is right
 
 
 class Machine:
+    RTC = Clock
+
+    def __init__(self, number):
+        self._number = binascii.unhexlify(number)
+
     def unique_id(self):
-        return b"\x0a\x0b\x0c"
+        return self._number
 
     def reset(self):
         raise Reset
@@ -58,16 +72,43 @@ def rename(path, to):
     HOST.rename(FOLDER + "/" + path, FOLDER + "/" + to)
 
 
-def main(platform, machine, seconds):
+def paste(read, write):
+    # As the REPL of a board takes a program: in windows, up to the first \x04.
+    write(b"R\x01" + WINDOW.to_bytes(2, "little"))
+    code = bytearray()
+    while True:
+        byte = read(1)
+        if byte in (b"\x04", b""):
+            write(b"\x04")
+            return bytes(code)
+        code += byte
+        if len(code) % WINDOW == 0:
+            write(b"\x01")
+
+
+def forget():
+    # What a reset takes out of the heap.
+    for name in list(sys.modules):
+        if name not in BUILT_IN:
+            del sys.modules[name]
+    sys.modules["os"] = Os()
+    sys.modules["machine"] = MACHINE
+    sys.modules["sys"] = SYSTEM
+    gc.collect()
+
+
+def main(platform, machine, seconds, number="0a0b0c"):
+    global MACHINE, SYSTEM
     read = sys.stdin.buffer.read
     write = sys.stdout.buffer.write
     print_exception = sys.print_exception
     vfs.umount("/")
     vfs.mount(vfs.VfsPosix(FOLDER), "/")
+    sys.path[:] = ["", ".frozen", "/lib"]
     time.sleep(float(seconds))
-    sys.modules["os"] = Os()
-    sys.modules["machine"] = Machine()
-    sys.modules["sys"] = System(platform, machine)
+    MACHINE = Machine(number)
+    SYSTEM = System(platform, machine)
+    forget()
     scope = {"__name__": "__main__"}
     usual = print
 
@@ -77,8 +118,25 @@ def main(platform, machine, seconds):
     builtins.print = told
     code = b""
     raw = False
+
+    def run(code):
+        # Whether it went on; not where the board reset itself.
+        try:
+            exec(code, scope)
+            write(b"\x04\x04>")
+        except Reset:
+            forget()
+            return False
+        except Exception as error:
+            text = io.StringIO()
+            print_exception(error, text)
+            write(b"\x04" + text.getvalue().encode() + b"\x04>")
+        return True
+
     while True:
         byte = read(1)
+        if not byte:
+            return  # who held the other end is gone
         if byte == b"\x01":
             raw = True
             write(b"raw REPL; CTRL-B to exit\r\n>")
@@ -89,23 +147,16 @@ def main(platform, machine, seconds):
         elif byte == b"\x03":
             code = b""
             write(b"\r\n>>> ")
-        elif byte == b"\x05":
+        elif byte == b"\x05" and raw:
             read(2)
-            write(b"R\x00")  # no raw paste here
+            raw = run(paste(read, write))
             code = b""
         elif byte == b"\x04" and raw:
             write(b"OK")
             if code:
-                try:
-                    exec(code, scope)
-                    write(b"\x04\x04>")
-                except Reset:
-                    raw = False
-                except Exception as error:
-                    text = io.StringIO()
-                    print_exception(error, text)
-                    write(b"\x04" + text.getvalue().encode() + b"\x04>")
+                raw = run(code)
             else:
+                forget()
                 scope = {"__name__": "__main__"}
                 write(b"\r\nMPY: soft reboot\r\nraw REPL; CTRL-B to exit\r\n>")
             code = b""

@@ -1,0 +1,204 @@
+"""The EST server that issues: the station is its client, as a registration authority.
+
+It is spoken to by `est` over CPython, the same client that boards have.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
+
+from mpest.exits import CliError, Exit
+from mpest.sim import inputs
+
+SECONDS = 30  # for one exchange with the server, connecting included
+_PEM = b"-----BEGIN"
+
+
+class Later(CliError):
+    """The server says not now: the same request again in `seconds`."""
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message, Exit.LATER)
+        self.seconds = seconds
+
+
+class Refused(CliError):
+    """The server understood and said no; `status` is its HTTP status, 0 where TLS said it."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message, Exit.REFUSED)
+        self.status = status
+
+
+class Untrusted(CliError):
+    """The server is not the one that the station trusts."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Exit.NOT_TRUSTED)
+
+
+class Unreachable(CliError):
+    """The network failed, or what answers is no EST server."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, Exit.NETWORK)
+
+
+class Authority:
+    """An EST server at `url`, and what the station shows it. One connection is kept.
+
+    trust: a file of CA certificates (PEM or DER), or "sha256:HEX" of one in the server's /cacerts,
+    or of the server's own. certificate, key: files of the station's (PEM or DER), key_password of
+    the key. user, password or token instead. Raises CliError for files that cannot be read;
+    methods raise Later, Refused, Untrusted and Unreachable.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        trust: str,
+        *,
+        certificate: Path | None = None,
+        key: Path | None = None,
+        key_password: str | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        seconds: int = SECONDS,
+    ) -> None:
+        self.url = url
+        self._trust = inputs.read_trust((trust,))
+        self._shown = _identity(certificate, key, key_password) if certificate and key else None
+        self._credentials: Any = None
+        with self._operation("the station's settings"):
+            auth = import_module("est.auth")
+            import_module("est.url").parse(url)
+            if user is not None:
+                self._credentials = auth.Password(user, password or "")
+            elif token is not None:
+                self._credentials = auth.Token(token)
+        self._seconds = seconds
+        self._client: Any = None
+
+    def cacerts(self) -> bytes:
+        """The server's CA certificates, certs-only CMS (DER) as they came."""
+        return self._answer("cacerts")
+
+    def csrattrs(self) -> bytes:
+        """What the server wants in requests (DER), b"" where it says nothing."""
+        with self._operation("csrattrs"):
+            client = self._connected()
+            exchange = client.est.exchange("GET", "csrattrs", (204, 404))
+            answer = client.run(exchange)
+            return bytes(answer.content) if answer.response.status == 200 else b""
+
+    def enroll(self, csr: bytes) -> bytes:
+        """The answer to a CertificationRequest (DER) by simpleenroll: certs-only CMS (DER), which
+        nobody has judged yet. The same request may be sent again whatever was cut."""
+        return self._answer("simpleenroll", csr)
+
+    @property
+    def date(self) -> str:
+        """The Date header that came with the last answer, "" without one."""
+        return str(self._client.date or "") if self._client else ""
+
+    def now(self) -> datetime:
+        """The server's time, asked for with /cacerts. Raises Unreachable where it has none."""
+        self.cacerts()
+        try:
+            return parsedate_to_datetime(self.date)
+        except ValueError:
+            raise Unreachable(f"{self.url} sends no Date") from None
+
+    def close(self) -> None:
+        """Close the connection; what is asked next opens another."""
+        if self._client:
+            self._client.close()
+
+    def _answer(self, operation: str, csr: bytes | None = None) -> bytes:
+        with self._operation(operation):
+            client = self._connected()
+            return bytes(client.run(client.est.answer(operation, csr)))
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            self._client = import_module("est.client").Client(
+                self.url, self._anchors(), self._shown, self._credentials, self._seconds
+            )
+        return self._client
+
+    def _anchors(self) -> list[bytes]:
+        if anchors := self._trust.get("anchors"):
+            return [bytes.fromhex(text) for text in anchors]
+        with tempfile.TemporaryDirectory(prefix="mpest-station-") as folder:
+            agent = import_module("est.agent").Agent(
+                import_module("est.store").Store(folder),
+                self.url,
+                trust=bytes.fromhex(self._trust["fingerprint"]),
+                timeout=self._seconds,
+            )
+            found: list[bytes] = agent.anchors()
+            return found
+
+    @contextmanager
+    def _operation(self, operation: str) -> Iterator[None]:
+        errors = import_module("est.errors")
+        try:
+            yield
+        except errors.RetryLater as error:
+            raise Later(f"{self.url}: {error}", error.seconds) from None
+        except errors.Refused as error:
+            raise Refused(f"{self.url}: {error}", error.status) from None
+        except errors.NotTrusted as error:
+            raise Untrusted(f"{self.url}: {error}") from None
+        except errors.UsageError as error:
+            raise CliError(f"{operation}: {error}") from None
+        except errors.EstError as error:
+            raise Unreachable(f"{self.url}: {error}") from None
+
+
+def _identity(certificate: Path, key: Path, password: str | None) -> tuple[list[bytes], bytes]:
+    """(chain of DER certificates, key in DER as est has it) from files. Raises CliError."""
+    try:
+        chain_data, key_data = certificate.read_bytes(), key.read_bytes()
+    except OSError as error:
+        raise CliError(f"cannot read {error.filename}: {error.strerror}") from None
+    try:
+        if _PEM in chain_data:
+            chain = x509.load_pem_x509_certificates(chain_data)
+        else:
+            chain = [x509.load_der_x509_certificate(chain_data)]
+    except ValueError:
+        raise CliError(f"{certificate} holds no certificate in PEM or DER") from None
+    load = load_pem_private_key if _PEM in key_data else load_der_private_key
+    try:
+        private = load(key_data, password.encode() if password is not None else None)
+    except TypeError:
+        wrong = "has a password" if password is None else "has no password, yet one is given"
+        raise CliError(f"{key} {wrong}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        wrong = "" if password is None else ", or none of this password"
+        raise CliError(f"{key} holds no private key in PEM or DER{wrong}") from None
+    if private.public_key() != chain[0].public_key():
+        raise CliError(f"{key} is not the key of the certificate in {certificate}")
+    plain = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        own: bytes = import_module("est.keys").load(plain).der()
+    except import_module("est.errors").EstError as error:
+        raise CliError(f"{key}: {error}") from None
+    return [entry.public_bytes(Encoding.DER) for entry in chain], own

@@ -1,0 +1,188 @@
+"""The way to a board: a serial port, or a board that is simulated by a process."""
+
+import contextlib
+import os
+import select
+import subprocess
+import time
+from pathlib import Path
+from typing import Protocol
+
+import serial  # type: ignore[import-untyped]
+
+from mpest.exits import CliError
+from mpest.flash import probe
+from mpest.runtimes import Program
+from mpest.station.errors import Gone
+from mpest.station.repl import Repl
+
+_STEP = 0.05  # seconds that one read waits at most
+_READ = 1 << 16
+_WRITE_SECONDS = 10  # for what a board that listens takes in milliseconds
+_BACK_SECONDS = 30  # until the port of a board is back after a reset, as flash.target waits
+_RESET = "import machine\nmachine.reset()\n"
+SIMULATED = Path(__file__).with_name("simulated_board.py")
+"""Program of MicroPython's unix port that plays a board."""
+
+
+class Link(Protocol):
+    """How `Board` talks to a board. Raises CliError, of station.errors where it is the board."""
+
+    name: str
+    """The port, for people."""
+    opened: int
+    """How often it was: a board that was unplugged may have started its program since."""
+
+    def run(self, code: str, seconds: float) -> str:
+        """What `code`, run on the board, prints within so many seconds."""
+
+    def fresh(self) -> None:
+        """Start MicroPython over without main.py, so that the heap is empty."""
+
+    def reset(self, *, again: bool) -> None:
+        """Reset the board, which starts main.py. again: wait for it, and interrupt that."""
+
+    def close(self) -> None: ...
+
+
+class Serial:
+    """A board behind a serial port, named as for mpremote. It is opened when it is first used."""
+
+    def __init__(self, port: str) -> None:
+        self.name = port
+        self.opened = 0
+        self._line: serial.Serial | None = None
+        self._repl = Repl(self, port)
+
+    def run(self, code: str, seconds: float) -> str:
+        return self._repl.run(code, seconds)
+
+    def fresh(self) -> None:
+        self._repl.enter()
+
+    def reset(self, *, again: bool) -> None:
+        with contextlib.suppress(Gone):
+            self._repl.start(_RESET)
+        self.close()
+        if again:
+            time.sleep(1)  # until it is gone
+            probe.answers(self.name, appear=_BACK_SECONDS)
+            self._repl.enter()
+
+    def close(self) -> None:
+        line, self._line = self._line, None
+        if line:
+            # In this order no board is reset by it; a pseudo terminal has neither.
+            with contextlib.suppress(OSError):
+                line.rts = False
+                line.dtr = False
+            with contextlib.suppress(OSError):
+                line.close()
+        self._repl = Repl(self, self.name)
+
+    # The stream.
+
+    def read(self, seconds: float) -> bytes:
+        line = self._opened()
+        end = time.monotonic() + seconds
+        try:
+            while True:
+                waiting = line.in_waiting
+                if waiting or (left := end - time.monotonic()) <= 0:
+                    return bytes(line.read(min(waiting, _READ))) if waiting else b""
+                line.timeout = _STEP if left > _STEP else max(left, 0.001)
+                if data := line.read(1):
+                    return bytes(data)
+        except (OSError, TypeError) as error:  # pyserial's where another thread closed it
+            raise self._gone(error) from None
+
+    def write(self, data: bytes) -> None:
+        line = self._opened()
+        try:
+            line.write(data)
+        except (OSError, TypeError) as error:
+            raise self._gone(error) from None
+
+    def _opened(self) -> serial.Serial:
+        if self._line is None:
+            if probe.missing(self.name):
+                raise Gone(probe.no_port(self.name).message)
+            # Says in words what is there instead of MicroPython.
+            probe.answers(self.name)
+            try:
+                self._line = serial.serial_for_url(
+                    self.name.removeprefix("port:"),
+                    baudrate=115200,
+                    timeout=_STEP,
+                    write_timeout=_WRITE_SECONDS,
+                    exclusive=True,
+                )
+                self.opened += 1
+            except OSError as error:
+                raise self._gone(error) from None
+        return self._line
+
+    def _gone(self, error: Exception) -> Gone:
+        self.close()
+        if probe.missing(self.name):
+            return Gone(f"{self.name} has vanished: plug the board in again")
+        return Gone(f"{self.name} failed ({error}): plug the board in again")
+
+
+class Simulated:
+    """A board that is a process: MicroPython `program`, whose root is the folder `root`.
+
+    machine: sys.platform, and what sys.implementation._machine says. unique_id: in hex.
+    """
+
+    def __init__(
+        self, program: Program, root: Path, machine: tuple[str, str], unique_id: str
+    ) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.name = str(root)
+        self.opened = 1
+        try:
+            self._process = subprocess.Popen(
+                [*program.argv, SIMULATED, *machine, "0", unique_id],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=root,
+                env={**os.environ, **program.env},
+            )
+        except OSError as error:
+            raise CliError(f"cannot run {program.argv[0]}: {error.strerror}") from None
+        assert self._process.stdin and self._process.stdout
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        self._repl = Repl(self, self.name)
+
+    def run(self, code: str, seconds: float) -> str:
+        return self._repl.run(code, seconds)
+
+    def fresh(self) -> None:
+        self._repl.enter()
+
+    def reset(self, *, again: bool) -> None:
+        self._repl.start(_RESET)
+        if again:
+            self._repl.enter()
+
+    def close(self) -> None:
+        with self._process:
+            self._process.kill()
+
+    # The stream.
+
+    def read(self, seconds: float) -> bytes:
+        if not select.select([self._out], [], [], seconds)[0]:
+            return b""
+        data = os.read(self._out, _READ)
+        if not data:
+            raise Gone(f"the simulated board in {self.name} has ended")
+        return data
+
+    def write(self, data: bytes) -> None:
+        try:
+            os.write(self._in, data)
+        except OSError:
+            raise Gone(f"the simulated board in {self.name} has ended") from None

@@ -1,0 +1,53 @@
+"""A simulated board on a station: what the tests of single boards and of lines begin with."""
+
+import json
+import shutil
+from pathlib import Path
+
+from mpest import boards, runtimes, shipped
+from mpest.flash import application
+from mpest.flash.application import File
+from mpest.server import EstServer
+from mpest.station.link import Simulated
+
+MACHINE = ("rp2", "Raspberry Pi Pico W with RP2040")
+_PROFILE = """
+port = "rp2"
+mcu = "RP2040"
+minimum_firmware = "1.23"
+
+[storage]
+kind = "littlefs2"
+path = "/"
+"""
+
+
+def profile(folder: Path) -> boards.Board:
+    """A Pico W as the unix port plays it: its modules are sources, for that runs no Thumb code."""
+    board = folder / "SIMULATED"
+    board.mkdir(parents=True, exist_ok=True)
+    (board / boards.PROFILE).write_text(_PROFILE)
+    shutil.copy(shipped.folder("boards") / "RPI_PICO_W/wiring.py", board)
+    return boards.read(board)
+
+
+def simulated(root: Path, unique_id: str = "0a0b0c") -> Simulated:
+    return Simulated(runtimes.find("micropython"), root, MACHINE, unique_id)
+
+
+def files(board: boards.Board, server: EstServer, folder: Path, **settings: object) -> list[File]:
+    """The application, with a config.json for the server."""
+    config = folder / "config.json"
+    usual = {"url": server.url, "sha256": server.fingerprint, "subject": "CN=board-{id}"}
+    config.write_text(json.dumps({**usual, **settings}))
+    own, missing = application.settings(board, config)
+    assert not missing
+    return application.files(board, own=own)
+
+
+def place(files: list[File], root: Path) -> None:
+    """The files on a board, as a station leaves them."""
+    for file in files:
+        path = root / file.path.removeprefix("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.data)
