@@ -66,9 +66,16 @@ _EXITS = {
     "RetryLater": Exit.LATER,
 }
 _NO_SPACE = 28
-_ENTROPY = """
-import qemu
-qemu.inject(binascii.unhexlify(%r))
+# What an emulated board lacks: randomness, and TLS that certificates load into.
+_EMULATED = """
+import qemu, sys
+qemu.inject(binascii.unhexlify({seed!r}))
+class TLS:
+    PROTOCOL_TLS_CLIENT = 0
+    CERT_REQUIRED = 2
+    SSLContext = lambda self, protocol: self
+    load_verify_locations = load_cert_chain = lambda self, *loaded: None
+sys.modules["tls"] = TLS()
 """
 
 
@@ -321,7 +328,7 @@ class Board:
         """What a function of the device code returns, if the board is the expected one."""
         code = device.text(module)
         if self.profile.emulator and module != "look":
-            code += _ENTROPY % secrets.token_hex(32)
+            code += _EMULATED.format(seed=secrets.token_hex(32))
         listed = ", ".join(map(repr, (expected, *arguments)))
         name, _, rest = listed.partition(", ")
         output = self._link.run(f"{code}\nreport({name}, {function}, {rest})", seconds)

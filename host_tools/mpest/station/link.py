@@ -86,13 +86,13 @@ class Serial:
         line = self._opened()
         end = time.monotonic() + seconds
         try:
-            while True:
-                waiting = line.in_waiting
-                if waiting or (left := end - time.monotonic()) <= 0:
-                    return bytes(line.read(min(waiting, _READ))) if waiting else b""
-                line.timeout = _STEP if left > _STEP else max(left, 0.001)
+            while not (waiting := line.in_waiting):
+                if time.monotonic() >= end:
+                    return b""
+                # Its time limit is fixed: to set another one configures the port anew.
                 if data := line.read(1):
                     return bytes(data)
+            return bytes(line.read(min(waiting, _READ)))
         except (OSError, TypeError) as error:  # pyserial's where another thread closed it
             raise self._gone(error) from None
 
