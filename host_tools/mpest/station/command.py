@@ -1,5 +1,6 @@
 """`mpest provision`: boards by a job file."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -9,7 +10,8 @@ from typing import Any
 import click
 
 from mpest.exits import CliError
-from mpest.station import configuration, job, line, validate
+from mpest.station import configuration, job, line, ports, terminal, validate
+from mpest.station.events import Emit
 from mpest.station.job import Job
 from mpest.station.ledger.units import NewUnit
 from mpest.station.problems import JobError, one_line
@@ -22,8 +24,27 @@ _UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
 @click.argument("file", metavar="JOB.toml", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check the job, and say what each board would get.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N boards.")
+@click.option(
+    "--operator",
+    metavar="NAME",
+    envvar="MPEST_OPERATOR",
+    help="Who works here: stands in the ledger at all that is done.",
+)
+@click.option(
+    "--port",
+    "devices",
+    multiple=True,
+    help="A serial port that is always there; without any, boards are found at USB as they come.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
-def provision(file: Path, dry_run: bool, limit: int | None, as_json: bool) -> None:
+def provision(
+    file: Path,
+    dry_run: bool,
+    limit: int | None,
+    operator: str | None,
+    devices: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Make the boards of a job: firmware, settings, key and certificate, each accounted for.
 
     The whole job is checked before the first board is touched.
@@ -48,7 +69,23 @@ def provision(file: Path, dry_run: bool, limit: int | None, as_json: bool) -> No
             else:
                 click.echo(_text(event))
     else:
-        line.run(made, line.Options(limit, as_json))
+        _run(made, limit, operator, devices, as_json)
+
+
+def _run(
+    made: Job, limit: int | None, operator: str | None, devices: tuple[str, ...], as_json: bool
+) -> None:
+    name = operator or click.prompt("Who works here", err=True)
+    fixed = [ports.Port(device, device) for device in devices]
+    options = line.Options(name, (lambda: fixed) if fixed else ports.plugged, limit)
+    with contextlib.ExitStack() as stack:
+        emit: Emit = _emit if as_json else stack.enter_context(terminal.Terminal())
+        code = line.Line(made, line.ledger_url(made), options, emit).run()
+    click.get_current_context().exit(code)
+
+
+def _emit(event: str, /, **fields: Any) -> None:
+    _print({"event": event, **fields})
 
 
 def _print(event: dict[str, Any]) -> None:

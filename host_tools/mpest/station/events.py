@@ -1,0 +1,22 @@
+"""What the line tells while it works: dictionaries, which --json prints one a line.
+
+| event | fields |
+|---|---|
+| line | batch, station, operator, units (0: as they come) |
+| port | port, device, state: here, gone |
+| step | port, serial, step, outcome: begun, done, again, failed, skipped; seconds, message |
+| progress | port, serial, step, fraction: 0 to 1 |
+| board | port, serial, outcome: a kind of making.Outcome; step, message, seconds |
+| note | port, message |
+| stop | message |
+| counts | quantity, open, working, failed, done, rework, aside, first_pass: boards |
+| end | message, and what counts has |
+"""
+
+from typing import Any, Protocol
+
+Event = dict[str, Any]
+
+
+class Emit(Protocol):
+    def __call__(self, event: str, /, **fields: Any) -> None: ...
