@@ -6,7 +6,7 @@ import queue
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -20,7 +20,7 @@ from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Counts, LedgerError, Who
 from mpest.station.ports import Port
-from mpest.station.worker import Shared, work
+from mpest.station.worker import Shared, ended, work
 
 _LOOK = 0.5  # seconds between two looks for ports
 _STOP_SECONDS = 60.0  # that workers have for the step at hand once the line is to stop
@@ -40,8 +40,6 @@ class Options:
 class _Worker:
     port: Port
     process: BaseProcess
-    busy: bool = False
-    known: set[str] = field(default_factory=set)
 
 
 class Line:
@@ -93,18 +91,16 @@ class Line:
                     event = shared.events.get(timeout=_LOOK / 5)
                     if self._heed(event, shared):
                         counts = self._count(ledger, counts)
-            idle = not any(worker.busy for worker in self._workers.values())
-            if idle and (self._complete(counts) or shared.left.value == 0):
-                shared.stop.set()
+            with shared.left.get_lock():
+                idle = not shared.busy
+                if idle and (self._complete(counts) or shared.left.value == 0):
+                    shared.stop.set()
         self._end(shared)
         return self._count(ledger, counts)
 
     def _heed(self, event: Event, shared: Shared) -> bool:
         """Tell an event; whether the counts may have changed."""
         kind = event["event"]
-        worker = self._workers.get(event.get("port", ""))
-        if worker:
-            worker.busy = kind == "step" or (worker.busy and kind not in ("board", "port"))
         if kind == "stop":
             self._stopped = event["message"]
             shared.stop.set()
@@ -120,6 +116,7 @@ class Line:
             if worker:
                 text = f"the worker ended with {worker.process.exitcode}: another begins"
                 self._tell("note", port=port.name, message=text)
+                ended(shared, port, counts=False)
             self._workers[port.name] = _Worker(port, processes.start(shared, port))
 
     def _count(self, ledger: Ledger, counts: Counts) -> Counts:
@@ -183,6 +180,7 @@ class _Processes:
             events=self._context.Queue(),
             stop=self._context.Event(),
             left=self._context.Value("i", limit),
+            busy=self._manager.dict(),
             boards=self._manager.dict(),
         )
 

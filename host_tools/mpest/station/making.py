@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from mpest.exits import CliError
+from mpest.exits import CliError, Exit
 from mpest.flash import application
 from mpest.flash.application import File
 from mpest.station import configuration, firmware, hooks, labelling
@@ -150,6 +150,8 @@ class Making:
                 return self._ended("refused", error, serial=serial)
             return self._failed(error)
         except CliError as error:
+            if self.unit is None and error.exit_code == Exit.NETWORK:  # it may still be starting
+                return self._ended("waiting", error, seconds=_AGAIN)
             return self._failed(error)
 
     # The steps.

@@ -40,6 +40,8 @@ class Shared:
     stop: Flag
     left: Any
     """Value of how many boards may still be begun; negative for any number."""
+    busy: MutableMapping[str, bool]
+    """Ports whose board is being made; changed under the lock of `left`."""
     boards: MutableMapping[str, tuple[str, str]]
     """(unique id, MAC address) of the board at each port."""
     lease: timedelta = LEASE
@@ -48,6 +50,13 @@ class Shared:
 def work(shared: Shared, port: Port) -> None:
     """Until `stop`. It is the target of a process."""
     _Worker(shared, port).run()
+
+
+def ended(shared: Shared, port: Port, *, counts: bool) -> None:
+    """The board at `port` is not being made any more. counts: it was one of those begun."""
+    with shared.left.get_lock():
+        if shared.busy.pop(port.name, False) and not counts:
+            shared.left.value += shared.left.value >= 0
 
 
 def authority_of(job: Job) -> Authority:
@@ -116,10 +125,9 @@ class _Worker:
         self._emit("port", port=self._port.name, device=board[0], state="here")
         begun = time.monotonic()
         outcome = self._make(bench)
-        if outcome.kind not in ("done", "failed"):
-            self._give_back()
         seconds = round(time.monotonic() - begun, 3)
         self._emit("board", port=self._port.name, seconds=seconds, **_told(outcome))
+        self._ended(counts=outcome.kind in ("done", "failed"))
         if outcome.kind == "stop":
             self._emit("stop", message=outcome.message)
             self._shared.stop.wait()
@@ -148,12 +156,11 @@ class _Worker:
             if left.value == 0:
                 return not self._pause(_POLL)
             left.value -= left.value > 0
+            self._shared.busy[self._port.name] = True
         return True
 
-    def _give_back(self) -> None:
-        left = self._shared.left
-        with left.get_lock():
-            left.value += left.value >= 0
+    def _ended(self, *, counts: bool) -> None:
+        ended(self._shared, self._port, counts=counts)
 
     def _others(self, identity: Identity) -> list[tuple[str, str]]:
         boards = self._shared.boards

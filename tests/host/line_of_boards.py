@@ -1,0 +1,231 @@
+"""A line for tests: a server, a job file, simulated boards behind pseudo terminals, `mpest provision`.
+
+A port keeps its name, a link in a folder, whatever board is plugged in there.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import station_board
+from cryptography import x509
+
+from mpest import runtimes
+from mpest.server import EstServer, ServerConfig, running_server
+from mpest.station.ledger.ledger import Ledger
+from mpest.station.link import SIMULATED
+from mpest.station.request import key_hash
+
+STATION, PASSWORD = "station", "its password"
+_SECONDS = 120.0
+
+Event = dict[str, Any]
+
+
+@contextmanager
+def server_of(folder: Path, **changes: Any) -> Iterator[EstServer]:
+    """A server that lets the station bring the requests of units."""
+    rule = {"users": STATION, "role": "ra", "subject": "CN=unit-*"}
+    config = ServerConfig(
+        directory=folder / "ca",
+        auth="basic",
+        users={STATION: PASSWORD},
+        chain_length=2,
+        policy={"rule": [rule]},
+        **changes,
+    )
+    with running_server(config) as server:
+        yield server
+
+
+class Board:
+    """One that is plugged in at `port`, a name in the folder of ports."""
+
+    def __init__(self, root: Path, unique_id: str) -> None:
+        self.root = root
+        self._unique_id = unique_id
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def plug(self, port: Path) -> None:
+        self.root.mkdir(exist_ok=True)
+        port.parent.mkdir(exist_ok=True)
+        program = runtimes.find("micropython")
+        self._near, self._far = os.openpty()
+        tty.setraw(self._far)
+        self._process = subprocess.Popen(
+            [*program.argv, SIMULATED, *station_board.MACHINE, "0", self._unique_id],
+            stdin=self._near,
+            stdout=self._near,
+            stderr=subprocess.DEVNULL,
+            cwd=self.root,
+            env={**os.environ, **program.env},
+        )
+        port.symlink_to(os.ttyname(self._far))
+        self._port = port
+
+    def unplug(self) -> None:
+        if self._process:
+            self._port.unlink()
+            self._process.kill()
+            self._process.wait()
+            os.close(self._near)
+            os.close(self._far)
+            self._process = None
+
+
+class Line:
+    """A job for `count` boards in `folder`, and what came of it."""
+
+    def __init__(self, server: EstServer, folder: Path, count: int, more: str = "") -> None:
+        self.server = server
+        self.folder = folder
+        self.job = folder / "job.toml"
+        station_board.profile(folder / "boards")
+        (folder / "password").write_text(PASSWORD)
+        (folder / "password").chmod(0o600)
+        (folder / "config.json").write_text(json.dumps({"sha256": server.fingerprint}))
+        self.job.write_text(
+            f"""
+name = "batch-1"
+board = "SIMULATED"
+boards = "boards"
+subject = "CN=unit-{{serial}}"
+settings = "config.json"
+station = "station-1"
+{more}
+[server]
+url = "{server.url}"
+trust = "sha256:{server.fingerprint}"
+user = "{STATION}"
+password = {{file = "password"}}
+[devices]
+range = {{first = "A001", last = "A{count:03}"}}
+"""
+        )
+        self.boards = [Board(folder / f"board-{at}", f"0a0b0c{at:02x}") for at in range(count)]
+
+    def port(self, at: int) -> Path:
+        return self.folder / "ports" / f"port-{at}"
+
+    def plug(self) -> None:
+        for at, board in enumerate(self.boards):
+            board.plug(self.port(at))
+
+    def unplug(self) -> None:
+        for board in self.boards:
+            board.unplug()
+
+    def start(self, *options: str, ports: int = 0) -> "Run":
+        devices = [str(self.port(at)) for at in range(ports or len(self.boards))]
+        return Run(self.job, [word for device in devices for word in ("--port", device)], options)
+
+    def run(self, *options: str) -> list[Event]:
+        """All events of a run to its end, which must be well."""
+        with self.start(*options) as run:
+            events = list(run)
+            assert run.code() == 0, events
+        return events
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.db"
+
+    def check(self, done: int) -> None:
+        """So many boards are made; nothing was issued twice, and nothing that is not recorded."""
+        issued = [x509.load_der_x509_certificate(entry.der) for entry in self.server.issued()]
+        keys = [key_hash(entry.public_key()) for entry in issued]
+        assert len(keys) == len(set(keys)), "two certificates for one key"
+        with Ledger(str(self.ledger)) as ledger:
+            recorded = {entry.key_hash: entry for entry in ledger.certificates()}
+            assert set(keys) == set(recorded)
+            counts = ledger.counts("batch-1")
+            assert counts.done == done, counts
+            assert sum(entry.proven is not None for entry in recorded.values()) == done
+            assert len(recorded) == len({entry.serial for entry in recorded.values()})
+
+
+class Run:
+    """`mpest provision`, whose events are iterated over."""
+
+    def __init__(self, job: Path, ports: list[str], options: tuple[str, ...]) -> None:
+        command = [sys.executable, "-m", "mpest", "provision", str(job), "--json"]
+        self._process = subprocess.Popen(
+            [*command, "--operator", "Ann", *ports, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            # A shell starts what is in its background with SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        assert self._process.stdout and self._process.stderr
+        self._process.stdout.close()
+        self._process.stderr.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            print(line, end="")
+            yield json.loads(line)
+
+    def until(self, wanted: Callable[[Event], bool]) -> Event:
+        """The first such event."""
+        seen = []
+        end = time.monotonic() + _SECONDS
+        for event in self:
+            seen.append(event)
+            if wanted(event):
+                return event
+            assert time.monotonic() < end, seen
+        raise AssertionError(f"it ended before: {seen}, {self.said()}")
+
+    def interrupt(self) -> None:
+        """As Ctrl-C in a terminal, which all processes get."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """All of its processes, at once."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+    def code(self) -> int:
+        return self._process.wait(_SECONDS)
+
+    def said(self) -> str:
+        assert self._process.stderr
+        return self._process.stderr.read()
+
+
+def step(name: str, outcome: str = "begun") -> Callable[[Event], bool]:
+    """Whether an event is that of a step."""
+    return lambda event: (
+        (event["event"], event.get("step"), event.get("outcome"))
+        == (
+            "step",
+            name,
+            outcome,
+        )
+    )
+
+
+def board(outcome: str) -> Callable[[Event], bool]:
+    """Whether an event tells what became of a board."""
+    return lambda event: (event["event"], event.get("outcome")) == ("board", outcome)

@@ -1,0 +1,139 @@
+"""A line of workers, ports and boards: what is made, and what cuts and faults leave."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from line_of_boards import Line, board, server_of, step
+
+from mpest.server import EstServer
+from mpest.station.ledger.ledger import Ledger
+
+pytestmark = pytest.mark.timeout(60)
+STEPS = ("identify", "settings", "key", "request", "enrol", "install", "prove", "accept", "label")
+_ACCEPTANCE = "acceptance = 'accept.py'"
+_LABEL = "[label]\nzpl = 'default'\nscan = false\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EstServer]:
+    with server_of(tmp_path) as running:
+        yield running
+
+
+Make = Callable[..., Line]
+
+
+@pytest.fixture
+def make(server: EstServer, tmp_path: Path) -> Iterator[Make]:
+    """Makes a line of so many boards, all plugged in."""
+    lines = []
+
+    def make(count: int, more: str = _ACCEPTANCE) -> Line:
+        (tmp_path / "accept.py").write_text("print('well')\n")
+        line = Line(server, tmp_path, count, more)
+        with line.job.open("a") as job:
+            job.write(_LABEL)
+        lines.append(line)
+        line.plug()
+        return line
+
+    yield make
+    for line in lines:
+        line.unplug()
+
+
+def test_all_boards_are_made(make: Make) -> None:
+    line = make(2)
+    events = line.run()
+    line.check(2)
+    done = [event["serial"] for event in events if board("done")(event)]
+    assert sorted(done) == ["A001", "A002"]
+    for serial in done:
+        steps = [
+            event["step"]
+            for event in events
+            if event["event"] == "step" and event.get("serial") == serial
+            if event["outcome"] == "done"
+        ]
+        assert tuple(steps) == STEPS[1:]
+        assert (line.folder / f"labels/batch-1/{serial}.zpl").read_text().startswith("^XA")
+    assert events[-1]["done"] == 2
+    # What is made is left alone.
+    known = [event for event in line.run() if event["event"] == "step"]
+    assert not [event for event in known if event["step"] != "identify"]
+    line.check(2)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_killed_in_a_step(make: Make, name: str) -> None:
+    line = make(1)
+    with line.start() as run:
+        run.until(step(name))
+        run.kill()
+    line.run()
+    line.check(1)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_unplugged_in_a_step(make: Make, name: str) -> None:
+    line = make(1)
+    with line.start() as run:
+        run.until(step(name))
+        line.unplug()
+        run.until(board("unplugged" if name != "label" else "done"))
+        line.plug()
+        assert [event for event in run if event["event"] == "end"]
+        assert run.code() == 0
+    line.check(1)
+
+
+def test_another_station_finishes(make: Make) -> None:
+    line = make(1)
+    with line.start() as run:
+        run.until(step("install"))
+        run.kill()
+    line.job.write_text(line.job.read_text().replace("station-1", "station-2"))
+    with Ledger(str(line.ledger)) as ledger:
+        [unit] = ledger.units("batch-1")
+        assert unit.station == "station-1"
+    with line.start() as run:
+        told = run.until(board("refused"))
+        assert "station-1" in told["message"]
+        run.interrupt()
+        assert run.code() == 0
+
+
+def test_ctrl_c_finishes_the_step(make: Make) -> None:
+    line = make(1)
+    with line.start() as run:
+        run.until(step("settings"))
+        run.interrupt()
+        ended = run.until(board("stopped"))
+        assert ended["step"] == "settings"
+        assert run.code() == 0
+    line.run()
+    line.check(1)
+
+
+def test_the_server_is_away(make: Make, tmp_path: Path) -> None:
+    line = make(1)
+    line.server.config.faults = {"http-503@simpleenroll"}
+    with line.start() as run:
+        run.until(board("waiting"))
+        line.server.config.faults = set()
+        run.until(board("done"))
+        assert run.code() == 0
+    line.check(1)
+
+
+def test_a_board_that_is_not_accepted(make: Make) -> None:
+    line = make(1)
+    script = line.folder / "accept.py"
+    script.write_text("raise ValueError('the lamp is dark')\n")
+    with line.start("--limit", "1") as run:
+        failed = run.until(board("failed"))
+        assert failed["step"] == "accept"
+        assert "the lamp is dark" in failed["message"]
+        assert run.code() == 0
+    line.check(0)
