@@ -211,7 +211,9 @@ def test_the_station_s_certificate(tmp_path: Path) -> None:
     later = datetime.now(UTC) + timedelta(days=3)
     assert "ended on" in (own_certificate.certificate_problem(certificate, later) or "")
     earlier = datetime.now(UTC) - timedelta(days=3)
-    assert "is not valid before" in (own_certificate.certificate_problem(certificate, earlier) or "")
+    assert "is not valid before" in (
+        own_certificate.certificate_problem(certificate, earlier) or ""
+    )
     (tmp_path / "ra.key").write_bytes(firmware_files.certificate_and_key()[1])
     assert problems(path) == [f"job.toml:9: server.key: {path.parent}/ra.key is not the key of "
                               f"{path.parent}/ra.pem"]  # fmt: skip

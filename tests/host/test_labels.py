@@ -96,7 +96,7 @@ def test_zpl_holds_the_values(serial: str, value: str) -> None:
         ("x", "a", "a ZPL label begins with ^XA and ends with ^XZ"),
         ("^XA^CC/^XZ", "a", "change what is a command"),
         ("^XA~ct-^XZ", "a", "change what is a command"),
-        ("^XA^FO{x}^FS^XZ", "a", "must be the data of a field, between ^FD and ^FS"),
+        ("^XA^FT{x}^FS^XZ", "a", "must be the data of a field, between ^FD and ^FS"),
         ("^XA^FX{x}^FS^XZ", "a", "must be the data of a field"),
         ("^XA^FDa^FS{x}^XZ", "a", "must be the data of a field"),
         ("^XA^FD{x}^FS^XZ", "a^b", "{x} is 'a^b': ^ takes ^FH before ^FD"),
