@@ -141,6 +141,9 @@ def test_the_digest_is_of_what_shapes_a_board(tmp_path: Path) -> None:
     same = with_line('station = "other"', job=with_line('ledger = "elsewhere.db"'))
     same = with_line('password = {env = "PW"}', "server", same)
     assert digest("b", with_line("seconds = 9", "limits.key", same)) == known
+    secret = 'settings = "boards.csv"\nsecrets = {password = {env = "A"}}'
+    with_secret = digest("i", with_line(secret))
+    assert digest("j", with_line(secret.replace('"A"', '"B"'))) == with_secret != known
     others = [
         digest("c", with_line("quantity = 3")),
         digest("d", with_line('key_type = "P-384"')),

@@ -5,7 +5,7 @@ import string
 
 import pytest
 from cryptography import x509
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpest.sim import cpython
@@ -45,6 +45,7 @@ def test_wrong(template: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+@example("#a, b+c\\")
 @given(TRIMMED)
 def test_subjects(value: str) -> None:
     """As the board reads them, and as RFC 4514 says."""

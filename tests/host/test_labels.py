@@ -7,7 +7,7 @@ from pathlib import Path
 import job_files
 import pytest
 import zxingcpp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from job_files import with_line
 
@@ -121,6 +121,7 @@ def test_zpl_in_small_letters() -> None:
     assert made == "^xa^fh^fda_5F_5E^fs^xz"
 
 
+@example("'<&\"")
 @given(PRINTABLE)
 def test_svg_holds_the_values(value: str) -> None:
     root = ElementTree.fromstring(labels.svg(SVG, {"x": value}, ""))
