@@ -1,5 +1,6 @@
 """Job files: what they say, and that each mistake is a line with its place."""
 
+import pickle
 import re
 import tomllib
 from pathlib import Path
@@ -261,3 +262,28 @@ def test_each_line_is_found(value: object) -> None:
         return
     lines = lines_of(whole)
     assert (lines[("key",)], lines[("a", "b", "c")]) == (2, 4)
+
+
+def test_typed_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is asked for once, without an echo, and is known to the workers' processes."""
+    asked = []
+
+    def prompt(what: str, *, hide_input: bool, err: bool) -> str:
+        assert hide_input and err
+        asked.append(what)
+        return f"secret {len(asked)}"
+
+    monkeypatch.setattr("click.prompt", prompt)
+    line = 'password = {prompt = true}\nkey = "password"\ncertificate = "password"'
+    text = with_line(f"{line}\nkey_password = {{prompt = true}}", "server", without("password"))
+    made = job.load(job_files.make(tmp_path, text))
+    read = made.credentials.read
+    server = made.server
+    assert server.password and server.key_password
+    assert read("A", server.password, ask=False) is None
+    assert read("A", server.password) == read("again", server.password) == "secret 1"
+    assert read("B", server.key_password) == "secret 2"
+    assert asked == ["A", "B"]
+    copy = pickle.loads(pickle.dumps(made))
+    assert copy.credentials.read("A", copy.server.password, ask=False) == "secret 1"
+    assert "secret 1" not in repr(made) + made.model_dump_json()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import click
 
 from mpest.exits import CliError
-from mpest.station import configuration, job, line, ports, terminal, validate
+from mpest.station import check, configuration, job, line, ports, terminal, validate
 from mpest.station.events import Emit
 from mpest.station.job import Job
 from mpest.station.ledger.units import NewUnit
+from mpest.station.machine import Machine
 from mpest.station.problems import JobError, one_line
 
 # What only the board can tell, where a job is shown without one.
@@ -23,6 +25,12 @@ _UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
 @click.command()
 @click.argument("file", metavar="JOB.toml", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Check the job, and say what each board would get.")
+@click.option(
+    "--check",
+    "check_pc",
+    is_flag=True,
+    help="Say what will hinder on this PC; change nothing.",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N boards.")
 @click.option(
     "--operator",
@@ -40,6 +48,7 @@ _UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
 def provision(
     file: Path,
     dry_run: bool,
+    check_pc: bool,
     limit: int | None,
     operator: str | None,
     devices: tuple[str, ...],
@@ -51,7 +60,7 @@ def provision(
     """
     try:
         made, problems = job.read(file)
-        problems += validate.problems(made, ask=not dry_run)
+        problems += validate.problems(made, ask=not dry_run and not check_pc)
         if problems:
             raise JobError(problems)
     except JobError as error:
@@ -62,7 +71,9 @@ def provision(
         raise
     for note in validate.notes(made):
         click.echo(f"Note: {one_line(note)}", err=True)
-    if dry_run:
+    if check_pc:
+        _check(made, as_json)
+    elif dry_run:
         for event in _would(made, limit):
             if as_json:
                 _print(event)
@@ -90,6 +101,24 @@ def _emit(event: str, /, **fields: Any) -> None:
 
 def _print(event: dict[str, Any]) -> None:
     click.echo(json.dumps(event))
+
+
+def _check(made: Job, as_json: bool) -> None:
+    """Raises CliError where something hinders."""
+    machine = Machine()
+    found = list(check.findings(made, machine))
+    rules = check.rules(made.profile, machine)
+    if as_json:
+        for finding in found:
+            _print({"event": "finding", **asdict(finding)})
+        _print({"event": "rules", "file": check.RULES_FILE, "text": rules})
+    else:
+        for finding in found:
+            click.echo(check.text(finding) + "\n")
+        click.echo(f"Rules for udev, to be put into {check.RULES_FILE}:\n\n{rules}\n")
+    if found:
+        raise CliError(f"what hinders the line: {len(found)}, see above")
+    click.echo("Nothing hinders the line.", err=True)
 
 
 def _would(made: Job, limit: int | None) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from mpest import settings
@@ -34,6 +34,13 @@ class Credential(BaseModel):
     column: str | None = None
     """Of the CSV file of the devices. The ledger does not get this column."""
 
+    _key: str = PrivateAttr("")
+
+    @property
+    def key(self) -> str:
+        """The job's entry that it stands in, such as "server.password"."""
+        return self._key
+
     @model_validator(mode="before")
     @classmethod
     def _is_a_reference(cls, given: Any) -> Any:
@@ -59,7 +66,7 @@ class Secrets:
     def __init__(self, folder: Path, rows: Mapping[str, Mapping[str, str]]) -> None:
         self._folder = folder
         self._rows = rows
-        self._typed: dict[Credential, str] = {}
+        self._typed: dict[str, str] = {}  # by the key in the job
 
     def read(
         self,
@@ -74,9 +81,9 @@ class Secrets:
         None where somebody would have to type it and is not to be asked. Raises CliError.
         """
         if credential.prompt:
-            if credential not in self._typed and ask:
-                self._typed[credential] = click.prompt(what, hide_input=True, err=True)
-            return self._typed.get(credential)
+            if credential.key not in self._typed and ask:
+                self._typed[credential.key] = click.prompt(what, hide_input=True, err=True)
+            return self._typed.get(credential.key)
         if credential.env:
             secret = os.environ.get(credential.env)
             if not secret:

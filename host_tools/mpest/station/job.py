@@ -197,6 +197,12 @@ class Job(Strict):
         """What is wrong with an entry of the job file."""
         return problem_at(self.source, self._lines, key, text)
 
+    @property
+    def ledger_path(self) -> Path | None:
+        """The ledger's file, beside the job where its name says no more; None for PostgreSQL."""
+        name = self.ledger.removeprefix("sqlite:///")
+        return None if "://" in name else self.source.parent.absolute() / name
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hex of everything that shapes a board: see mpest.station.digest."""
@@ -247,6 +253,8 @@ def read(path: Path) -> tuple[Job, list[Problem]]:
         problems = [problem_at(path, lines, wrong.path, wrong.text) for wrong in job]
         raise JobError(sorted(problems, key=lambda problem: problem.line or 0))
     job._source, job._lines = path, lines
+    for key, credential in job.all_credentials():
+        credential._key = settings.Wrong(key, "").key
     problems = [job.problem(key, text) for key, text in _misfits(job)]
     listed = job.devices
     if listed.csv:
