@@ -1,22 +1,18 @@
 """MicroPython onto a board, at the place where it is plugged in and nowhere else."""
 
 import hashlib
-import os
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mpest.boards import Board, Esptool, Uf2
-from mpest.exits import CliError, Exit
+from mpest.exits import CliError
 from mpest.flash import esp, probe, uf2
 from mpest.station import usb
 from mpest.station.errors import BoardError
 from mpest.station.events import Emit
 from mpest.station.job import Job
 from mpest.station.link import Link
+from mpest.station.mounting import mounted
 from mpest.station.ports import Port
 
 _BACK_SECONDS = 30.0  # until a drive is there, or the port again
@@ -73,33 +69,10 @@ def _by_drive(file: Path, board: Board, port: Port, flash: Uf2, link: Link, emit
                 raise BoardError(f"no drive of a {board.name} appears at {port.name}")
             time.sleep(0.2)
     size = file.stat().st_size
-    with _mounted(drive.device) as folder:
+    with mounted(drive) as folder:
         uf2.check_drive(folder, flash)
         for written in uf2.copy(file, folder):
             emit("progress", step="firmware", fraction=written / size)
-
-
-@contextmanager
-def _mounted(device: str) -> Iterator[Path]:
-    """A folder in which the drive is, mounted for the station alone."""
-    with tempfile.TemporaryDirectory(prefix="mpest-drive-") as folder:
-        options = f"uid={os.getuid()},umask=077,sync"
-        done = subprocess.run(
-            ["mount", "-t", "vfat", "-o", options, device, folder],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            words = " ".join(done.stderr.split()) or "no word"
-            raise CliError(f"cannot mount {device}: {words}", Exit.STORAGE)
-        try:
-            yield Path(folder)
-        finally:
-            # The board restarts with the last block, and its drive is gone.
-            subprocess.run(
-                ["umount", "--lazy", folder], stdin=subprocess.DEVNULL, capture_output=True
-            )
 
 
 def _device(port: Port) -> str:
