@@ -296,6 +296,13 @@ def test_plugged(tmp_path: Path) -> None:
     text = with_line("plugged = true", "devices", without("csv")).replace(",O={customer}", "")
     path = make(tmp_path, text)
     assert problems(path) == []
+    done = mpest("provision", path, "--dry-run", "--json")
+    unit = json.loads(done.stdout.splitlines()[0])
+    assert (unit["serial"], unit["unique_id"], unit["subject"]) == (
+        "UNIQUE-ID",
+        "",
+        "CN=UNIQUE-ID",
+    )
     path.write_text(text.replace("plugged = true", 'plugged = true\nserial = "A1"'))
     assert "must hold {unique_id} or {mac}: all boards have the same" in problems(path)[0]
     path.write_text(text.replace("CN={serial}", "O=x").replace("{serial}.", "a."))

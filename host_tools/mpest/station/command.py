@@ -128,7 +128,7 @@ def _would(made: Job, limit: int | None) -> Iterator[dict[str, Any]]:
         count += 1
         yield _unit(made, unit)
     if made.devices.plugged:
-        yield _unit(made, _of_board(made))
+        yield _unit(made, NewUnit("", {}))
     yield {
         "event": "job",
         "name": made.name,
@@ -141,20 +141,19 @@ def _would(made: Job, limit: int | None) -> Iterator[dict[str, Any]]:
     }
 
 
-def _of_board(made: Job) -> NewUnit:
-    return made.plugged_unit(_UNIQUE_ID, _MAC)
-
-
 def _unit(made: Job, unit: NewUnit) -> dict[str, Any]:
-    shown = NewUnit(unit.serial, unit.metadata, unit.unique_id or _UNIQUE_ID, unit.mac or _MAC)
+    known = unit.unique_id or _UNIQUE_ID, unit.mac or _MAC
+    shown = NewUnit(unit.serial, unit.metadata, *known)
     try:
+        if made.devices.plugged:
+            shown = made.plugged_unit(*known)
         subject, names = made.subject_of(shown), made.san_of(shown)
         settings = configuration.settings(made, shown, ask=False, hide=True)
     except CliError:  # these words are no digits
         return _unit(made, validate.sample(unit))
     return {
         "event": "unit",
-        "serial": unit.serial,
+        "serial": shown.serial,
         "unique_id": unit.unique_id,
         "mac": unit.mac,
         "subject": subject,
