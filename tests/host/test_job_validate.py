@@ -16,6 +16,7 @@ from job_files import JOB, with_line, without
 
 from mpest import boards
 from mpest.boards import Uf2
+from mpest.exits import CliError
 from mpest.station import job, own_certificate, validate
 from mpest.station.problems import JobError
 
@@ -207,34 +208,31 @@ def test_the_station_s_certificate(tmp_path: Path) -> None:
     assert problems(path) == []
     (note,) = [note for note in validate.notes(job.load(path)) if "ends on" in note]
     assert "ra.pem, the station's, ends on " in note
-    certificate = tmp_path / "ra.pem"
-    later = datetime.now(UTC) + timedelta(days=3)
-    assert "ended on" in (own_certificate.certificate_problem(certificate, later) or "")
-    earlier = datetime.now(UTC) - timedelta(days=3)
-    assert "is not valid before" in (
-        own_certificate.certificate_problem(certificate, earlier) or ""
-    )
+    for days, words in ((3, "ra.pem ended on"), (-3, "ra.pem is not valid before")):
+        with pytest.raises(CliError, match=words):
+            own_certificate.check_dates(tmp_path / "ra.pem", datetime.now(UTC) + timedelta(days))
     (tmp_path / "ra.key").write_bytes(firmware_files.certificate_and_key()[1])
-    assert problems(path) == [f"job.toml:9: server.key: {path.parent}/ra.key is not the key of "
-                              f"{path.parent}/ra.pem"]  # fmt: skip
+    (line,) = problems(path)
+    assert line.startswith("job.toml:9: server.key: ")
+    assert line.endswith(f"ra.key is not the key of the certificate in {tmp_path}/ra.pem")
 
 
 def test_the_station_s_key_has_a_password(tmp_path: Path) -> None:
     path = make(tmp_path, WITH_RA)
     station_identity(tmp_path, "-aes256", "-passout", "pass:correct horse")
     (line,) = problems(path)
-    assert "has a password: let key_password say where it is" in line
+    assert line.endswith("ra.key has a password: see key_password")
     path.write_text(WITH_RA.replace(RA, RA + '\nkey_password = {file = "password"}'))
     assert problems(path) == []
     (tmp_path / "password").write_text("another\n")
     (line,) = problems(path)
-    assert "or has another password" in line and "another\n" not in line
+    assert "or none of this password" in line and "another\n" not in line
     path.write_text(WITH_RA.replace(RA, RA + "\nkey_password = {prompt = true}"))
     assert problems(path) == []
     station_identity(tmp_path)
     path.write_text(WITH_RA.replace(RA, RA + '\nkey_password = {file = "password"}'))
     (line,) = problems(path)
-    assert "has no password: leave out key_password" in line
+    assert "has no password, yet one is given" in line
 
 
 ON_THE_LINE = """

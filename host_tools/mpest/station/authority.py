@@ -12,21 +12,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mpest.exits import CliError, Exit
 from mpest.sim import inputs
+from mpest.station import own_certificate
 
 SECONDS = 30  # for one exchange with the server, connecting included
-_PEM = b"-----BEGIN"
 
 
 class Later(CliError):
@@ -174,28 +166,7 @@ class Authority:
 
 def _identity(certificate: Path, key: Path, password: str | None) -> tuple[list[bytes], bytes]:
     """(chain of DER certificates, key in DER as est has it) from files. Raises CliError."""
-    try:
-        chain_data, key_data = certificate.read_bytes(), key.read_bytes()
-    except OSError as error:
-        raise CliError(f"cannot read {error.filename}: {error.strerror}") from None
-    try:
-        if _PEM in chain_data:
-            chain = x509.load_pem_x509_certificates(chain_data)
-        else:
-            chain = [x509.load_der_x509_certificate(chain_data)]
-    except ValueError:
-        raise CliError(f"{certificate} holds no certificate in PEM or DER") from None
-    load = load_pem_private_key if _PEM in key_data else load_der_private_key
-    try:
-        private = load(key_data, password.encode() if password is not None else None)
-    except TypeError:
-        wrong = "has a password" if password is None else "has no password, yet one is given"
-        raise CliError(f"{key} {wrong}") from None
-    except (ValueError, UnsupportedAlgorithm):
-        wrong = "" if password is None else ", or none of this password"
-        raise CliError(f"{key} holds no private key in PEM or DER{wrong}") from None
-    if private.public_key() != chain[0].public_key():
-        raise CliError(f"{key} is not the key of the certificate in {certificate}")
+    chain, private = own_certificate.load(certificate, key, password)
     plain = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     try:
         own: bytes = import_module("est.keys").load(plain).der()

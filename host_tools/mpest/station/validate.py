@@ -137,11 +137,11 @@ def _of_server(job: Job, ask: bool) -> Told:
         except CliError as error:
             yield ("server", "trust"), error.message
     if server.certificate and server.key:
-        problem = own_certificate.certificate_problem(server.certificate)
-        if problem:
-            yield ("server", "certificate"), f"{server.certificate} {problem}"
-        else:
+        try:
+            own_certificate.check_dates(server.certificate)
             yield from _of_key(job, server.certificate, server.key, ask)
+        except CliError as error:
+            yield ("server", "certificate"), error.message
     for key, credential in job.all_credentials():
         if not _is_per_board(credential) and key != ("server", "key_password"):
             yield from _of_credential(job, key, credential, ask)
@@ -157,9 +157,11 @@ def _of_key(job: Job, certificate: Path, key: Path, ask: bool) -> Told:
             yield from failed
             return
         password = job.credentials.read("password of the station's key", credential)
-    problem = own_certificate.key_problem(certificate, key, password)
-    if problem:
-        yield ("server", "key"), f"{key} {problem}"
+    try:
+        own_certificate.load(certificate, key, password)
+    except CliError as error:
+        hint = "" if credential or "password" not in error.message else ": see key_password"
+        yield ("server", "key"), error.message + hint
 
 
 def _is_per_board(credential: Credential) -> bool:
