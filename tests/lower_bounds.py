@@ -21,6 +21,8 @@ TESTS = (
     "test_flash.py::test_esptool_writes_firmware",
     "test_flash.py::test_made_up_board",
     "test_flash.py::test_unix",
+    "test_job_file.py",
+    "test_labels.py",
     "test_packages.py::test_romfs",
     "test_server_command.py",
     "test_server_desk.py::test_metrics",

@@ -45,10 +45,11 @@ class Usb:
             # CDC takes two interfaces, of which the first has the tty.
             interface = folder / f"{path}:1.{line * 2 if numbers == PICO else line}"
             name = self._free("sys/class/tty", kind)
-            (interface / "tty" / name).mkdir(parents=True)
-            self._link(interface / "driver", self.root / "sys/bus/usb/drivers" / driver)
-            self._link(interface / "tty" / name / "device", interface)
-            self._link(f"sys/class/tty/{name}", interface / "tty" / name)
+            above = interface if numbers == PICO else interface / name  # of usb-serial's own bus
+            (above / "tty" / name).mkdir(parents=True)
+            self._link(above / "driver", self.root / "sys/bus/usb/drivers" / driver)
+            self._link(above / "tty" / name / "device", above)
+            self._link(f"sys/class/tty/{name}", above / "tty" / name)
             (self.root / "dev" / name).write_text("")
             names.append(name)
         return names

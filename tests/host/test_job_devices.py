@@ -107,6 +107,8 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     assert told(rows) == ["2 otp the cell has a character that can't be printed"]
     rows = read(tmp_path, "serial\nA1\n", secret="otp")
     assert told(rows) == ["1 otp the header names no such column, which holds secrets"]
+    rows = read(tmp_path, "serial\nA1\n", secret="serial")
+    assert told(rows) == ["1 serial is no secret: labels and certificates show it"]
 
 
 def test_a_file_that_is_wrong_in_each_line(tmp_path: Path) -> None:

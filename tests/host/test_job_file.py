@@ -57,6 +57,9 @@ def test_a_job(tmp_path: Path) -> None:
         (with_line('ledger = "postgresql://a:b@c/d"'), "ledger: holds a password: leave it out"),
         (with_line('trust = "sha256:0f"', "server"), "64 hexadecimal digits are expected"),
         (with_line('trust = "none.pem"', "server"), "server.trust: found "),
+        (with_line('password = {column = "otp"}', "server"), "server.password: is one for all"),
+        (with_line('password = {file = "{serial}"}', "server"), "server.password: is one for all"),
+        (with_line('ledger_password = {column = "otp"}'), "ledger_password: is one for all"),
         (with_line('url = ""', "server"), "server.url: found "),
         (with_line('key = "boards.csv"', "server"), "server: certificate and key go together"),
         (without("user"), "server: user and password go together"),
@@ -91,7 +94,7 @@ def test_wrong(tmp_path: Path, text: str, words: str) -> None:
         words = "quantity: is missing: with devices.plugged"
     lines = problems(path)
     assert any(words in line for line in lines), lines
-    assert all(line.startswith(str(path)) for line in lines)
+    assert all(line.startswith((str(path), str(tmp_path / "boards.csv"))) for line in lines)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

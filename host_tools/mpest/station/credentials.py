@@ -37,6 +37,11 @@ class Credential(BaseModel):
     _key: str = PrivateAttr("")
 
     @property
+    def per_board(self) -> bool:
+        """Whether each board has one of its own."""
+        return self.column is not None or "{" in (self.file or "")
+
+    @property
     def key(self) -> str:
         """The job's entry that it stands in, such as "server.password"."""
         return self._key

@@ -22,6 +22,8 @@ _RANGE = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 _ID = re.compile(r"(?:[0-9a-f]{2}){2,32}")  # machine.unique_id(); few have less than 6 bytes
 _MAC = re.compile(r"[0-9a-f]{12}")
 
+_OF_BOARDS = ("serial", "unique_id", "mac")
+
 Told = tuple[int | None, str, str]
 """A problem: the line, if any, the column, and the words."""
 
@@ -152,7 +154,7 @@ def _read(
                     if wrong:
                         rows.problems += [(line, *told) for told in wrong]
                         return
-                    taken = {names.get(name, name) for name in ("serial", "unique_id", "mac")}
+                    taken = {names.get(name, name) for name in _OF_BOARDS}
                     rows.columns = tuple(
                         name for name in header if name not in taken | {*secret_columns}
                     )
@@ -205,6 +207,8 @@ def _header_problems(
     for column in secret_columns:
         if column not in header:
             wrong.append((column, "the header names no such column, which holds secrets"))
+        elif column in {names.get(name, name) for name in _OF_BOARDS}:
+            wrong.append((column, "is no secret: labels and certificates show it"))
     return wrong
 
 
@@ -217,7 +221,7 @@ def _add(
     seen: dict[tuple[str, str], int],
 ) -> None:
     """Take a row as a unit, or tell what is wrong with it."""
-    columns = {name: names.get(name, name) for name in ("serial", "unique_id", "mac")}
+    columns = {name: names.get(name, name) for name in _OF_BOARDS}
     found = {name: row.get(column, "") for name, column in columns.items()}
     for column, cell in row.items():
         if len(cell) > _MAX_CELL:

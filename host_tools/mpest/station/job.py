@@ -310,5 +310,7 @@ def _misfits(job: Job) -> Iterator[tuple[Keys, str]]:
     if job.way != "network" and not (server.certificate or server.user or server.token):
         yield ("server",), "certificate and key are missing, or user and password, or token"
     for key, credential in job.all_credentials():
-        if credential.column and not job.devices.csv:
+        if credential.per_board and key[0] not in ("secrets", "network"):
+            yield key, "is one for all boards: a column or {serial} has another one for each"
+        elif credential.column and not job.devices.csv:
             yield key, "a column is one of devices.csv, which is not given"

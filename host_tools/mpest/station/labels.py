@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape as xml_escape
@@ -202,7 +202,7 @@ def _check_svg(label: str) -> None:
                 raise TemplateError(f"a label is whole by itself: put {value[:60]!r} into it")
 
 
-@cache
+@lru_cache(maxsize=16)  # a page shows a label again and again
 def qr_svg(content: str) -> str:
     """A QR code of what `qr_content` made, which fills the <svg> that it stands in."""
     code = segno.make_qr(content, error="m")

@@ -143,7 +143,7 @@ def _of_server(job: Job, ask: bool) -> Told:
         except CliError as error:
             yield ("server", "certificate"), error.message
     for key, credential in job.all_credentials():
-        if not _is_per_board(credential) and key != ("server", "key_password"):
+        if not credential.per_board and key != ("server", "key_password"):
             yield from _of_credential(job, key, credential, ask)
 
 
@@ -162,10 +162,6 @@ def _of_key(job: Job, certificate: Path, key: Path, ask: bool) -> Told:
     except CliError as error:
         hint = "" if credential or "password" not in error.message else ": see key_password"
         yield ("server", "key"), error.message + hint
-
-
-def _is_per_board(credential: Credential) -> bool:
-    return bool(credential.column or "{" in (credential.file or ""))
 
 
 def _of_credential(job: Job, key: Keys, credential: Credential, ask: bool) -> Told:
@@ -272,7 +268,7 @@ def _of_unit(job: Job, unit: NewUnit, named: dict[tuple[str, ...], str], ask: bo
 
 def _of_secrets(job: Job, unit: NewUnit) -> Told:
     for key, credential in job.all_credentials():
-        if _is_per_board(credential):
+        if credential.per_board:
             try:
                 job.credentials.read("", credential, job.values(unit))
             except CliError as error:
