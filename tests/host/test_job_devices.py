@@ -65,6 +65,7 @@ def test_names_of_columns(tmp_path: Path) -> None:
         ("serial\n", "- - names no device below its header"),
         ("a,b\n1,2\n", "1 serial the header names no such column"),
         ("serial;x\nA1;2\n", "1 serial the header names no such column; is the delimiter ';'?"),
+        ("Serial,x\nA1,2\n", "1 serial the header names no such column; with columns = {serial ="),
         ("serial,x,x\nA1,2,3\n", "1 x the header names this column twice"),
         ("serial,\nA1,2\n", "1 - column 2 has no name"),
         ("serial,batch\nA1,2\n", "1 batch is the job's name in templates"),

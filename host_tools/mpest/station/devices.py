@@ -201,15 +201,23 @@ def _header_problems(
     for name in ("serial", *(word for word in names if word != "serial")):
         column = names.get(name, name)
         if column not in header:
-            other = next((sign for sign in ",;\t" if sign in header[0] and sign != delimiter), "")
-            hint = f"; is the delimiter {other!r}?" if other and len(header) == 1 else ""
-            wrong.append((column, f"the header names no such column{hint}"))
+            wrong.append((column, f"the header names no such column{_hint(name, column, header)}"))
     for column in secret_columns:
         if column not in header:
             wrong.append((column, "the header names no such column, which holds secrets"))
         elif column in {names.get(name, name) for name in _OF_BOARDS}:
             wrong.append((column, "is no secret: labels and certificates show it"))
     return wrong
+
+
+def _hint(name: str, column: str, header: Sequence[str]) -> str:
+    """What the user may have meant."""
+    if len(header) == 1:
+        others = [sign for sign in ",;\t" if sign in header[0]]
+        if others:
+            return f"; is the delimiter {others[0]!r}?"
+    alike = [cell for cell in header if cell.casefold() == column.casefold()]
+    return f'; with columns = {{{name} = "{alike[0]}"}} it is {alike[0]}' if alike else ""
 
 
 def _add(
