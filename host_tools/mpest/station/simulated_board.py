@@ -73,14 +73,14 @@ def rename(path, to):
 
 
 def paste(read, write):
-    # As the REPL of a board takes a program: in windows, up to the first \x04.
+    # As the REPL of a board takes a program: in windows, up to the first \x04; \x03 ends that.
     write(b"R\x01" + WINDOW.to_bytes(2, "little"))
     code = bytearray()
     while True:
         byte = read(1)
-        if byte in (b"\x04", b""):
+        if byte in (b"\x03", b"\x04", b""):
             write(b"\x04")
-            return bytes(code)
+            return b"raise KeyboardInterrupt" if byte == b"\x03" else bytes(code)
         code += byte
         if len(code) % WINDOW == 0:
             write(b"\x01")
@@ -127,7 +127,7 @@ def main(platform, machine, seconds, number="0a0b0c"):
         except Reset:
             forget()
             return False
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             text = io.StringIO()
             print_exception(error, text)
             write(b"\x04" + text.getvalue().encode() + b"\x04>")
