@@ -35,13 +35,15 @@ def simulated(root: Path, unique_id: str = "0a0b0c") -> Simulated:
     return Simulated(runtimes.find("micropython"), root, MACHINE, unique_id)
 
 
-def files(board: boards.Board, server: EstServer, folder: Path, **settings: object) -> list[File]:
-    """The application, with a config.json for the server."""
+def files(
+    board: boards.Board, server: EstServer, folder: Path, birth: bool = False, **settings: object
+) -> list[File]:
+    """The application, with a config.json for the server; `birth` is what it names and lacks."""
     config = folder / "config.json"
     usual = {"url": server.url, "sha256": server.fingerprint, "subject": "CN=board-{id}"}
     config.write_text(json.dumps({**usual, **settings}))
     own, missing = application.settings(board, config)
-    assert not missing
+    assert bool(missing) == birth
     return application.files(board, own=own)
 
 

@@ -2,23 +2,36 @@
 
 import base64
 import contextlib
+import os
+import shutil
+import subprocess
 import threading
 import time
+import tty
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import station_board
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given
+from hypothesis import strategies as st
+from port_board import board as board_at_port
+from server_client import make_csr
 
+from mpest import boards, runtimes
+from mpest.exits import CliError, Exit
 from mpest.server import EstServer, ServerConfig, running_server
-from mpest.station import errors, request
+from mpest.station import errors, repl, request
 from mpest.station.authority import Authority
 from mpest.station.board import Board
-from mpest.station.link import Simulated
+from mpest.station.link import SIMULATED, Serial, Simulated
 from mpest.station.request import Request
 
 UNIQUE_ID, USER, SUBJECT = "0a0b0c", "board-0a0b0c", "CN=board-0a0b0c"
+PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 FIELD = """
 import configuration
 from est.agent import Agent
@@ -27,7 +40,11 @@ from wiring import Board
 settings, lines = configuration.read("/config.json")
 number = Board().unique_id()
 agent = configuration.agent(Agent, settings, Store("/"), number, on_event=print)
-print("waits", agent.step())
+for _ in range(4):
+    wait = agent.step()
+    if wait:
+        break
+print("waits", wait)
 """
 
 
@@ -210,3 +227,262 @@ def test_it_goes_on_in_the_field(line: Line) -> None:
     assert "renewed" in said and "ordered" not in said, said
     assert line.board().identify().key_hash == key_hash
     assert line.issued(key_hash) == 1
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+class Swapped:
+    """A link at whose other end the board is exchanged after so many calls."""
+
+    def __init__(self, first: Simulated, second: Simulated, calls: int) -> None:
+        self.links = [first] * calls + [second]
+        self.name, self.opened = first.name, 1
+
+    def run(self, code: str, seconds: float) -> str:
+        return (self.links.pop(0) if len(self.links) > 1 else self.links[0]).run(code, seconds)
+
+    def fresh(self) -> None:
+        self.links[0].fresh()
+
+    def reset(self, *, again: bool) -> None:
+        self.links[0].reset(again=again)
+
+    def close(self) -> None:
+        pass
+
+
+def test_another_board_on_the_same_path(line: Line) -> None:
+    """Whatever call the exchange comes before, nothing is written on the other board."""
+    order = line.order()
+    for calls in range(1, 60, 4):
+        shutil.rmtree(line.folder / "first", ignore_errors=True)
+        station_board.place(line.files[:-4], line.folder / "first")
+        line.ready("second", "0a0b0d")
+        other = line.links.pop()
+        before = files_of(line.folder / "second")
+        first = station_board.simulated(line.folder / "first", UNIQUE_ID)
+        board = Board(Swapped(first, other, calls), line.profile)
+        try:
+            board.identify()
+            board.settings(line.files)
+            board.make_key(order)
+            board.install(line.authority.enroll(board.request()), order.cacerts)
+            board.forget()
+            board.wipe()
+            break
+        except errors.OtherBoard as error:
+            assert "0a0b0d" in error.message
+        finally:
+            first.close()
+            other.close()
+        assert files_of(line.folder / "second") == before, calls
+    assert calls > 15  # there were that many to be exchanged before
+
+
+def test_another_kind_of_board(line: Line) -> None:
+    link = station_board.simulated(line.folder / "root", UNIQUE_ID)
+    line.links.append(link)
+    with pytest.raises(errors.WrongBoard, match="RPI_PICO2_W has a RP2350"):
+        Board(link, boards.load("RPI_PICO2_W")).identify()
+    assert files_of(line.folder / "root") == {}
+
+
+def test_a_board_that_was_provisioned(line: Line) -> None:
+    board = line.ready()
+    chain = provision(line, board)
+    before = files_of(line.folder / "root")
+    again = line.board()
+    known = again.identify()
+    assert known.chain == tuple(chain)
+    with pytest.raises(errors.Provisioned, match=known.key_hash):
+        again.make_key(line.order())
+    assert files_of(line.folder / "root") == before
+    # Reworked: a new key under the same name.
+    again.forget()
+    again.prove(provision(line, again))
+    assert again.identify().key_hash != known.key_hash
+
+
+def test_files_that_nobody_put_there(line: Line) -> None:
+    board = line.ready()
+    (line.folder / "root/boot.py").write_text("")
+    (line.folder / "root/lib/other.py").write_text("")
+    board.identify()
+    assert board.unknown(line.files) == ["/boot.py", "/lib/other.py"]
+    board.wipe()
+    assert list((line.folder / "root").iterdir()) == []
+
+
+def test_leftovers(line: Line) -> None:
+    board = line.ready()
+    root = line.folder / "root"
+    (root / "otp.txt").write_text("one-time")
+    (root / "lib/deep.py").write_bytes(bytes(500) + b"the Wi-Fi's password" + bytes(900))
+    forbidden = ["/otp.txt", "/boot.py", "the Wi-Fi's password", "its other password"]
+    assert board.leftovers(forbidden) == ["/lib/deep.py", "/otp.txt"]
+    assert board.leftovers([]) == []
+
+
+def test_the_acceptance_script(line: Line) -> None:
+    board = line.ready()
+    assert board.accept("print(6 * 7)") == "42\n"
+    with pytest.raises(errors.AcceptanceFailed, match="ValueError: too warm") as failed:
+        board.accept("print('31.5')\nraise ValueError('too warm')")
+    assert failed.value.output == "31.5\n"
+
+
+def test_other_names_than_the_job_asks_for(line: Line) -> None:
+    board = line.ready()
+    order = line.order()
+    with pytest.raises(errors.RequestDiffers, match="for 'CN=board-0a0b0c', the job's"):
+        board.make_key(replace(order, subject="CN=board-1"))
+    with pytest.raises(errors.RequestDiffers, match=r"lacks the alternative name a\.example"):
+        board.make_key(replace(order, san=("DNS:a.example",)))
+    with pytest.raises(errors.RequestDiffers, match="its key is P-256, the job's P-384"):
+        board.make_key(replace(order, key_type="P-384"))
+    with pytest.raises(CliError, match="is no IP address"):
+        board.make_key(replace(order, san=("IP:a",)))
+    assert board.make_key(order)
+
+
+def test_alternative_names(line: Line) -> None:
+    san = ["DNS:a.example", "IP:192.0.2.1", "IP:2001:db8::1", "URI:urn:a", "email:a@b.example"]
+    line.files = station_board.files(line.profile, line.server, line.folder, san=san)
+    board = line.ready()
+    assert board.make_key(line.order(san=tuple(san)))
+
+
+def test_what_the_board_does_not_take(line: Line) -> None:
+    board = line.ready()
+    order = line.order()
+    key_hash = board.make_key(order)
+    for answer, reason in (
+        (line.authority.enroll(der_of(make_csr("CN=board-2"))), "for another key"),
+        (b"0\x80", "cannot be read"),
+    ):
+        with pytest.raises(errors.NotProven, match=reason):
+            board.install(answer, order.cacerts)
+    # The board judges by what it trusts itself, whatever the station says.
+    other = ServerConfig(directory=line.folder / "other")
+    with running_server(other) as server:
+        wrong = Authority(server.url, f"sha256:{server.fingerprint}")
+        answer, cacerts = wrong.enroll(board.request()), wrong.cacerts()
+    with pytest.raises(errors.Failed) as failed:
+        board.install(answer, cacerts)
+    assert failed.value.exit_code == Exit.NOT_TRUSTED
+    assert not line.board().identify().provisioned
+    assert line.board().make_key(order) == key_hash
+
+
+def der_of(csr: x509.CertificateSigningRequest) -> bytes:
+    return csr.public_bytes(Encoding.DER)
+
+
+def test_a_server_that_the_board_does_not_trust(line: Line) -> None:
+    line.files = station_board.files(line.profile, line.server, line.folder, sha256="ab" * 32)
+    board = line.ready()
+    with pytest.raises(errors.Failed, match="fingerprint") as failed:
+        board.make_key(line.order())
+    assert failed.value.exit_code == Exit.NOT_TRUSTED
+
+
+def test_a_board_whose_program_ran(line: Line) -> None:
+    """Its watchdog may run: a guard keeps it from starting again, and goes at the end."""
+    line.ready()
+    board = line.board()
+    board.make_key(line.order())
+    root = line.folder / "root"
+    assert "mpest.main" in (root / "main.py").read_text()
+    assert (root / "mpest.main").read_text().startswith('"""A whole application')
+    board.settings(line.files)
+    board.leave()
+    assert (root / "main.py").read_text().startswith('"""A whole application')
+    assert not (root / "mpest.new").exists() and not (root / "mpest.main").exists()
+
+
+def test_calls_that_go_wrong(line: Line) -> None:
+    def run(code: str, seconds: float = 2) -> None:
+        link = station_board.simulated(line.folder / "root", UNIQUE_ID)
+        line.links.append(link)
+        started = time.monotonic()
+        try:
+            link.run(code, seconds)
+        finally:
+            assert time.monotonic() - started < 20
+
+    with pytest.raises(errors.Silent, match="took too long"):
+        run("while True: pass", 0.3)
+    with pytest.raises(errors.Garbled, match="prints without end"):
+        run("while True: print('a' * 1000)", 60)
+    with pytest.raises(errors.StartedOver):
+        run("import machine; machine.reset()")
+    with pytest.raises(errors.StorageFull):
+        run("raise OSError(28)")
+    with pytest.raises(errors.Failed, match=r"ValueError: no$"):
+        run("raise ValueError('no')")
+    with pytest.raises(errors.Gone, match="has ended"):
+        run("raise SystemExit")
+
+
+def test_over_a_serial_port(line: Line) -> None:
+    station_board.place(line.files, line.folder / "root")
+    program = runtimes.find("micropython")
+    with board_at_port(program, line.folder / "root") as port:
+        board = Board(Serial(port), line.profile)
+        chain = provision(line, board)
+        assert board.identify().chain == tuple(chain)
+        with pytest.raises(CliError, match="does another program use it"):
+            Board(Serial(port), line.profile).identify()
+        board.leave()
+    with pytest.raises(errors.Gone, match="no such port"):
+        board.identify()
+
+
+def test_a_cable_that_is_pulled(line: Line) -> None:
+    root = line.folder / "root"
+    station_board.place(line.files, root)
+    order = line.order()
+    keys = set()
+    for moment in (0.0, 0.1, 0.3):
+        near, far = os.openpty()
+        tty.setraw(far)
+        port = os.ttyname(far)
+        program = runtimes.find("micropython")
+        command = [*program.argv, SIMULATED, *station_board.MACHINE, "0"]
+        with subprocess.Popen(command, stdin=near, stdout=near, cwd=root) as process:
+            os.close(near)
+            link = Serial(port)
+            board = Board(link, line.profile)
+            keys.add(board.make_key(order))
+            cut = threading.Timer(moment, process.kill)
+            cut.start()
+            with pytest.raises(errors.Gone, match="plug the board in again"):
+                link.run("import time; time.sleep(60)", 60)
+            cut.join()
+            link.close()
+        os.close(far)
+    assert len(keys) == 1
+
+
+class Scripted:
+    """A stream that gives these pieces, and then nothing more."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+
+    def read(self, seconds: float) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([PROMPT, b"OK", b"\x04", b">"])))
+def test_whatever_a_board_says(pieces: list[bytes]) -> None:
+    """Nothing but a result or one line comes of it."""
+    board = repl.Repl(Scripted(*pieces), "/dev/ttyACM0")
+    with contextlib.suppress(errors.BoardError):
+        board.enter(0)
+        assert isinstance(board.run("1", 0), str)

@@ -19,7 +19,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mpest import boards
@@ -83,16 +83,29 @@ def _unheard(event: Event) -> None:
     pass
 
 
+@dataclass(frozen=True)
+class Birth:
+    """Where on a board its birth certificate goes, as config.json names both: PEM, and the key in
+    DER. folder: of the order, until both are whole."""
+
+    certificate: str = "/birth.pem"
+    key: str = "/birth.key"
+    folder: str = "/birth"
+
+
 class Board:
     """The board at the other end of `link`, which is to be a `profile`.
+
+    birth: it gets a birth certificate, and the one for its names in the field later.
 
     Every method raises CliError, of station.errors where it is the board. What was stored before
     is still stored then, and the steps may be taken again from the first.
     """
 
-    def __init__(self, link: Link, profile: boards.Board) -> None:
+    def __init__(self, link: Link, profile: boards.Board, birth: Birth | None = None) -> None:
         self._link = link
         self.profile = profile
+        self.birth = birth
         self.identity: Identity | None = None
         self._request: Request | None = None
         self._csr = b""
@@ -129,7 +142,7 @@ class Board:
         self.identity = identity
         if self._main not in identity.files or self._kept in identity.files:
             self._quiet = self._link.opened
-        if set(identity.files) & set(application.records(self.profile)):
+        if set(identity.files) & set(self._places):
             self.identity = self._with_certificate(identity)
         return self.identity
 
@@ -155,12 +168,12 @@ class Board:
         It is the order of the board's own agent for what its config.json says, which must be what
         `order` says: else RequestDiffers. Raises Provisioned where there is a certificate.
         """
-        known = self._known
-        if known.provisioned:
-            raise Provisioned(f"{self._name} has a certificate already, of key {known.key_hash}")
+        self._left_alone()
         self._hold()
+        self._place_birth()  # a cut may have left it half done
+        self._left_alone()
         seconds = RSA_SECONDS if order.key_type.startswith("RSA") else KEY_SECONDS
-        csr, _ = self._fresh("order", "make", order.order(), seconds=seconds)
+        csr, _ = self._fresh("order", "make", self._order(order), seconds=seconds)
         self._csr = base64.b64decode(csr)
         self._request = order
         return self.key_hash
@@ -182,7 +195,8 @@ class Board:
         stores the answer before it judges it, by what it trusts itself. It may be called again
         whatever was cut.
         """
-        order = self._made().order()
+        order = self._order(self._made())
+        request.check_issued(answer, self.key_hash, self._name)
         order["answers"] |= {
             "simpleenroll": base64.b64encode(answer).decode(),
             "cacerts": base64.b64encode(cacerts).decode(),
@@ -191,6 +205,7 @@ class Board:
             order["answers"]["date"] = date
         self._hold()
         self._fresh("order", "install", order, seconds=INSTALL_SECONDS)
+        self._place_birth()
         self.identity = installed = self._with_certificate(self._known)
         if installed.key_hash != self.key_hash:
             raise NotProven(f"{self._name} holds the certificate of another key: set it aside")
@@ -204,7 +219,7 @@ class Board:
         """
         challenge = secrets.token_bytes(_CHALLENGE)
         message = (request.PURPOSE + challenge).hex()
-        signed = self._fresh("identity", "sign", self.profile.storage.path, message)
+        signed = self._fresh("identity", "sign", self._place, message)
         if not signed or [base64.b64decode(der) for der in signed[0]] != chain:
             raise NotProven(f"{self._name} does not hold the certificate that was issued for it")
         request.verify(chain[0], challenge, base64.b64decode(signed[1]), self._name)
@@ -227,14 +242,16 @@ class Board:
 
     def unknown(self, files: list[File]) -> list[str]:
         """Paths of what `identify` found that neither belongs to `files` nor to the identity."""
-        expected = {file.path for file in files} | set(application.records(self.profile))
-        expected |= {"/unique_id"} if self.profile.emulator else set()
+        expected = {file.path for file in files} | set(self._places)
+        expected |= {self._kept} | ({"/unique_id"} if self.profile.emulator else set())
         return sorted(set(self._known.files) - expected)
 
     def forget(self) -> None:
         """Have the board forget certificate, key and order, for new ones under the same serial."""
         self._hold()
-        if left := self._fresh("identity", "forget", self.profile.storage.path):
+        files = [self.birth.certificate, self.birth.key] if self.birth else []
+        folders = [self.profile.storage.path] + ([self.birth.folder] if self.birth else [])
+        if left := self._fresh("identity", "forget", folders, files):
             raise BoardError(f"{self._name} still holds {', '.join(left)}", Exit.STORAGE)
         self.identity = replace(self._known, key_hash="", chain=())
         self._csr = b""
@@ -260,6 +277,33 @@ class Board:
         return f"the board at {self._link.name}"
 
     @property
+    def _place(self) -> str | list[str]:
+        """Where the identity that the station makes is read."""
+        if self.birth:
+            return [self.birth.certificate, self.birth.key]
+        return self.profile.storage.path
+
+    @property
+    def _places(self) -> list[str]:
+        """Paths of all files that may hold it."""
+        if self.birth:
+            return [self.birth.certificate, self.birth.key]
+        return application.records(self.profile)
+
+    def _place_birth(self) -> None:
+        if birth := self.birth:
+            files = birth.folder, birth.certificate, birth.key
+            if self._fresh("identity", "place_files", *files):
+                self.identity = self._with_certificate(self._known)
+
+    def _order(self, order: Request) -> dict[str, Any]:
+        if not self.birth:
+            return order.order()
+        described = order.birth()
+        described["birth"]["folder"] = self.birth.folder
+        return described
+
+    @property
     def _main(self) -> str:
         return application.root(self.profile) + "main.py"
 
@@ -272,6 +316,10 @@ class Board:
     def _known(self) -> Identity:
         return self.identity or self.identify()
 
+    def _left_alone(self) -> None:
+        if (known := self._known).provisioned:
+            raise Provisioned(f"{self._name} has a certificate already, of key {known.key_hash}")
+
     def _made(self) -> Request:
         if not self._request:
             raise CliError("make_key comes first, in each program anew")
@@ -279,7 +327,7 @@ class Board:
 
     def _with_certificate(self, identity: Identity) -> Identity:
         try:
-            shown = self._fresh("identity", "show", self.profile.storage.path)
+            shown = self._fresh("identity", "show", self._place)
         except Failed as error:
             if error.kind != "ImportError":
                 raise

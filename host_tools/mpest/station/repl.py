@@ -28,6 +28,7 @@ _SHOWN = 200  # characters of a board's words that an error quotes
 _INTERRUPT, _RAW, _END, _PASTE = b"\r\x03", b"\r\x01", b"\x04", b"\x05A\x01"
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _REBOOTED = b"soft reboot\r\n"
+_STARTS_WITHIN = 4096  # bytes, the last that came: what a board says when it starts is less
 # Only who starts says so: the REPL's banner, and the ROM of an ESP32.
 _STARTS = re.compile(rb'Type "help\(\)" for more information|\brst:0x[0-9a-f]+ \(')
 
@@ -171,6 +172,11 @@ class Repl:
         return True
 
     def _more(self, end: float) -> None:
+        # What came is not what is waited for: is it the board's start?
+        if _STARTS.search(self._buffer[-_STARTS_WITHIN:]):
+            raise StartedOver(
+                f"the board at {self._name} started over in the middle: see its power and cable"
+            )
         left = end - time.monotonic()
         if left <= 0:
             self._stream.write(_INTERRUPT)
@@ -179,10 +185,6 @@ class Repl:
                 "again, or plug it in again"
             )
         self._buffer += self._stream.read(left)
-        if _STARTS.search(self._buffer):
-            raise StartedOver(
-                f"the board at {self._name} started over in the middle: see its power and cable"
-            )
 
     def _garbled(self, answer: bytes) -> Garbled:
         self._buffer[:0] = answer

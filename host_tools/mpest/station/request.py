@@ -12,12 +12,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 
 from mpest.exits import CliError
 from mpest.sim import cpython
 from mpest.station.errors import NotProven, RequestDiffers
 
+_OID = 0x06
+_SUBJECT_ALT_NAME = "2.5.29.17"
+_EXTENSION_REQUEST = bytes.fromhex("2a864886f70d01090e")  # content octets of its OID
+_HARDWARE_MODULE_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.4")
 # Of a challenge, so that its signature is good for nothing else.
 PURPOSE = b"mpest station: proof of possession\0"
 _GENERAL_NAMES: dict[str, Callable[[str], x509.GeneralName]] = {
@@ -36,10 +40,13 @@ class Request:
     subject, san: as config.json has them, without `{id}`; key_type: as there, "" for any. They are
     what the board's config.json must lead to. cacerts, csrattrs: the server's answers (DER);
     csrattrs is empty where it has none. now: Unix seconds. date: the server's Date header.
+    hardware: of a birth certificate, the type of hardware (dotted OID) and its serial number,
+    which go into a hardwareModuleName (RFC 4108 5, IEEE 802.1AR 8.6).
     """
 
     subject: str
     san: tuple[str, ...] = ()
+    hardware: tuple[str, bytes] | None = None
     key_type: str = ""
     cacerts: bytes = b""
     csrattrs: bytes = b""
@@ -51,7 +58,48 @@ class Request:
         answers = {"cacerts": _text(self.cacerts), "date": self.date}
         if self.csrattrs:
             answers["csrattrs"] = _text(self.csrattrs)
-        return {"now": self.now, "answers": answers, "config": None}
+        return {"now": self.now, "answers": answers, "birth": None}
+
+    def birth(self) -> dict[str, Any]:
+        """As the device code takes it for a birth certificate, for which config.json says nothing.
+
+        Its path must lead to a root in `cacerts`. Raises CliError.
+        """
+        _, names = _names(self)
+        extra = []
+        if names:
+            value = x509.SubjectAlternativeName(names).public_bytes()
+            extra = [[_EXTENSION_REQUEST.hex(), _extension_request(value).hex()]]
+        birth = {
+            "subject": self.subject,
+            "extra": extra,
+            "key": self.key_type or None,
+            "anchors": [_text(root) for root in _roots(self.cacerts)],
+        }
+        return {**self.order(), "birth": birth}
+
+
+def _roots(cacerts: bytes) -> list[bytes]:
+    try:
+        certificates = pkcs7.load_der_pkcs7_certificates(cacerts)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CliError(f"the server's /cacerts cannot be read: {error}") from None
+    roots = [entry for entry in certificates if entry.subject == entry.issuer]
+    return [entry.public_bytes(Encoding.DER) for entry in roots]
+
+
+def _extension_request(san: bytes) -> bytes:
+    """The extensions of a request (RFC 2985 5.4.2) with that subjectAltName, DER."""
+    der = import_module("est.der")
+    oid = der.tlv(_OID, import_module("est.extensions").oid(_SUBJECT_ALT_NAME))
+    encoded: bytes = der.sequence(der.sequence(oid, der.octets(san)))
+    return encoded
+
+
+def _hardware_module_name(kind: str, serial: bytes) -> x509.OtherName:
+    der = import_module("est.der")
+    oid = der.tlv(_OID, import_module("est.extensions").oid(kind))
+    return x509.OtherName(_HARDWARE_MODULE_NAME, der.sequence(oid, der.octets(serial)))
 
 
 def _text(data: bytes) -> str:
@@ -105,10 +153,13 @@ def _names(request: Request) -> tuple[bytes, set[x509.GeneralName]]:
     try:
         subject: bytes = import_module("est.names").name(request.subject)
         import_module("est.extensions").requested(request.san)
-    except import_module("est.errors").EstError as error:
+        pairs = [name.partition(":")[::2] for name in request.san]
+        san = {_GENERAL_NAMES[kind.lower()](value) for kind, value in pairs}
+        if request.hardware:
+            san.add(_hardware_module_name(*request.hardware))
+    except (import_module("est.errors").EstError, ValueError) as error:
         raise CliError(str(error)) from None
-    pairs = [name.partition(":")[::2] for name in request.san]
-    return subject, {_GENERAL_NAMES[kind.lower()](value) for kind, value in pairs}
+    return subject, san
 
 
 def _alternative_names(csr: x509.CertificateSigningRequest) -> set[x509.GeneralName]:
@@ -123,6 +174,19 @@ def _key_type(key: Any) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return _CURVES.get(key.curve.name, key.curve.name)
     return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else "of another kind"
+
+
+def check_issued(answer: bytes, key: str, board: str) -> None:
+    """Raise NotProven unless certs-only CMS (DER) `answer` has a certificate for that key hash."""
+    try:
+        certificates = pkcs7.load_der_pkcs7_certificates(answer)
+        hashes_of_keys = [key_hash(entry.public_key()) for entry in certificates]
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise NotProven(f"{board}: the server's answer cannot be read: {error}") from None
+    if key not in hashes_of_keys:
+        raise NotProven(
+            f"{board}: the server issued a certificate for another key; the board keeps its order"
+        )
 
 
 def verify(leaf: bytes, challenge: bytes, signature: bytes, board: str) -> None:

@@ -17,6 +17,7 @@ import vfs
 HOST = vfs.VfsPosix()
 FOLDER = os.getcwd()
 BUILT_IN = list(sys.modules)
+BANNER = b'\r\nMicroPython v1.25.0\r\nType "help()" for more information.\r\n>>> '
 WINDOW = 1024  # of raw paste; boards have 128 or 256
 
 
@@ -126,6 +127,7 @@ def main(platform, machine, seconds, number="0a0b0c"):
             write(b"\x04\x04>")
         except Reset:
             forget()
+            write(BANNER)
             return False
         except (Exception, KeyboardInterrupt) as error:
             text = io.StringIO()
@@ -143,7 +145,7 @@ def main(platform, machine, seconds, number="0a0b0c"):
             code = b""
         elif byte == b"\x02":
             raw = False
-            write(b"\r\nMicroPython v1.25.0\r\n>>> ")
+            write(BANNER)
         elif byte == b"\x03":
             code = b""
             write(b"\r\n>>> ")

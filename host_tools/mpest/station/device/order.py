@@ -76,27 +76,46 @@ def radio_on(board):
 
 
 def agent_for(order):
-    """The agent of config.json, or of the settings that come with the order."""
+    """The agent of config.json, or one of a folder of its own for a birth certificate."""
     from wiring import Board
-
-    import configuration
 
     board = Board()
     set_clock(order["now"])
     radio_on(board)
-    config = order["config"]
-    if config is None:
-        config, lines = configuration.read("/" + configuration.FILE)
-        if lines:
-            raise errors.UsageError("; ".join(lines))
-    records = store.Store(board.check_storage())
-    agent = configuration.agent(Agent, config, records, board.unique_id())
-    sys.modules.pop("configuration", None)
     ANSWERS.update(order["answers"])
+    if order["birth"]:
+        agent = birth_agent(**order["birth"])
+    else:
+        agent = fleet_agent(store.Store(board.check_storage()), board.unique_id())
     agent.connect = lambda *_, **named: Station()
     # New roots are taken over from a server that TLS verified: later.
     agent.adopt = lambda offered: anchors(agent)
     return agent
+
+
+def fleet_agent(records, number):
+    import configuration
+
+    config, lines = configuration.read("/" + configuration.FILE)
+    if lines:
+        raise errors.UsageError("; ".join(lines))
+    try:
+        return configuration.agent(Agent, config, records, number)
+    finally:
+        sys.modules.pop("configuration", None)
+
+
+def birth_agent(folder, subject, extra, key, anchors):
+    if not exists(folder):
+        os.mkdir(folder)
+    return Agent(
+        store.Store(folder),
+        "https://station",
+        subject,
+        trust=[binascii.a2b_base64(der) for der in anchors],
+        extra=[(binascii.unhexlify(oid), binascii.unhexlify(value)) for oid, value in extra],
+        key=key,
+    )
 
 
 def anchors(agent):
