@@ -4,7 +4,8 @@ It is spoken to by `est` over CPython, the same client that boards have.
 """
 
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mpest.exits import CliError, Exit
 from mpest.sim import inputs
 from mpest.station import own_certificate
+from mpest.station.request import Request
 
 SECONDS = 30  # for one exchange with the server, connecting included
 
@@ -65,8 +67,8 @@ class Authority:
         url: str,
         trust: str,
         *,
-        certificate: Path | None = None,
-        key: Path | None = None,
+        certificate: Path | str | None = None,
+        key: Path | str | None = None,
         key_password: str | None = None,
         user: str | None = None,
         password: str | None = None,
@@ -75,7 +77,9 @@ class Authority:
     ) -> None:
         self.url = url
         self._trust = inputs.read_trust((trust,))
-        self._shown = _identity(certificate, key, key_password) if certificate and key else None
+        self._shown: tuple[list[bytes], bytes] | None = None
+        if certificate and key:
+            self._shown = _identity(Path(certificate), Path(key), key_password)
         self._credentials: Any = None
         with self._operation("the station's settings"):
             auth = import_module("est.auth")
@@ -98,6 +102,25 @@ class Authority:
             exchange = client.est.exchange("GET", "csrattrs", (204, 404))
             answer = client.run(exchange)
             return bytes(answer.content) if answer.response.status == 200 else b""
+
+    def ask(
+        self,
+        subject: str,
+        san: Iterable[str] = (),
+        key_type: str = "",
+        hardware: tuple[str, bytes] | None = None,
+    ) -> Request:
+        """A Request for these names, with what a board needs to know of this server now."""
+        return Request(
+            subject,
+            tuple(san),
+            key_type,
+            hardware,
+            cacerts=self.cacerts(),
+            csrattrs=self.csrattrs(),
+            date=self.date,
+            now=int(time.time()),
+        )
 
     def enroll(self, csr: bytes) -> bytes:
         """The answer to a CertificationRequest (DER) by simpleenroll: certs-only CMS (DER), which

@@ -2,10 +2,9 @@
 
     board = Board(Serial("/dev/ttyACM0"), boards.load("RPI_PICO_W"))
     board.identify()
-    board.install_files(files)
-    board.make_key(request)
-    answer = authority.enroll(board.request())
-    chain = board.install(answer, authority.cacerts())
+    board.settings(files)
+    board.make_key(authority.ask("CN=unit-17"))
+    chain = board.install(authority.enroll(board.request()))
     board.prove(chain)
     board.leave()
 
@@ -188,19 +187,18 @@ class Board:
         """SHA-256 in hex of the SubjectPublicKeyInfo in the board's request, which is checked."""
         return request.check(self._csr, self._made(), self._name)
 
-    def install(self, answer: bytes, cacerts: bytes, date: str = "") -> list[bytes]:
+    def install(self, answer: bytes, cacerts: bytes = b"", date: str = "") -> list[bytes]:
         """Have the board's agent take a server's answer: the chain (DER, leaf first), read back.
 
-        answer, cacerts: certs-only CMS (DER); date: the Date header that came with it. The agent
-        stores the answer before it judges it, by what it trusts itself. It may be called again
-        whatever was cut.
+        answer, cacerts: certs-only CMS (DER); date: the Date header that came with it; both as at
+        `make_key` unless given. The agent stores the answer before it judges it, by what it trusts
+        itself. It may be called again whatever was cut.
         """
         order = self._order(self._made())
         request.check_issued(answer, self.key_hash, self._name)
-        order["answers"] |= {
-            "simpleenroll": base64.b64encode(answer).decode(),
-            "cacerts": base64.b64encode(cacerts).decode(),
-        }
+        order["answers"]["simpleenroll"] = base64.b64encode(answer).decode()
+        if cacerts:
+            order["answers"]["cacerts"] = base64.b64encode(cacerts).decode()
         if date:
             order["answers"]["date"] = date
         self._hold()

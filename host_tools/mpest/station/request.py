@@ -46,8 +46,8 @@ class Request:
 
     subject: str
     san: tuple[str, ...] = ()
-    hardware: tuple[str, bytes] | None = None
     key_type: str = ""
+    hardware: tuple[str, bytes] | None = None
     cacerts: bytes = b""
     csrattrs: bytes = b""
     now: int = 0
