@@ -38,10 +38,10 @@ def test_your_own_executor(tmp_path: Path) -> None:
         (tmp_path / "ca.pem").write_text(server.ca_pem.read_text())
         settings = {"url": server.url, "sha256": server.fingerprint, "subject": "CN=board-{id}"}
         (tmp_path / "config.json").write_text(json.dumps(settings))
-        for name, words in (("test_unit.py", "def test_unit"), ("conftest.py", "def files")):
-            code = block("docs/factory.md", words).replace("RPI_PICO_W", profile.name)
-            code = code.replace("https://est.example", server.url)
-            (tmp_path / name).write_text(code + (PORT if name == "conftest.py" else ""))
+        unit = block("docs/factory.md", "def test_unit")
+        fixtures = block("docs/factory.md", "def files").replace("https://est.example", server.url)
+        for name, code in (("test_unit.py", unit), ("conftest.py", fixtures + PORT)):
+            (tmp_path / name).write_text(code.replace("RPI_PICO_W", profile.name))
         with board_at_port(runtimes.find("micropython"), root) as port:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "--rootdir=.", "test_unit.py"],

@@ -11,9 +11,8 @@ from cryptography import x509
 from test_station_board import FIELD, UNIQUE_ID
 
 from mpest.server import EstServer, ServerConfig, running_server
-from mpest.station import errors
+from mpest.station import Birth, Board, errors
 from mpest.station.authority import Authority
-from mpest.station.board import Birth, Board
 from mpest.station.request import Request
 
 HARDWARE = "1.3.6.1.4.1.32473.1"  # of the numbers for documentation (RFC 5612)

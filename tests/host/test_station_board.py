@@ -31,6 +31,7 @@ from mpest.station.link import SIMULATED, Serial, Simulated
 from mpest.station.request import Request
 
 UNIQUE_ID, USER, SUBJECT = "0a0b0c", "board-0a0b0c", "CN=board-0a0b0c"
+OTP = "good for once"
 PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 FIELD = """
 import configuration
@@ -103,7 +104,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
     config = ServerConfig(
         directory=tmp_path_factory.mktemp("ca"),
         auth="basic",
-        users={"station": "its password", USER: "in the field"},
+        users={"station": "its password", USER: OTP},
         chain_length=2,
         policy={"rule": [rule]},
     )
@@ -218,9 +219,7 @@ def test_a_cut_while_the_key_is_made(line: Line, moment: float) -> None:
 
 def test_it_goes_on_in_the_field(line: Line) -> None:
     """A board that leaves the station with its order brings that to the server itself."""
-    line.files = station_board.files(
-        line.profile, line.server, line.folder, user=USER, secret="in the field"
-    )
+    line.files = station_board.files(line.profile, line.server, line.folder, user=USER, secret=OTP)
     board = line.ready()
     key_hash = board.make_key(line.order())
     said = line.board().accept(FIELD)
@@ -486,3 +485,47 @@ def test_whatever_a_board_says(pieces: list[bytes]) -> None:
     with contextlib.suppress(errors.BoardError):
         board.enter(0)
         assert isinstance(board.run("1", 0), str)
+
+
+def test_by_its_own_network(line: Line) -> None:
+    """With a password that the station leaves and withdraws, also where nothing comes of it."""
+    lent = station_board.files(line.profile, line.server, line.folder, user=USER, secret=OTP)
+    board = line.ready()
+    order = line.order()
+    key_hash = board.make_key(order)
+    with pytest.raises(errors.NotEnrolled, match="refused with HTTP 401"):
+        wrong = station_board.files(line.profile, line.server, line.folder, user=USER, secret="x")
+        board.enrol_by_network(wrong, line.files, ['"x"'], seconds=3)
+    assert OTP not in (line.folder / "root/config.json").read_text()
+    said: list[str] = []
+    chain = board.enrol_by_network(lent, line.files, [OTP], seconds=60, tell=said.append)
+    board.prove(chain)
+    assert any(text.startswith("renewed: ") for text in said)
+    assert board.identify().key_hash == key_hash
+    assert line.issued(key_hash) == 1
+    assert not any(OTP.encode() in data for data in files_of(line.folder / "root").values())
+    # Whoever forgets to take it away is told where it is.
+    with pytest.raises(errors.SecretLeft, match=r"/config\.json still holds"):
+        board.withdraw(lent, [OTP])
+    # So is who cannot: the board is unplugged meanwhile.
+    station_board.place(line.files, line.folder / "unplugged")
+    link = Unplugged(runtimes.find("micropython"), line.folder / "unplugged", UNIQUE_ID)
+    line.links.append(link)
+    again = Board(link, line.profile)
+    again.make_key(order)
+    with pytest.raises(errors.SecretLeft, match="withdraw it at the server"):
+        again.enrol_by_network(lent, line.files, [OTP], tell=link.unplug)
+
+
+class Unplugged(Simulated):
+    def __init__(self, program: runtimes.Program, root: Path, unique_id: str) -> None:
+        super().__init__(program, root, station_board.MACHINE, unique_id)
+        self.gone = False
+
+    def unplug(self, _: object) -> None:
+        self.gone = True
+
+    def write(self, data: bytes) -> None:
+        if self.gone:
+            raise errors.Gone("unplugged")
+        super().write(data)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpest.station.authority import Authority
     from mpest.station.board import Board
-    from mpest.station.identity import Identity
+    from mpest.station.identity import Birth, Identity
     from mpest.station.link import Link, Serial
     from mpest.station.request import Request
 
-__all__ = ["Authority", "Board", "Identity", "Link", "Request", "Serial"]
+__all__ = ["Authority", "Birth", "Board", "Identity", "Link", "Request", "Serial"]
 
-_MODULES = {"Link": "link", "Serial": "link"}
+_MODULES = {"Birth": "identity", "Link": "link", "Serial": "link"}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,85 +14,50 @@ come again, on any station, and a board that leaves the line goes on with them i
 """
 
 import base64
-import json
-import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from mpest import boards
 from mpest.exits import CliError, Exit
-from mpest.flash import application
 from mpest.flash import install as installer
 from mpest.flash.application import File
-from mpest.flash.switch import KEPT, PLAN, STAGE
-from mpest.flash.target import Runtime
-from mpest.flash.update import Event, guard
+from mpest.flash.switch import STAGE
+from mpest.flash.update import Event
 from mpest.station import device, request
 from mpest.station.errors import (
     AcceptanceFailed,
     BoardError,
     Failed,
     Garbled,
+    Gone,
+    NotEnrolled,
     NotProven,
-    OtherBoard,
-    Provisioned,
+    SecretLeft,
+    Silent,
+    StartedOver,
     StorageFull,
-    WrongBoard,
 )
 from mpest.station.files import OverLink
-from mpest.station.identity import Identity
+from mpest.station.identity import Birth
 from mpest.station.link import Link
 from mpest.station.request import Request
+from mpest.station.session import Session
 
-LOOK_SECONDS = 60.0  # for what reads or moves files; hashing 200 KB takes an RP2040 two
 KEY_SECONDS = 60.0  # for a key and a request on an emulated board; an RP2040 takes two
 RSA_SECONDS = 1800.0  # RSA keys take a board minutes, 4096 bits of them up to half an hour
 INSTALL_SECONDS = 120.0  # for judging a chain: a signature takes an RP2040 half a second, RSA less
+NETWORK_SECONDS = 180.0  # for starting, four tries to join the Wi-Fi, the time server, and EST
 ACCEPT_SECONDS = 300.0  # for the user's own script, unless the job says otherwise
 _CHALLENGE = 32  # bytes, fresh for each proof
-_MARK = re.compile(r"^mpest-station (.*)$", re.MULTILINE)
-# What an error of the board's means for the line.
-_EXITS = {
-    "UsageError": Exit.USAGE,
-    "Unsupported": Exit.USAGE,
-    "NotTrusted": Exit.NOT_TRUSTED,
-    "Ended": Exit.NOT_TRUSTED,
-    "NotYetValid": Exit.NOT_TRUSTED,
-    "StorageError": Exit.STORAGE,
-    "OtherLayout": Exit.STORAGE,
-    "RetryLater": Exit.LATER,
-}
-_NO_SPACE = 28
-# What an emulated board lacks: randomness, and TLS that certificates load into.
-_EMULATED = """
-import qemu, sys
-qemu.inject(binascii.unhexlify({seed!r}))
-class TLS:
-    PROTOCOL_TLS_CLIENT = 0
-    CERT_REQUIRED = 2
-    SSLContext = lambda self, protocol: self
-    load_verify_locations = load_cert_chain = lambda self, *loaded: None
-sys.modules["tls"] = TLS()
-"""
 
 
-def _unheard(event: Event) -> None:
+def _unheard(event: object) -> None:
     pass
 
 
-@dataclass(frozen=True)
-class Birth:
-    """Where on a board its birth certificate goes, as config.json names both: PEM, and the key in
-    DER. folder: of the order, until both are whole."""
-
-    certificate: str = "/birth.pem"
-    key: str = "/birth.key"
-    folder: str = "/birth"
-
-
-class Board:
+class Board(Session):
     """The board at the other end of `link`, which is to be a `profile`.
 
     birth: it gets a birth certificate, and the one for its names in the field later.
@@ -102,48 +67,9 @@ class Board:
     """
 
     def __init__(self, link: Link, profile: boards.Board, birth: Birth | None = None) -> None:
-        self._link = link
-        self.profile = profile
-        self.birth = birth
-        self.identity: Identity | None = None
+        super().__init__(link, profile, birth)
         self._request: Request | None = None
         self._csr = b""
-        # How often the link had been opened when no program ran; -1 for never.
-        self._quiet = -1
-
-    def identify(self) -> Identity:
-        """Who the board is, and what lies there already. Nothing on it is changed.
-
-        Raises WrongBoard where it is no `profile`, as far as its MicroPython tells.
-        """
-        self._link.fresh()
-        # An emulated board has no number: it keeps the one that it is given first.
-        number = secrets.token_hex(8) if self.profile.emulator else None
-        known = self._call("look", "look", number, expected=None)
-        runtime = Runtime(
-            tuple(known["version"]), known["machine"], known["mpy"], known["platform"], 0, 0
-        )
-        try:
-            installer.check_board(runtime, self.profile)
-        except CliError as error:
-            raise WrongBoard(f"{self._name}: {error.message}") from None
-        identity = Identity(
-            unique_id=known["unique_id"],
-            mac=known["mac"],
-            machine=known["machine"],
-            platform=known["platform"],
-            version=tuple(known["version"]),
-            mpy=known["mpy"],
-            files=tuple(known["files"]),
-        )
-        if self.identity and self.identity.unique_id != identity.unique_id:
-            raise self._other(identity.unique_id)
-        self.identity = identity
-        if self._main not in identity.files or self._kept in identity.files:
-            self._quiet = self._link.opened
-        if set(identity.files) & set(self._places):
-            self.identity = self._with_certificate(identity)
-        return self.identity
 
     def settings(self, files: list[File], emit: Callable[[Event], None] = _unheard) -> None:
         """Bring the board to hold `files` as `mpest flash` does: what differs, read back.
@@ -172,7 +98,7 @@ class Board:
         self._place_birth()  # a cut may have left it half done
         self._left_alone()
         seconds = RSA_SECONDS if order.key_type.startswith("RSA") else KEY_SECONDS
-        csr, _ = self._fresh("order", "make", self._order(order), seconds=seconds)
+        csr, _ = self._call("order", "make", self._order(order), seconds=seconds)
         self._csr = base64.b64decode(csr)
         self._request = order
         return self.key_hash
@@ -202,12 +128,51 @@ class Board:
         if date:
             order["answers"]["date"] = date
         self._hold()
-        self._fresh("order", "install", order, seconds=INSTALL_SECONDS)
+        self._call("order", "install", order, seconds=INSTALL_SECONDS)
         self._place_birth()
         self.identity = installed = self._with_certificate(self._known)
         if installed.key_hash != self.key_hash:
             raise NotProven(f"{self._name} holds the certificate of another key: set it aside")
         return list(installed.chain)
+
+    def enrol_by_network(
+        self,
+        lent: list[File],
+        files: list[File],
+        secrets: list[str],
+        seconds: float = NETWORK_SECONDS,
+        tell: Callable[[str], None] = _unheard,
+    ) -> list[bytes]:
+        """Have main.py enrol over the board's own network: the chain (DER, leaf first), read back.
+
+        After `make_key`, so that the key is known before. lent: as for `settings`, with a
+        config.json that has the line's Wi-Fi and a one-time password; files: what takes their
+        place whatever comes of it; secrets: texts that must be gone then. tell: called with each
+        line that the board prints. Raises NotEnrolled with its last failure, and SecretLeft.
+        """
+        made = self._made()
+        try:
+            self.settings(lent)
+            self._wait_for_certificate(seconds, tell)
+        finally:
+            try:
+                self.withdraw(files, secrets)
+            except (Garbled, Gone, Silent, StartedOver) as error:
+                text = "take the board up again, or withdraw it at the server"
+                raise SecretLeft(
+                    f"{error.message}; what was lent to it may be there: {text}", []
+                ) from error
+        self.identity = enrolled = self._with_certificate(self._known)
+        if enrolled.key_hash != request.check(self._csr, made, self._name):
+            raise NotProven(f"{self._name} holds the certificate of another key: set it aside")
+        return list(enrolled.chain)
+
+    def withdraw(self, files: list[File], secrets: list[str]) -> None:
+        """Bring the board to hold `files`, and raise SecretLeft unless all `secrets` are gone."""
+        self.settings(files)
+        if paths := self.leftovers(secrets):
+            left = ", ".join(paths)
+            raise SecretLeft(f"{self._name}: {left} still holds what was to be withdrawn", paths)
 
     def prove(self, chain: list[bytes]) -> None:
         """Have the board sign a fresh challenge by its identity's key.
@@ -217,7 +182,7 @@ class Board:
         """
         challenge = secrets.token_bytes(_CHALLENGE)
         message = (request.PURPOSE + challenge).hex()
-        signed = self._fresh("identity", "sign", self._place, message)
+        signed = self._call("identity", "sign", self._place, message)
         if not signed or [base64.b64decode(der) for der in signed[0]] != chain:
             raise NotProven(f"{self._name} does not hold the certificate that was issued for it")
         request.verify(chain[0], challenge, base64.b64decode(signed[1]), self._name)
@@ -235,7 +200,7 @@ class Board:
         the other texts. A text is never part of the answer."""
         paths = [text for text in forbidden if text.startswith("/")]
         texts = [text.encode().hex() for text in forbidden if not text.startswith("/")]
-        found: list[str] = self._fresh("look", "holding", paths, texts)
+        found: list[str] = self._call("look", "holding", paths, texts)
         return sorted(found)
 
     def unknown(self, files: list[File]) -> list[str]:
@@ -249,7 +214,7 @@ class Board:
         self._hold()
         files = [self.birth.certificate, self.birth.key] if self.birth else []
         folders = [self.profile.storage.path] + ([self.birth.folder] if self.birth else [])
-        if left := self._fresh("identity", "forget", folders, files):
+        if left := self._call("identity", "forget", folders, files):
             raise BoardError(f"{self._name} still holds {', '.join(left)}", Exit.STORAGE)
         self.identity = replace(self._known, key_hash="", chain=())
         self._csr = b""
@@ -257,7 +222,7 @@ class Board:
     def wipe(self) -> None:
         """Remove all files of the board, the identity included."""
         self._hold()
-        if left := self._fresh("look", "wipe"):
+        if left := self._call("look", "wipe"):
             raise BoardError(f"{self._name} still holds {', '.join(left)}", Exit.STORAGE)
         self.identity = None
 
@@ -270,28 +235,10 @@ class Board:
 
     # Below.
 
-    @property
-    def _name(self) -> str:
-        return f"the board at {self._link.name}"
-
-    @property
-    def _place(self) -> str | list[str]:
-        """Where the identity that the station makes is read."""
-        if self.birth:
-            return [self.birth.certificate, self.birth.key]
-        return self.profile.storage.path
-
-    @property
-    def _places(self) -> list[str]:
-        """Paths of all files that may hold it."""
-        if self.birth:
-            return [self.birth.certificate, self.birth.key]
-        return application.records(self.profile)
-
     def _place_birth(self) -> None:
         if birth := self.birth:
             files = birth.folder, birth.certificate, birth.key
-            if self._fresh("identity", "place_files", *files):
+            if self._call("identity", "place_files", *files):
                 self.identity = self._with_certificate(self._known)
 
     def _order(self, order: Request) -> dict[str, Any]:
@@ -301,103 +248,24 @@ class Board:
         described["birth"]["folder"] = self.birth.folder
         return described
 
-    @property
-    def _main(self) -> str:
-        return application.root(self.profile) + "main.py"
-
-    @property
-    def _kept(self) -> str:
-        """Where main.py is while the guard is in its place."""
-        return application.root(self.profile) + KEPT
-
-    @property
-    def _known(self) -> Identity:
-        return self.identity or self.identify()
-
-    def _left_alone(self) -> None:
-        if (known := self._known).provisioned:
-            raise Provisioned(f"{self._name} has a certificate already, of key {known.key_hash}")
+    def _wait_for_certificate(self, seconds: float, tell: Callable[[str], None]) -> None:
+        failure = "it said nothing"
+        lines = self._link.watch(seconds)
+        try:
+            for line in lines:
+                tell(line)
+                name, _, text = line.partition(": ")
+                if name == "renewed":
+                    return
+                if name in ("failed", "stranded"):
+                    failure = text
+        finally:
+            lines.close()
+        raise NotEnrolled(
+            f"{self._name} got no certificate by its own network in {seconds:.0f} s: {failure}"
+        )
 
     def _made(self) -> Request:
         if not self._request:
             raise CliError("make_key comes first, in each program anew")
         return self._request
-
-    def _with_certificate(self, identity: Identity) -> Identity:
-        try:
-            shown = self._fresh("identity", "show", self._place)
-        except Failed as error:
-            if error.kind != "ImportError":
-                raise
-            shown = None  # est is not there, or not whole
-        if not shown:
-            return replace(identity, key_hash="", chain=())
-        chain = tuple(base64.b64decode(der) for der in shown[1])
-        return replace(identity, key_hash=shown[0], chain=chain)
-
-    def _hold(self) -> None:
-        """Have main.py not start while the station works: its watchdog would end that.
-
-        A guard takes its place, which runs it where the station does not come back.
-        """
-        # An emulated board has no watchdog, and its emulator ends where it resets.
-        if self.profile.emulator or self._quiet == self._link.opened:
-            return
-        self.identify()
-        if self._quiet != self._link.opened:
-            root = application.root(self.profile)
-            # What an update was cut in: finished where it is decided, else begun anew.
-            if {root + PLAN, f"{root}{STAGE}/main.py"} <= set(self._known.files):
-                self._do("finish")
-            self._do("move", [(root + PLAN, None), (root + STAGE, None)])
-            self._do("guard", guard(root))
-            self._link.reset(again=True)
-            self.identify()
-
-    def _do(self, name: str, *arguments: object) -> None:
-        self._link.fresh()
-        OverLink(self._link, self._known.unique_id).do(name, *arguments)
-
-    def _fresh(self, module: str, *call: Any, seconds: float = LOOK_SECONDS) -> Any:
-        """`_call` on the board identified, with an empty heap."""
-        self._link.fresh()
-        return self._call(module, *call, expected=self._known.unique_id, seconds=seconds)
-
-    def _call(
-        self,
-        module: str,
-        function: str,
-        *arguments: Any,
-        expected: str | None,
-        seconds: float = LOOK_SECONDS,
-    ) -> Any:
-        """What a function of the device code returns, if the board is the expected one."""
-        code = device.text(module)
-        if self.profile.emulator and module != "look":
-            code += _EMULATED.format(seed=secrets.token_hex(32))
-        listed = ", ".join(map(repr, (expected, *arguments)))
-        name, _, rest = listed.partition(", ")
-        output = self._link.run(f"{code}\nreport({name}, {function}, {rest})", seconds)
-        match = _MARK.search(output)
-        try:
-            answer = json.loads(match[1] if match else "")
-        except ValueError:
-            raise Garbled(
-                f"{self._name} gives no sensible answer: try again, or plug it in again"
-            ) from None
-        if "other" in answer:
-            raise self._other(answer["other"])
-        if "error" in answer:
-            raise self._failed(answer)
-        return answer["result"]
-
-    def _other(self, unique_id: str) -> OtherBoard:
-        known = self.identity.unique_id if self.identity else ""
-        return OtherBoard(f"{self._name} is another by now: {unique_id}, it was {known}")
-
-    def _failed(self, answer: dict[str, Any]) -> BoardError:
-        kind, text = answer["error"], answer["text"]
-        if answer.get("errno") == _NO_SPACE or (kind == "StorageError" and "free" in text):
-            return StorageFull(f"{self._name}: {text}")
-        known = text if kind in _EXITS or kind == "PeerError" else f"{kind}: {text}"
-        return Failed(f"{self._name}: {known}", kind, _EXITS.get(kind, Exit.NETWORK))

@@ -72,6 +72,18 @@ class RequestDiffers(BoardError):
         super().__init__(message, Exit.USAGE)
 
 
+class NotEnrolled(BoardError):
+    """The board did not get its certificate over its own network in time."""
+
+
+class SecretLeft(BoardError):
+    """What was to be withdrawn is still on the board: `paths` are the files that hold it."""
+
+    def __init__(self, message: str, paths: list[str]) -> None:
+        super().__init__(message, Exit.STORAGE)
+        self.paths = paths
+
+
 class NotProven(BoardError):
     """The board does not hold the chain, or not the key of it."""
 

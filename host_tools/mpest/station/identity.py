@@ -27,3 +27,13 @@ class Identity:
     def provisioned(self) -> bool:
         """Whether the board has a certificate."""
         return bool(self.chain)
+
+
+@dataclass(frozen=True)
+class Birth:
+    """Where on a board its birth certificate goes, as config.json names both: PEM, and the key in
+    DER. folder: of the order, until both are whole."""
+
+    certificate: str = "/birth.pem"
+    key: str = "/birth.key"
+    folder: str = "/birth"

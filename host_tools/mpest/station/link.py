@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +43,9 @@ class Link(Protocol):
     def reset(self, *, again: bool) -> None:
         """Reset the board, which starts main.py. again: wait for it, and interrupt that."""
 
+    def watch(self, seconds: float) -> Generator[str, None, None]:
+        """Reset the board, and give the lines that main.py prints within so many seconds."""
+
     def close(self) -> None: ...
 
 
@@ -68,6 +72,20 @@ class Serial:
             time.sleep(1)  # until it is gone
             probe.answers(self.name, appear=_BACK_SECONDS)
             self._repl.enter()
+
+    def watch(self, seconds: float) -> Generator[str, None, None]:
+        with contextlib.suppress(Gone):
+            self._repl.start(_RESET)
+        self.close()
+        end = time.monotonic() + _BACK_SECONDS
+        while self._line is None:
+            time.sleep(_STEP)
+            try:
+                self._open()
+            except Gone:
+                if time.monotonic() > end:
+                    raise
+        yield from self._repl.lines(seconds)
 
     def close(self) -> None:
         line, self._line = self._line, None
@@ -109,18 +127,21 @@ class Serial:
                 raise Gone(probe.no_port(self.name).message)
             # Says in words what is there instead of MicroPython.
             probe.answers(self.name)
-            try:
-                self._line = serial.serial_for_url(
-                    self.name.removeprefix("port:"),
-                    baudrate=115200,
-                    timeout=_STEP,
-                    write_timeout=_WRITE_SECONDS,
-                    exclusive=True,
-                )
-                self.opened += 1
-            except OSError as error:
-                raise self._gone(error) from None
+            self._open()
         return self._line
+
+    def _open(self) -> None:
+        try:
+            self._line = serial.serial_for_url(
+                self.name.removeprefix("port:"),
+                baudrate=115200,
+                timeout=_STEP,
+                write_timeout=_WRITE_SECONDS,
+                exclusive=True,
+            )
+        except OSError as error:
+            raise self._gone(error) from None
+        self.opened += 1
 
     def _gone(self, error: Exception) -> Gone:
         self.close()
@@ -140,21 +161,27 @@ class Simulated:
     ) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.name = str(root)
-        self.opened = 1
+        self.opened = 0
+        self._command = [*program.argv, str(SIMULATED), *machine, "0", unique_id]
+        self._environment = {**os.environ, **program.env}
+        self._start()
+
+    def _start(self, *more: str) -> None:
         try:
             self._process = subprocess.Popen(
-                [*program.argv, SIMULATED, *machine, "0", unique_id],
+                [*self._command, *more],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                cwd=root,
-                env={**os.environ, **program.env},
+                cwd=self.name,
+                env=self._environment,
             )
         except OSError as error:
-            raise CliError(f"cannot run {program.argv[0]}: {error.strerror}") from None
+            raise CliError(f"cannot run {self._command[0]}: {error.strerror}") from None
         assert self._process.stdin and self._process.stdout
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         self._repl = Repl(self, self.name)
+        self.opened += 1
 
     def run(self, code: str, seconds: float) -> str:
         return self._repl.run(code, seconds)
@@ -163,9 +190,19 @@ class Simulated:
         self._repl.enter()
 
     def reset(self, *, again: bool) -> None:
-        self._repl.start(_RESET)
+        self.close()
         if again:
-            self._repl.enter()
+            self._start()
+
+    def watch(self, seconds: float) -> Generator[str, None, None]:
+        self.close()
+        self._start("main.py")
+        try:
+            yield from self._repl.lines(seconds)
+        finally:
+            # Whoever comes next interrupts the program, which a process on a pipe cannot be.
+            self.close()
+            self._start()
 
     def close(self) -> None:
         with self._process:

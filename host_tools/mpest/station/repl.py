@@ -7,6 +7,7 @@ prints without end.
 
 import re
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 from mpest.station.device import OTHER
@@ -98,6 +99,23 @@ class Repl:
             self.enter()
         self._inside = False
         self._send(code.encode(), time.monotonic() + START_SECONDS)
+
+    def lines(self, seconds: float) -> Iterator[str]:
+        """What a program prints that runs by itself, in lines, for so many seconds."""
+        end = time.monotonic() + seconds
+        self._inside = False
+        self._buffer.clear()
+        count = 0
+        while (left := end - time.monotonic()) > 0:
+            data = self._stream.read(left)
+            count += len(data)
+            if count > _MOST:
+                raise Garbled(f"the board at {self._name} prints without end")
+            self._buffer += data
+            while (at := self._buffer.find(b"\n")) >= 0:
+                line = bytes(self._buffer[:at]).decode(errors="replace").strip()
+                del self._buffer[: at + 1]
+                yield line
 
     def _send(self, code: bytes, end: float) -> None:
         self._buffer.clear()

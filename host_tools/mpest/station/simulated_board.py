@@ -1,7 +1,7 @@
 """A board behind a serial line: MicroPython's unix port, on its standard input and output.
 
 Its root is the folder it is started in. Arguments: sys.platform, the machine, the seconds before
-it answers at first, and its number in hex.
+it answers at first, its number in hex, and the program that it runs before, if any.
 """
 
 import binascii
@@ -98,7 +98,7 @@ def forget():
     gc.collect()
 
 
-def main(platform, machine, seconds, number="0a0b0c"):
+def main(platform, machine, seconds, number="0a0b0c", program=None):
     global MACHINE, SYSTEM
     read = sys.stdin.buffer.read
     write = sys.stdout.buffer.write
@@ -135,6 +135,9 @@ def main(platform, machine, seconds, number="0a0b0c"):
             write(b"\x04" + text.getvalue().encode() + b"\x04>")
         return True
 
+    if program:
+        with open(program) as file:
+            exec(file.read(), scope)
     while True:
         byte = read(1)
         if not byte:
