@@ -27,6 +27,11 @@ _COMMANDS = {
         "flash",
         "Install MicroPython (where --firmware is given) and the EST client on a board.",
     ),
+    "ledger": _Command(
+        "mpest.station.ledger.command",
+        "factory",
+        "Show what a line of stations made, and report, export, verify and revoke it.",
+    ),
     "provision": _Command(
         "mpest.station.command",
         "factory",

@@ -92,6 +92,15 @@ def options(words: list[str]) -> set[str]:
     return {word.partition("=")[0] for word in words if word.startswith("--")}
 
 
+def known_options(command: click.Command, words: list[str] | None = None) -> set[str]:
+    """Of a command, and of those in it: all, or those that `words` name."""
+    known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            known |= known_options(inner) if words is None or name in words else set()
+    return known
+
+
 def command_of(name: str) -> click.Command | None:
     return main.get_command(click.Context(main), name)  # type: ignore[attr-defined, no-any-return]
 
@@ -115,7 +124,7 @@ def test_options_are_known(document: str) -> None:
             continue
         command = command_of(found[1])
         assert command, f"{document}: {line}"
-        known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+        known = known_options(command, found[2].split())
         wanted = options(found[2].split())
         assert wanted <= known | {"--help"}, f"{document}: {line}"
 
@@ -126,7 +135,7 @@ def test_options_in_the_text_are_known() -> None:
     for name in main.list_commands(click.Context(main)):  # type: ignore[attr-defined]
         command = command_of(name)
         assert command
-        known |= {word for one in command.params for word in (*one.opts, *one.secondary_opts)}
+        known |= known_options(command)
     for document in DOCUMENTS:
         for line in lines_of(document):
             if line.startswith("--"):

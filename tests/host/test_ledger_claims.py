@@ -165,7 +165,9 @@ def test_keys_and_certificates_that_do_not_fit(ledger: Ledger, authority: Author
             ledger.record_certificate(unit, ANN, chain)
     assert not ledger.certificates()
     unit = ledger.record_certificate(unit, ANN, authority.issue(one.csr))
-    for chain in ([], [b"x"], authority.issue(one.csr)):
+    with pytest.raises(WrongCertificate, match="is no chain of certificates"):
+        ledger.finish(unit, ANN, [b"x"])
+    for chain in ([], authority.issue(one.csr)):
         with pytest.raises(WrongCertificate, match="the ledger doesn't have for it"):
             ledger.finish(unit, ANN, chain)
     assert ledger.unit("A0001").state == "working"

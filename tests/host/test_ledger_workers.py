@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -79,7 +80,7 @@ def working(line: Line, lease: float) -> Iterator[list[subprocess.Popen]]:
 
 
 def test_eight_workers_of_which_one_is_killed(ledger_url: str, tmp_path: Path) -> None:
-    line = Line(ledger_url, tmp_path, 60)
+    line = Line(ledger_url, tmp_path, 40)
     with line.start(WORKERS, lease=5, hold=True) as killed:
         assert killed.stdout
         assert killed.stdout.readline() == "working\n"
@@ -93,12 +94,12 @@ def test_eight_workers_of_which_one_is_killed(ledger_url: str, tmp_path: Path) -
 
 
 def test_postgresql_restarts_amid(postgres: Postgres, tmp_path: Path) -> None:
-    line = Line(postgres.new_database(), tmp_path, 60)
+    line = Line(postgres.empty(), tmp_path, 60)
     with working(line, lease=600) as workers:
         for worker in workers:
             assert worker.stdout
             worker.stdout.readline()
-        postgres.stop()
+        postgres.stop(signal.SIGQUIT)  # as after a crash
         postgres.start()
         ended(workers)
     # A lease that was taken before the restart is the same worker's after it.

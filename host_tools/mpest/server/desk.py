@@ -20,7 +20,7 @@ from mpest.text import printable, table
 
 def show(directory: Path, *, as_json: bool) -> None:
     """Print the certificates, and the requests that wait for approval. Raises CliError."""
-    with _database(directory) as database:
+    with opened(directory) as database:
         certificates = [
             {
                 "event": "certificate",
@@ -51,7 +51,7 @@ def show(directory: Path, *, as_json: bool) -> None:
 
 def approve(directory: Path, name: str) -> None:
     """Let a waiting request through: it is granted when it comes again. Raises CliError."""
-    with _database(directory) as database:
+    with opened(directory) as database:
         try:
             database.approve(name.lower())
         except KeyError:
@@ -61,7 +61,7 @@ def approve(directory: Path, name: str) -> None:
 
 def revoke(directory: Path, serial: str) -> None:
     """Have a certificate refused, and listed in the CRL. Raises CliError."""
-    with _database(directory) as database:
+    with opened(directory) as database:
         try:
             database.revoke(int(serial.replace(":", ""), 16))
         except ValueError:
@@ -74,7 +74,8 @@ def revoke(directory: Path, serial: str) -> None:
 
 
 @contextmanager
-def _database(directory: Path) -> Iterator[Database]:
+def opened(directory: Path) -> Iterator[Database]:
+    """The database of a server's folder. Raises CliError, also for what is done with it."""
     path = directory / "est.db"
     if not path.exists():
         raise CliError(f"no server was ever started in {directory}", Exit.STORAGE)

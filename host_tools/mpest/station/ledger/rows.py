@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
@@ -56,19 +54,13 @@ def units_of(session: Session, rows: Sequence[UnitRow]) -> Iterator[Unit]:
                 failures=row.failures,
                 key_hash=key.key_hash if key else "",
                 csr=key.csr if key else None,
-                chain=chain_of(pems[row.key_id]) if row.key_id in pems else [],
+                pem=pems.get(row.key_id, ""),
                 label=row.label,
                 lease=row.lease,
                 lease_until=row.lease_until,
                 station=row.station,
                 port=row.port,
             )
-
-
-def chain_of(pem: str) -> list[bytes]:
-    """The certificates of a bundle, DER."""
-    certificates = x509.load_pem_x509_certificates(pem.encode())
-    return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
 
 
 def certificates_of(session: Session, *conditions: ColumnElement[bool]) -> list[Certificate]:

@@ -1,6 +1,7 @@
 """What a ledger is asked and what it answers. Nothing here needs a database."""
 
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -74,8 +75,8 @@ class Unit:
     """SHA-256 in hex of the current key's SubjectPublicKeyInfo, or ""."""
     csr: bytes | None
     """The request of that key, DER."""
-    chain: list[bytes]
-    """The newest certificate for that key and those above it, DER; the board's own comes first."""
+    pem: str = field(repr=False)
+    """The newest certificate for that key and those above it, or ""."""
     label: str
     """The last event of its label: printed, scanned, waived, lost; or ""."""
     lease: str | None = field(repr=False)
@@ -84,6 +85,11 @@ class Unit:
     station: str
     """Who had it last."""
     port: str
+
+    @property
+    def chain(self) -> list[bytes]:
+        """The certificates of `pem` in DER; the board's own comes first."""
+        return [b64decode(body) for body in re.findall(r"-----\n([^-]+)-----END", self.pem)]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from hashlib import sha256
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -159,15 +161,14 @@ class Working(Base):
         The same again is fine. Raises WrongCertificate where it isn't for the unit's key.
         """
         try:
-            parsed = [x509.load_der_x509_certificate(der) for der in chain]
-            own = parsed[0]
+            own = x509.load_der_x509_certificate(chain[0])
             key_hash = key_hash_of(own)
+            pem = _bundle(chain)
         except (ValueError, IndexError, TypeError):
             raise WrongCertificate(
                 f"what the server issued for {unit.serial} is no certificate", [unit]
             ) from None
         fingerprint = sha256(chain[0]).hexdigest()
-        pem = "".join(part.public_bytes(Encoding.PEM).decode() for part in parsed)
 
         def work(writing: Writing, row: UnitRow) -> None:
             key = writing.session.get(KeyRow, row.key_id) if row.key_id else None
@@ -212,10 +213,17 @@ class Working(Base):
     def finish(self, unit: Unit, who: Who, proven_chain: Sequence[bytes]) -> Unit:
         """The board proved that it holds the key of this certificate: it is done.
 
+        proven_chain: as the board has it, which may be more than the server's answer held.
         What a rework replaced is `superseded` from now on, and may be revoked.
         Raises WrongCertificate where the certificate isn't the unit's.
         """
         fingerprint = sha256(proven_chain[0]).hexdigest() if proven_chain else ""
+        try:
+            pem = _bundle(proven_chain)
+        except ValueError:
+            raise WrongCertificate(
+                f"what {unit.serial} has is no chain of certificates", [unit]
+            ) from None
 
         def work(writing: Writing, row: UnitRow) -> None:
             certificate = writing.session.scalars(
@@ -230,6 +238,7 @@ class Working(Base):
                     [rows.unit_of(writing.session, row)],
                 )
             certificate.proven = certificate.proven or writing.now
+            certificate.pem = max(certificate.pem, pem, key=len)
             row.state, row.lease, row.lease_until = "done", None, None
             self._note(
                 writing, "finish", who, row, outcome="done", detail={"fingerprint": fingerprint}
@@ -257,7 +266,20 @@ class Working(Base):
         return self._held(unit, work)
 
 
+def _bundle(chain: Sequence[bytes]) -> str:
+    """The certificates in PEM. Raises ValueError."""
+    parsed = [x509.load_der_x509_certificate(der) for der in chain]
+    return "".join(part.public_bytes(Encoding.PEM).decode() for part in parsed)
+
+
 def key_hash_of(certificate: x509.Certificate) -> str:
     """SHA-256 in hex of its SubjectPublicKeyInfo. Raises ValueError for unknown keys."""
-    key = certificate.public_key()
+    try:
+        return spki_hash(certificate.public_key())
+    except UnsupportedAlgorithm:
+        raise ValueError("its key is of an unknown type") from None
+
+
+def spki_hash(key: CertificatePublicKeyTypes) -> str:
+    """SHA-256 in hex of a key as it stands in certificates."""
     return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

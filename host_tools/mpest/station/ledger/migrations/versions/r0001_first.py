@@ -122,10 +122,14 @@ def upgrade() -> None:
 
 def _triggers(dialect: str) -> list[str]:
     if dialect == "sqlite":
+        refuse = f"ON history BEGIN SELECT RAISE(ABORT, '{_ONLY_APPENDED}'); END"
+        # INSERT OR REPLACE deletes without asking the trigger on DELETE.
+        known = "EXISTS (SELECT 1 FROM history WHERE id = NEW.id OR call = NEW.call)"
         return [
-            f"CREATE TRIGGER history_no_{change.lower()} BEFORE {change} ON history"
-            f" BEGIN SELECT RAISE(ABORT, '{_ONLY_APPENDED}'); END"
-            for change in ("UPDATE", "DELETE")
+            f"CREATE TRIGGER history_no_update BEFORE UPDATE {refuse}",
+            f"CREATE TRIGGER history_no_delete BEFORE DELETE {refuse}",
+            "CREATE TRIGGER history_no_replace BEFORE INSERT "
+            + refuse.replace("BEGIN", f"WHEN {known} BEGIN"),
         ]
     return [
         "CREATE FUNCTION history_stays() RETURNS trigger LANGUAGE plpgsql AS"

@@ -1,0 +1,50 @@
+"""Files and times that `mpest ledger` is given, and files that it writes."""
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import click
+from cryptography import x509
+
+from mpest.exits import CliError, Exit
+from mpest.server import files
+
+# Certificates, keys, passwords; what is larger is another file.
+_MAX_FILE = 1 << 20
+
+
+def time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise CliError(f"{text!r} is no time such as 2026-11-30T08:00") from None
+
+
+def certificates(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(read(path))
+    except ValueError:
+        raise CliError(f"{path} holds no certificate in PEM") from None
+
+
+def read(path: Path, limit: int = _MAX_FILE) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise CliError(f"can't read {path}: {error.strerror}") from None
+
+
+def write(out: Path | None, content: bytes) -> None:
+    """All of it or nothing."""
+    if out is None:
+        click.echo(content, nl=False)
+        return
+    try:
+        files.replace_one(out, content)
+    except OSError as error:
+        with suppress(OSError):
+            out.with_suffix(".part").unlink(missing_ok=True)
+        raise CliError(f"can't write {out}: {error.strerror}", Exit.STORAGE) from None
+    click.echo(f"Wrote {out}.", err=True)

@@ -1,0 +1,75 @@
+"""The manifest of a batch: its document, signed by the station.
+
+One file: CMS SignedData (RFC 5652) with the JSON inside, in DER. So it is whole or not there, and
+whoever takes the JSON out by `openssl cms -verify` has verified it.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    pkcs7,
+)
+
+from mpest.exits import CliError
+from mpest.station.ledger.inputs import read
+from mpest.station.ledger.ledger import Ledger
+from mpest.station.ledger.record import document
+
+
+class Signer:
+    """A station's certificate with its chain, and the key of it."""
+
+    def __init__(self, certificate: Path, key: Path, password: bytes | None = None) -> None:
+        """Files in PEM. Raises CliError where they can't be used together."""
+        try:
+            self.certificate, *self.others = x509.load_pem_x509_certificates(read(certificate))
+        except ValueError:
+            raise CliError(f"{certificate} holds no certificate in PEM") from None
+        try:
+            private = load_pem_private_key(read(key), password)
+        except TypeError:
+            wanted = "has no password" if password else "needs its password"
+            raise CliError(f"{key} {wanted}") from None
+        except ValueError:
+            wrong = ", or the password is wrong" if password else ""
+            raise CliError(f"{key} holds no private key in PEM{wrong}") from None
+        if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+            raise CliError(f"{key} is neither an EC nor an RSA key")
+        self._key = private
+        public = (private.public_key(), self.certificate.public_key())
+        spki = {
+            one.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for one in public
+        }
+        if len(spki) > 1:
+            raise CliError(f"{key} isn't the key of {certificate}")
+
+    def sign(self, content: bytes) -> bytes:
+        """CMS SignedData in DER that holds the content and the chain."""
+        builder = pkcs7.PKCS7SignatureBuilder().set_data(content)
+        builder = builder.add_signer(self.certificate, self._key, SHA256())
+        for certificate in self.others:
+            builder = builder.add_certificate(certificate)
+        options = [pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoCapabilities]
+        return builder.sign(Encoding.DER, options)
+
+
+def manifest(ledger: Ledger, batch: str, signer: Signer) -> bytes:
+    """The signed manifest. Raises CliError."""
+    content = {**document(ledger, batch), "signer": signer.certificate.subject.rfc4514_string()}
+    return signer.sign(json.dumps(content, indent=1).encode() + b"\n")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the manifest."""
+    text = (resources.files("mpest.station.ledger") / "manifest.schema.json").read_text()
+    content: dict[str, Any] = json.loads(text)
+    return content

@@ -1,0 +1,202 @@
+"""The manifest by openssl and a JSON Schema validator, and who may have signed it."""
+
+import json
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner, Result
+from commands import openssl
+from ledger_boards import ANN, Authority, board, make, units
+
+from mpest.cli import main
+from mpest.exits import CliError
+from mpest.station.ledger import manifest, record
+from mpest.station.ledger.ledger import Ledger
+
+# Each byte of the file, in so many steps: a thousand calls of openssl would take a minute.
+_BYTES_TRIED = 60
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CA, a station with its certificate and key, and a ledger of four boards."""
+    folder = tmp_path_factory.mktemp("manifest")
+    own = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout"]
+    ca = ["-x509", "-days", "30", "-subj", "/CN=CA", "-out", folder / "ca.pem"]
+    openssl("req", *own, folder / "ca.key", *ca)
+    for name in ("station", "other"):
+        request = ["-subj", f"/CN={name}", "-out", folder / "csr.pem"]
+        openssl("req", *own, folder / f"{name}.key", *request)
+        # As an EST server gives it to a client.
+        (folder / "extensions").write_text(
+            "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n"
+        )
+        issued = ["-CAkey", folder / "ca.key", "-days", "30", "-out", folder / f"{name}.pem"]
+        issued += ["-extfile", folder / "extensions"]
+        openssl("x509", "-req", "-in", folder / "csr.pem", "-CA", folder / "ca.pem", *issued)
+    authority = Authority()
+    with Ledger(str(folder / "ledger.db")) as ledger:
+        ledger.open_batch("one", "d" * 64, 9, units(6), {"firmware_sha256": "f" * 64}, ANN)
+        old = make(ledger, "one", board("a1"), authority)
+        make(ledger, "one", board("a2"), authority)
+        ledger.fail(ledger.claim("one", ANN, "a3", mac="28cdc1000003"), ANN, "enrol", "away")
+        unit = ledger.claim("one", ANN, "a4")
+        ledger.step(unit, ANN, "firmware", "done", 3.5, sha256="e" * 64)
+        ledger.rework(old.serial, ANN, "returned")
+        make(ledger, "one", board("a1"), authority)
+        ledger.label(old.serial, ANN, "scanned")
+    return folder
+
+
+@pytest.fixture
+def export(folder: Path) -> Callable[..., Result]:
+    def run(out: Path, name: str = "station", **more: Path) -> Result:
+        words = ["ledger", "--ledger", folder / "ledger.db", "export", "--batch", "one"]
+        words += ["--manifest", "--out", out]
+        given = {"certificate": folder / f"{name}.pem", "key": folder / f"{name}.key", **more}
+        for option, file in given.items():
+            words += [f"--{option.replace('_', '-')}", file]
+        return CliRunner().invoke(main, list(map(str, words)))
+
+    return run
+
+
+@pytest.fixture
+def signed(tmp_path: Path, export: Callable[..., Result]) -> Path:
+    done = export(tmp_path / "one.p7m")
+    assert done.exit_code == 0, done.output
+    return tmp_path / "one.p7m"
+
+
+def verified(path: Path, folder: Path) -> bytes | None:
+    """What docs/factory.md has an auditor do: None where openssl refuses it."""
+    out = path.with_suffix(".out")
+    out.unlink(missing_ok=True)
+    command = ["openssl", "cms", "-verify", "-inform", "DER", "-in", path, "-out", out]
+    command += ["-CAfile", folder / "ca.pem", "-purpose", "any"]
+    command += ["-nointern", "-certfile", folder / "station.pem"]
+    done = subprocess.run(command, capture_output=True)
+    return None if done.returncode else out.read_bytes()
+
+
+def test_openssl_alone_verifies_it(signed: Path, folder: Path) -> None:
+    content = verified(signed, folder)
+    assert content is not None
+    document = json.loads(content)
+    schema = manifest.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(document)
+    assert (document["format"], document["version"]) == (record.FORMAT, record.VERSION)
+    assert document["signer"] == "CN=station"
+    boards = {one["serial"]: one for one in document["boards"]}
+    assert list(boards) == ["A0001", "A0002", "A0003", "A0004"]
+    first = boards["A0001"]
+    assert (first["generation"], first["label"], first["state"]) == (2, "scanned", "done")
+    assert len(first["replaced"]) == 1 and first["replaced"][0]["sha256"] != first["certificate"]
+    for name in ("A0001", "A0002"):
+        certificate = boards[name]["certificate"]["pem"]
+        # What the manifest says of the certificate is what openssl reads in it.
+        said = subprocess.run(
+            ["openssl", "x509", "-noout", "-serial", "-fingerprint", "-sha256"],
+            input=certificate,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.lower()
+        assert f"serial={int(boards[name]['certificate']['number'], 16):x}" in said.replace(
+            "=0", "="
+        )
+        assert boards[name]["certificate"]["sha256"] in said.replace(":", "")
+    assert (boards["A0003"]["certificate"], boards["A0003"]["mac"]) == (None, "28cdc1000003")
+    assert boards["A0004"]["firmware_sha256"] == "e" * 64
+    assert boards["A0002"]["firmware_sha256"] == "f" * 64
+    assert [one["step"] for one in boards["A0002"]["steps"]] == ["identify", "install"]
+
+
+def test_any_changed_byte_is_refused(signed: Path, folder: Path, tmp_path: Path) -> None:
+    whole = signed.read_bytes()
+    content = verified(signed, folder)
+    assert content
+    start = whole.index(content[:40])
+    choose = random.Random(1)
+    places = {start, start + len(content) // 2, start + len(content) - 1}
+    places |= {choose.randrange(len(whole)) for _ in range(_BYTES_TRIED)}
+    places |= {choose.randrange(start + len(content), len(whole)) for _ in range(_BYTES_TRIED)}
+    changed = tmp_path / "changed.p7m"
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << choose.randrange(8)
+        changed.write_bytes(damaged)
+        assert verified(changed, folder) in (None, content), place
+        if start <= place < start + len(content):
+            assert verified(changed, folder) is None, place
+    for size in (0, start, len(whole) - 1):
+        changed.write_bytes(whole[:size])
+        assert verified(changed, folder) is None, size
+
+
+def test_another_station_of_the_same_ca_is_refused(
+    folder: Path, tmp_path: Path, export: Callable[..., Result]
+) -> None:
+    assert export(tmp_path / "one.p7m", "other").exit_code == 0
+    assert verified(tmp_path / "one.p7m", folder) is None
+
+
+def test_keys_that_do_not_fit(folder: Path, tmp_path: Path, export: Callable[..., Result]) -> None:
+    secret = "a secret of the station"
+    (tmp_path / "password").write_text(f"{secret}\n")
+    locked = tmp_path / "locked.key"
+    openssl(
+        *("pkcs8", "-topk8", "-in", folder / "station.key", "-out", locked),
+        *("-passout", f"file:{tmp_path}/password"),
+    )
+    (tmp_path / "wrong").write_text("no")
+    openssl("genpkey", "-algorithm", "ed25519", "-out", tmp_path / "ed.key")
+    out = tmp_path / "one.p7m"
+    for more, line in (
+        ({"key": folder / "other.key"}, "isn't the key of"),
+        ({"key": locked}, "locked.key needs its password"),
+        ({"key": locked, "key_password_file": tmp_path / "wrong"}, "or the password is wrong"),
+        ({"key_password_file": tmp_path / "password"}, "station.key has no password"),
+        ({"key": tmp_path / "ed.key"}, "is neither an EC nor an RSA key"),
+        ({"key": folder / "station.pem"}, "holds no private key in PEM"),
+        ({"certificate": folder / "station.key"}, "holds no certificate in PEM"),
+        ({"key": tmp_path / "nowhere"}, "can't read"),
+    ):
+        done = export(out, **more)
+        assert done.exit_code == 2, done.output
+        assert line in done.stderr and done.stderr.count("\n") == 1
+        assert not out.exists() and secret not in done.output
+    assert export(out, key=locked, key_password_file=tmp_path / "password").exit_code == 0
+    assert verified(out, folder)
+
+
+@pytest.mark.parametrize("wrong", ["version", "serial", "sha256", "time", "state", "missing"])
+def test_the_schema_refuses_other_documents(folder: Path, wrong: str) -> None:
+    with Ledger(str(folder / "ledger.db")) as ledger:
+        document: dict[str, Any] = record.document(ledger, "one")
+        with pytest.raises(CliError):
+            record.document(ledger, "two")
+    validator = jsonschema.Draft202012Validator(manifest.schema())
+    validator.validate(document)
+    first = document["boards"][0]
+    match wrong:
+        case "version":
+            document["version"] = 2
+        case "serial":
+            first["serial"] = 1
+        case "sha256":
+            first["certificate"]["sha256"] = "x"
+        case "time":
+            document["made"] = "today"
+        case "state":
+            first["state"] = "fine"
+        case "missing":
+            del first["steps"]
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate(document)
