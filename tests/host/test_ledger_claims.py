@@ -308,6 +308,13 @@ def test_rework_and_scrap(ledger: Ledger, authority: Authority) -> None:
         ledger.scrap("B1", ANN, "why")
 
 
+def test_a_board_that_fails_before_it_has_a_unit(ledger: Ledger) -> None:
+    ledger.failed("one", ANN, "identify", "no answer", unique_id="")
+    (event,) = [event for event in ledger.history(batch="one") if event.event == "fail"]
+    assert (event.serial, event.step, event.outcome) == ("", "identify", "no answer")
+    assert ledger.counts("one").failed == 0
+
+
 def test_steps_that_cannot_be_undone(ledger: Ledger) -> None:
     unit = ledger.claim("one", ANN, "ab")
     ledger.step(unit, ANN, "fuses", INTENT, 0.0)

@@ -29,16 +29,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout"]
     ca = ["-x509", "-days", "30", "-subj", "/CN=CA", "-out", folder / "ca.pem"]
     openssl("req", *own, folder / "ca.key", *ca)
-    for name in ("station", "other"):
+    (folder / "ca.extensions").write_text("basicConstraints=critical,CA:TRUE\n")
+    for name, issuer, extensions in (
+        ("issuing", "ca", "ca.extensions"),
+        ("station", "issuing", "extensions"),
+        ("other", "issuing", "extensions"),
+    ):
         request = ["-subj", f"/CN={name}", "-out", folder / "csr.pem"]
         openssl("req", *own, folder / f"{name}.key", *request)
         # As an EST server gives it to a client.
         (folder / "extensions").write_text(
             "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n"
         )
-        issued = ["-CAkey", folder / "ca.key", "-days", "30", "-out", folder / f"{name}.pem"]
-        issued += ["-extfile", folder / "extensions"]
-        openssl("x509", "-req", "-in", folder / "csr.pem", "-CA", folder / "ca.pem", *issued)
+        issued = ["-CA", folder / f"{issuer}.pem", "-CAkey", folder / f"{issuer}.key"]
+        issued += ["-days", "30", "-extfile", folder / extensions, "-out", folder / f"{name}.pem"]
+        openssl("x509", "-req", "-in", folder / "csr.pem", *issued)
+    for name in ("station", "other"):  # with its chain
+        with (folder / f"{name}.pem").open("a") as file:
+            file.write((folder / "issuing.pem").read_text())
     authority = Authority()
     with Ledger(str(folder / "ledger.db")) as ledger:
         ledger.open_batch("one", "d" * 64, 9, units(6), {"firmware_sha256": "f" * 64}, ANN)

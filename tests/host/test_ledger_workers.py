@@ -5,8 +5,10 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ledger_boards import board, units
 from postgres import Postgres
 
 from mpest.station.ledger.ledger import Ledger
+from mpest.station.ledger.units import Leased, QuantityReached, Who
 
 WORKERS = 8
 PROGRAM = Path(ledger_worker.__file__)
@@ -91,6 +94,33 @@ def test_eight_workers_of_which_one_is_killed(ledger_url: str, tmp_path: Path) -
     with working(line, lease=600) as workers:
         ended(workers)
     line.check()
+
+
+def test_the_last_boards_of_a_quantity(ledger_url: str) -> None:
+    """Eight at once want three units that may still be made, and two want to be one board."""
+    ids = [f"{1000 + number:08x}" for number in range(WORKERS - 1)]
+    ids.append(ids[0])
+    barrier = threading.Barrier(WORKERS)
+
+    def claim(number: int) -> str:
+        who = Who("station-1", f"1-{number}", "ann")
+        with Ledger(ledger_url) as ledger:
+            barrier.wait(timeout=60)
+            try:
+                return ledger.claim(batch, who, ids[number]).serial
+            except (Leased, QuantityReached) as error:
+                return type(error).__name__
+
+    for turn in range(5):
+        batch = f"batch-{turn}"
+        with Ledger(ledger_url) as ledger:
+            ledger.open_batch(batch, "d", 3, units(20, start=20 * turn), {})
+        with ThreadPoolExecutor(WORKERS) as pool:
+            outcomes = list(pool.map(claim, range(WORKERS)))
+        serials = [outcome for outcome in outcomes if outcome.startswith("A")]
+        assert len(serials) == 3 == len(set(serials)), outcomes
+        assert {outcomes[0], outcomes[-1]} & {"Leased", "QuantityReached"}
+        ids = [f"{int(one, 16) + 1000:08x}" for one in ids]
 
 
 def test_postgresql_restarts_amid(postgres: Postgres, tmp_path: Path) -> None:

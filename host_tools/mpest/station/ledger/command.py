@@ -212,7 +212,7 @@ def verify(
 @click.option(
     "--serial", metavar="SERIAL", help="What a rework replaced, or a scrapped board has."
 )
-@click.option("--reason", metavar="TEXT", required=True, help="Kept in the history.")
+@click.option("--reason", metavar="TEXT", default="no reason given", help="For the history.")
 @click.option(
     "--ca-dir",
     type=click.Path(path_type=Path, file_okay=False),

@@ -5,6 +5,7 @@ Whether the first try was committed after all, its lines in the history tell: ea
 under a name of its own.
 """
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -140,7 +141,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with self._told(), Session(self._reads) as session:
+        """A session that sees one state of the database; a lost connection is made anew first."""
+
+        def connected(_: int) -> Session:
+            session = Session(self._reads)
+            session.connection()
+            return session
+
+        with self._told(), self._patiently(connected) as session:
             yield session
 
     def write(
@@ -151,18 +159,24 @@ class Database:
         again: gives the same from the rows where the answer to a commit was lost.
         """
         call = uuid4().hex
+
+        def attempt(number: int) -> _Result:
+            with Session(self._engine, expire_on_commit=False) as session:
+                if number and self._is_written(session, call):
+                    return again(session, call)
+                with session.begin():
+                    return work(Writing(session, call))
+
+        return self._patiently(attempt)
+
+    def _patiently(self, attempt: Callable[[int], _Result]) -> _Result:
+        """What `attempt` returns, given how many were in vain. Raises LedgerError."""
         give_up = time.monotonic() + self._patience
-        pause, races, tries = 0.05, 0, 0
-        while True:
+        pause, races = 0.05, 0
+        for number in itertools.count():
             try:
-                with (
-                    self._told(DBAPIError),
-                    Session(self._engine, expire_on_commit=False) as session,
-                ):
-                    if tries and self._is_written(session, call):
-                        return again(session, call)
-                    with session.begin():
-                        return work(Writing(session, call))
+                with self._told(DBAPIError):
+                    return attempt(number)
             except IntegrityError as error:  # another process was faster: look again
                 races += 1
                 if races > _MAX_RACES:
@@ -172,7 +186,7 @@ class Database:
                     raise self._error(error) from None
                 time.sleep(pause)
                 pause = min(2 * pause, _MAX_PAUSE)
-            tries += 1
+        raise AssertionError  # it counts for ever
 
     @staticmethod
     def _is_written(session: Session, call: str) -> bool:

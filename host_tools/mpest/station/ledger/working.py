@@ -256,6 +256,16 @@ class Working(Base):
 
         return self._held(unit, work)
 
+    def failed(self, batch: str, who: Who, step: str, reason: str, **detail: Any) -> None:
+        """A board that failed before it had a unit, or that was refused one."""
+
+        def work(writing: Writing) -> None:
+            row = batch_row(writing.session, batch)
+            outcome = reason[:_MAX_REASON]
+            writing.note("fail", who, batch_id=row.id, step=step, outcome=outcome, detail=detail)
+
+        self._database.write(work, lambda session, _: None)
+
     def release(self, unit: Unit, who: Who) -> Unit:
         """The worker stops, and nothing is wrong with the board."""
 
