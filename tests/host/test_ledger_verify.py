@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from ledger_boards import ANN, BOB, Authority, Board, board, units
 
@@ -146,6 +147,24 @@ def test_issued_twice(factory: Factory) -> None:
         unit = factory.ledger.record_certificate(unit, ANN, authority.issue(one.csr))
     factory.ledger.finish(unit, ANN, unit.chain)
     assert "A0001: has 2 certificates for one key: issued twice" in factory.findings()
+    assert [one.current for one in factory.ledger.certificates()] == [False, True]
+
+
+def test_a_board_that_plays_ca(factory: Factory, tmp_path: Path) -> None:
+    """A certificate that another board's key signed, with that board's certificate as issuer."""
+    authority, board_as_ca = Authority(), Authority("unit")
+    request = x509.CertificateSigningRequestBuilder().subject_name(board_as_ca.name)
+    csr = request.sign(board_as_ca.key, SHA256()).public_bytes(Encoding.DER)
+    between = authority.issue(csr)[0]
+    one = board("a2")
+    unit = factory.ledger.claim("one", ANN, "a2")
+    unit = factory.ledger.record_request(unit, ANN, one.key_hash, one.csr)
+    forged = board_as_ca.issue(one.csr)[0]
+    unit = factory.ledger.record_certificate(unit, ANN, [forged, between])
+    factory.ledger.finish(unit, ANN, unit.chain)
+    root = tmp_path / "root.pem"
+    root.write_bytes(authority.root.public_bytes(Encoding.PEM))
+    assert factory.run("verify", "--ca", root).stdout.endswith("has no chain to the CA\n")
 
 
 def test_what_the_server_has_and_the_ledger_lacks(factory: Factory, tmp_path: Path) -> None:
