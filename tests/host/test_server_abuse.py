@@ -126,7 +126,7 @@ DEFAULT = [
     Row("ann", "CN=localhost", 403, "name of the server", operation="serverkeygen"),
     Row("ann", "CN=ann", 403, "name of the server", san=("DNS:localhost",), eku=("server",)),
     Row("ann", "CN=ann", 403, "name of the server", san=("DNS:LOCALHOST",)),
-    Row("ann", "CN=ann", 403, "name of the server", san=("DNS:localhost.",)),
+    Row("ann", "CN=ann", 400, "is no host name", san=("DNS:localhost.",)),
     Row("ann", "CN=ann", 403, "name of the server", san=("DNS:ann", "DNS:localhost")),
     Row("ann", "CN=ann", 403, "name of the server", san=("DNS:127.0.0.1",)),
     Row("ann", "CN=ann", 403, "name of the server", san=("IP:127.0.0.1",)),

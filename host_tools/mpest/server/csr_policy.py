@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
+from mpest.server import name_forms
 from mpest.server.ca import Order
 from mpest.server.forms import is_signed, with_attributes
 from mpest.server.wire import Refused
@@ -63,7 +64,9 @@ def check_csr(csr: x509.CertificateSigningRequest, *, own_key: bool = True) -> O
             _check_signature(csr)
             _check_key(csr)
         _check_subject(csr)
-        return _order(csr)
+        order = _order(csr)
+        name_forms.check(order.subject, order.san)
+        return order
     except Refused:
         raise
     except Exception as error:  # cryptography names no common base for what bad input raises
