@@ -165,6 +165,36 @@ async def test_a_renewal_with_the_same_key_is_a_new_order(config: ServerConfig) 
         assert len(set(serials)) == len(server.issued()) == 4
 
 
+@pytest.mark.parametrize("proxy", [False, True], ids=["in TLS", "to a proxy"])
+async def test_not_once_it_was_shown_wherever(config: ServerConfig, proxy: bool) -> None:
+    if proxy:
+        config.behind_proxy, config.proxies = "Client-Cert", ["127.0.0.1"]
+    key = new_key()
+    csr = make_csr(key=key)
+    async with EstServer(config) as server:
+        for request_line in (
+            "GET /health",
+            "GET /metrics",
+            "GET /crl",
+            "GET /",
+            "POST /crl",
+            "GET /.well-known/est/csrattrs",
+            "PUT /.well-known/est/cacerts",
+            "POST /.well-known/est/simpleenroll",
+            "GET /.well-known/est/nothing",
+        ):
+            twice = [certificates((await send(server, csr, "nobody"))[1])[0] for _ in range(2)]
+            assert twice[0] == twice[1], request_line
+            pem, der = (twice[0].public_bytes(form) for form in (Encoding.PEM, Encoding.DER))
+            headers = {"Client-Cert": f":{base64.b64encode(der).decode()}:"} if proxy else {}
+            async with connect(server, None if proxy else (pem, pem_of(key))) as session:
+                method, path = request_line.split()
+                await session.request(method, server.origin + path, headers=headers)
+            again = certificates((await send(server, csr, "nobody"))[1])[0]
+            assert again != twice[0], request_line
+            server.revoke(again.serial_number)
+
+
 async def test_not_once_it_is_revoked_or_a_day_old(
     config: ServerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,11 @@ class EstApp:
         yield
         task.cancel()
 
+    async def shown(self, client: x509.Certificate) -> None:
+        """A request came with this certificate, so its holder has it."""
+        with contextlib.suppress(StoreError):  # the next time it is shown may do
+            await self._work(self._database.shown, client)
+
     def _issuing(self, active: set[str]) -> Issuing:
         server = self.server_certificate
         return Issuing(self._config, self.authority, self._database, active, server)
@@ -162,21 +167,22 @@ class EstApp:
         body = b""
         note = None
         try:
+            self._ask_proxy(request)
+            client = client_certificate(request)
+            if client:
+                await self.shown(client)
             if request.path in self._pages and request.method == "GET":
                 reply = await self._work(self._pages[request.path])
                 if request.path != _CRL:  # which asks often, and is no client of EST
                     return reply.response(0)
             else:
-                self._ask_proxy(request)
                 operation = request[_OPERATION] = self._operation(request)
                 body = await _body(request)
                 text, note = in_base64(body)
                 if operation in _BY_LOGIN:
                     authorization = request.headers.get("Authorization")
                     request[_LOGIN] = await self._auth.login(authorization)
-                exchange = _Exchange(
-                    request, operation, text, client_certificate(request), tls_unique(request)
-                )
+                exchange = _Exchange(request, operation, text, client, tls_unique(request))
                 issuing = self._issuing(self._take_faults(operation))
                 if exchange.client is None and _METHODS[operation] == "GET":
                     reply = self._faulty(exchange, issuing)  # the database is not asked
@@ -271,12 +277,9 @@ class EstApp:
 
     def _answer(self, exchange: _Exchange, issuing: Issuing) -> Reply:
         client, operation = exchange.client, exchange.operation
-        if client:
-            with contextlib.suppress(StoreError):  # the next time it is shown may do
-                self._database.shown(client)
-            # /fullcmc judges the certificate that signed the message.
-            if operation != "fullcmc" and self._database.is_revoked(client):
-                raise Refused(403, "the TLS client certificate is revoked")
+        # /fullcmc judges the certificate that signed the message.
+        if client and operation != "fullcmc" and self._database.is_revoked(client):
+            raise Refused(403, "the TLS client certificate is revoked")
         match operation:
             case "cacerts":
                 return issuing.reply(self.authority.published, CERTIFICATES)

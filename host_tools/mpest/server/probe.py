@@ -1,24 +1,28 @@
 """A page that only holders of a certificate of this CA can see: proof that one works."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from cryptography import x509
 
 from mpest.server.database import Database, StoreError, trouble
 from mpest.server.tls import client_certificate
 
 
-def probe_application(database: Database) -> web.Application:
+def probe_application(
+    database: Database, shown: Callable[[x509.Certificate], Awaitable[None]]
+) -> web.Application:
     """`GET /` answers `{"subject": RFC 4514 text, "serial": hex}`; serve it with client
-    certificates demanded.
+    certificates demanded. `shown` is told each.
     """
 
     async def show(request: web.Request) -> web.Response:
         client = client_certificate(request)
         if client is None:
             raise web.HTTPForbidden(text="a client certificate is required\n")
+        await shown(client)
         try:
-            await asyncio.to_thread(database.shown, client)
             objection = await asyncio.to_thread(database.objection, client)
         except StoreError as error:
             text = f"the database cannot be read: {trouble(error)}\n"

@@ -261,7 +261,7 @@ class EstServer:
                 identity, self._authority, config.highest_tls, demand_client=True
             )
             self._contexts.append(context)
-            probe = probe_application(self._database)
+            probe = probe_application(self._database, self._est.shown)
             self.probe_port = await self._serve(probe, context, 0)
         maintenance = asyncio.create_task(self._maintain())
         self._stack.callback(maintenance.cancel)
