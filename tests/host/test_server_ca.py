@@ -7,10 +7,14 @@ import threading
 import click
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from odd_certificates import CA, as_v1, issue
 from server_client import new_key, pem_of
 
-from mpest.exits import Exit
+from mpest.exits import CliError, Exit
 from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server.ca import common_name, key_usage
+from mpest.server.inputs import read_cas
 
 RSA_ROOT = {"chain_length": 2, "root_key": "RSA-4096"}
 
@@ -81,12 +85,35 @@ def _leaf(path):
         path.write_bytes(server.new_identity("board-1")[0])
 
 
+def _another(path, *extensions):
+    """The root with other extensions."""
+    key = load_pem_private_key((path.parent / "ca.key").read_bytes(), None)
+    root = x509.load_pem_x509_certificate(path.read_bytes())
+    certificate = issue(root.subject, key, root.subject, key, extensions)
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+
+
+def _without_signing(path):
+    _another(path, x509.BasicConstraints(True, None), key_usage("crl_sign"))
+
+
+def _without_constraints(path):
+    _another(path, key_usage("key_cert_sign"))
+
+
+def _no_ca(path):
+    _another(path, x509.BasicConstraints(False, None))
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "word"),
     [
         ("ca.pem", _cut, "ca.pem is not a CA certificate"),
         ("ca.pem", lambda path: path.unlink(), "ca.pem is missing"),
         ("ca.pem", _leaf, "ca.pem is not a CA certificate"),
+        ("ca.pem", _without_signing, "ca.pem is no CA's certificate: its keyUsage lacks keyCert"),
+        ("ca.pem", _without_constraints, "ca.pem is no CA's certificate: it has no basicConstr"),
+        ("ca.pem", _no_ca, "ca.pem is no CA's certificate: its basicConstraints say so"),
         ("ca.key", _cut, "ca.key is not an unencrypted private key"),
         ("ca.key", lambda path: path.unlink(), "ca.key is missing"),
         ("ca.key", _other_key, "ca.key does not belong to ca.pem"),
@@ -101,6 +128,48 @@ def test_damage_is_named(tmp_path, name, damage, word):
     with pytest.raises(click.ClickException, match=word) as caught, running_server(config):
         pass
     assert caught.value.exit_code == Exit.STORAGE
+
+
+NAME, KEY = common_name("factory"), new_key()
+ROOT = issue(NAME, KEY, NAME, KEY, CA)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "objection"),
+    [
+        (ROOT, None),
+        (issue(NAME, KEY, NAME, KEY, CA[:1]), None),
+        (issue(common_name("issuing"), KEY, NAME, KEY, CA), None),
+        (issue(NAME, KEY, NAME, KEY), "it has no basicConstraints"),
+        (as_v1(ROOT, KEY), "it has no basicConstraints"),
+        (issue(NAME, KEY, NAME, KEY, CA[1:]), "it has no basicConstraints"),
+        (
+            issue(NAME, KEY, NAME, KEY, [x509.BasicConstraints(False, None)]),
+            "its basicConstraints say so",
+        ),
+        (
+            issue(NAME, KEY, NAME, KEY, [CA[0], key_usage("digital_signature")]),
+            "its keyUsage lacks keyCertSign",
+        ),
+        (
+            issue(NAME, KEY, NAME, KEY, [x509.UnrecognizedExtension(CA[0].oid, b"\x30\1")]),
+            "its extensions can't be read",
+        ),
+    ],
+)
+def test_what_is_no_ca_of_a_factory(tmp_path, certificate, objection):
+    path = tmp_path / "factory.pem"
+    path.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in (ROOT, certificate)))
+    if objection is None:
+        assert read_cas(path) == path.read_text().strip()
+        assert ServerConfig(directory=tmp_path, factory_ca=path.read_text())
+        return
+    line = f"holds the certificate of 'CN=factory', which is no CA: {objection}"
+    with pytest.raises(CliError) as caught:
+        read_cas(path)
+    assert caught.value.message == f"{path} {line}"
+    with pytest.raises(ValueError, match=line):
+        ServerConfig(directory=tmp_path, factory_ca=path.read_text())
 
 
 def test_lost_root_is_not_replaced(tmp_path):

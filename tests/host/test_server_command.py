@@ -231,6 +231,7 @@ def test_one_server_in_a_folder(tmp_path, option):
         (["--token-file", "bad-users"], 2, "--token-file needs --auth token"),
         (["--factory-ca", "bad-users"], 2, "--factory-ca needs --auth mtls"),
         (["--auth", "mtls", "--factory-ca", "bad-users"], 2, "holds no certificate in PEM"),
+        (["--auth", "mtls", "--factory-ca", "."], 2, "can't read .: Is a directory"),
         (["--enforce-csrattrs"], 2, "--enforce-csrattrs needs --csrattrs FILE"),
         (["--host", "b\xfccher.example"], 2, "host: an address or a host name in ASCII"),
         (["--host", ""], 2, "host: an address or a host name in ASCII"),

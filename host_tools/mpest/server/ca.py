@@ -1,5 +1,6 @@
 """The certification authority: its keys on disk and the certificates it signs."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -83,6 +84,37 @@ class Signer:
         not_before = not_before or min(now(), not_after) - _BACKDATE
         builder = _builder(order.subject, order.public_key, not_before, not_after)
         return _sign(_end_entity(builder, order), issuer.subject, issuer.public_key(), self.key)
+
+
+def objection_to_ca(certificate: x509.Certificate) -> str | None:
+    """Why it may not issue certificates (RFC 5280 4.2.1.3, 4.2.1.9), or None."""
+    try:
+        extensions = certificate.extensions
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return "it has no basicConstraints"
+    except (ValueError, x509.DuplicateExtension):
+        return "its extensions can't be read"
+    if not constraints.ca:
+        return "its basicConstraints say so"
+    with contextlib.suppress(x509.ExtensionNotFound):
+        if not extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
+            return "its keyUsage lacks keyCertSign"
+    return None
+
+
+def check_cas(pem: str) -> str:
+    """The same, if all certificates in it are those of CAs. Raises ValueError in plain words."""
+    try:
+        certificates = x509.load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise ValueError("holds no certificate in PEM") from error
+    for certificate in certificates:
+        objection = objection_to_ca(certificate)
+        if objection:
+            subject = certificate.subject.rfc4514_string()
+            raise ValueError(f"holds the certificate of {subject!r}, which is no CA: {objection}")
+    return pem
 
 
 def now() -> datetime:
@@ -360,6 +392,8 @@ def _open_rollover(directory: Path, root: Signer) -> Rollover | None:
         try:
             one = x509.load_pem_x509_certificate((directory / name).read_bytes())
             one.verify_directly_issued_by(issuer.certificate)
+            if objection_to_ca(one):
+                raise ValueError
         except Exception as error:  # cryptography names no common base for what bad input raises
             raise _damaged(directory / name, "does not link old.pem with ca.pem") from error
         links.append(one)
@@ -388,7 +422,6 @@ def _load(directory: Path, name: str, parent: Signer | None) -> Signer | None:
             raise _damaged(path, "is missing although its other half is there")
     try:
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         certificate.verify_directly_issued_by(parent.certificate if parent else certificate)
     except Exception as error:  # cryptography names no common base for what bad input raises
         raise _damaged(certificate_file, "is not a CA certificate of this server") from error
@@ -396,8 +429,11 @@ def _load(directory: Path, name: str, parent: Signer | None) -> Signer | None:
         key = load_pem_private_key(key_file.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _damaged(key_file, "is not an unencrypted private key") from error
-    if not isinstance(key, CaKey) or not constraints.value.ca:
+    if not isinstance(key, CaKey):
         raise _damaged(certificate_file, "was not made by this server")
+    objection = objection_to_ca(certificate)
+    if objection:
+        raise _damaged(certificate_file, f"is no CA's certificate: {objection}")
     if key.public_key() != certificate.public_key():
         raise _damaged(key_file, f"does not belong to {certificate_file.name}")
     if certificate.not_valid_after_utc <= now():

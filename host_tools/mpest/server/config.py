@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from mpest.server.ca import check_cas
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.faults import check_spec, check_together
 from mpest.server.passwords import check_kept, check_tokens
@@ -66,7 +67,7 @@ class ServerConfig(BaseModel):
         default_factory=set, repr=False
     )
     """Each `TOKEN`, or `NAME:TOKEN` by which a policy names it (RFC 6750 tokens have no colon)."""
-    factory_ca: str | None = None
+    factory_ca: Annotated[str, AfterValidator(check_cas)] | None = None
     """PEM of CA certificates. With `auth` mtls, one issued by these enrols (RFC 7030 2.2)."""
     policy: Policy | None = None
     """Who may have what. None leaves that to `open`."""

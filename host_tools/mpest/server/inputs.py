@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
-from cryptography import x509
 from pydantic import BaseModel
 
 from mpest import settings
 from mpest.exits import CliError
 from mpest.server import faults
+from mpest.server.ca import check_cas
 from mpest.server.config import ServerConfig
 from mpest.server.proxy import Network
 from mpest.server.users import print_hashed, read_lines
@@ -88,12 +88,10 @@ def in_the_clear(path: Path | None, auth: str) -> list[str]:
 
 def read_cas(path: Path) -> str:
     """CA certificates in PEM. Raises CliError."""
-    pem = "\n".join(read_lines(path))
     try:
-        x509.load_pem_x509_certificates(pem.encode())
+        return check_cas("\n".join(read_lines(path)))
     except ValueError as error:
-        raise CliError(f"{path} holds no certificate in PEM") from error
-    return pem
+        raise CliError(f"{path} {error}") from error
 
 
 def read_policy(source: str, kind: type[_Policy]) -> _Policy:
