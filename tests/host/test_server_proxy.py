@@ -1,21 +1,26 @@
 """Certificates in the header of a proxy: each form, what is none, whom it is taken from."""
 
 import base64
-from collections.abc import AsyncIterator
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from server_client import connect, enroll, make_csr, new_key
+from odd_certificates import CA, as_v1, issue
+from server_client import connect, enroll, make_csr, new_key, pem_of, tls_context
 
 from mpest.cli import main
-from mpest.server import EstServer, ServerConfig
+from mpest.server import EstServer, ServerConfig, running_server
 from mpest.server.ca import Order, Signer, common_name, key_usage, new_ca, now, self_signed
 
 HEADER = "X-SSL-Client-Cert"
@@ -98,7 +103,7 @@ async def test_what_tls_would_not_trust(server: EstServer) -> None:
     order = Order(subject, key.public_key())
     end = now() + timedelta(days=1)
     serving = Order(subject, key.public_key(), purposes=(ExtendedKeyUsageOID.SERVER_AUTH,))
-    agreeing = Order(subject, key.public_key(), usage=key_usage("key_agreement"))
+    enciphering = Order(subject, key.public_key(), usage=key_usage("key_encipherment"))
     genuine = issuer.sign(order, end)
     damaged = der(genuine)[:-1] + bytes([der(genuine)[-1] ^ 1])
     ended = now() - timedelta(days=2)
@@ -108,7 +113,7 @@ async def test_what_tls_would_not_trust(server: EstServer) -> None:
         (x509.load_der_x509_certificate(damaged), "candidates exhausted"),
         (issuer.sign(order, now() - timedelta(days=1), ended), "cert is not valid"),
         (issuer.sign(serving, end), "not for clients"),
-        (issuer.sign(agreeing, end), "not for signatures"),
+        (issuer.sign(enciphering, end), "not for signatures"),
     ):
         value = base64.b64encode(der(certificate)).decode()
         status, text = await renew(server, value)
@@ -175,6 +180,109 @@ async def test_a_factory_certificate_with_its_chain(tmp_path: Path, where: str) 
     async with EstServer(config) as server, connect(server) as session:
         assert (await enroll(session, make_csr(), **headers))[0] == 200
         assert (await enroll(session, make_csr()))[0] == 403
+
+
+KEY, FACTORY_KEY, OTHER_KEY = new_key(), new_key(), new_key()
+RSA_1024, RSA_2048 = (rsa.generate_private_key(65537, bits) for bits in (1024, 2048))
+FACTORY, ISSUING, NARROW = map(common_name, ("factory", "issuing", "narrow"))
+ONLY_B = x509.NameConstraints([x509.DNSName("b")], None)
+CAS = [
+    issue(FACTORY, FACTORY_KEY, FACTORY, FACTORY_KEY, CA),
+    issue(ISSUING, FACTORY_KEY, common_name("root that nobody knows"), OTHER_KEY, CA),
+    issue(NARROW, FACTORY_KEY, NARROW, FACTORY_KEY, [*CA, ONLY_B]),
+]
+BELOW = issue(common_name("below"), OTHER_KEY, FACTORY, FACTORY_KEY, CA)
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\5\0")
+DAY = timedelta(days=1)
+
+
+def device(*extensions, issuer=FACTORY, by=FACTORY_KEY, key=KEY, **options) -> x509.Certificate:
+    return issue(common_name("device"), key, issuer, by, extensions, **options)
+
+
+def purpose(name: str) -> x509.ExtendedKeyUsage:
+    return x509.ExtendedKeyUsage([getattr(ExtendedKeyUsageOID, name)])
+
+
+def host(name: str) -> x509.SubjectAlternativeName:
+    return x509.SubjectAlternativeName([x509.DNSName(name)])
+
+
+# What a client shows, and whether that enrols.
+SHOWN = {
+    "v3": ([device()], True),
+    "v1": ([as_v1(device(), FACTORY_KEY)], True),
+    "v1 of an intermediate": ([as_v1(device(issuer=ISSUING), FACTORY_KEY)], True),
+    "v1 of another": ([as_v1(device(by=OTHER_KEY), OTHER_KEY)], False),
+    "v1 that ended": ([as_v1(device(start=now() - 3 * DAY, end=now() - DAY), FACTORY_KEY)], False),
+    "v1 to come": ([as_v1(device(start=now() + DAY, end=now() + 2 * DAY), FACTORY_KEY)], False),
+    "v1 below what was sent": (
+        [as_v1(device(issuer=BELOW.subject, by=OTHER_KEY), OTHER_KEY), BELOW],
+        False,
+    ),
+    "below what was sent": ([device(issuer=BELOW.subject, by=OTHER_KEY), BELOW], False),
+    "of an intermediate": ([device(issuer=ISSUING)], True),
+    "no CA": ([device(x509.BasicConstraints(False, None))], True),
+    "a CA": ([device(*CA)], False),
+    "a CA for signatures": ([device(CA[0], key_usage("digital_signature"))], True),
+    "unknown, critical": ([device(UNKNOWN)], False),
+    "unknown": ([device(UNKNOWN, critical=False)], True),
+    "for clients": ([device(purpose("CLIENT_AUTH"))], True),
+    "for servers": ([device(purpose("SERVER_AUTH"))], False),
+    "for anything": ([device(purpose("ANY_EXTENDED_KEY_USAGE"))], False),
+    "signatures": ([device(key_usage("digital_signature"))], True),
+    "agreement": ([device(key_usage("key_agreement"))], True),
+    "encipherment": ([device(key_usage("key_encipherment"))], False),
+    "commitment": ([device(key_usage("content_commitment"))], False),
+    "ended": ([device(start=now() - 3 * DAY, end=now() - DAY)], False),
+    "to come": ([device(start=now() + DAY, end=now() + 2 * DAY)], False),
+    "RSA-2048": ([device(key=RSA_2048)], True),
+    "RSA-1024": ([device(key=RSA_1024)], False),
+    "SHA-384": ([device(digest=hashes.SHA384())], True),
+    "within its constraints": ([device(host("b"), issuer=NARROW)], True),
+    "beyond its constraints": ([device(host("a"), issuer=NARROW)], False),
+    "forged": ([device(by=OTHER_KEY)], False),
+    "of another": ([device(issuer=common_name("x"))], False),
+}
+
+
+@pytest.fixture(scope="module")
+def of_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
+    """127.0.0.2 is its proxy."""
+    config = ServerConfig(
+        directory=tmp_path_factory.mktemp("factory") / "ca",
+        auth="mtls",
+        factory_ca="".join(one.public_bytes(Encoding.PEM).decode() for one in CAS),
+        behind_proxy="Client-Cert",
+        proxies=["127.0.0.2"],
+    )
+    with running_server(config) as running:
+        yield running
+
+
+@pytest.mark.parametrize("shown", SHOWN)
+async def test_judged_alike_in_tls_and_behind_a_proxy(of_factory: EstServer, shown: str) -> None:
+    sent, enrols = SHOWN[shown]
+    key = {1024: RSA_1024, 2048: RSA_2048}.get(sent[0].public_key().key_size, KEY)
+    context = tls_context(of_factory)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")  # a client may send anything
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"".join(one.public_bytes(Encoding.PEM) for one in sent) + pem_of(key))
+        file.flush()
+        context.load_cert_chain(file.name)
+    connector = aiohttp.TCPConnector(ssl=context)
+    async with aiohttp.ClientSession(of_factory.url + "/", connector=connector) as session:
+        try:
+            in_tls = (await enroll(session, make_csr()))[0]
+        except (aiohttp.ClientError, ssl.SSLError):
+            in_tls = None
+    connector = aiohttp.TCPConnector(ssl=tls_context(of_factory), local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(of_factory.url + "/", connector=connector) as session:
+        value = ",".join(base64.b64encode(der(one)).decode() for one in sent)
+        status, text, _ = await enroll(session, make_csr(), **{"Client-Cert": value})
+    assert (in_tls == 200, status == 200) == (enrols, enrols), text
+    assert status in (200, 403)
+    assert text.count("\n") == 1 or enrols
 
 
 async def test_from_elsewhere_it_says_nothing(tmp_path: Path) -> None:

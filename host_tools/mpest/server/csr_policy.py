@@ -20,7 +20,7 @@ _MAX_RSA_BITS = 8192  # a larger one costs seconds to verify
 _MIN_RSA_EXPONENT = 65537  # small ones have fallen to padding that was done or checked badly
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
 _SPACE = re.compile(rb"[ \t\r\n\v\f]+")
-_WEAK_DIGESTS = ("md5", "sha1")
+WEAK_DIGESTS = ("md5", "sha1")
 _PURPOSES = {
     ExtendedKeyUsageOID.CLIENT_AUTH,
     ExtendedKeyUsageOID.SERVER_AUTH,
@@ -134,7 +134,7 @@ def check_same_names(order: Order, certificate: x509.Certificate) -> None:
 
 def _check_signature(csr: x509.CertificateSigningRequest) -> None:
     digest = csr.signature_hash_algorithm
-    if digest is None or digest.name in _WEAK_DIGESTS:
+    if digest is None or digest.name in WEAK_DIGESTS:
         raise Refused(400, "the request's signature algorithm is not allowed: use SHA-256")
     if not is_signed(csr):
         raise Refused(400, "the request's signature is wrong")

@@ -5,6 +5,7 @@ $ssl_client_escaped_cert is PEM with percent signs, HAProxy's ssl_c_der,base64 i
 """
 
 import base64
+import contextlib
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -12,6 +13,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -22,13 +25,15 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
+from mpest.server.ca import now
+from mpest.server.csr_policy import WEAK_DIGESTS
 from mpest.server.wire import Refused
 
 Network = IPv4Network | IPv6Network
 
 _ARMOUR = re.compile(r"-----(?:BEGIN|END) CERTIFICATE-----")
 _MAX_CERTIFICATES = 8  # as many as a chain may have
-_PURPOSES = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+_MIN_RSA_BITS = 2048  # as OpenSSL has it at level 2, that of distributions
 
 
 def is_proxy(request: web.BaseRequest, proxies: Iterable[Network]) -> bool:
@@ -89,14 +94,40 @@ def _verify(
     anchors: Iterable[x509.Certificate],
 ) -> None:
     """Raises VerificationError, ValueError."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
+        raise ValueError(f"its key has less than {_MIN_RSA_BITS} bits")
+    if certificate.version == x509.Version.v1:
+        _verify_v1(certificate, anchors)
+        return
     policy = PolicyBuilder().extension_policies(ca_policy=_OF_CAS, ee_policy=_OF_CLIENTS)
     policy.store(Store(list(anchors))).build_client_verifier().verify(certificate, chain)
     for extension in certificate.extensions:
-        if isinstance(extension.value, x509.ExtendedKeyUsage):
-            if not _PURPOSES & set(extension.value):
-                raise ValueError("it is not for clients")
-        elif isinstance(extension.value, x509.KeyUsage) and not extension.value.digital_signature:
-            raise ValueError("its key is not for signatures")
+        match extension.value:
+            case x509.ExtendedKeyUsage() as purposes:
+                if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes:
+                    raise ValueError("it is not for clients")
+            case x509.KeyUsage() as usage:
+                if not (usage.digital_signature or usage.key_agreement):
+                    raise ValueError("its key is not for signatures")
+
+
+def _verify_v1(certificate: x509.Certificate, anchors: Iterable[x509.Certificate]) -> None:
+    """A certificate without extensions may be of X.509 v1 (RFC 5280 4.1.2.1), which
+    `cryptography` refuses. Raises ValueError."""
+    digest = certificate.signature_hash_algorithm
+    if digest is not None and digest.name in WEAK_DIGESTS:
+        raise ValueError(f"it is signed by {digest.name}")
+    for ca in anchors:
+        with contextlib.suppress(ValueError, TypeError, InvalidSignature):
+            certificate.verify_directly_issued_by(ca)
+            if _is_in_force(certificate) and _is_in_force(ca):
+                return
+    raise ValueError("it is of X.509 v1, and no CA that is known issued it for this time")
+
+
+def _is_in_force(certificate: x509.Certificate) -> bool:
+    return certificate.not_valid_before_utc <= now() <= certificate.not_valid_after_utc
 
 
 def _check_signs(_policy: Policy, _of: x509.Certificate, usage: x509.KeyUsage | None) -> None:
@@ -104,7 +135,8 @@ def _check_signs(_policy: Policy, _of: x509.Certificate, usage: x509.KeyUsage | 
         raise ValueError("an issuer may not sign certificates")
 
 
-# As OpenSSL has it: no names are asked for, and what an extension says binds where it stands.
+# As OpenSSL has it, so that a client is judged alike behind a proxy and without one: no names are
+# asked for, and what an extension says binds where it stands.
 _OF_CLIENTS = ExtensionPolicy.permit_all()
 _OF_CAS = (
     ExtensionPolicy.permit_all()

@@ -118,6 +118,7 @@ def server_context(
     if tls_max == "1.2":
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     trust_clients(context, authority)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # each CA that is named, root or not
     context.verify_mode = ssl.CERT_REQUIRED if demand_client else ssl.CERT_OPTIONAL
     identity.load_into(context)
     return context
