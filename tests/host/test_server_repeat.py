@@ -31,7 +31,7 @@ from server_client import (
 )
 
 from mpest.exits import CliError
-from mpest.server import EstServer, Policy, ServerConfig, database, secret
+from mpest.server import EstServer, Policy, ServerConfig, database, health, secret
 from mpest.server.ca import Order, common_name, new_ca, now
 
 USERS = {"ann": "s3cret", "bob": "other"}
@@ -291,10 +291,10 @@ async def test_a_password_waits_for_approval(config: ServerConfig) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, how: str = "EXCLUSIVE") -> Iterator[None]:
     """The database, by another program."""
     other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
+    other.execute(f"BEGIN {how}")
     try:
         yield
     finally:
@@ -325,6 +325,32 @@ async def test_a_locked_database(config: ServerConfig, monkeypatch: pytest.Monke
         assert len(server.issued()) == 1
         assert (await send(server, csr, "nobody"))[0] == 200
         assert len(server.issued()) == 2
+
+
+async def test_health_of_a_locked_database(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(health, "_AGAIN_SECONDS", 0)
+    async with EstServer(config) as server, connect(server) as session:
+
+        async def state() -> tuple[int, str | None]:
+            async with session.get("/health") as answer:
+                return answer.status, (await answer.json())["reason"]
+
+        assert await state() == (200, None)
+        # Others may read it, which does not make it fit to record anything.
+        for lock in ("EXCLUSIVE", "IMMEDIATE"):
+            with locked(config.directory / "est.db", lock):
+                assert await state() == (503, "the database fails: database is locked")
+            assert await state() == (200, None)
+        monkeypatch.setattr(health, "_AGAIN_SECONDS", 1000)
+        tried = []
+        server._database.try_to_record = lambda: tried.append(1)
+        assert [await state() for _ in range(3)] == [(200, None)] * 3
+        assert not tried
+    with contextlib.closing(sqlite3.connect(config.directory / "est.db")) as store:
+        assert store.execute("select count(*) from answered").fetchone() == (0,)
 
 
 async def test_others_are_served_while_one_waits_for_the_database(
@@ -441,6 +467,9 @@ async def test_a_full_disk(tmp_path: Path) -> None:
                     refused.append(csr)
             async with session.get("cacerts") as answer:
                 assert answer.status == 200
+            async with session.get("/health") as answer:
+                assert (answer.status, (await answer.json())["status"]) == (503, "failing")
+                assert "the database fails: " in (await answer.json())["reason"]
     assert delivered
     assert not [line for line in server.lines if "Traceback" in line]
     on_record = [x509.load_der_x509_certificate(der) for _, der in rows_of(directory)]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import math
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +35,7 @@ from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database, StoreError, trouble
 from mpest.server.forms import in_base64
 from mpest.server.fullcmc import FullCmc
+from mpest.server.health import Health
 from mpest.server.issuing import Asked, Granted, Issuing
 from mpest.server.log import place
 from mpest.server.metrics import Metrics
@@ -110,7 +110,12 @@ class EstApp:
         self._record = record
         self._auth = Authenticator(config, database)
         self._metrics = Metrics(lambda: len(database.waiting()))
-        self._pages = {"/crl": self._crl, "/health": self._health, "/metrics": self._metrics.reply}
+        health = Health(database)
+        self._pages = {
+            "/crl": self._crl,
+            "/health": lambda: health.reply(self.authority),
+            "/metrics": self._metrics.reply,
+        }
         self.server_certificate: x509.Certificate | None = None
         """What is shown in TLS."""
         self._worker = ThreadPoolExecutor(1, "est-database")
@@ -298,18 +303,6 @@ class EstApp:
             self.publish_crl()
         current = crl.issuing(path)
         return Reply(200, current.public_bytes(Encoding.DER), CRL)
-
-    def _health(self) -> Reply:
-        """200 while requests can be answered, else 503 and why."""
-        reason = None
-        try:
-            self._database.revocations()
-        except StoreError as error:
-            reason = f"the database fails: {trouble(error)}"
-        if self.authority.issuer.certificate.not_valid_after_utc <= now():
-            reason = "the CA has expired"
-        text = json.dumps({"status": "failing" if reason else "ok", "reason": reason})
-        return Reply(503 if reason else 200, text.encode(), "application/json")
 
     def _policy(self) -> CsrAttrsPolicy | None:
         """What /csrattrs asks for, in which linking shows as challengePassword (RFC 7030 3.5)."""

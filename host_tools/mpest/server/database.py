@@ -29,6 +29,7 @@ __all__ = ["Database", "Issued", "Revocation", "StoreError", "Stored", "trouble"
 _BUSY_SECONDS = 1.0  # another program holds the file: clients come again before they give up
 _REPEAT = timedelta(days=1)  # for so long an answer that was lost can be had again
 _CLEANING = timedelta(hours=1)  # how often what is older is erased
+_RECORD_BYTES = 8192  # of a large certificate, with a key that the server made
 
 StoreError = SQLAlchemyError
 """What every method raises while the file is locked, full or damaged: nothing was changed."""
@@ -116,6 +117,13 @@ class Database:
                 session.execute(delete(Answered).where(Answered.at <= _long_ago(moment)))
         if moment >= self._next_cleaning:
             self._next_cleaning = moment + _CLEANING
+
+    def try_to_record(self) -> None:
+        """Write and erase as much as a certificate takes, on the disk too."""
+        row = {"request": "", "serial": "", "at": 0, "sealed_key": bytes(_RECORD_BYTES)}
+        with self._session.begin() as session:
+            session.execute(insert(Answered).values(row))
+            session.execute(delete(Answered).where(Answered.request == ""))
 
     def answered(self, request: str) -> tuple[Issued, bytes | None] | None:
         """The certificate that this request brought, and its sealed key: if that is no day ago,
