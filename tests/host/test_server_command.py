@@ -63,6 +63,7 @@ def test_events_and_a_clean_end(tmp_path, number):
             "resumed": False,
             "client": None,
             "user": None,
+            "issued": [],
             "authorization": False,
             "bytes_in": 0,
             "bytes_out": size,

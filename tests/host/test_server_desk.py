@@ -3,17 +3,22 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.parser import text_string_to_metric_families
-from server_client import connect, enroll, make_csr
+from server_client import connect, enroll, make_csr, new_key, pem_of
 from test_server_auth import basic
 
 from mpest.cli import main
-from mpest.server import EstServer, ServerConfig
+from mpest.server import EstServer, Policy, ServerConfig
+from mpest.server.ca import Order, common_name, new_ca, now
 
 Desk = Callable[..., Result]
 
@@ -83,6 +88,58 @@ async def test_approve(tmp_path: Path, desk: Desk) -> None:
         assert (await enroll(session, make_csr("CN=ann"), **login))[0] == 202
     async with EstServer(config):
         assert [one["event"] for one in entries(desk)] == ["certificate", "waiting", "waiting"]
+
+
+async def test_whose_certificates_are(tmp_path: Path, desk: Desk) -> None:
+    """Of users, tokens, devices of a factory and those that a station brought; no secret."""
+    factory = new_ca("factory")
+    rules = {"rule": [{"users": "st-1", "role": "ra", "subject": "CN=unit-*"}]}
+    config = ServerConfig(
+        directory=tmp_path / "ca",
+        users={"ann\u202e": "geheim", "st-1": "geheim"},
+        tokens={"line-4:geheim-4", "geheim-free"},
+        factory_ca=factory.certificate.public_bytes(Encoding.PEM).decode(),
+    )
+    key = new_key()
+    order = Order(common_name("SN-1"), key.public_key())
+    device = factory.sign(order, now() + timedelta(days=1)).public_bytes(Encoding.PEM)
+    ca = factory.certificate.fingerprint(hashes.SHA256()).hex()
+    free = sha256(b"geheim-free").hexdigest()[:16]
+    async with EstServer(config) as server:
+        for auth, authorization, subject, identity in (
+            ("basic", basic("ann\u202e", "geheim"), "CN=a", None),
+            ("token", "Bearer geheim-4", "CN=b", None),
+            ("token", "Bearer geheim-free", "CN=c", None),
+            ("mtls", "", "CN=d", (device, pem_of(key))),
+            ("none", "", "CN=e", None),
+            ("rules", basic("st-1", "geheim"), "CN=unit-1", None),
+        ):
+            config.policy = Policy.model_validate(rules) if auth == "rules" else None
+            config.auth = "basic" if auth == "rules" else auth
+            async with connect(server, identity) as session:
+                done = await enroll(session, make_csr(subject), Authorization=authorization)
+                assert done[0] == 200, done
+    found = {one["subject"]: (one["owner"], one["forwarded_by"]) for one in entries(desk)}
+    assert found == {
+        "CN=a": ("user:ann\u202e", None),
+        "CN=b": ("token:line-4", None),
+        "CN=c": (f"token:#{free}", None),
+        "CN=d": (f"factory:{ca}:CN=SN-1", None),
+        "CN=e": (None, None),
+        "CN=unit-1": (None, "user:st-1"),
+    }
+    head, *lines = desk("--list").stdout.splitlines()
+    assert head.split()[:4] == ["serial", "subject", "owner", "forwarded"]
+    table = {line.split()[1]: line.split()[2:4] for line in lines[:6]}
+    assert table == {
+        "CN=a": ["user:ann\\u202e", "-"],
+        "CN=b": ["token:line-4", "-"],
+        "CN=c": [f"token:#{free}", "-"],
+        "CN=d": ["factory:CN=SN-1", "-"],
+        "CN=e": ["-", "-"],
+        "CN=unit-1": ["-", "user:st-1"],
+    }
+    assert "geheim" not in desk("--list").output + desk("--list", "--json").output
 
 
 async def test_revoke(tmp_path: Path, desk: Desk) -> None:

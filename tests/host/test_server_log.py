@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cmc_client
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 from server_client import body_of, connect, enroll, get, make_csr, tls_context, write
@@ -75,6 +76,9 @@ def post(*headers: str, body: bytes = b"") -> bytes:
             "reason": st.none() | st.text(),
             "tls": st.none() | st.just("TLSv1.3"),
             "client": st.none() | st.text(),
+            "issued": st.lists(
+                st.fixed_dictionaries({"serial": st.just("1a"), "subject": st.text()}), max_size=2
+            ),
         }
     )
 )
@@ -278,3 +282,27 @@ async def test_request_id(server) -> None:
     assert len(set(ids)) == 3
     assert [event["operation"] for event in server.events] == ["simpleenroll"] * 3
     assert [event["user"] for event in server.events] == ["anonymous"] * 3
+
+
+async def test_what_was_issued(server, tmp_path: Path) -> None:
+    """Its serial number and subject, of each certificate that an answer brings."""
+    csr = make_csr("CN=board\u202e-1,O=Example")
+    client = cmc_client.Client(server, tmp_path)
+    asked = [make_csr("CN=board-1").public_bytes(Encoding.DER) for _ in range(2)]
+    async with connect(server) as session:
+        for operation in ("simpleenroll", "simpleenroll", "serverkeygen"):
+            assert (await enroll(session, csr, operation))[0] == 200
+        assert (await enroll(session, make_csr("")))[0] == 400
+        async with session.get("cacerts") as answer:
+            assert answer.status == 200
+    assert (await client.ask(cmc_client.pki_data((), asked)))[0] == 200
+    first, same, generated, refused, cacerts, cmc = server.events
+    on_record = {(one.serial, one.subject) for one in server.issued()}
+    for event, count in ((first, 1), (generated, 1), (cmc, 2)):
+        assert len(event["issued"]) == count
+        assert {(one["serial"], one["subject"]) for one in event["issued"]} <= on_record
+        line = log.printable(_line(event))
+        for one in event["issued"]:
+            assert f", {one['serial']} for {log.printable(one['subject'])}" in line
+    assert same["issued"] == first["issued"] != generated["issued"]
+    assert refused["issued"] == cacerts["issued"] == []

@@ -64,6 +64,7 @@ _ID = web.RequestKey("id", str)
 _STARTED = web.RequestKey("started", float)
 _OPERATION = web.RequestKey("operation", str)
 _PRINCIPAL = web.RequestKey("principal", str)
+_ISSUED = web.RequestKey("issued", list[x509.Certificate])
 _DETOUR = "/detour"
 _METHODS = {
     "cacerts": "GET",
@@ -189,6 +190,7 @@ class EstApp:
                     request[_LOGIN] = await self._auth.login(authorization)
                 exchange = _Exchange(request, operation, text, client, tls_unique(request))
                 issuing = self._issuing(self._take_faults(operation))
+                request[_ISSUED] = issuing.issued
                 if exchange.client is None and _METHODS[operation] == "GET":
                     reply = self._faulty(exchange, issuing)  # the database is not asked
                 else:
@@ -429,7 +431,8 @@ async def _body(request: web.Request) -> bytes:
 def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:
     """The event of one request; holds no secret. `bytes_in` and `bytes_out` count the bodies,
     as they would be without a fault on the way. `client` is the certificate's subject, `user` who
-    has a certificate made, `seconds` are those until the answer was ready.
+    has a certificate made, `issued` what it brought, `seconds` are those until the answer was
+    ready.
 
     The path is as it was sent, without what the query may hold.
     """
@@ -447,6 +450,13 @@ def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any
         "resumed": bool(tls and tls.session_reused),
         "client": client.subject.rfc4514_string() if client else None,
         "user": request.get(_PRINCIPAL),
+        "issued": [
+            {
+                "serial": f"{certificate.serial_number:x}",
+                "subject": certificate.subject.rfc4514_string(),
+            }
+            for certificate in request.get(_ISSUED, [])
+        ],
         "authorization": "Authorization" in request.headers,
         "bytes_in": bytes_in,
         "bytes_out": len(reply.body),

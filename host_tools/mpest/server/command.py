@@ -335,5 +335,6 @@ def _line(event: Event) -> str:
         return f"{event['count']} more failures, left out: too many at a time"
     tls = f" {event['tls']}" if event["tls"] else ""  # nothing once the client has gone
     who = f" as {event['client']}" if event["client"] else ""
+    issued = "".join(f", {one['serial']} for {one['subject']}" for one in event["issued"])
     why = f": {event['reason']}" if event["reason"] else ""
-    return f"{event['method']} {event['path']} {event['status']}{tls}{who}{why}"
+    return f"{event['method']} {event['path']} {event['status']}{tls}{who}{issued}{why}"

@@ -4,6 +4,7 @@ It goes by the database. A running server asks that at each request, and publish
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ def show(directory: Path, *, as_json: bool) -> None:
                 "event": "certificate",
                 "serial": issued.serial,
                 "subject": issued.subject,
+                "owner": issued.owner,
+                "forwarded_by": issued.forwarded_by,
                 "not_after": _date(issued.not_after),
                 "revoked": _date(issued.revoked) if issued.revoked else None,
             }
@@ -96,7 +99,12 @@ def _date(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
+def _short(text: str) -> str:
+    """Without the long number of a factory's CA."""
+    return re.sub(r"^factory:[0-9a-f]{64}:", "factory:", text)
+
+
 def _table(entries: list[dict[str, Any]]) -> str:
     names = [name for name in entries[0] if name != "event"]
-    rows = [[printable(str(entry[name] or "-")) for name in names] for entry in entries]
+    rows = [[printable(_short(str(entry[name] or "-"))) for name in names] for entry in entries]
     return table([[name.replace("_", " ") for name in names], *rows])

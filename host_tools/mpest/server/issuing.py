@@ -74,6 +74,8 @@ class Issuing:
     active: set[str]
     server: x509.Certificate | None = None
     """What the server shows in TLS: nobody gets its names."""
+    issued: list[x509.Certificate] = field(default_factory=list)
+    """What the request brought."""
 
     def faults(self, table: dict[str, _Function]) -> list[_Function]:
         """The functions of the active faults in one of the tables."""
@@ -179,6 +181,10 @@ class Issuing:
         """A certificate on record, that of the same request before if there is one. `key`: made
         here, to be certified in place of the request's own.
         """
+        self.issued.append(self._issue(granted, key))
+        return self.issued[-1]
+
+    def _issue(self, granted: Granted, key: PrivateKey | None) -> x509.Certificate:
         order = replace(granted.order, crl_url=self.config.crl_url)
         if key:
             order = replace(order, public_key=key.public_key())
