@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from server_client import certificates, connect, enroll, make_csr, new_key, pem_of
 
 from mpest.server import EstServer, Policy, ServerConfig, running_server
-from mpest.server.ca import Order, Signer, new_ca, now
+from mpest.server.ca import Order, Signer, key_usage, new_ca, now
 
 PASSWORDS = {
     name: f"{name} secret"
@@ -37,6 +37,7 @@ DEVICES = {
     "SN-2": [(NameOID.ORGANIZATION_NAME, "Maker"), (NameOID.SERIAL_NUMBER, "SN-2")],
     "nameless": [(NameOID.COMMON_NAME, "SN-3")],
 }
+SIGNATURE, ANY, AGREES = ("digital_signature",), ("key_encipherment",), ("key_agreement",)
 YESTERDAY, TOMORROW = date.today() - timedelta(2), date.today() + timedelta(2)
 RULES: dict[str, Any] = {
     "reserved": ["proxy.example", "192.0.2.9"],
@@ -53,6 +54,11 @@ RULES: dict[str, Any] = {
             "eku": ["clientAuth", "serverAuth"],
             "key_types": ["P-384", "RSA-2048"],
             "lifetime": "30m",
+        },
+        {
+            "users": "gw-7",
+            "subject": "CN=agree",
+            "key_usage": ["keyAgreement", "keyEncipherment"],
         },
         {"users": "gw-7", "subject": "CN=*.gw-7.example", "wildcards": True, "key_types": "P-256"},
         {"users": "ra-1", "role": "ra", "subject": ["CN=sensor-*,O=Example", "CN=hub"]},
@@ -94,6 +100,7 @@ class Row:
     san: tuple[str, ...] = ()
     eku: tuple[str, ...] = ()
     key: Any = None
+    usage: tuple[str, ...] = ()
     extensions: tuple[x509.ExtensionType, ...] = ()
     policy: str = "default"
     password: str = ""
@@ -158,6 +165,9 @@ DEFAULT = [
         "keyCertSign",
         extensions=(x509.KeyUsage(True, *[False] * 4, True, *[False] * 3),),
     ),
+    Row("ann", "CN=ann", 400, "asks for nothing", extensions=(key_usage(),)),
+    Row("ann", "CN=ann", 200, got={"usage": [*SIGNATURE]}),
+    Row("ann", "CN=ann", 200, usage=(*SIGNATURE, *ANY), got={"usage": [*SIGNATURE, *ANY]}),
     Row("ann", "CN=ann", 400, "exponent", key=rsa.generate_private_key(3, 2048)),
     Row("ann", "CN=ann", 400, "key is not allowed", key=rsa.generate_private_key(65537, 1024)),
     # Without the password.
@@ -175,6 +185,12 @@ RENEWALS = [
         "holder ann", "CN=ann", 403, "wider", operation="simplereenroll", eku=("client", "server")
     ),
     Row("holder ann", "CN=ann", 403, "wider", operation="serverkeygen", eku=("server",)),
+    Row("holder ann", "CN=ann", 200, usage=SIGNATURE, operation="simplereenroll"),
+    *(
+        Row("holder ann", "CN=ann", 403, "KeyUsage is wider", operation=operation, usage=usage)
+        for operation in ("simplereenroll", "serverkeygen")
+        for usage in (ANY, (*SIGNATURE, *ANY), ("content_commitment",), ("key_agreement",))
+    ),
     Row("holder ann", "CN=bob", 400, "Subject", operation="simplereenroll"),
     Row("holder ann", "CN=localhost", 400, "Subject", operation="simplereenroll"),
     Row("holder ann", "CN=ann", 400, "SubjectAltName", operation="simplereenroll", san=("DNS:a",)),
@@ -188,6 +204,7 @@ BY_CERTIFICATE = [
     Row("holder ann", "CN=ann", 200, got={"eku": ["client"]}),
     Row("holder ann", "CN=bob", 403, "Subject"),
     Row("holder ann", "CN=ann", 403, "wider", eku=("server",)),
+    Row("holder ann", "CN=ann", 403, "KeyUsage is wider", usage=(*SIGNATURE, *ANY)),
     Row("holder ann", "CN=localhost", 403, "name of the server"),
     Row("holder revoked", "CN=revoked", 403, "is revoked"),
     Row("factory SN-1", "CN=SN-1", 200, got={"eku": ["client"]}),
@@ -233,6 +250,17 @@ BY_RULES = [
     Row("gw-7", "CN=gw-7", 403, **GW, san=("email:gw-7@example",)),
     Row("gw-7", "CN=gw-7", 403, "wildcard", **GW, san=("DNS:*.gw-7.example",)),
     Row("gw-7", "CN=*.gw-7.example", 200, policy="rules"),
+    Row("gw-7", "CN=agree", 200, policy="rules", got={"usage": ["key_encipherment", *AGREES]}),
+    Row("gw-7", "CN=agree", 200, policy="rules", usage=AGREES, got={"usage": [*AGREES]}),
+    Row("gw-7", "CN=agree", 403, "digitalSignature is not", policy="rules", usage=SIGNATURE),
+    Row(
+        "gw-7",
+        "CN=agree",
+        403,
+        "keyAgreement for one direction is not allowed",
+        policy="rules",
+        usage=(*AGREES, "encipher_only"),
+    ),
     Row("gw-7", "CN=gw-7", 403, "emailProtection", **GW, eku=("email",)),
     Row("ann", "CN=ann", 200, policy="rules", got={"eku": ["client"], "minutes": 60}),
     Row("ann", "CN=gw-7", 403, "Subject", policy="rules"),
@@ -317,7 +345,7 @@ def set_policy(server: EstServer, auth: Any, policy: str) -> None:
 
 
 def name_of(row: Row, auth: str) -> str:
-    more = [*row.san, *row.eku, *(type(one).__name__ for one in row.extensions)]
+    more = [*row.san, *row.eku, *row.usage, *(type(one).__name__ for one in row.extensions)]
     words = [auth, row.policy, row.who, row.operation, row.subject or "empty", *more]
     return " ".join([*words, str(row.status)])
 
@@ -344,6 +372,8 @@ async def test_who_gets_what(server: EstServer, auth: str, row: Row) -> None:
         extensions.append(hosts(*row.san))
     if row.eku:
         extensions.append(x509.ExtendedKeyUsage([EKU[name] for name in row.eku]))
+    if row.usage:
+        extensions.append(key_usage(*row.usage))
     csr = make_csr(row.subject, key=row.key, extensions=extensions)
     before = {one.serial for one in server.issued()}
     async with connect(server, identity) as session:
@@ -360,9 +390,25 @@ def check(certificate: x509.Certificate, row: Row) -> None:
     purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     if "eku" in row.got:
         assert list(purposes) == [EKU[name] for name in row.got["eku"]]
+    if "usage" in row.got:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        assert usage == key_usage(*row.got["usage"])
     if "minutes" in row.got:
         left = certificate.not_valid_after_utc - now()
         assert abs(left - timedelta(minutes=row.got["minutes"])) < timedelta(minutes=5)
+
+
+async def test_a_renewal_keeps_what_its_key_is_for(server: EstServer) -> None:
+    set_policy(server, "basic", "rules")
+    identity = await identity_of(server, "gw-7", "CN=agree")
+    for usage in ((), AGREES):
+        async with connect(server, identity) as session:
+            extensions = [key_usage(*usage)] if usage else []
+            csr = make_csr("CN=agree", extensions=extensions)
+            status, text, _ = await enroll(session, csr, "simplereenroll")
+        assert status == 200, text
+        found = certificates(text)[0].extensions.get_extension_for_class(x509.KeyUsage).value
+        assert found == key_usage(*(usage or (*ANY, *AGREES)))
 
 
 BAD_IDENTITY = (7, 403)

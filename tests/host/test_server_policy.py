@@ -107,6 +107,7 @@ RULE = '[[rule]]\nusers = "a"\n'
         (f'{RULE}san = "a.example"', "'a.example' begins with none of DNS: IP: URI: email:"),
         (f'{RULE}san = "IP:10.0.0.1/8"', "10.0.0.1/8 is no address and no network such as"),
         (f'{RULE}eku = "codeSigning"', "found \"codeSigning\", allowed is 'clientAuth', "),
+        (f'{RULE}key_usage = "keyCertSign"', 'found "keyCertSign", allowed is \'digital'),
         (f"{RULE}eku = []", "eku names no purpose: leave it out for clientAuth"),
         (
             f'{RULE}key_types = "P-1"',

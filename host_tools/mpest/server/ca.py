@@ -45,6 +45,14 @@ _BITS = (
     "encipher_only",
     "decipher_only",
 )
+USAGES = {
+    "digitalSignature": "digital_signature",
+    "nonRepudiation": "content_commitment",
+    "keyEncipherment": "key_encipherment",
+    "dataEncipherment": "data_encipherment",
+    "keyAgreement": "key_agreement",
+}
+"""What a certificate's key may be for (RFC 5280 4.2.1.3), and what `x509.KeyUsage` calls it."""
 
 
 def key_usage(*names: str) -> x509.KeyUsage:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
 from mpest.server import name_forms
-from mpest.server.ca import Order
+from mpest.server.ca import USAGES, Order
 from mpest.server.forms import is_signed, with_attributes
 from mpest.server.wire import Refused
 
@@ -108,6 +108,22 @@ def purposes_of(extensions: x509.Extensions) -> tuple[x509.ObjectIdentifier, ...
         return None
 
 
+def usage_of(extensions: x509.Extensions) -> x509.KeyUsage | None:
+    """The KeyUsage of a request or a certificate, None if it has none."""
+    try:
+        return extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def usages(usage: x509.KeyUsage) -> set[str]:
+    """What it says, as RFC 5280 names it; keyAgreement is that for both directions."""
+    names = {name for name, bit in USAGES.items() if getattr(usage, bit)}
+    if usage.key_agreement and (usage.encipher_only or usage.decipher_only):
+        names = names - {"keyAgreement"} | {"keyAgreement for one direction"}
+    return names
+
+
 def key_type(key: CertificatePublicKeyTypes) -> str:
     """P-256, RSA-2048 and so on."""
     if isinstance(key, ec.EllipticCurvePublicKey):
@@ -169,6 +185,8 @@ def _order(csr: x509.CertificateSigningRequest) -> Order:
             case x509.KeyUsage() as usage:
                 if usage.key_cert_sign or usage.crl_sign:
                     raise Refused(400, "KeyUsage asks for keyCertSign or cRLSign")
+                if not usages(usage):
+                    raise Refused(400, "KeyUsage asks for nothing: leave it out")
                 order = replace(order, usage=usage)
             case x509.ExtendedKeyUsage() as purposes:
                 refused = [one.dotted_string for one in purposes if one not in _PURPOSES]

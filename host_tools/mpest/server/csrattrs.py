@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from mpest.server import der
-from mpest.server.ca import key_usage
+from mpest.server.ca import USAGES, key_usage
 
 CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"  # noqa: S105  an OID
 _EXTENSION_REQUEST = "1.2.840.113549.1.9.14"
@@ -41,13 +41,6 @@ EXTENSIONS = {
 }
 _SAN = EXTENSIONS["subjectAltName"]
 _GENERAL_NAMES = {"email": 0x81, "DNS": 0x82, "URI": 0x86, "IP": 0x87}
-_USAGES = {
-    "digitalSignature": "digital_signature",
-    "nonRepudiation": "content_commitment",
-    "keyEncipherment": "key_encipherment",
-    "dataEncipherment": "data_encipherment",
-    "keyAgreement": "key_agreement",
-}
 _PURPOSES = {
     "clientAuth": ExtendedKeyUsageOID.CLIENT_AUTH,
     "serverAuth": ExtendedKeyUsageOID.SERVER_AUTH,
@@ -143,7 +136,7 @@ class RequestedExtension(BaseModel):
         if self.oid == _SAN:
             return der.sequence(*map(_general_name, self.values))
         if self.oid == EXTENSIONS["keyUsage"]:
-            return key_usage(*_known(self.values, _USAGES)).public_bytes()
+            return key_usage(*_known(self.values, USAGES)).public_bytes()
         if self.oid == EXTENSIONS["extKeyUsage"]:
             return x509.ExtendedKeyUsage(_known(self.values, _PURPOSES)).public_bytes()
         raise ValueError(f"{self.oid} takes no values in words: give value in base64")

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from mpest.server import crl, faults, reserved, secret
 from mpest.server.ca import Authority, Order, now
 from mpest.server.config import ServerConfig
-from mpest.server.csr_policy import purposes_of
+from mpest.server.csr_policy import purposes_of, usage_of, usages
 from mpest.server.database import Database, Stored
 from mpest.server.passwords import token_name
 from mpest.server.policy import Policy, Rule
@@ -96,10 +96,11 @@ class Issuing:
         if rules and asked.renewed:
             order, rule = self._renewal(rules, asked, asked.renewed, factories)
         elif rules:
-            purposes = purposes_of(asked.csr.extensions)
+            extensions = asked.csr.extensions
+            purposes, usage = purposes_of(extensions), usage_of(extensions)
             principal = self._named(asked)
-            rule = rules.allow(principal, order, asked.key_type, purposes or (), now())
-            order = replace(order, purposes=purposes or rule.purposes)
+            rule = rules.allow(principal, order, asked.key_type, purposes or (), usage, now())
+            order = replace(order, purposes=purposes or rule.purposes, usage=usage or rule.usage)
         owner, forwarded_by = self._owner(asked)
         if rule and rule.role == "ra" and not asked.renewed:
             owner, forwarded_by = None, asked.principal.owner
@@ -123,6 +124,10 @@ class Issuing:
         wanted = purposes_of(asked.csr.extensions) or allowed
         if not set(wanted) <= set(allowed):
             raise Refused(403, "the ExtendedKeyUsage is wider than that of the certificate")
+        held = usage_of(renewed.extensions) or asked.order.usage
+        usage = usage_of(asked.csr.extensions) or held
+        if not usages(usage) <= usages(held):
+            raise Refused(403, "the KeyUsage is wider than that of the certificate")
         issued = self.database.find(renewed.serial_number)
         rule = None
         if issued:
@@ -131,7 +136,7 @@ class Issuing:
         objection = rule.key_objection(asked.key_type) if rule else None
         if objection:
             raise Refused(403, f"the policy for {asked.principal.name} says no: {objection}")
-        return replace(asked.order, purposes=wanted), rule
+        return replace(asked.order, purposes=wanted, usage=usage), rule
 
     def _named(self, asked: Asked) -> Principal:
         """Who asks. A token without a name has that of the first certificate that it brought,

@@ -15,7 +15,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from mpest.server.ca import Order
+from mpest.server.ca import USAGES, Order, key_usage
+from mpest.server.csr_policy import usages
 from mpest.server.patterns import (
     check_alternative,
     check_ca,
@@ -85,6 +86,19 @@ class Rule(BaseModel):
         _Listed,
     ] = ["clientAuth"]
     """All of them for who asks for none."""
+    key_usage: Annotated[
+        list[
+            Literal[
+                "digitalSignature",
+                "nonRepudiation",
+                "keyEncipherment",
+                "dataEncipherment",
+                "keyAgreement",
+            ]
+        ],
+        _Listed,
+    ] = []
+    """All of it for who asks for none. None named: any, and digitalSignature for these."""
     key_types: Annotated[list[KeyType], _Listed] = []
     """None named: all that the server knows."""
     lifetime: Lifetime | None = None
@@ -134,9 +148,11 @@ class Rule(BaseModel):
         order: Order,
         key_type: str,
         purposes: Iterable[x509.ObjectIdentifier],
+        usage: x509.KeyUsage | None,
         moment: datetime,
     ) -> str | None:
-        """Why the rule does not allow this order, or None; `purposes` as the request has them."""
+        """Why the rule does not allow this order, or None; `purposes` and `usage` as the request
+        has them."""
         if self.until is not None and moment >= _end(self.until):
             return f"it ended on {self.until}"
         if not self.allows_subject(principal, order.subject):
@@ -151,6 +167,10 @@ class Rule(BaseModel):
             if _NAMES.get(purpose.dotted_string) not in self.eku:
                 text = _NAMES.get(purpose.dotted_string, purpose.dotted_string)
                 return f"the ExtendedKeyUsage {text} is not allowed"
+        if self.key_usage and usage:
+            more = usages(usage).difference(self.key_usage)
+            if more:
+                return f"the KeyUsage {', '.join(sorted(more))} is not allowed"
         return self.key_objection(key_type)
 
     def key_objection(self, key_type: str) -> str | None:
@@ -163,6 +183,11 @@ class Rule(BaseModel):
     def purposes(self) -> tuple[x509.ObjectIdentifier, ...]:
         """What a certificate is for whose request asks for nothing."""
         return tuple(_PURPOSES[name] for name in self.eku)
+
+    @property
+    def usage(self) -> x509.KeyUsage:
+        """What its key may be for whose request does not say."""
+        return key_usage(*(USAGES[name] for name in self.key_usage or ("digitalSignature",)))
 
     def _subjects(self, principal: Principal) -> list[str]:
         if self.subject:
@@ -191,13 +216,14 @@ class Policy(BaseModel):
         order: Order,
         key_type: str,
         purposes: Iterable[x509.ObjectIdentifier],
+        usage: x509.KeyUsage | None,
         moment: datetime,
     ) -> Rule:
         """The first rule that allows the order. Raises Refused, with what stands against it."""
         asked = tuple(purposes)
         objections = []
         for rule in self.rules(principal):
-            objection = rule.objection(principal, order, key_type, asked, moment)
+            objection = rule.objection(principal, order, key_type, asked, usage, moment)
             if objection is None:
                 return rule
             objections.append(objection)
