@@ -179,7 +179,9 @@ def test_one_server_in_a_folder(tmp_path, option):
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     def kept():
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
+        # The server's own reads move the marks in that one.
+        paths = [path for path in folder.iterdir() if path.name != "est.db-shm"]
+        return {path.name: path.read_bytes() for path in paths}
 
     with serving("--dir", folder, "--port", "0", "--json") as (process, first):
         before = kept()

@@ -236,9 +236,14 @@ async def test_metrics(tmp_path: Path) -> None:
 
 
 async def test_health_of_a_database_that_fails(tmp_path: Path) -> None:
-    config = ServerConfig(directory=tmp_path / "ca")
+    config = ServerConfig(directory=tmp_path / "ca", mtls_probe=True)
     async with EstServer(config) as server, connect(server) as session:
+        identity = server.new_identity("board-1")
+        server._database.close()  # or what it has read would do
         (tmp_path / "ca/est.db").write_bytes(b"x" * 5000)
         async with session.get("/health") as answer:
             assert answer.status == 503
             assert (await answer.json())["status"] == "failing"
+        probe = f"https://127.0.0.1:{server.probe_port}/"
+        async with connect(server, identity) as holder, holder.get(probe) as answer:
+            assert answer.status == 503

@@ -58,8 +58,9 @@ class Stored:
 
 
 class Database:
-    """`est.db` in the server's directory. Raises CliError if the file is not ours or can't be
-    used, OSError if it can't be written.
+    """`est.db` in the server's directory, and `est.db-wal` with what is newest.
+
+    Raises CliError if the file is not ours or can't be used, OSError if it can't be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,10 +74,15 @@ class Database:
         event.listen(self._engine, "connect", _prepare)
         self._session: sessionmaker[Session] = sessionmaker(self._engine, expire_on_commit=False)
         try:
+            with self._engine.connect() as connection:
+                # A commit takes one fsync, by a rollback journal several. File systems without
+                # shared memory stay at that.
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             open_tables(self._engine)
             with self._session() as session:
                 for table in (Issued, Pending, Answered, Spent):
                     session.execute(select(table).limit(1))
+            self.checkpoint()  # after a crash the file alone is all again
         except (DatabaseError, ValueError) as error:
             self.close()
             why = trouble(error) if isinstance(error, DatabaseError) else error
@@ -87,6 +93,11 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def checkpoint(self) -> None:
+        """Move what `est.db-wal` holds into `est.db`, as far as nobody reads it."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def record(self, certificate: x509.Certificate, stored: Stored = Stored()) -> None:
         """All of it is on the disk when this returns."""

@@ -195,6 +195,7 @@ class EstServer:
             await asyncio.sleep(_MAINTENANCE_SECONDS)
             try:
                 self.maintain()
+                await asyncio.to_thread(self._database.checkpoint)
             except (OSError, SQLAlchemyError) as error:  # tried again the next time
                 self._tell({"event": "storage", "reason": str(error).partition("\n")[0]})
 
