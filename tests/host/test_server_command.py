@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from click.testing import CliRunner
@@ -74,6 +74,19 @@ def test_events_and_a_clean_end(tmp_path, number):
         assert people.endswith("Stopped.\n")
     assert first["fingerprint"] in people
     assert f"mpest simulate --url {first['url']} --trust {first['ca']}" in people
+
+
+def test_as_many_connections_as_told(tmp_path):
+    limits = ["--max-connections", "2", "--max-connections-per-address", "2"]
+    with serving("--dir", tmp_path / "ca", "--port", "0", "--json", *limits) as (process, first):
+        with ExitStack() as stack:
+            for _ in range(3):
+                tcp = socket.create_connection(("127.0.0.1", first["port"]), 60)
+                stack.enter_context(tcp)
+            assert tcp.recv(1) == b""
+            event = json.loads(process.stdout.readline())
+            assert event["reason"] == "refused, for too many connections of it are open"
+        process.terminate()
 
 
 def test_answers_under_way_are_finished(tmp_path):

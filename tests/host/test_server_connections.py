@@ -138,6 +138,16 @@ async def test_one_address_pushes_out_nobody_else(tmp_path, monkeypatch):
         assert not any(reader.at_eof() for reader, _ in [*others, idle[1]])
 
 
+async def test_one_address_may_have_all(tmp_path):
+    """As a proxy does that passes TLS on."""
+    async with server_with(tmp_path, connections=4, connections_of_one_address=9) as server:
+        idle = [await opened(server) for _ in range(3)]
+        assert await served(server)
+        for reader, writer in idle:
+            writer.write(get("cacerts"))
+            assert (await ended(reader)).startswith(b"HTTP/1.1 200")
+
+
 async def test_an_answer_under_way_is_not_dropped(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "_FAIR_SECONDS", 0)
     async with server_with(tmp_path, connections=1) as server:

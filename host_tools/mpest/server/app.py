@@ -110,12 +110,12 @@ class EstApp:
         self._database = database
         self._record = record
         self._auth = Authenticator(config, database)
-        self._metrics = Metrics(lambda: len(database.waiting()))
+        self.metrics = Metrics(lambda: len(database.waiting()))
         health = Health(database)
         self._pages = {
             "/crl": self._crl,
             "/health": lambda: health.reply(self.authority),
-            "/metrics": self._metrics.reply,
+            "/metrics": self.metrics.reply,
         }
         self.server_certificate: x509.Certificate | None = None
         """What is shown in TLS."""
@@ -209,7 +209,7 @@ class EstApp:
         if note and reply.reason is None:
             reply = replace(reply, reason=note)
         self._record(request, reply, len(body))
-        self._metrics.count(
+        self.metrics.count(
             request.get(_OPERATION),
             reply,
             monotonic() - request[_STARTED],

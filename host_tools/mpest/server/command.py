@@ -12,7 +12,7 @@ from mpest import settings
 from mpest.exits import CliError
 from mpest.options import Completed
 from mpest.server import desk, faults, inputs, log
-from mpest.server.config import ServerConfig
+from mpest.server.config import Limits, ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.log import OneLine
 from mpest.server.policy import Policy
@@ -157,6 +157,19 @@ _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
     show_default=True,
     help="Who signs the answers of /fullcmc.",
 )
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    metavar="N",
+    help="In all; 2048 without it, and at most 3/4 of `ulimit -n`.",
+)
+@click.option(
+    "--max-connections-per-address",
+    "max_of_one_address",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of each client address; half of all without it.",
+)
 @click.option("--mtls-probe", is_flag=True, help="Open a second port for certificate holders.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event on stdout.")
 @click.option(
@@ -181,6 +194,8 @@ def serve(
     list_all: bool,
     approve: str | None,
     revoke: str | None,
+    max_connections: int | None,
+    max_of_one_address: int | None,
     **options: object,
 ) -> None:
     """Run a test EST server with its own CA until interrupted.
@@ -239,6 +254,10 @@ def serve(
         serverkeygen=inputs.read_policy(serverkeygen or "default", ServerKeygenPolicy),
         chain_length=int(chain_length),
         stop_within=_STOP_SECONDS,
+        limits=Limits(
+            connections=max_connections or Limits().connections,
+            connections_of_one_address=max_of_one_address,
+        ),
     )
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine(log_form == "json"))

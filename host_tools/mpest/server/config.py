@@ -37,7 +37,8 @@ class Limits(BaseModel):
     """In all, each of up to 300 KiB of memory; never more than three quarters of the file
     descriptors (`ulimit -n`)."""
     connections_of_one_address: Annotated[int, Field(ge=1)] | None = None
-    """None is half of these; of IPv6 a network of /64 counts as one address."""
+    """None is half of these; of IPv6 a network of /64 counts as one address. A proxy that passes
+    TLS through may need all."""
 
 
 class ServerConfig(BaseModel):

@@ -17,6 +17,7 @@ Report = Callable[[str, str], None]
 _MAX_HEADER = 65536  # octets of a request's header; browsers and proxies send a tenth
 _MAX_FIELD = 8190  # octets of one line of it; a certificate that a proxy hands on takes half
 _MAX_FIELDS = 64
+HANDSHAKE = "the TLS handshake"
 _NEXT = "the next request"
 _FETCHING = "the answer's way to the client"
 _END_OF_HEADER = b"\r\n\r\n"
@@ -50,7 +51,7 @@ class Connection(web.RequestHandler):
         self._socket = sock
         self._lower: asyncio.Transport | None = None  # aiohttp forgets its own too early
         self._await_request()
-        self._await("the TLS handshake", limits.handshake)
+        self._await(HANDSHAKE, limits.handshake)
 
     def _await_request(self) -> None:
         self.waits_since = self._loop.time()

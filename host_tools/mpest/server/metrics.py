@@ -19,6 +19,23 @@ _REASONS = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "wrong content type",
     HTTPStatus.SERVICE_UNAVAILABLE: "not available",
 }
+# Why TLS was not set up, by what OpenSSL's words have in them; the first that fits.
+_HANDSHAKES = {
+    "certificate verify failed": "client certificate",
+    "did not return a certificate": "client certificate",
+    "unknown ca": "server not trusted",
+    "alert bad certificate": "server not trusted",
+    "alert certificate": "server not trusted",
+    "alert": "other alert",
+    "http": "not TLS",
+    "wrong version number": "not TLS",
+    "unsupported protocol": "version or cipher",
+    "no shared cipher": "version or cipher",
+    "version too low": "version or cipher",
+    "unexpected eof": "left",
+    "took too long": "late",
+}
+_OTHER = "other"
 _ISSUING = ("simpleenroll", "simplereenroll", "serverkeygen")
 _FIRST_ERROR = 400
 
@@ -43,6 +60,14 @@ class Metrics:
             ("operation",),
             registry=self._registry,
         )
+        self._handshakes = Counter(
+            "mpest_handshakes_failed",
+            "TLS connections that were not set up.",
+            ("reason",),
+            registry=self._registry,
+        )
+        for reason in (*_HANDSHAKES.values(), _OTHER):
+            self._handshakes.labels(reason)  # at 0 from the start
         Gauge(
             "mpest_waiting", "Requests that wait for approval.", registry=self._registry
         ).set_function(waiting)
@@ -63,6 +88,11 @@ class Metrics:
             if reply.status == HTTPStatus.UNAUTHORIZED and not login:
                 reason = "no login"
             self._refused.labels(name, reason).inc()
+
+    def count_handshake(self, why: str) -> None:
+        """A TLS handshake that failed, in whatever words."""
+        reasons = (reason for part, reason in _HANDSHAKES.items() if part in why)
+        self._handshakes.labels(next(reasons, _OTHER)).inc()
 
     def reply(self) -> Reply:
         """The page that Prometheus asks for."""

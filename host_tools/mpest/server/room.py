@@ -40,7 +40,7 @@ class Room:
             descriptors = 2 * _MOST
         self._most = min(limits.connections, max(1, int(descriptors * _SHARE)))
         share = max(1, self._most // 2)
-        self._most_of_one = min(limits.connections_of_one_address or share, share)
+        self._most_of_one = min(limits.connections_of_one_address or share, self._most)
         self.count = 0
         # By address; the server has waited for the first one the longest.
         self._guests: dict[str, dict[Guest, None]] = {}

@@ -23,6 +23,7 @@ from mpest.server import crl, faults
 from mpest.server.app import WELL_KNOWN, EstApp, describe
 from mpest.server.ca import Authority, Order, common_name, new_key, now
 from mpest.server.config import ServerConfig
+from mpest.server.connection import HANDSHAKE
 from mpest.server.database import Database, Issued, Stored
 from mpest.server.listener import Listener
 from mpest.server.probe import probe_application
@@ -296,9 +297,12 @@ class EstServer:
     def _on_failed_handshake(self, reason: str) -> None:
         self.failed_handshakes.append(reason)
         del self.failed_handshakes[:-_MAX_EVENTS]
+        self._est.metrics.count_handshake(reason)
         self._tell({"event": "handshake", "reason": reason})
 
     def _on_lost_connection(self, address: str, reason: str) -> None:
+        if reason.startswith(HANDSHAKE):
+            self._est.metrics.count_handshake(reason)
         self._tell({"event": "connection", "address": address, "reason": reason})
 
     def _tell(self, event: Event) -> None:
