@@ -33,6 +33,7 @@ from server_client import (
 from mpest.exits import CliError
 from mpest.server import EstServer, Policy, ServerConfig, database, health, secret
 from mpest.server.ca import Order, common_name, new_ca, now
+from mpest.server.passwords import digest_entry, hashed
 
 USERS = {"ann": "s3cret", "bob": "other"}
 FACTORY = new_ca("factory CA")
@@ -84,6 +85,7 @@ async def send(
     credential: str,
     operation: str = "simpleenroll",
     identity: Any = None,
+    password: str = "",
 ) -> tuple[int, str]:
     """One request on a connection of its own."""
     async with connect(server, identity) as session:
@@ -93,9 +95,11 @@ async def send(
         elif credential in USERS and server.config.auth == "digest":
             offer = (await enroll(session, csr, operation))[2]["WWW-Authenticate"]
             uri = f"/.well-known/est/{operation}"
-            headers["Authorization"] = digest_answer(offer, credential, USERS[credential], uri=uri)
+            password = password or USERS[credential]
+            headers["Authorization"] = digest_answer(offer, credential, password, uri=uri)
         elif credential in USERS:
-            headers["Authorization"] = basic(credential, server.config.users[credential])
+            password = password or server.config.users[credential]
+            headers["Authorization"] = basic(credential, password)
         return (await enroll(session, csr, operation, **headers))[:2]
 
 
@@ -282,6 +286,32 @@ async def test_a_password_for_one_certificate(config: ServerConfig, auth: Any) -
         rows = stored_in(config.directory)
         assert b"s3cret" not in rows
         assert b"another" not in rows
+
+
+async def test_a_spent_password_stays_so_however_it_is_kept(
+    config: ServerConfig, tmp_path: Path
+) -> None:
+    """In the clear, as a hash, or by HA1; and for another kind of login."""
+    password = USERS["ann"]
+    kept = {
+        "clear": password,
+        "hash": hashed(password),
+        "another hash": hashed(password),
+        "HA1": digest_entry("ann", password, config.realm),
+    }
+    forms = [("basic", name) for name in ("clear", "hash", "another hash")]
+    forms += [("digest", name) for name in ("clear", "HA1")]
+    for number, (auth, form) in enumerate(forms):
+        config.directory = tmp_path / str(number)
+        config.once = {"ann"}
+        async with EstServer(config) as server:
+            config.auth, config.users = auth, {"ann": kept[form]}
+            assert (await send(server, make_csr("CN=ann"), "ann", password=password))[0] == 200
+            for auth, form in forms:
+                config.auth, config.users = auth, {"ann": kept[form]}
+                status, _ = await send(server, make_csr("CN=ann"), "ann", password=password)
+                assert status == 401
+                assert server.events[-1]["reason"] == "the one-time password was used before"
 
 
 async def test_a_password_waits_for_approval(config: ServerConfig) -> None:

@@ -10,7 +10,7 @@ from mpest.server import principals
 from mpest.server.config import ServerConfig
 from mpest.server.database import Database
 from mpest.server.digest import DigestError, DigestGate, quoted
-from mpest.server.passwords import LoginCheck
+from mpest.server.passwords import LoginCheck, ha1
 from mpest.server.principals import Principal
 from mpest.server.wire import Refused
 
@@ -97,16 +97,20 @@ class Authenticator:
                     return principals.from_factory(client.subject, ca, client)
                 return self.holder(self.by_certificate(client))
             case "basic":
-                return self._user(self._basic(authorization, login))
+                return self._user(*self._basic(authorization, login))
             case "token":
                 return self._token(authorization, login)
             case "digest":
-                return self._user(self._by_digest(authorization, method, target, faults))
+                name = self._by_digest(authorization, method, target, faults)
+                return self._user(name, self._config.users.get(name, ""))
 
-    def _user(self, name: str) -> Principal:
-        """Who has proven to be this user."""
-        password = self._config.users.get(name)
-        return principals.user(name, password if name in self._config.once else None)
+    def _user(self, name: str, password: str) -> Principal:
+        """Who has proven to be this user, by a password or for Digest what is kept of it."""
+        if name not in self._config.once:
+            return principals.user(name)
+        # The same however the file keeps it.
+        alike = ha1(password, "SHA-256", name, self._config.realm)
+        return principals.user(name, alike or password)
 
     def challenge(self, text: str, faults: set[str], *, stale: bool = False) -> Refused:
         """A 401 that offers the configured scheme (Basic if there is none)."""
@@ -122,12 +126,14 @@ class Authenticator:
                 offers = [f'Basic realm={realm}, charset="UTF-8"']
         return Refused(401, text, tuple(("WWW-Authenticate", offer) for offer in offers))
 
-    def _basic(self, authorization: str | None, login: str | None) -> str:
-        if _user_and_password(self._credentials(authorization, "Basic")) is None:
+    def _basic(self, authorization: str | None, login: str | None) -> tuple[str, str]:
+        """User and password."""
+        given = _user_and_password(self._credentials(authorization, "Basic"))
+        if given is None:
             raise self.challenge("the Basic credentials can't be read", set())
         if login is None:
             raise self.challenge("user name or password is wrong", set())
-        return login
+        return login, given[1]
 
     def _token(self, authorization: str | None, login: str | None) -> Principal:
         self._credentials(authorization, "Bearer")

@@ -54,7 +54,7 @@ class Stored:
     """What `Answered.request` holds."""
     sealed_key: bytes | None = None
     spent: tuple[str, str] | None = field(default=None, repr=False)
-    """User and what is on record of the one-time password that brought it."""
+    """User and HA1 of the one-time password that brought it."""
 
 
 class Database:

@@ -28,7 +28,7 @@ class Principal:
     from_factory: x509.Certificate | None = None
     """The factory's certificate that was."""
     one_time: str | None = field(default=None, repr=False)
-    """What is on record of a one-time password, if that was the login."""
+    """HA1 of a one-time password, if that was the login."""
 
     @property
     def kind(self) -> str:

@@ -95,7 +95,7 @@ class Spent(_Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     user: Mapped[str] = mapped_column(index=True)
     password: Mapped[str]
-    """As `secret.hashed` makes it."""
+    """As `secret.hashed` makes it of HA1 (RFC 7616 3.4.2), which all kinds of login have."""
     serial: Mapped[str]
 
 
