@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes
 
 from mpest.exits import CliError
 from mpest.server import ServerConfig, crl, running_server
-from mpest.server.ca import Authority
+from mpest.server.authority import Authority
 from mpest.server.database import Database
 
 CHAINS = (1, 2, 4)

@@ -21,7 +21,8 @@ from broker import DOUBLES, Broker, Subscriber, Wire
 from cryptography import x509
 
 from mpest.server import EstServer, ServerConfig, running_server
-from mpest.server.ca import Authority, Order, common_name, new_key, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, common_name, new_key, now
 from mpest.server.tls import TlsIdentity, general_name
 
 PROGRAM = Path(__file__).with_name("use_program.py")

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mpest import packages, shipped
 from mpest.server import ServerConfig, ca, running_server
-from mpest.server.ca import Authority, Signer, new_ca, new_key
+from mpest.server.authority import Authority
+from mpest.server.ca import Signer, new_ca, new_key
 from mpest.server.tls import own_identity
 from mpest.sim.board_process import run_board
 

@@ -24,7 +24,8 @@ from test_application import SHORT, running, server_for, settings_for, write
 from mpest import boards
 from mpest.flash import application
 from mpest.runtimes import Program
-from mpest.server.ca import Authority, Order, common_name, new_key, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, common_name, new_key, now
 from mpest.server.tls import TlsIdentity, general_name
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -13,6 +13,7 @@ from server_client import certificates, connect, enroll, make_csr
 
 from mpest.exits import Exit
 from mpest.server import EstServer, ServerConfig, ca, running_server
+from mpest.server.authority import Authority
 
 
 def verify(folder, anchor, *chain):
@@ -67,13 +68,13 @@ def test_dates(tmp_path, monkeypatch):
         long_ago = ca.now() - timedelta(days=1000)
         patch.setattr(ca, "now", lambda: long_ago)
         config.directory.mkdir()
-        ca.Authority.open(config.directory, 1)
+        Authority.open(config.directory, 1)
     with running_server(config) as server:
         for _ in range(2):  # the second within a second
             old = server.ca_certificates[-1]
             server.rollover()
             new = server.ca_certificates[-1]
-            rollover = ca.Authority.open(config.directory, 1).rollover
+            rollover = Authority.open(config.directory, 1).rollover
             assert old.not_valid_before_utc < new.not_valid_before_utc < ca.now()
             for one, root in ((rollover.old_with_new, old), (rollover.new_with_old, new)):
                 assert one.public_key() == root.public_key()

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.exits import Exit
 from mpest.server import ServerConfig, running_server
-from mpest.server.ca import Authority
+from mpest.server.authority import Authority
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.server.tls import own_identity
 from mpest.server.users import Entry, read_users

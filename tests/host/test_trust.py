@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from mpest.server import ServerConfig, der, faults, running_server
-from mpest.server.ca import Authority, link, new_ca
+from mpest.server.authority import Authority
+from mpest.server.ca import link, new_ca
 from mpest.server.tls import own_identity
 from mpest.sim.board_process import run_board
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from mpest.runtimes import Program
 from mpest.server import EstServer, ServerConfig, running_server
-from mpest.server.ca import Authority
+from mpest.server.authority import Authority
 from mpest.server.tls import own_identity
 
 START_SECONDS = 60

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_der_priv
 
 from mpest.server import crl, faults
 from mpest.server.auth import Authenticator
-from mpest.server.ca import Authority, now
+from mpest.server.authority import Authority
+from mpest.server.ca import now
 from mpest.server.config import ServerConfig
 from mpest.server.csr_demands import check_demands
 from mpest.server.csr_policy import (

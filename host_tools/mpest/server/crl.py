@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.server import files
-from mpest.server.ca import Authority, Signer, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Signer, now
 from mpest.server.database import Database, Issued, Revocation
 
 _LIFETIME = timedelta(days=7)

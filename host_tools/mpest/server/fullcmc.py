@@ -6,7 +6,8 @@ from cryptography import x509
 
 from mpest.server import csr_policy, faults, secret
 from mpest.server.auth import Authenticator
-from mpest.server.ca import Authority, Order, Signer, common_name, new_key, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, Signer, common_name, new_key, now
 from mpest.server.cmc import Answer, Failure, PkiData, Revocation, State, Status, read
 from mpest.server.crl import OWN_REASONS
 from mpest.server.database import Issued

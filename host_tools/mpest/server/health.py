@@ -3,7 +3,8 @@
 import json
 from time import monotonic
 
-from mpest.server.ca import Authority, now
+from mpest.server.authority import Authority
+from mpest.server.ca import now
 from mpest.server.database import Database, StoreError, trouble
 from mpest.server.wire import Reply
 

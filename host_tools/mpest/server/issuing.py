@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from mpest.server import crl, faults, reserved, secret
-from mpest.server.ca import Authority, Order, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, now
 from mpest.server.config import ServerConfig
 from mpest.server.csr_policy import purposes_of, usage_of, usages
 from mpest.server.database import Database, Stored

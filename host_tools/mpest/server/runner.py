@@ -21,7 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from mpest.exits import CliError, Exit
 from mpest.server import crl, faults
 from mpest.server.app import WELL_KNOWN, EstApp, describe
-from mpest.server.ca import Authority, Order, common_name, new_key, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, common_name, new_key, now
 from mpest.server.config import ServerConfig
 from mpest.server.connection import HANDSHAKE
 from mpest.server.database import Database, Issued, Stored

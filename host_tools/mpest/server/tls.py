@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mpest.server.ca import Authority, Order, common_name, new_key, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, common_name, new_key, now
 
 _LIFETIME = timedelta(days=365)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpest.server import der
+from mpest.server.authority import Authority
 from mpest.server.ca import (
-    Authority,
     Order,
     Signer,
     common_name,

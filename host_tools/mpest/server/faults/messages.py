@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from mpest.server import cmc, der
-from mpest.server.ca import Authority, Order, Signer, common_name, new_ca, new_key, now
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, Signer, common_name, new_ca, new_key, now
 from mpest.server.faults.registry import ATTRIBUTES, BODY, CMC, NAME, PARTS, fault
 from mpest.server.wire import MULTIPART, Part, Reply
 

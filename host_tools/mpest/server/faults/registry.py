@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mpest.server import cmc
-from mpest.server.ca import Authority, Order
+from mpest.server.authority import Authority
+from mpest.server.ca import Order
 from mpest.server.wire import Part, Refused, Reply
 
 OPERATIONS = (
