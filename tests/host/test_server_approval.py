@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 from server_client import connect, enroll, make_csr
 
-from mpest.server import EstServer, ServerConfig, app, database, issuing
+from mpest.server import EstServer, ServerConfig, database, enrolling, issuing
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         Clock.moment += timedelta(seconds=seconds)
 
     monkeypatch.setattr(database, "datetime", Clock)
-    for module in (app, issuing):
+    for module in (enrolling, issuing):
         monkeypatch.setattr(module, "now", Clock.now)
     return later
 

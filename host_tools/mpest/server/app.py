@@ -2,70 +2,47 @@
 
 import asyncio
 import contextlib
-import math
 import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
+from dataclasses import replace
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.server import crl, faults
 from mpest.server.auth import Authenticator
 from mpest.server.authority import Authority
-from mpest.server.ca import now
 from mpest.server.config import ServerConfig
-from mpest.server.csr_demands import check_demands
-from mpest.server.csr_policy import (
-    challenge_password,
-    check_challenge,
-    check_csr,
-    check_same_names,
-    key_type,
-    read_csr,
-    same_names,
-)
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.database import Database, StoreError, trouble
+from mpest.server.enrolling import Enrolling
+from mpest.server.exchange import ID, ISSUED, LOGIN, OPERATION, STARTED, Exchange
 from mpest.server.forms import in_base64
 from mpest.server.fullcmc import FullCmc
 from mpest.server.health import Health
-from mpest.server.issuing import Asked, Granted, Issuing
+from mpest.server.issuing import Issuing
 from mpest.server.log import place
 from mpest.server.metrics import Metrics
-from mpest.server.principals import Principal
 from mpest.server.proxy import forwarded, is_proxy
-from mpest.server.serverkeygen import KeyType, PrivateKey, key_type_of, new_key, pack, wanted
 from mpest.server.tls import FORWARDED, client_certificate, tls_unique
 from mpest.server.wire import (
     CERTIFICATES,
-    CERTS_ONLY,
     CRL,
     CSRATTRS,
-    Part,
     Refused,
     Reply,
     base64_reply,
-    multipart_reply,
 )
 
 WELL_KNOWN = "/.well-known/est"
 _CRL = "/crl"
 _FOLLOW_SECONDS = 1.0
 _BY_LOGIN = ("simpleenroll", "serverkeygen")
-_LOGIN: web.RequestKey[str | None] = web.RequestKey("login")
-_ID = web.RequestKey("id", str)
-_STARTED = web.RequestKey("started", float)
-_OPERATION = web.RequestKey("operation", str)
-_PRINCIPAL = web.RequestKey("principal", str)
-_ISSUED = web.RequestKey("issued", list[x509.Certificate])
 _DETOUR = "/detour"
 _METHODS = {
     "cacerts": "GET",
@@ -82,18 +59,6 @@ _Result = TypeVar("_Result")
 
 Record = Callable[[web.Request, Reply, int], None]
 """Called with the request, its answer and the bytes of the request's body, before sending."""
-
-
-@dataclass(frozen=True)
-class _Exchange:
-    """One request as it came, and what TLS says of its sender."""
-
-    request: web.Request
-    operation: str
-    body: bytes
-    client: x509.Certificate | None
-    unique: str | None
-    """As `tls.tls_unique` has it."""
 
 
 class EstApp:
@@ -169,8 +134,8 @@ class EstApp:
         return await asyncio.get_running_loop().run_in_executor(self._worker, function, *arguments)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        request[_STARTED] = monotonic()
-        request[_ID] = secrets.token_hex(8)
+        request[STARTED] = monotonic()
+        request[ID] = secrets.token_hex(8)
         body = b""
         note = None
         try:
@@ -183,15 +148,15 @@ class EstApp:
                 if request.path != _CRL:  # which asks often, and is no client of EST
                     return reply.response(0)
             else:
-                operation = request[_OPERATION] = self._operation(request)
+                operation = request[OPERATION] = self._operation(request)
                 body = await _body(request)
                 text, note = in_base64(body)
                 if operation in _BY_LOGIN:
                     authorization = request.headers.get("Authorization")
-                    request[_LOGIN] = await self._auth.login(authorization)
-                exchange = _Exchange(request, operation, text, client, tls_unique(request))
+                    request[LOGIN] = await self._auth.login(authorization)
+                exchange = Exchange(request, operation, text, client, tls_unique(request))
                 issuing = self._issuing(self._take_faults(operation))
-                request[_ISSUED] = issuing.issued
+                request[ISSUED] = issuing.issued
                 if exchange.client is None and _METHODS[operation] == "GET":
                     reply = self._faulty(exchange, issuing)  # the database is not asked
                 else:
@@ -211,13 +176,13 @@ class EstApp:
             reply = replace(reply, reason=note)
         self._record(request, reply, len(body))
         self.metrics.count(
-            request.get(_OPERATION),
+            request.get(OPERATION),
             reply,
-            monotonic() - request[_STARTED],
+            monotonic() - request[STARTED],
             login="Authorization" in request.headers,
         )
         response = reply.response(self._config.drip_interval)
-        response.headers["X-Request-ID"] = request[_ID]
+        response.headers["X-Request-ID"] = request[ID]
         return response
 
     def _ask_proxy(self, request: web.Request) -> None:
@@ -244,7 +209,7 @@ class EstApp:
             raise Refused(405, f"{operation} is a {method}", (("Allow", method),))
         return operation
 
-    def _faulty(self, exchange: _Exchange, issuing: Issuing) -> Reply:
+    def _faulty(self, exchange: Exchange, issuing: Issuing) -> Reply:
         reply = self._instead(exchange.request, issuing.active) or self._spoilt(exchange, issuing)
         return faults.deliver(reply, issuing.active)
 
@@ -256,7 +221,7 @@ class EstApp:
             return instead(self._context(request, active))
         return None
 
-    def _spoilt(self, exchange: _Exchange, issuing: Issuing) -> Reply:
+    def _spoilt(self, exchange: Exchange, issuing: Issuing) -> Reply:
         try:
             reply = self._answer(exchange, issuing)
         except Refused as refused:
@@ -283,7 +248,7 @@ class EstApp:
             challenge=lambda text: self._auth.challenge(text, active),
         )
 
-    def _answer(self, exchange: _Exchange, issuing: Issuing) -> Reply:
+    def _answer(self, exchange: Exchange, issuing: Issuing) -> Reply:
         client, operation = exchange.client, exchange.operation
         # /fullcmc judges the certificate that signed the message.
         if client and operation != "fullcmc" and self._database.is_revoked(client):
@@ -297,7 +262,7 @@ class EstApp:
                 content_type = exchange.request.content_type
                 return FullCmc(issuing, self._auth).reply(client, content_type, exchange.body)
             case _:
-                return self._enroll(exchange, issuing)
+                return Enrolling(issuing, self._auth).reply(exchange)
 
     def _crl(self) -> Reply:
         """The list of the CA that issues; `crl.pem` holds those of the others too."""
@@ -325,91 +290,6 @@ class EstApp:
             der = spoil(der)
         return base64_reply(der, CSRATTRS, self._config.wrap)
 
-    def _enroll(self, exchange: _Exchange, issuing: Issuing) -> Reply:
-        request, client = exchange.request, exchange.client
-        renewed = self._renewed(exchange.operation, client)
-        if renewed is not None:
-            principal = self._auth.holder(renewed)
-        else:
-            principal = self._auth.principal(
-                request.headers.get("Authorization"),
-                method=request.method,
-                target=request.raw_path,
-                client=client,
-                login=request[_LOGIN],
-                faults=issuing.active,
-            )
-        request[_PRINCIPAL] = principal.name
-        if request.content_type != "application/pkcs10":
-            raise Refused(415, "send Content-Type: application/pkcs10")
-        csr = read_csr(exchange.body)
-        generated = exchange.operation == "serverkeygen"
-        order = check_csr(csr, own_key=not generated)
-        if self._config.enforce_csrattrs and self._config.csrattrs:
-            check_demands(csr, self._config.csrattrs)
-        secret = challenge_password(csr)
-        check_challenge(secret, self._config.challenge_password)
-        if self._config.require_pop and secret != exchange.unique:
-            raise Refused(400, "the challengePassword is not tls-unique of this TLS session")
-        if renewed is not None:
-            check_same_names(order, renewed)
-        kind = self._key_type(csr) if generated else key_type(csr.public_key())
-        own = principal.certificate
-        if own and same_names(order, own):
-            renewed = own
-        asked = Asked(exchange.operation, principal, csr, order, kind, renewed, secret)
-        granted = issuing.grant(asked, self._auth.factories)
-        if granted.earlier is None:
-            self._check_unspent(principal, issuing.active)
-            approved = issuing.approved(asked)
-            if approved is not None:
-                return self._waiting(approved)
-        if generated:
-            return self._generate(granted, issuing)
-        return issuing.reply([issuing.issue(granted)], CERTS_ONLY)
-
-    def _check_unspent(self, principal: Principal, faults: set[str]) -> None:
-        password = principal.one_time
-        if password and self._database.is_spent(principal.name, password):
-            raise self._auth.challenge("the one-time password was used before", faults)
-
-    def _key_type(self, csr: x509.CertificateSigningRequest) -> KeyType:
-        """Of the key that is made for it."""
-        return self._config.serverkeygen.key_type or key_type_of(csr)
-
-    def _renewed(self, operation: str, client: x509.Certificate | None) -> x509.Certificate | None:
-        """The client certificate where it is the credential, and its names must stay."""
-        if operation == "simplereenroll":
-            return self._auth.by_certificate(client)
-        if operation == "serverkeygen" and client and self._config.auth != "mtls":
-            return None if self._database.objection(client) else client
-        return None
-
-    def _generate(self, granted: Granted, issuing: Issuing) -> Reply:
-        policy, csr = self._config.serverkeygen, granted.asked.csr
-        kept = load_der_private_key(granted.key, None) if granted.key else None
-        key = kept if isinstance(kept, PrivateKey) else new_key(self._key_type(csr))
-        known = (x509.load_der_x509_certificate(row.der) for row in self._database.issued())
-        chain = self.authority.certificates
-        # Before anything is issued: the request may be refused here.
-        packed = pack(key, policy, wanted(csr), self.authority.issuer, chain, known)
-        certificates = issuing.package([issuing.issue(granted, key)])
-        parts = [packed, Part(CERTS_ONLY, certificates)]
-        for spoil in issuing.faults(faults.PARTS):
-            parts = spoil(parts)
-        return multipart_reply(parts, self._config.wrap, binary="raw-der" in issuing.active)
-
-    def _waiting(self, approved: datetime) -> Reply:
-        """The 202 for a CSR that is `approved` later (RFC 7030 4.2.3).
-
-        It has no body: Bouncy Castle's client does not read past one.
-        """
-        value = str(math.ceil((approved - now()).total_seconds()))
-        if self._config.retry_after_date:
-            at = datetime.fromtimestamp(math.ceil(approved.timestamp()), UTC)
-            value = format_datetime(at, usegmt=True)
-        return Reply(202, headers=(("Retry-After", value),), reason="waiting for approval")
-
 
 def _unavailable(error: StoreError | OSError) -> Reply:
     """The 503 while the server's folder cannot be used: nothing was done."""
@@ -427,39 +307,3 @@ async def _body(request: web.Request) -> bytes:
         raise Refused(400, "the client left before the end of its request") from error
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise Refused(400, "the body does not come as its header says") from error
-
-
-def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:
-    """The event of one request; holds no secret. `bytes_in` and `bytes_out` count the bodies,
-    as they would be without a fault on the way. `client` is the certificate's subject, `user` who
-    has a certificate made, `issued` what it brought, `seconds` are those until the answer was
-    ready.
-
-    The path is as it was sent, without what the query may hold.
-    """
-    tls = request.get_extra_info("ssl_object")  # None once the client has gone
-    client = client_certificate(request)
-    return {
-        "event": "request",
-        "id": request.get(_ID),
-        "method": request.method,
-        "path": request.rel_url.raw_path,
-        "operation": request.get(_OPERATION),
-        "status": reply.status,
-        "reason": reply.reason,
-        "tls": tls.version() if tls else None,
-        "resumed": bool(tls and tls.session_reused),
-        "client": client.subject.rfc4514_string() if client else None,
-        "user": request.get(_PRINCIPAL),
-        "issued": [
-            {
-                "serial": f"{certificate.serial_number:x}",
-                "subject": certificate.subject.rfc4514_string(),
-            }
-            for certificate in request.get(_ISSUED, [])
-        ],
-        "authorization": "Authorization" in request.headers,
-        "bytes_in": bytes_in,
-        "bytes_out": len(reply.body),
-        "seconds": round(monotonic() - request[_STARTED], 3),
-    }

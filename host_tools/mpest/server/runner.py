@@ -20,12 +20,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mpest.exits import CliError, Exit
 from mpest.server import crl, faults
-from mpest.server.app import WELL_KNOWN, EstApp, describe
+from mpest.server.app import WELL_KNOWN, EstApp
 from mpest.server.authority import Authority
 from mpest.server.ca import Order, common_name, new_key, now
 from mpest.server.config import ServerConfig
 from mpest.server.connection import HANDSHAKE
 from mpest.server.database import Database, Issued, Stored
+from mpest.server.exchange import describe
 from mpest.server.listener import Listener
 from mpest.server.probe import probe_application
 from mpest.server.room import Room
@@ -77,7 +78,7 @@ class EstServer:
     def __init__(self, config: ServerConfig, on_event: Callable[[Event], None] | None = None):
         self.config = config
         self.events: list[Event] = []
-        """One for each request, oldest first; see `app.describe`."""
+        """One for each request, oldest first; see `exchange.describe`."""
         self.credentials_seen = 0
         """Requests that came with an Authorization header or a client certificate."""
         self.handshakes = 0
