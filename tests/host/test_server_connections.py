@@ -12,7 +12,7 @@ import pytest
 from server_client import connect, exchange, get, tls_context
 
 from mpest.server import EstServer, Limits, ServerConfig, room, throttle
-from mpest.server.command import _line
+from mpest.server.serving import as_line
 
 SHORT = 0.2
 HEADER = b"POST /.well-known/est/simpleenroll HTTP/1.1\r\nHost: localhost\r\n"
@@ -311,4 +311,4 @@ async def test_a_server_stops_whoever_is_connected(tmp_path, caplog):
     ],
 )
 def test_what_people_read(event, line):
-    assert _line(event) == line
+    assert as_line(event) == line

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from server_client import tls_context
 
 from mpest.server import ServerConfig, running_server
-from mpest.server.command import _line
 from mpest.server.config import Limits
 from mpest.server.metrics import Metrics
+from mpest.server.serving import as_line
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_a_certificate_of_another_ca(server, tmp_path, version):
     with suppress(ssl.SSLError, ConnectionError):
         assert not connect(server, context)
     assert reason(server).startswith("certificate verify failed: ")
-    assert _line({"event": "handshake", "reason": "why"}) == "TLS handshake failed: why"
+    assert as_line({"event": "handshake", "reason": "why"}) == "TLS handshake failed: why"
 
 
 def test_a_client_that_does_not_trust_the_server(server):

@@ -12,7 +12,7 @@ import pytest
 from server_client import PKCS10, body_of, connect, get, make_csr, tls_context
 
 from mpest.server import EstServer, ServerConfig
-from mpest.server.command import _line
+from mpest.server.serving import as_line
 
 PAUSE = 0.05
 
@@ -92,7 +92,7 @@ async def test_one_line(server):
     assert event["status"] == 400
     path = "/.well-known/est/simpleenroll"
     reason = "the client left before the end of its request"
-    assert _line(event) == f"POST {path} 400: {reason}"
+    assert as_line(event) == f"POST {path} 400: {reason}"
 
 
 async def test_a_server_that_stops_amid_an_answer(tmp_path, caplog):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from server_client import body_of, connect, enroll, get, make_csr, tls_context, write
 
 from mpest.server import EstServer, ServerConfig, app, log
-from mpest.server.command import _line
+from mpest.server.serving import as_line
 
 MPEST = [sys.executable, "-c", "from mpest.cli import main; main()", "serve"]
 EVIL = "x\n\r\x1b[2K\x9b1A\u2028\u202eGET /.well-known/est/cacerts 200 as CN=admin"
@@ -83,7 +83,7 @@ def post(*headers: str, body: bytes = b"") -> bytes:
     )
 )
 def test_any_text_stays_on_its_line(event: dict) -> None:
-    line = log.printable(_line(event))
+    line = log.printable(as_line(event))
     assert line.splitlines() == [line]
     assert line.isprintable()
     assert line.encode()
@@ -301,7 +301,7 @@ async def test_what_was_issued(server, tmp_path: Path) -> None:
     for event, count in ((first, 1), (generated, 1), (cmc, 2)):
         assert len(event["issued"]) == count
         assert {(one["serial"], one["subject"]) for one in event["issued"]} <= on_record
-        line = log.printable(_line(event))
+        line = log.printable(as_line(event))
         for one in event["issued"]:
             assert f", {one['serial']} for {log.printable(one['subject'])}" in line
     assert same["issued"] == first["issued"] != generated["issued"]

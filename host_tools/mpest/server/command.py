@@ -1,9 +1,7 @@
 """`mpest serve`: the test server as a command."""
 
 import asyncio
-import json
 import logging
-import signal
 from pathlib import Path
 
 import click
@@ -11,15 +9,13 @@ import click
 from mpest import settings
 from mpest.exits import CliError
 from mpest.options import Completed
-from mpest.server import desk, faults, inputs, log
+from mpest.server import desk, faults, inputs, serving
 from mpest.server.config import Limits, ServerConfig
 from mpest.server.csrattrs import CsrAttrsPolicy
 from mpest.server.log import OneLine
 from mpest.server.policy import Policy
-from mpest.server.runner import EstServer, Event
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.server.users import read_tokens, read_users
-from mpest.text import printable
 
 _STOP_SECONDS = 10.0  # a container is killed after so many
 _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
@@ -264,96 +260,4 @@ def serve(
     logging.basicConfig(level=logging.ERROR, handlers=[handler])
     plain = any(entry.in_the_clear for entry in (*named, *tokens))
     notes = inputs.in_the_clear(users or token_file, config.auth) if plain else []
-    asyncio.run(_run(config, notes, as_json=as_json, log_form=log_form))
-
-
-async def _run(
-    config: ServerConfig, notes: list[str], *, as_json: bool, log_form: str | None
-) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-
-    def say(text: str, *, err: bool = True) -> None:
-        try:
-            click.echo(text, err=err)
-        except BrokenPipeError:
-            stop.set()
-        except OSError:  # the disk is full, say: boards are served all the same
-            pass
-
-    def report(event: Event) -> None:
-        if as_json:
-            say(json.dumps(event), err=False)
-        if log_form == "json":
-            say(log.as_json(event))
-        elif log_form == "text" or not as_json:
-            say(printable(_line(event)))
-
-    async with EstServer(config, report) as server:
-        listening = {
-            "event": "listening",
-            "url": server.url,
-            "urls": server.urls,
-            "port": server.port,
-            "ca": str(server.ca_pem),
-            "fingerprint": server.fingerprint,
-            "probe_port": server.probe_port or None,
-        }
-        if as_json:
-            click.echo(json.dumps(listening))
-        say(log.as_json(listening) if log_form == "json" else _welcome(server, notes))
-        await stop.wait()
-    say(log.as_json({"event": "stopped"}) if log_form == "json" else "Stopped.")
-
-
-def _welcome(server: EstServer, notes: list[str]) -> str:
-    lines = [
-        f"EST server at {server.url}",
-        *(f"from other machines {url}" for url in server.urls if url != server.url),
-        f"CA certificate {server.ca_pem}",
-        f"SHA-256 {server.fingerprint}",
-    ]
-    if server.probe_port:
-        lines.append(f"certificate probe at https://{server.config.host}:{server.probe_port}/")
-    credentials = {
-        "basic": " --user NAME --password-file FILE",
-        "digest": " --user NAME --password-file FILE",
-        "token": " --token-file FILE",
-        "mtls": " --cert FILE --key FILE",
-    }.get(server.config.auth, "")
-    if server.config.rollover:
-        lines += [
-            f"This root is new and follows the one with SHA-256 {server.old_fingerprint};",
-            "start without --rollover, or each start makes another.",
-        ]
-    if server.config.rules is None:
-        who = "everybody" if server.config.auth == "none" else "whoever is let in"
-        lines.append(f"Open: {who} may have any name but the server's and the CA's.")
-    lines += [
-        *notes,
-        "Enrol with:",
-        f"  mpest simulate --url {server.url} --trust {server.ca_pem} --state board{credentials} "
-        f"--subject CN={'NAME' if '--user' in credentials else 'device-1'} enroll",
-        "Stop with Ctrl-C.",
-    ]
-    return "\n".join(lines)
-
-
-def _line(event: Event) -> str:
-    if event["event"] == "handshake":
-        return f"TLS handshake failed: {event['reason']}"
-    if event["event"] == "connection":
-        return f"connection of {event['address'] or 'anybody'}: {event['reason']}"
-    if event["event"] == "certificate":
-        return f"new certificate of this server until {event['not_after']}: {event['reason']}"
-    if event["event"] == "storage":
-        return f"the folder cannot be written: {event['reason']}"
-    if event["event"] == "left out":
-        return f"{event['count']} more failures, left out: too many at a time"
-    tls = f" {event['tls']}" if event["tls"] else ""  # nothing once the client has gone
-    who = f" as {event['client']}" if event["client"] else ""
-    issued = "".join(f", {one['serial']} for {one['subject']}" for one in event["issued"])
-    why = f": {event['reason']}" if event["reason"] else ""
-    return f"{event['method']} {event['path']} {event['status']}{tls}{who}{issued}{why}"
+    asyncio.run(serving.run(config, notes, as_json=as_json, log_form=log_form))
