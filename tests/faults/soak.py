@@ -5,6 +5,7 @@ a part. Figures go to build/soak.json, by the name of the proof. The exit code i
 """
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ import enrolments
 import ext4
 import fleet
 import kills
+import line_cuts
 import model
 import network
 import ten_years
@@ -213,6 +215,13 @@ def fleet_(sample, seed):
 def ca_cuts_(sample, seed):
     """A server that is cut off at each file operation of its first start and of a rollover."""
     return _counted(ca_cuts.run(ca_cuts.CHAINS[:sample]))
+
+
+@proof
+def line_cuts_(sample, seed):
+    """A factory's station that is killed, or a board that is unplugged, in each of its steps."""
+    cases = random.Random(seed).sample(line_cuts.CASES, sample) if sample else line_cuts.CASES
+    return _counted(line_cuts.run(cases))
 
 
 @proof

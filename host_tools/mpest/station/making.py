@@ -151,7 +151,8 @@ class Making:
             return self._failed(error)
         except CliError as error:
             if self.unit is None and error.exit_code == Exit.NETWORK:  # it may still be starting
-                return self._ended("waiting", error, seconds=_AGAIN)
+                kind = "waiting" if self._port.board() else "unplugged"
+                return self._ended(kind, error, seconds=_AGAIN)
             return self._failed(error)
 
     # The steps.

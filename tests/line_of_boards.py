@@ -1,4 +1,4 @@
-"""A line for tests: a server, a job file, simulated boards behind pseudo terminals, `mpest provision`.
+"""A line for tests: a server, a job, boards behind pseudo terminals, and `mpest provision`.
 
 A port keeps its name, a link in a folder, whatever board is plugged in there.
 """
@@ -11,7 +11,7 @@ import sys
 import time
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,7 @@ range = {{first = "A001", last = "A{count:03}"}}
     def run(self, *options: str) -> list[Event]:
         """All events of a run to its end, which must be well."""
         with self.start(*options) as run:
-            events = list(run)
-            assert run.code() == 0, events
-        return events
+            return run.end()
 
     @property
     def ledger(self) -> Path:
@@ -194,16 +192,20 @@ class Run:
             assert time.monotonic() < end, seen
         raise AssertionError(f"it ended before: {seen}, {self.said()}")
 
+    def end(self) -> list[Event]:
+        """All events that are left. The end must be well."""
+        events = list(self)
+        assert self.code() == 0, (events, self.said())
+        return events
+
     def interrupt(self) -> None:
         """As Ctrl-C in a terminal, which all processes get."""
         os.killpg(self._process.pid, signal.SIGINT)
 
     def kill(self) -> None:
         """All of its processes, at once."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def code(self) -> int:
