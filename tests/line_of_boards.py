@@ -21,6 +21,7 @@ from cryptography import x509
 from mpest import runtimes
 from mpest.server import EstServer, ServerConfig, running_server
 from mpest.station.ledger.ledger import Ledger
+from mpest.station.ledger.units import Certificate
 from mpest.station.link import SIMULATED
 from mpest.station.request import key_hash
 
@@ -135,6 +136,10 @@ range = {{first = "A001", last = "A{count:03}"}}
     @property
     def ledger(self) -> Path:
         return self.folder / "ledger.db"
+
+    def certificates(self) -> list[Certificate]:
+        with Ledger(str(self.ledger)) as ledger:
+            return ledger.certificates()
 
     def check(self, done: int) -> None:
         """So many boards are made; nothing was issued twice, and nothing that is not recorded."""

@@ -114,3 +114,46 @@ def test_a_board_that_is_not_accepted(make: Make) -> None:
         assert "the lamp is dark" in failed["message"]
         run.end()
     line.check(0)
+
+
+def test_rework_gives_a_new_key(make: Make) -> None:
+    line = make(1)
+    line.run()
+    first = line.certificates()
+    with line.start("--rework", "came back") as run:
+        run.until(board("done"))
+        run.end()
+    both = line.certificates()
+    assert [entry.current for entry in both] == [False, True]
+    assert both[0].key_hash == first[0].key_hash != both[1].key_hash
+    assert both[1].proven
+    with Ledger(str(line.ledger)) as ledger:
+        [rework] = [event for event in ledger.history("A001") if event.event == "rework"]
+        assert rework.outcome == "came back"
+        assert rework.detail["key_hash"] == first[0].key_hash
+
+
+def test_what_the_job_does_not_know(make: Make) -> None:
+    line = make(1)
+    (line.boards[0].root / "boot.py").write_text("print('mine')\n")
+    with line.start() as run:
+        failed = run.until(board("failed"))
+        assert "/boot.py" in failed["message"]
+        run.interrupt()
+        run.end()
+    line.check(0)
+    line.run("--wipe")
+    line.check(1)
+    assert not (line.boards[0].root / "boot.py").exists()
+
+
+def test_a_certificate_of_another_job(make: Make) -> None:
+    line = make(1)
+    line.run()
+    line.ledger.unlink()
+    with line.start() as run:
+        failed = run.until(board("failed"))
+        assert "not of this job" in failed["message"]
+        run.interrupt()
+        run.end()
+    assert len(line.server.issued()) == 1

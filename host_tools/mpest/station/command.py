@@ -44,6 +44,12 @@ _UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
     multiple=True,
     help="A serial port that is always there; without any, boards are found at USB as they come.",
 )
+@click.option(
+    "--rework",
+    metavar="REASON",
+    help="Give a board that has its certificate a new key; one without --limit.",
+)
+@click.option("--wipe", is_flag=True, help="Erase boards that hold what the job does not know.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
 def provision(
     file: Path,
@@ -52,6 +58,8 @@ def provision(
     limit: int | None,
     operator: str | None,
     devices: tuple[str, ...],
+    rework: str | None,
+    wipe: bool,
     as_json: bool,
 ) -> None:
     """Make the boards of a job: firmware, settings, key and certificate, each accounted for.
@@ -80,15 +88,19 @@ def provision(
             else:
                 click.echo(_text(event))
     else:
-        _run(made, limit, operator, devices, as_json)
+        name = operator or click.prompt("Who works here", err=True)
+        fixed = [ports.Port(device, device) for device in devices]
+        options = line.Options(
+            operator=name,
+            find=(lambda: fixed) if fixed else ports.plugged,
+            limit=limit or (1 if rework else None),
+            rework=rework or "",
+            wipe=wipe,
+        )
+        _run(made, options, as_json)
 
 
-def _run(
-    made: Job, limit: int | None, operator: str | None, devices: tuple[str, ...], as_json: bool
-) -> None:
-    name = operator or click.prompt("Who works here", err=True)
-    fixed = [ports.Port(device, device) for device in devices]
-    options = line.Options(name, (lambda: fixed) if fixed else ports.plugged, limit)
+def _run(made: Job, options: line.Options, as_json: bool) -> None:
     with contextlib.ExitStack() as stack:
         emit: Emit = _emit if as_json else stack.enter_context(terminal.Terminal())
         code = line.Line(made, line.ledger_url(made), options, emit).run()

@@ -29,11 +29,17 @@ _ALL = -1
 
 @dataclass(frozen=True)
 class Options:
-    """How a job is run this time. limit: boards at most. find: the ports there are right now."""
+    """How a job is run this time.
+
+    limit: boards at most. find: the ports there are right now. rework, wipe: as making.Bench has
+    them.
+    """
 
     operator: str
     find: Callable[[], list[Port]]
     limit: int | None = None
+    rework: str = ""
+    wipe: bool = False
 
 
 @dataclass
@@ -129,6 +135,8 @@ class Line:
         return counts
 
     def _complete(self, counts: Counts) -> bool:
+        if self._options.rework:  # as many as come, up to the limit
+            return False
         if counts.quantity is not None and counts.done >= counts.quantity:
             return True
         left = counts.open + counts.working + counts.failed + counts.rework
@@ -181,6 +189,8 @@ class _Processes:
             stop=self._context.Event(),
             left=self._context.Value("i", limit),
             busy=self._manager.dict(),
+            rework=options.rework,
+            wipe=options.wipe,
             boards=self._manager.dict(),
         )
 

@@ -93,6 +93,10 @@ class Bench:
     """The application, without what is each board's own."""
     others: Callable[[Identity], list[tuple[str, str]]]
     lease: timedelta
+    rework: str = ""
+    """Why boards that have their certificate get a new key and another one; "" leaves them."""
+    wipe: bool = False
+    """Boards that hold what the job does not know are erased; else they fail."""
 
 
 class Making:
@@ -164,13 +168,14 @@ class Making:
         unit = self.unit = self._claim(identity)
         self._steps.record = self._record
         self._refuse_interrupted(unit)
-        if unit.generation > 1 and not unit.key_hash and identity.provisioned:
+        records = set(application.records(job.profile)) & set(identity.files)
+        if unit.generation > 1 and not unit.key_hash and records:
             self._run("key", board.forget)  # a rework gives it a new one
             identity = board.identify()
         self._firmware(unit)
         own, _ = configuration.own_files(job, unit)
         files = self._files(own)
-        self._run("settings", lambda: self._install_files(files))
+        self._run("settings", lambda: self._install_files(unit, identity, files))
         if identity.provisioned and identity.key_hash == unit.key_hash and unit.chain:
             chain = list(identity.chain)
             for step in ("key", "request", "enrol", "install"):
@@ -235,15 +240,26 @@ class Making:
         serial = self._scanned
         if self._job.devices.plugged and serial is None:
             serial = self._job.plugged_unit(identity.unique_id, identity.mac).serial
-        return self._ledger.claim(
-            self._job.name,
-            self._bench.who,
-            identity.unique_id,
-            identity.mac,
-            serial,
-            self._bench.lease,
-            self._bench.others(identity),
-        )
+        others = self._bench.others(identity)
+
+        def claim() -> Unit:
+            return self._ledger.claim(
+                self._job.name,
+                self._bench.who,
+                identity.unique_id,
+                identity.mac,
+                serial,
+                self._bench.lease,
+                others,
+            )
+
+        try:
+            return claim()
+        except Done as error:
+            if not self._bench.rework:
+                raise
+            self._ledger.rework(error.unit.serial, self._bench.who, self._bench.rework)
+            return claim()
 
     def _refuse_interrupted(self, unit: Unit) -> None:
         interrupted = self._ledger.interrupted(unit.serial)
@@ -274,10 +290,19 @@ class Making:
         )
         self._board.identify()
 
-    def _install_files(self, files: list[File]) -> None:
+    def _install_files(self, unit: Unit, identity: Identity, files: list[File]) -> None:
         board = self._board
-        unknown = [path for path in board.unknown(files) if path != "/" + application.RECORDS[0]]
-        if unknown:
+        foreign = identity.provisioned and identity.key_hash != unit.key_hash
+        unknown = board.unknown(files)
+        # A key that the ledger knows is worth more than a tidy board.
+        if (foreign or unknown) and self._bench.wipe and not unit.key_hash:
+            board.wipe()
+            board.identify()
+        elif foreign:
+            raise BoardError(
+                "the board has a certificate that is not of this job: use a new board, or --wipe"
+            )
+        elif unknown:
             raise BoardError(
                 f"there are files on the board that the job does not know: {' '.join(unknown)}: "
                 "use a new board, or --wipe"

@@ -44,6 +44,9 @@ class Shared:
     """Ports whose board is being made; changed under the lock of `left`."""
     boards: MutableMapping[str, tuple[str, str]]
     """(unique id, MAC address) of the board at each port."""
+    rework: str = ""
+    wipe: bool = False
+    """As making.Bench has them."""
     lease: timedelta = LEASE
 
 
@@ -111,6 +114,8 @@ class _Worker:
             files=application.files(job.profile, parts=job.parts),
             others=self._others,
             lease=self._shared.lease,
+            rework=self._shared.rework,
+            wipe=self._shared.wipe,
         )
 
     def _next(self, bench: Bench) -> None:
