@@ -196,6 +196,10 @@ def test_a_cut_and_another_station(line: Line, step: str) -> None:
         assert first.make_key(order) == key_hash
         assert first.request() == csr
         answer = line.authority.enroll(csr)
+        assert (
+            request.key_hash(x509.load_der_x509_certificate(first.issued(answer)[0]).public_key())
+            == key_hash
+        )
     if not first.identify().provisioned:
         first.install(answer, order.cacerts)
     first.prove(list(first.identify().chain))
@@ -302,6 +306,22 @@ def test_a_board_that_was_provisioned(line: Line) -> None:
     again.forget()
     again.prove(provision(line, again))
     assert again.identify().key_hash != known.key_hash
+
+
+def test_an_identity_that_cannot_be_read_yet(line: Line) -> None:
+    """Without est nobody can tell; its files stay, and are read once it is there."""
+    board = line.ready()
+    chain = provision(line, board)
+    shutil.rmtree(line.folder / "root/lib/est")
+    board = line.board()
+    known = board.identify()
+    assert not known.provisioned and "no module named 'est'" in known.unreadable
+    with pytest.raises(errors.Failed, match="no module named 'est'"):
+        board.make_key(line.order())
+    board.settings(line.files)
+    with pytest.raises(errors.Provisioned):
+        board.make_key(line.order())
+    assert board.identify().chain == tuple(chain)
 
 
 def test_files_that_nobody_put_there(line: Line) -> None:

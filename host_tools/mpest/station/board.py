@@ -113,6 +113,13 @@ class Board(Session):
         """SHA-256 in hex of the SubjectPublicKeyInfo in the board's request, which is checked."""
         return request.check(self._csr, self._made(), self._name)
 
+    def issued(self, answer: bytes) -> list[bytes]:
+        """The certificates (DER) of a server's answer, the one for the board's key first.
+
+        To be recorded before the board has it. Raises NotProven where there is none for that key.
+        """
+        return request.issued(answer, self.key_hash, self._name)
+
     def install(self, answer: bytes, cacerts: bytes = b"", date: str = "") -> list[bytes]:
         """Have the board's agent take a server's answer: the chain (DER, leaf first), read back.
 
@@ -121,7 +128,7 @@ class Board(Session):
         itself. It may be called again whatever was cut.
         """
         order = self._order(self._made())
-        request.check_issued(answer, self.key_hash, self._name)
+        self.issued(answer)
         order["answers"]["simpleenroll"] = base64.b64encode(answer).decode()
         if cacerts:
             order["answers"]["cacerts"] = base64.b64encode(cacerts).decode()

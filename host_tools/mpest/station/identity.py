@@ -10,7 +10,8 @@ class Identity:
     unique_id: machine.unique_id() in hex, "" where it has none. mac: in hex, or "". machine,
     platform, version, mpy: as its sys says. files: the paths of all that is on it. key_hash:
     SHA-256 in hex of the SubjectPublicKeyInfo, and chain: DER certificates, leaf first, of the
-    identity that lies there already; "" and empty without one.
+    identity that lies there already; "" and empty without one. unreadable: why that cannot be
+    told, "" where it can.
     """
 
     unique_id: str
@@ -22,6 +23,7 @@ class Identity:
     files: tuple[str, ...]
     key_hash: str = ""
     chain: tuple[bytes, ...] = ()
+    unreadable: str = ""
 
     @property
     def provisioned(self) -> bool:

@@ -176,17 +176,22 @@ def _key_type(key: Any) -> str:
     return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else "of another kind"
 
 
-def check_issued(answer: bytes, key: str, board: str) -> None:
-    """Raise NotProven unless certs-only CMS (DER) `answer` has a certificate for that key hash."""
+def issued(answer: bytes, key: str, board: str) -> list[bytes]:
+    """The certificates (DER) of certs-only CMS (DER) `answer`, the one for that key hash first.
+
+    Raises NotProven where there is none for it.
+    """
     try:
         certificates = pkcs7.load_der_pkcs7_certificates(answer)
-        hashes_of_keys = [key_hash(entry.public_key()) for entry in certificates]
+        others = [entry for entry in certificates if key_hash(entry.public_key()) != key]
     except (ValueError, UnsupportedAlgorithm) as error:
         raise NotProven(f"{board}: the server's answer cannot be read: {error}") from None
-    if key not in hashes_of_keys:
+    ours = [entry for entry in certificates if entry not in others]
+    if not ours:
         raise NotProven(
             f"{board}: the server issued a certificate for another key; the board keeps its order"
         )
+    return [entry.public_bytes(Encoding.DER) for entry in (*ours, *others)]
 
 
 def verify(leaf: bytes, challenge: bytes, signature: bytes, board: str) -> None:

@@ -61,7 +61,10 @@ class Session:
         if self._main not in identity.files or self._kept in identity.files:
             self._quiet = self._link.opened
         if set(identity.files) & set(self._places):
-            self.identity = self._with_certificate(identity)
+            try:
+                self.identity = self._with_certificate(identity)
+            except Failed as error:  # est is not there, or not whole
+                self.identity = replace(identity, unreadable=error.message)
         return self.identity
 
     @property
@@ -96,20 +99,15 @@ class Session:
         return application.root(self.profile) + KEPT
 
     def _left_alone(self) -> None:
+        if self._known.unreadable:
+            self.identity = self._with_certificate(self._known)
         if (known := self._known).provisioned:
             raise Provisioned(f"{self._name} has a certificate already, of key {known.key_hash}")
 
     def _with_certificate(self, identity: Identity) -> Identity:
-        try:
-            shown = self._call("identity", "show", self._place)
-        except Failed as error:
-            if error.kind != "ImportError":
-                raise
-            shown = None  # est is not there, or not whole
-        if not shown:
-            return replace(identity, key_hash="", chain=())
-        chain = tuple(base64.b64decode(der) for der in shown[1])
-        return replace(identity, key_hash=shown[0], chain=chain)
+        key_hash, encoded = self._call("identity", "show", self._place) or ("", ())
+        chain = tuple(map(base64.b64decode, encoded))
+        return replace(identity, key_hash=key_hash, chain=chain, unreadable="")
 
     def _hold(self) -> None:
         """Have main.py not start while the station works: its watchdog would end that.
