@@ -29,6 +29,7 @@ TESTS = (
     "test_packages.py::test_romfs",
     "test_server_command.py",
     "test_server_desk.py::test_metrics",
+    "test_server_log.py::test_broken_requests",
     "test_server_operations.py",
     "test_server_passwords.py::test_tokens",
     "test_server_proxy.py",
