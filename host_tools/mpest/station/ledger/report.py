@@ -119,8 +119,8 @@ def _percentile(values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, round(0.95 * len(values)))]
 
 
-def _stations(events: Sequence[Event]) -> list[tuple[str, int, int, str]]:
-    """(station, boards done, failed runs, seconds of steps for each board done)."""
+def _stations(events: Sequence[Event]) -> list[tuple[Bar, int, str]]:
+    """(bar of the boards done, failed runs, seconds of steps for each board done)."""
     done, failed = Counter[str](), Counter[str]()
     spent: defaultdict[str, float] = defaultdict(float)
     for event in events:
@@ -128,16 +128,10 @@ def _stations(events: Sequence[Event]) -> list[tuple[str, int, int, str]]:
         failed[event.station] += event.event == "fail"
         if event.event == "step" and event.seconds is not None:
             spent[event.station] += event.seconds
-    return [
-        (
-            station,
-            done[station],
-            failed[station],
-            f"{spent[station] / done[station]:.1f} s" if done[station] else "",
-        )
-        for station in sorted(done)
-        if done[station] or failed[station]
-    ]
+    names = [station for station in sorted(done) if done[station] or failed[station]]
+    each = [f"{spent[name] / done[name]:.1f} s" if done[name] else "" for name in names]
+    drawn = bars([(name, done[name], str(done[name])) for name in names])
+    return [(bar, failed[bar.name], seconds) for bar, seconds in zip(drawn, each, strict=True)]
 
 
 def _hours(events: Sequence[Event]) -> list[tuple[str, int, int, float, float]]:
