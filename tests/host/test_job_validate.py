@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import firmware_files
 import job_files
 import pytest
 from commands import mpest, openssl
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from job_files import JOB, with_line, without
@@ -194,6 +201,11 @@ def station_identity(folder: Path, *arguments: str) -> None:
         (folder / "new.key").replace(folder / "ra.key")
 
 
+PEM_CERTIFICATE, PEM_KEY = firmware_files.certificate_and_key()
+DER_CERTIFICATE = ssl.PEM_cert_to_DER_cert(PEM_CERTIFICATE.decode())
+DER_KEY = load_pem_private_key(PEM_KEY, None).private_bytes(
+    Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+)
 RA = 'certificate = "ra.pem"\nkey = "ra.key"'
 WITH_RA = with_line(RA, "server", without("user", without("password")))
 
@@ -215,6 +227,28 @@ def test_the_station_s_certificate(tmp_path: Path) -> None:
     (line,) = problems(path)
     assert line.startswith("job.toml:9: server.key: ")
     assert line.endswith(f"ra.key is not the key of the certificate in {tmp_path}/ra.pem")
+
+
+@given(st.data())
+def test_damaged_identities(tmp_path_factory, data: st.DataObject) -> None:
+    """Whatever of certificate and key is damaged, in PEM or DER, is one line."""
+    folder = tmp_path_factory.getbasetemp()
+    files = {
+        "ra.pem": data.draw(st.sampled_from([PEM_CERTIFICATE, DER_CERTIFICATE])),
+        "ra.key": data.draw(st.sampled_from([PEM_KEY, DER_KEY])),
+    }
+    name = data.draw(st.sampled_from(sorted(files)))
+    damaged = bytearray(files[name])
+    at = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    files[name] = bytes(damaged)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    try:
+        own_certificate.check_dates(folder / "ra.pem")
+        own_certificate.load(folder / "ra.pem", folder / "ra.key", None)
+    except CliError as error:
+        assert error.message.isprintable()
 
 
 def test_the_station_s_key_has_a_password(tmp_path: Path) -> None:

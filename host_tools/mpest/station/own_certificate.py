@@ -58,14 +58,19 @@ def _chain(file: Path) -> list[x509.Certificate]:
     data = _read(file)
     try:
         if _PEM in data:
-            return x509.load_pem_x509_certificates(data)
-        return [x509.load_der_x509_certificate(data)]
-    except ValueError:
+            chain = x509.load_pem_x509_certificates(data)
+        else:
+            chain = [x509.load_der_x509_certificate(data)]
+        chain[0].public_key()
+    except (ValueError, x509.InvalidVersion):
         raise CliError(f"{file} holds no certificate in PEM or DER") from None
+    except UnsupportedAlgorithm as error:
+        raise CliError(f"the key of the certificate in {file}: {error}") from None
+    return chain
 
 
 def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise CliError(f"can't read {file}: {error.strerror}") from None
+        raise CliError(f"cannot read {file}: {error.strerror}") from None
