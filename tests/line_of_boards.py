@@ -35,14 +35,8 @@ Event = dict[str, Any]
 def server_of(folder: Path, **changes: Any) -> Iterator[EstServer]:
     """A server that lets the station bring the requests of units."""
     rule = {"users": STATION, "role": "ra", "subject": "CN=unit-*"}
-    config = ServerConfig(
-        directory=folder / "ca",
-        auth="basic",
-        users={STATION: PASSWORD},
-        chain_length=2,
-        policy={"rule": [rule]},
-        **changes,
-    )
+    usual = {"users": {STATION: PASSWORD}, "policy": {"rule": [rule]}, "chain_length": 2}
+    config = ServerConfig(directory=folder / "ca", auth="basic", **{**usual, **changes})
     with running_server(config) as server:
         yield server
 

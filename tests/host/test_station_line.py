@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from line_of_boards import Line, board, server_of, step
+from cryptography import x509
+from line_of_boards import PASSWORD, STATION, Line, board, server_of, step
 
 from mpest.server import EstServer
 from mpest.station.ledger.ledger import Ledger
@@ -157,3 +158,39 @@ def test_a_certificate_of_another_job(make: Make) -> None:
         run.interrupt()
         run.end()
     assert len(line.server.issued()) == 1
+
+
+def test_a_board_enrols_by_its_own_network(tmp_path: Path) -> None:
+    users = {STATION: PASSWORD, "unit-A001": "good for once"}
+    with server_of(tmp_path, users=users) as server:
+        (tmp_path / "once").write_text("good for once\n")
+        line = Line(server, tmp_path, 1, "way = 'network'")
+        with line.job.open("a") as job:
+            job.write('[network]\nuser = "unit-{serial}"\nsecret = {file = "once"}\n')
+        line.plug()
+        try:
+            line.run()
+        finally:
+            line.unplug()
+        line.check(1)
+        assert [entry.owner for entry in server.issued()] == ["unit-A001"]
+        for path in line.boards[0].root.rglob("*"):
+            assert path.is_dir() or b"good for once" not in path.read_bytes(), path
+
+
+def test_birth_certificates(tmp_path: Path) -> None:
+    with server_of(tmp_path, policy=None) as server:
+        line = Line(server, tmp_path, 1, "way = 'birth'")
+        text = line.job.read_text().replace("CN=unit-{serial}", "serialNumber={serial}")
+        line.job.write_text(text + '[birth]\nhardware_type = "1.3.6.1.4.1.32473.1"\n')
+        line.plug()
+        try:
+            line.run()
+        finally:
+            line.unplug()
+        line.check(1)
+        pem = (line.boards[0].root / "birth.pem").read_bytes()
+        birth = x509.load_pem_x509_certificate(pem)
+        assert birth.subject.rfc4514_string() == "2.5.4.5=A001"
+        [name] = birth.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert name.value.endswith(b"A001")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mpest.exits import CliError
@@ -9,6 +10,7 @@ from mpest.flash import application
 from mpest.flash.application import File
 from mpest.station import templates
 from mpest.station.credentials import Credential
+from mpest.station.entries import FINGERPRINT
 from mpest.station.job import AnyUnit, Job
 
 SECRETS = ("password", "secret", "token", "enrolment_code")
@@ -22,12 +24,12 @@ _NUMBER = "{id}"  # config.json's own: main.py puts the board's unique id there
 def settings(
     job: Job, unit: AnyUnit, *, on_the_line: bool = False, ask: bool = True, hide: bool = False
 ) -> dict[str, Any] | None:
-    """config.json of a board, None where the job has no template.
+    """config.json of a board, None for a birth certificate without a template.
 
     on_the_line: with what the job's [network] has other there. ask: for secrets that are typed;
     else HIDDEN stands for them. hide: so it does for all. Raises CliError.
     """
-    if job.settings is None:
+    if job.settings is None and job.birth:
         return None
     values = job.values(unit)
 
@@ -35,7 +37,7 @@ def settings(
         return templates.expand(text, values | {"id": _NUMBER}, templates.text)
 
     try:
-        made: dict[str, Any] = _strings(template(job), expand)
+        made: dict[str, Any] = _strings(template(job) if job.settings else _trust(job), expand)
     except templates.TemplateError as error:
         raise CliError(f"{job.settings}: {error}") from None
     by_job = {
@@ -73,14 +75,37 @@ def own_files(
     files: list[File] = []
     missing: list[str] = []
     made = settings(job, unit, on_the_line=on_the_line, ask=ask)
-    if job.settings and made is not None:
-        _check_names(job, unit, made)
-        text = json.dumps(made, indent=1).encode()
-        files, missing = application.settings(job.profile, job.settings, job.parts, text)
+    if made is not None:
+        if job.settings:
+            _check_names(job, unit, made)
+        text, trust = json.dumps(made, indent=1).encode(), job.server.trust
+        beside = job.settings or (trust if isinstance(trust, Path) else job.source)
+        files, missing = application.settings(job.profile, beside, job.parts, text)
     if job.app:
         files.append(application.app(job.profile, job.app))
     files += [File(path, file.read_bytes()) for path, file in job.files.items()]
     return files, missing
+
+
+def _trust(job: Job) -> dict[str, Any]:
+    """What the station trusts, as config.json has it."""
+    trust = job.server.trust
+    if isinstance(trust, Path):
+        return {"anchors": trust.name}
+    return {"sha256": trust.removeprefix(FINGERPRINT)}
+
+
+def lent(job: Job, unit: AnyUnit) -> list[str]:
+    """The secrets that a board has on the line alone. Raises CliError."""
+    if not job.network:
+        return []
+    entries = [getattr(job.network, key) for key in type(job.network).model_fields]
+    found = (
+        job.credentials.read("a secret of the line", entry, job.values(unit))
+        for entry in entries
+        if isinstance(entry, Credential)
+    )
+    return [secret for secret in found if secret]
 
 
 def template(job: Job) -> dict[str, Any]:

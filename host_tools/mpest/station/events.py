@@ -6,7 +6,7 @@
 | port | port, device, state: here, gone |
 | step | port, serial, step, outcome: begun, done, again, failed, skipped; seconds, message |
 | progress | port, serial, step, fraction: 0 to 1 |
-| board | port, serial, outcome: a kind of making.Outcome; step, message, seconds |
+| board | port, serial, outcome: a kind of outcome.Outcome; step, message, seconds |
 | note | port, message |
 | stop | message |
 | counts | quantity, open, working, failed, done, rework, aside, first_pass: boards |

@@ -11,18 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-
 from mpest.exits import CliError, Exit
 from mpest.flash import application
 from mpest.flash.application import File
 from mpest.station import configuration, firmware, hooks, labelling
 from mpest.station.authority import Authority, Later, Unreachable
 from mpest.station.board import ACCEPT_SECONDS, Board
+from mpest.station.certs_only import certs_only, chain_in
 from mpest.station.errors import BoardError, Gone, OtherBoard
 from mpest.station.events import Emit
-from mpest.station.identity import Identity
+from mpest.station.identity import Birth, Identity
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import INTENT, Ledger
 from mpest.station.ledger.units import (
@@ -36,8 +34,8 @@ from mpest.station.ledger.units import (
     Who,
 )
 from mpest.station.ledger.units import Provisioned as Done
-from mpest.station.ledger.working import key_hash_of
 from mpest.station.link import Link
+from mpest.station.outcome import AGAIN, Outcome, Stopped, Waiting
 from mpest.station.ports import Port
 from mpest.station.request import Request
 from mpest.station.steps import Result, Steps
@@ -45,39 +43,7 @@ from mpest.station.steps import Result, Steps
 MAX_CLOCK = timedelta(minutes=5)
 """By so much the station's clock may differ from the server's."""
 
-_AGAIN = 10.0  # seconds until what is away is asked again
 _LONGEST = 300.0  # seconds that a Retry-After is obeyed at most, before it is asked again
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a board, by kind:
-
-    done, failed; known: it has its certificate already; refused: nothing was done to it;
-    unplugged: it goes on when it is back; stopped: with the next start; waiting: for server,
-    ledger or clock, and goes on by itself after `seconds`; stop: the job cannot go on.
-    """
-
-    kind: str
-    message: str = ""
-    serial: str = ""
-    step: str = ""
-    seconds: float = 0.0
-
-
-class Stopped(CliError):
-    """Somebody asked for the end; the board goes on another time."""
-
-    def __init__(self) -> None:
-        super().__init__("stopped; the board goes on with the next start")
-
-
-class Waiting(CliError):
-    """Not now: again in so many seconds."""
-
-    def __init__(self, message: str, seconds: float = _AGAIN) -> None:
-        super().__init__(message)
-        self.seconds = seconds
 
 
 @dataclass(frozen=True)
@@ -120,7 +86,8 @@ class Making:
         self._scanned = scanned
         self._plain_emit = emit
         self._steps = Steps(dict(bench.job.limits), link, self._emit)
-        self._board = Board(link, bench.job.profile)
+        birth = Birth() if bench.job.birth else None
+        self._board = Board(link, bench.job.profile, birth)
         self.unit: Unit | None = None
         self._step = ""
 
@@ -132,13 +99,13 @@ class Making:
         except Waiting as error:
             return self._ended("waiting", error, seconds=error.seconds)
         except (Unreachable, Later) as error:
-            seconds = min(getattr(error, "seconds", _AGAIN), _LONGEST)
+            seconds = min(getattr(error, "seconds", AGAIN), _LONGEST)
             return self._ended("waiting", error, seconds=max(seconds, 1.0))
         except Stopped as error:
             self._release()
             return self._ended("stopped", error)
         except LedgerError as error:
-            return self._ended("waiting", error, seconds=_AGAIN)
+            return self._ended("waiting", error, seconds=AGAIN)
         except (ReaderWrong, QuantityReached, NothingOpen) as error:
             return self._ended("stop", error)
         except Done as error:
@@ -156,7 +123,7 @@ class Making:
         except CliError as error:
             if self.unit is None and error.exit_code == Exit.NETWORK:  # it may still be starting
                 kind = "waiting" if self._port.board() else "unplugged"
-                return self._ended(kind, error, seconds=_AGAIN)
+                return self._ended(kind, error, seconds=AGAIN)
             return self._failed(error)
 
     # The steps.
@@ -173,15 +140,16 @@ class Making:
             self._run("key", board.forget)  # a rework gives it a new one
             identity = board.identify()
         self._firmware(unit)
-        own, _ = configuration.own_files(job, unit)
-        files = self._files(own)
+        files = self._files(unit)
         self._run("settings", lambda: self._install_files(unit, identity, files))
-        if identity.provisioned and identity.key_hash == unit.key_hash and unit.chain:
+        if identity.provisioned and identity.key_hash == unit.key_hash:
             chain = list(identity.chain)
+            if not unit.chain:  # by its own network, and then the station was cut
+                self.unit = self._ledger.record_certificate(unit, self._bench.who, chain)
             for step in ("key", "request", "enrol", "install"):
                 self._skip(step, "it was done before")
         else:
-            chain = self._certificate(unit)
+            chain = self._certificate(unit, files)
         self._run("prove", lambda: board.prove(chain))
         self._accept(unit)
         self._label(unit)
@@ -189,14 +157,16 @@ class Making:
         board.leave()
         return self._ended("done", None)
 
-    def _certificate(self, unit: Unit) -> list[bytes]:
+    def _certificate(self, unit: Unit, files: list[File]) -> list[bytes]:
         board, who, authority = self._board, self._bench.who, self._bench.authority
         cacerts = authority.cacerts()
         job = self._job
+        birth = job.birth
         request = Request(
             subject=job.subject_of(unit),
             san=tuple(job.san_of(unit)),
             key_type=job.key_type,
+            hardware=(birth.hardware_type, unit.serial.encode()) if birth else None,
             cacerts=cacerts,
             csrattrs=authority.csrattrs(),
             now=int(datetime.now(UTC).timestamp()),
@@ -210,18 +180,35 @@ class Making:
             return csr
 
         csr = self._run("request", ask)
+        if job.network:
+            return self._by_network(unit, files)
 
         def enrol() -> tuple[bytes, str]:
             known = self.unit.chain if self.unit else []
             if known:  # it came before the station was cut
-                return _certs_only(known), authority.date
+                return certs_only(known), authority.date
             answer = authority.enroll(csr)
-            chain = _chain(answer, key_hash)
+            chain = chain_in(answer, key_hash)
             self.unit = self._ledger.record_certificate(unit, who, chain)
             return answer, authority.date
 
         answer, date = self._run("enrol", enrol)
         return self._run("install", lambda: board.install(answer, cacerts, date))
+
+    def _by_network(self, unit: Unit, files: list[File]) -> list[bytes]:
+        """The board enrols by itself, with what the station lends it and withdraws."""
+        board, who = self._board, self._bench.who
+        lent = self._files(unit, on_the_line=True)
+        secrets = configuration.lent(self._job, unit)
+
+        def enrol() -> list[bytes]:
+            chain = board.enrol_by_network(lent, files, secrets)
+            self.unit = self._ledger.record_certificate(unit, who, chain)
+            return chain
+
+        chain = self._run("enrol", enrol)
+        self._skip("install", "the board did it")
+        return chain
 
     def _check_server(self) -> None:
         """No board starts while the server is away, or the clock is wrong."""
@@ -230,7 +217,7 @@ class Making:
         if apart > MAX_CLOCK:
             minutes = apart // timedelta(minutes=1)
             raise Waiting(
-                f"the station's clock is {minutes} minutes from the server's: set it", _AGAIN
+                f"the station's clock is {minutes} minutes from the server's: set it", AGAIN
             )
         latest = self._ledger.latest()
         if latest and latest - now > MAX_CLOCK:
@@ -309,7 +296,8 @@ class Making:
             )
         board.settings(files)
 
-    def _files(self, own: list[File]) -> list[File]:
+    def _files(self, unit: Unit, *, on_the_line: bool = False) -> list[File]:
+        own, _ = configuration.own_files(self._job, unit, on_the_line=on_the_line)
         # main.py is written last: until then nothing starts.
         *first, main = self._bench.files
         return [*first, *own, main]
@@ -376,22 +364,3 @@ class Making:
         if self.unit:
             with contextlib.suppress(LedgerError, LeaseLost):
                 self._ledger.release(self.unit, self._bench.who)
-
-
-def _chain(answer: bytes, key_hash: str) -> list[bytes]:
-    """Certificates of a certs-only answer (DER), the one of this key first. Raises CliError."""
-    try:
-        found = pkcs7.load_der_pkcs7_certificates(answer)
-        own = [one for one in found if key_hash_of(one) == key_hash]
-    except ValueError:
-        raise CliError("the server's answer holds no certificates that can be read") from None
-    if not own:
-        raise CliError("the server issued a certificate for another key")
-    rest = [one for one in found if one is not own[0]]
-    return [one.public_bytes(Encoding.DER) for one in (own[0], *rest)]
-
-
-def _certs_only(chain: list[bytes]) -> bytes:
-    """A chain (DER) as certs-only CMS (DER), as a server sends it (RFC 7030 4.2.3)."""
-    certificates = [x509.load_der_x509_certificate(one) for one in chain]
-    return pkcs7.serialize_certificates(certificates, Encoding.DER)

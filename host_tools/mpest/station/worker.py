@@ -20,7 +20,8 @@ from mpest.station.job import Job
 from mpest.station.ledger.ledger import LEASE, Ledger
 from mpest.station.ledger.units import LeaseLost, LedgerError, Who
 from mpest.station.link import Serial
-from mpest.station.making import Bench, Making, Outcome
+from mpest.station.making import Bench, Making
+from mpest.station.outcome import Outcome
 from mpest.station.ports import Port
 
 _POLL = 0.2  # seconds between two looks whether a board is there
