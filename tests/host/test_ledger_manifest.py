@@ -167,14 +167,14 @@ def test_keys_that_do_not_fit(folder: Path, tmp_path: Path, export: Callable[...
     openssl("genpkey", "-algorithm", "ed25519", "-out", tmp_path / "ed.key")
     out = tmp_path / "one.p7m"
     for more, line in (
-        ({"key": folder / "other.key"}, "isn't the key of"),
-        ({"key": locked}, "locked.key needs its password"),
-        ({"key": locked, "key_password_file": tmp_path / "wrong"}, "or the password is wrong"),
+        ({"key": folder / "other.key"}, "is not the key of"),
+        ({"key": locked}, "locked.key has a password"),
+        ({"key": locked, "key_password_file": tmp_path / "wrong"}, "or none of this password"),
         ({"key_password_file": tmp_path / "password"}, "station.key has no password"),
-        ({"key": tmp_path / "ed.key"}, "is neither an EC nor an RSA key"),
+        ({"key": tmp_path / "ed.key"}, "is not the key of"),
         ({"key": folder / "station.pem"}, "holds no private key in PEM"),
         ({"certificate": folder / "station.key"}, "holds no certificate in PEM"),
-        ({"key": tmp_path / "nowhere"}, "can't read"),
+        ({"key": tmp_path / "nowhere"}, "cannot read"),
     ):
         done = export(out, **more)
         assert done.exit_code == 2, done.output

@@ -1,17 +1,26 @@
 """A line of workers, ports and boards: what is made, and what cuts and faults leave."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import station_board
 from cryptography import x509
 from line_of_boards import PASSWORD, STATION, Line, board, server_of, step
 
+from mpest.flash import application
 from mpest.server import EstServer
-from mpest.station.ledger.ledger import Ledger
+from mpest.station.job import load
+from mpest.station.ledger.ledger import LEASE, Ledger
+from mpest.station.ledger.units import Who
+from mpest.station.making import Bench, Making
+from mpest.station.ports import Port
+from mpest.station.worker import authority_of
 
 pytestmark = pytest.mark.timeout(120)
 STEPS = ("identify", "settings", "key", "request", "enrol", "install", "prove", "accept", "label")
+OTP = "good for once"
 _ACCEPTANCE = "acceptance = 'accept.py'"
 _LABEL = "[label]\nzpl = 'default'\nscan = false\n"
 
@@ -161,21 +170,37 @@ def test_a_certificate_of_another_job(make: Make) -> None:
 
 
 def test_a_board_enrols_by_its_own_network(tmp_path: Path) -> None:
-    users = {STATION: PASSWORD, "unit-A001": "good for once"}
-    with server_of(tmp_path, users=users) as server:
-        (tmp_path / "once").write_text("good for once\n")
+    """Here the board is a process on a pipe: behind a pseudo terminal none starts main.py."""
+    users = {STATION: PASSWORD, "unit-A001": OTP}
+    with server_of(tmp_path, users=users) as server, contextlib.ExitStack() as stack:
+        (tmp_path / "once").write_text(OTP + "\n")
         line = Line(server, tmp_path, 1, "way = 'network'")
-        with line.job.open("a") as job:
-            job.write('[network]\nuser = "unit-{serial}"\nsecret = {file = "once"}\n')
-        line.plug()
-        try:
-            line.run()
-        finally:
-            line.unplug()
+        with line.job.open("a") as file:
+            file.write('[network]\nuser = "unit-{serial}"\nsecret = {file = "once"}\n')
+        job = load(line.job)
+        ledger = stack.enter_context(Ledger(str(line.ledger)))
+        ledger.open_batch(job.name, job.digest, None, job.units(), {})
+        authority = authority_of(job)
+        stack.callback(authority.close)
+        bench = Bench(
+            job=job,
+            who=Who("station-1", "port-1", "Ann"),
+            ledger=ledger,
+            authority=authority,
+            files=application.files(job.profile),
+            others=lambda identity: [],
+            lease=LEASE,
+        )
+        root = tmp_path / "board"
+        link = station_board.simulated(root)
+        stack.callback(link.close)
+        port = Port("port-1", str(root))
+        outcome = Making(bench, port, link, lambda event, **fields: None, lambda: False).run()
+        assert (outcome.kind, outcome.serial) == ("done", "A001"), outcome
         line.check(1)
-        assert [entry.owner for entry in server.issued()] == ["unit-A001"]
-        for path in line.boards[0].root.rglob("*"):
-            assert path.is_dir() or b"good for once" not in path.read_bytes(), path
+        assert [entry.owner for entry in server.issued()] == ["user:unit-A001"]
+        for path in root.rglob("*"):
+            assert path.is_dir() or OTP.encode() not in path.read_bytes(), path
 
 
 def test_birth_certificates(tmp_path: Path) -> None:

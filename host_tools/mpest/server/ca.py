@@ -101,7 +101,7 @@ def check_cas(pem: str) -> str:
     """The same, if all certificates in it are those of CAs. Raises ValueError in plain words."""
     try:
         certificates = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ValueError("holds no certificate in PEM") from error
     for certificate in certificates:
         objection = objection_to_ca(certificate)

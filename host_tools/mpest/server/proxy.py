@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
@@ -63,11 +63,11 @@ def forwarded(
         raise Refused(400, f"the header {header} holds more than {_MAX_CERTIFICATES} certificates")
     try:
         certificate, *chain = map(_certificate, texts)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Refused(400, f"the header {header} holds no certificate") from error
     try:
         _verify(certificate, chain, anchors)
-    except (VerificationError, ValueError) as error:
+    except (VerificationError, ValueError, UnsupportedAlgorithm) as error:
         raise Refused(
             403, f"the client certificate in {header} is not trusted: {error}"
         ) from error

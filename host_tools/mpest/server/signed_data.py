@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -91,7 +91,7 @@ def _certificates(bag: Any, data: bytes) -> list[x509.Certificate]:
     try:
         found = [encode(one["certificate"]) for one in bag if one.getName() == "certificate"]
         return [x509.load_der_x509_certificate(one) for one in found if one in data]
-    except (PyAsn1Error, ValueError) as error:
+    except (PyAsn1Error, ValueError, x509.InvalidVersion) as error:
         raise SignedDataError("a certificate in the message can't be read") from error
 
 
@@ -134,7 +134,10 @@ def _check(signer: Any, certificate: x509.Certificate, kind: str, content: bytes
     # They are signed as the SET that they are, not as the [0] that stands for it.
     message = b"\x31" + encode(signer["signedAttrs"])[1:]
     signature = bytes(signer["signature"])
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SignedDataError(f"the signer's key can't be read: {error}") from error
     try:
         if isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, message, ec.ECDSA(digest))

@@ -12,7 +12,7 @@ def chain_in(answer: bytes, key_hash: str) -> list[bytes]:
     try:
         found = pkcs7.load_der_pkcs7_certificates(answer)
         own = [one for one in found if key_hash_of(one) == key_hash]
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise CliError("the server's answer holds no certificates that can be read") from None
     if not own:
         raise CliError("the server issued a certificate for another key")

@@ -184,7 +184,7 @@ def issued(answer: bytes, key: str, board: str) -> list[bytes]:
     try:
         certificates = pkcs7.load_der_pkcs7_certificates(answer)
         others = [entry for entry in certificates if key_hash(entry.public_key()) != key]
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise NotProven(f"{board}: the server's answer cannot be read: {error}") from None
     ours = [entry for entry in certificates if entry not in others]
     if not ours:

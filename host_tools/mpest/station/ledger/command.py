@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from mpest.exits import CliError, Exit
 from mpest.options import Completed
+from mpest.sim.inputs import read_secret
 from mpest.station.ledger import export as templates
 from mpest.station.ledger import inputs, showing
 from mpest.station.ledger import manifest as manifests
@@ -151,9 +152,7 @@ def export(
         return
     if certificate is None or key is None or out is None:
         raise CliError("--manifest needs --certificate FILE, --key FILE and --out FILE")
-    password = (
-        inputs.read(key_password_file).split(b"\n")[0].rstrip(b"\r") if key_password_file else None
-    )
+    password = read_secret(str(key_password_file)) if key_password_file else None
     signer = manifests.Signer(certificate, key, password)
     inputs.write(out, manifests.manifest(ledger, batch, signer))
 

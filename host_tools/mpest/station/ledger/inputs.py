@@ -24,7 +24,7 @@ def time(text: str) -> datetime:
 def certificates(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(read(path))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise CliError(f"{path} holds no certificate in PEM") from None
 
 

@@ -9,18 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-    pkcs7,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from mpest.exits import CliError
-from mpest.station.ledger.inputs import read
+from mpest.station import own_certificate
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.record import document
 
@@ -28,29 +22,13 @@ from mpest.station.ledger.record import document
 class Signer:
     """A station's certificate with its chain, and the key of it."""
 
-    def __init__(self, certificate: Path, key: Path, password: bytes | None = None) -> None:
-        """Files in PEM. Raises CliError where they can't be used together."""
-        try:
-            self.certificate, *self.others = x509.load_pem_x509_certificates(read(certificate))
-        except ValueError:
-            raise CliError(f"{certificate} holds no certificate in PEM") from None
-        try:
-            private = load_pem_private_key(read(key), password)
-        except TypeError:
-            wanted = "has no password" if password else "needs its password"
-            raise CliError(f"{key} {wanted}") from None
-        except ValueError:
-            wrong = ", or the password is wrong" if password else ""
-            raise CliError(f"{key} holds no private key in PEM{wrong}") from None
+    def __init__(self, certificate: Path, key: Path, password: str | None = None) -> None:
+        """Files in PEM or DER. Raises CliError where they can't be used together."""
+        chain, private = own_certificate.load(certificate, key, password)
         if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise CliError(f"{key} is neither an EC nor an RSA key")
+        self.certificate, *self.others = chain
         self._key = private
-        public = (private.public_key(), self.certificate.public_key())
-        spki = {
-            one.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for one in public
-        }
-        if len(spki) > 1:
-            raise CliError(f"{key} isn't the key of {certificate}")
 
     def sign(self, content: bytes) -> bytes:
         """CMS SignedData in DER that holds the content and the chain."""

@@ -103,7 +103,7 @@ def _chain(certificate: Certificate) -> list[x509.Certificate]:
     """Empty where the row is damaged."""
     try:
         return x509.load_pem_x509_certificates(certificate.pem.encode())
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return []
 
 

@@ -164,7 +164,7 @@ class Working(Base):
             own = x509.load_der_x509_certificate(chain[0])
             key_hash = key_hash_of(own)
             pem = _bundle(chain)
-        except (ValueError, IndexError, TypeError):
+        except (ValueError, IndexError, TypeError, x509.InvalidVersion):
             raise WrongCertificate(
                 f"what the server issued for {unit.serial} is no certificate", [unit]
             ) from None
