@@ -18,7 +18,7 @@ from mpest.exits import CliError
 from mpest.server import ca, proxy, signed_data
 from mpest.server.signed_data import SignedDataError
 from mpest.server.wire import Refused
-from mpest.station import making, request
+from mpest.station import certs_only, request
 from mpest.station.errors import NotProven
 from mpest.station.ledger import inputs, manifest
 
@@ -80,7 +80,7 @@ def test_what_a_server_issued(damage: Damage, tmp_path: Path) -> None:
             "-out", tmp_path / "p7")  # fmt: skip
     answer = damage((tmp_path / "p7").read_bytes())
     with pytest.raises(CliError, match="no certificates that can be read"):
-        making._chain(answer, "0" * 64)
+        certs_only.chain_in(answer, "0" * 64)
     with pytest.raises(NotProven, match=r"can(no|')t be read"):
         request.issued(answer, "0" * 64, "A1")
 
