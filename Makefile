@@ -74,8 +74,8 @@ drawings: ## Draw docs/*.svg as docs/*.dot says, by graphviz
 lower-bounds: $(READY) ## Run host tests with the oldest dependencies that are allowed
 	@$(BIN)/python tests/lower_bounds.py
 
-factory-demo:
-	@echo "make factory-demo isn't there yet." >&2; exit 2
+factory-demo: $(READY) ## Make four emulated boards at two stations, one killed, one unplugged
+	@$(BIN)/python tests/factory_demo.py
 
 clean: ## Remove .venv and all that was built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

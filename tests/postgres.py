@@ -101,13 +101,18 @@ def _known(user: str) -> bool:
     return True
 
 
-@contextmanager
-def running() -> Iterator[Postgres]:
-    """A server for tests; they are skipped where there is none, or fail where CI must have it."""
-    versions = sorted(
+def programs() -> list[Path]:
+    """Folders of the programs of each version that is installed, the newest last."""
+    return sorted(
         (path for path in _INSTALLED.glob("*/bin") if (path / "postgres").exists()),
         key=lambda path: int(path.parent.name),
     )
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server for tests; they are skipped where there is none, or fail where CI must have it."""
+    versions = programs()
     if not versions:
         why = "needs PostgreSQL (Debian: apt install postgresql)"
         if os.environ.get("CI") == "true":

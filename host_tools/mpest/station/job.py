@@ -99,6 +99,8 @@ class Job(Strict):
     station: Name = Field(default_factory=_host_name)
     ledger: Text = "ledger.db"
     ledger_password: Credential | None = None
+    lease: Annotated[int, Field(ge=15, le=86400)] = 600
+    """Seconds after which another station may go on with the board of one that was killed."""
 
     _source: Path = PrivateAttr()
     _lines: dict[Keys, int] = PrivateAttr(default_factory=dict)

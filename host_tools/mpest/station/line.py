@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -191,6 +192,7 @@ class _Processes:
             busy=self._manager.dict(),
             rework=options.rework,
             wipe=options.wipe,
+            lease=timedelta(seconds=job.lease),
             boards=self._manager.dict(),
         )
 

@@ -17,7 +17,7 @@ from mpest.station.credentials import Credential
 from mpest.station.events import Event
 from mpest.station.identity import Identity
 from mpest.station.job import Job
-from mpest.station.ledger.ledger import LEASE, Ledger
+from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import LeaseLost, LedgerError, Who
 from mpest.station.link import Serial
 from mpest.station.making import Bench, Making
@@ -45,10 +45,10 @@ class Shared:
     """Ports whose board is being made; changed under the lock of `left`."""
     boards: MutableMapping[str, tuple[str, str]]
     """(unique id, MAC address) of the board at each port."""
+    lease: timedelta
     rework: str = ""
     wipe: bool = False
     """As making.Bench has them."""
-    lease: timedelta = LEASE
 
 
 def work(shared: Shared, port: Port) -> None:
