@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import station_board
 
 from mpest import emulator
 from mpest.boards import Board as Profile
 from mpest.flash import application
-from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server import EstServer, running_server
 from mpest.station.authority import Authority
 from mpest.station.board import Board
 from mpest.station.link import Serial
@@ -19,15 +20,7 @@ from mpest.station.request import Request
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EstServer]:
-    rule = {"users": "station", "role": "ra", "subject": "CN=board-*"}
-    config = ServerConfig(
-        directory=tmp_path / "ca",
-        auth="basic",
-        users={"station": "its password"},
-        chain_length=2,
-        policy={"rule": [rule]},
-    )
-    with running_server(config) as running:
+    with running_server(station_board.config(tmp_path / "ca")) as running:
         yield running
 
 
@@ -39,7 +32,9 @@ def test_end_to_end(mps2: Profile, server: EstServer, tmp_path: Path) -> None:
     own, _ = application.settings(mps2, config)
     files = application.files(mps2, own=own)
     authority = Authority(
-        server.url, f"sha256:{server.fingerprint}", user="station", password="its password"
+        *(server.url, f"sha256:{server.fingerprint}"),
+        user="station",
+        password=station_board.PASSWORD,
     )
     with emulator.Machine(mps2, emulator.build(mps2), tmp_path / "memory") as machine:
         board = Board(Serial(machine.pty), mps2)

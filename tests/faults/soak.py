@@ -26,6 +26,7 @@ import kills
 import line_cuts
 import model
 import network
+import station_kills
 import ten_years
 import use
 from report import ROOT, save, show
@@ -222,6 +223,12 @@ def line_cuts_(sample, seed):
     """A factory's station that is killed, or a board that is unplugged, in each of its steps."""
     cases = random.Random(seed).sample(line_cuts.CASES, sample) if sample else line_cuts.CASES
     return _counted(line_cuts.run(cases))
+
+
+@proof
+def station_kills_(sample, seed):
+    """Two hundred boards on stations, cut in the middle of whatever they do."""
+    return _counted(station_kills.run(sample or 200, seed))
 
 
 @proof

@@ -234,10 +234,11 @@ class Board(Session):
         self.identity = None
 
     def leave(self) -> None:
-        """Have the board start its program, as in the field."""
+        """Have the board start its program, as in the field; an emulated one is left as it is."""
         if self._kept in self._known.files:
             self._do("move", [(self._kept, self._main), (STAGE, None)])
-        self._link.reset(again=False)
+        if not self.profile.emulator:  # its emulator ends where it resets
+            self._link.reset(again=False)
         self._link.close()
 
     # Below.

@@ -14,7 +14,7 @@ import serial  # type: ignore[import-untyped]
 from mpest.exits import CliError
 from mpest.flash import probe
 from mpest.runtimes import Program
-from mpest.station.errors import Gone
+from mpest.station.errors import Gone, Silent
 from mpest.station.repl import Repl
 
 _STEP = 0.05  # seconds that one read waits at most
@@ -70,7 +70,7 @@ class Serial:
         self.close()
         if again:
             time.sleep(1)  # until it is gone
-            probe.answers(self.name, appear=_BACK_SECONDS)
+            self._probe(appear=_BACK_SECONDS)
             self._repl.enter()
 
     def watch(self, seconds: float) -> Generator[str, None, None]:
@@ -125,10 +125,16 @@ class Serial:
         if self._line is None:
             if probe.missing(self.name):
                 raise Gone(probe.no_port(self.name).message)
-            # Says in words what is there instead of MicroPython.
-            probe.answers(self.name)
+            self._probe()
             self._open()
         return self._line
+
+    def _probe(self, appear: float = 0.0) -> None:
+        """Raise Silent that says in words what is there instead of MicroPython."""
+        try:
+            probe.answers(self.name, appear=appear)
+        except CliError as error:
+            raise Silent(error.message) from None
 
     def _open(self) -> None:
         try:
@@ -203,6 +209,10 @@ class Simulated:
             # Whoever comes next interrupts the program, which a process on a pipe cannot be.
             self.close()
             self._start()
+
+    def unplug(self) -> None:
+        """Cut its power, whatever it is doing: each call raises Gone from then on."""
+        self._process.kill()
 
     def close(self) -> None:
         with self._process:

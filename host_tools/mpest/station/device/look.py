@@ -6,14 +6,21 @@ def mac():
         import network
 
         station = network.WLAN(network.STA_IF)
-        address = station.config("mac")
-        if not any(address):  # some drivers tell once the radio is on
-            station.active(True)
-            address = station.config("mac")
-            station.active(False)
-        return binascii.hexlify(address).decode()
-    except (ImportError, AttributeError, OSError, ValueError):
+    except (ImportError, AttributeError, OSError):
         return ""
+    for turned_on in (False, True):  # some drivers tell once the radio is on
+        try:
+            if turned_on:
+                station.active(True)
+            address = station.config("mac")
+            if any(address):
+                return binascii.hexlify(address).decode()
+        except (OSError, ValueError):
+            pass
+        finally:
+            if turned_on:
+                station.active(False)
+    return ""
 
 
 def listed(folder, names):
