@@ -221,9 +221,12 @@ class Simulated:
     # The stream.
 
     def read(self, seconds: float) -> bytes:
-        if not select.select([self._out], [], [], seconds)[0]:
-            return b""
-        data = os.read(self._out, _READ)
+        try:
+            if not select.select([self._out], [], [], seconds)[0]:
+                return b""
+            data = os.read(self._out, _READ)
+        except (OSError, ValueError):  # another thread closed it
+            data = b""
         if not data:
             raise Gone(f"the simulated board in {self.name} has ended")
         return data
