@@ -62,6 +62,7 @@ def test_help_and_version(mpest: Run) -> None:
         (("serve", "--help"), "mpest serve needs more: mpest[serve]"),
         (("demo",), "mpest demo needs more: mpest[serve]"),
         (("flash", "--board", "UNIX"), "mpest flash needs more: mpest[flash]"),
+        (("provision", "job.toml"), "mpest provision needs more: mpest[factory]"),
         (("ledger", "--ledger", "x", "list"), "mpest ledger needs more: mpest[factory]"),
         (
             (
