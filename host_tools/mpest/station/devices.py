@@ -11,7 +11,7 @@ from mpest.station.ledger.units import NewUnit
 from mpest.station.templates import WORDS
 from mpest.text import text_of
 
-_MAX_UNITS = 1_000_000  # a batch of more is a slip of the keyboard
+_MAX_UNITS = 100_000  # of a batch: to check the job for so many takes a minute or two
 _MAX_BYTES = 256 << 20  # of a CSV file, whose units are all in memory
 _MAX_COLUMNS = 200
 _MAX_CELL = 4000  # characters; a quote that is never closed takes the whole file

@@ -188,12 +188,13 @@ class Job(Strict):
 
     def secret_columns(self) -> list[str]:
         """Columns of the CSV file that hold secrets."""
-        found = (credential.column for _, credential in self.all_credentials())
+        found = (credential.column for _, credential in self.all_credentials)
         return list(dict.fromkeys(filter(None, found)))
 
-    def all_credentials(self) -> Iterator[tuple[Keys, Credential]]:
+    @cached_property
+    def all_credentials(self) -> list[tuple[Keys, Credential]]:
         """Each credential, and the keys that lead to it."""
-        yield from _credentials(self)
+        return list(_credentials(self))
 
     def problem(self, key: Keys, text: str) -> Problem:
         """What is wrong with an entry of the job file."""
@@ -255,7 +256,7 @@ def read(path: Path) -> tuple[Job, list[Problem]]:
         problems = [problem_at(path, lines, wrong.path, wrong.text) for wrong in job]
         raise JobError(sorted(problems, key=lambda problem: problem.line or 0))
     job._source, job._lines = path, lines
-    for key, credential in job.all_credentials():
+    for key, credential in job.all_credentials:
         credential._key = settings.Wrong(key, "").key
     problems = [job.problem(key, text) for key, text in _misfits(job)]
     listed = job.devices
@@ -311,7 +312,7 @@ def _misfits(job: Job) -> Iterator[tuple[Keys, str]]:
     server = job.server
     if job.way != "network" and not (server.certificate or server.user or server.token):
         yield ("server",), "certificate and key are missing, or user and password, or token"
-    for key, credential in job.all_credentials():
+    for key, credential in job.all_credentials:
         if credential.per_board and key[0] not in ("secrets", "network"):
             yield key, "is one for all boards: a column or {serial} has another one for each"
         elif credential.column and not job.devices.csv:

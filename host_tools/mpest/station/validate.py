@@ -47,7 +47,7 @@ def notes(job: Job) -> list[str]:
     if job.firmware and board.firmware and not fnmatch(job.firmware.name, board.firmware):
         told.append(f"{job.firmware.name} is not named as {board.name}'s firmware is")
     unit = _first(job)
-    for _, credential in job.all_credentials():
+    for _, credential in job.all_credentials:
         if credential.file:
             told.append(open_to_others(job.credentials.file(credential, job.values(unit))))
         elif credential.column and job.devices.csv:
@@ -142,7 +142,7 @@ def _of_server(job: Job, ask: bool) -> Told:
             yield from _of_key(job, server.certificate, server.key, ask)
         except CliError as error:
             yield ("server", "certificate"), error.message
-    for key, credential in job.all_credentials():
+    for key, credential in job.all_credentials:
         if not credential.per_board and key != ("server", "key_password"):
             yield from _of_credential(job, key, credential, ask)
 
@@ -267,7 +267,7 @@ def _of_unit(job: Job, unit: NewUnit, named: dict[tuple[str, ...], str], ask: bo
 
 
 def _of_secrets(job: Job, unit: NewUnit) -> Told:
-    for key, credential in job.all_credentials():
+    for key, credential in job.all_credentials:
         if credential.per_board:
             try:
                 job.credentials.read("", credential, job.values(unit))
