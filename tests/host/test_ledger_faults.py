@@ -22,11 +22,11 @@ from postgres import Postgres
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from mpest.exits import Exit
+from mpest.exits import CliError, Exit
 from mpest.station.ledger import database, schema
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.tables import Table
-from mpest.station.ledger.units import Duplicate, LedgerError
+from mpest.station.ledger.units import Duplicate, LedgerError, Who
 
 
 def test_the_migrations_make_the_tables(ledger_url: str) -> None:
@@ -162,6 +162,24 @@ def test_postgresql_away(postgres: Postgres) -> None:
         ledger.step(unit, ANN, "request", "done", 1.0)
         steps = [event.step for event in ledger.history(unit.serial) if event.event == "step"]
     assert steps == ["key", "request"]
+
+
+def test_what_a_broken_board_may_print(ledger_url: str) -> None:
+    """It ends up in the history on one line, whatever it is."""
+    with Ledger(ledger_url) as ledger:
+        ledger.open_batch("one", "d", None, units(1), {}, ANN)
+        unit = ledger.claim("one", ANN, "ab")
+        garbage = "\0\ud800\u202e\n\x1b[2J" * 100_000
+        ledger.step(unit, ANN, "accept", garbage, 1.0, printed=garbage[:50])
+        ledger.fail(unit, ANN, garbage, garbage)
+        ledger.failed("one", ANN, "identify", garbage)
+        for event in ledger.history()[2:]:
+            assert event.outcome.startswith("\\x00\\ud800\\u202e\\n\\x1b[2J")
+            assert event.outcome.isprintable() and len(event.outcome) == 500
+        assert ledger.history()[2].detail["printed"] == garbage[:50]
+    for port in ("a\nb", "\ud800", "x" * 201):
+        with pytest.raises(CliError):
+            Who("station", port, "ann")
 
 
 def test_readers_wait_too(postgres: Postgres) -> None:

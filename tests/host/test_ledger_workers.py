@@ -72,8 +72,8 @@ def ended(workers: list[subprocess.Popen]) -> None:
 
 
 @contextmanager
-def working(line: Line, lease: float) -> Iterator[list[subprocess.Popen]]:
-    workers = [line.start(number, lease=lease) for number in range(WORKERS - 1)]
+def working(line: Line, number: int, lease: float = 600) -> Iterator[list[subprocess.Popen]]:
+    workers = [line.start(one, lease=lease) for one in range(number)]
     try:
         yield workers
     finally:
@@ -91,7 +91,7 @@ def test_eight_workers_of_which_one_is_killed(ledger_url: str, tmp_path: Path) -
     with Ledger(ledger_url) as ledger:
         held = [unit for unit in ledger.units("one") if unit.key_hash]
     assert len(held) == ledger_worker.HELD
-    with working(line, lease=600) as workers:
+    with working(line, WORKERS - 1) as workers:
         ended(workers)
     line.check()
 
@@ -119,18 +119,18 @@ def test_the_last_boards_of_a_quantity(ledger_url: str) -> None:
             outcomes = list(pool.map(claim, range(WORKERS)))
         serials = [outcome for outcome in outcomes if outcome.startswith("A")]
         assert len(serials) == 3 == len(set(serials)), outcomes
-        assert {outcomes[0], outcomes[-1]} & {"Leased", "QuantityReached"}
+        pair = {outcomes[0], outcomes[-1]}
+        assert "Leased" in pair if pair & set(serials) else pair == {"QuantityReached"}
         ids = [f"{int(one, 16) + 1000:08x}" for one in ids]
 
 
 def test_postgresql_restarts_amid(postgres: Postgres, tmp_path: Path) -> None:
-    line = Line(postgres.empty(), tmp_path, 60)
-    with working(line, lease=600) as workers:
+    line = Line(postgres.empty(), tmp_path, 40)
+    with working(line, 3) as workers:
         for worker in workers:
             assert worker.stdout
             worker.stdout.readline()
         postgres.stop(signal.SIGQUIT)  # as after a crash
         postgres.start()
         ended(workers)
-    # A lease that was taken before the restart is the same worker's after it.
     line.check()

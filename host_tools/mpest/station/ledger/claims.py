@@ -14,7 +14,6 @@ from mpest.station.ledger.database import Writing
 from mpest.station.ledger.rows import unit_of
 from mpest.station.ledger.tables import BatchRow, TwinRow, UnitRow
 from mpest.station.ledger.units import (
-    MAX_SERIAL,
     Duplicate,
     Leased,
     NothingOpen,
@@ -26,7 +25,7 @@ from mpest.station.ledger.units import (
     Scrapped,
     SetAside,
     Who,
-    checked,
+    checked_name,
 )
 
 # One board may be a copy of another; three with one unique id are three that were read wrongly.
@@ -60,9 +59,8 @@ def claim(writing: Writing, batch: BatchRow, board: Seen, lease: timedelta) -> U
     the caller must commit.
     """
     session = writing.session
-    row = session.scalars(
-        select(UnitRow).where(UnitRow.unique_id == board.unique_id).with_for_update()
-    ).first()
+    own = select(UnitRow).where(UnitRow.unique_id == board.unique_id).with_for_update()
+    row = session.scalars(own).first()
     _refuse_twins(writing, row, board)
     if row is None and board.mac:  # listed by its MAC address alone
         row = session.scalars(
@@ -77,8 +75,15 @@ def claim(writing: Writing, batch: BatchRow, board: Seen, lease: timedelta) -> U
     if row is None:
         row = _named(writing, batch, board) if board.serial else None
     if row is None:
-        _make_room(writing, batch)
-        row = _new(writing, batch, board) if batch.on_demand else _next_open(writing, batch)
+        try:
+            _make_room(writing, batch)
+            row = _new(writing, batch, board) if batch.on_demand else _next_open(writing, batch)
+        except (QuantityReached, NothingOpen):
+            row = session.scalars(own).first()
+            if row is None:
+                raise
+            # Another worker gave this board the last one meanwhile.
+            _check(writing, batch, board, row)
     else:
         _check(writing, batch, board, row)
         if row.state == "open":
@@ -164,7 +169,7 @@ def _next_open(writing: Writing, batch: BatchRow) -> UnitRow:
 
 
 def _new(writing: Writing, batch: BatchRow, board: Seen) -> UnitRow:
-    serial = checked(board.serial or board.unique_id, "serial number", MAX_SERIAL)
+    serial = checked_name(board.serial or board.unique_id, "serial number")
     row = UnitRow(
         batch_id=batch.id,
         serial=serial,

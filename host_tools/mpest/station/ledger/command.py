@@ -127,7 +127,11 @@ def show(ledger: Ledger, serial: str, as_json: bool) -> None:
     help=f"A Jinja2 template, or one of {', '.join(templates.names())}.",
 )
 @click.option("--state", default="done", type=click.Choice(_STATES), show_default=True)
-@click.option("--manifest", is_flag=True, help="The signed list of all boards that were begun.")
+@click.option(
+    "--manifest",
+    is_flag=True,
+    help="The list of all boards that were begun, and its signature in OUT.p7s.",
+)
 @_file("--certificate", text="PEM, with --manifest: the station's, with its chain.")
 @_file("--key", text="PEM, with --manifest: its private key.")
 @_file("--key-password-file", text="The key's password, in its first line.")
@@ -154,7 +158,9 @@ def export(
         raise CliError("--manifest needs --certificate FILE, --key FILE and --out FILE")
     password = read_secret(str(key_password_file)) if key_password_file else None
     signer = manifests.Signer(certificate, key, password)
-    inputs.write(out, manifests.manifest(ledger, batch, signer))
+    content, signature = manifests.manifest(ledger, batch, signer)
+    beside = out.with_name(out.name + manifests.SUFFIX)
+    inputs.write_files({beside: signature, out: content})
 
 
 @ledger.command()

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from mpest.exits import CliError
 from mpest.station.ledger import schema
 from mpest.station.ledger.tables import EventRow
-from mpest.station.ledger.units import LedgerError, Who
+from mpest.station.ledger.units import LedgerError, Who, line
 
 _Result = TypeVar("_Result")
 
@@ -89,8 +89,8 @@ class Writing:
                 port=who.port,
                 operator=who.operator,
                 event=event,
-                step=step,
-                outcome=outcome,
+                step=line(step),
+                outcome=line(outcome),
                 seconds=seconds,
                 detail=dict(detail or {}),
             )

@@ -9,9 +9,7 @@ from mpest.station.ledger import rows
 from mpest.station.ledger.base import Base
 from mpest.station.ledger.database import Writing
 from mpest.station.ledger.tables import CertificateRow, KeyRow, TwinRow, UnitRow
-from mpest.station.ledger.units import MAX_SERIAL, Leased, Scrapped, Unit, Who, checked
-
-_MAX_REASON = 500
+from mpest.station.ledger.units import MAX_REASON, MAX_SERIAL, Leased, Scrapped, Unit, Who, checked
 
 
 class Deciding(Base):
@@ -112,4 +110,4 @@ class Deciding(Base):
 def _reason(reason: str) -> str:
     if not reason.strip():
         raise CliError("say why: the reason is kept in the history")
-    return checked(reason.strip(), "reason", _MAX_REASON)
+    return checked(reason.strip(), "reason", MAX_REASON)

@@ -1,5 +1,7 @@
 """Files and times that `mpest ledger` is given, and files that it writes."""
 
+import os
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +10,6 @@ import click
 from cryptography import x509
 
 from mpest.exits import CliError, Exit
-from mpest.server import files
 
 # Certificates, keys, passwords; what is larger is another file.
 _MAX_FILE = 1 << 20
@@ -37,14 +38,27 @@ def read(path: Path, limit: int = _MAX_FILE) -> bytes:
 
 
 def write(out: Path | None, content: bytes) -> None:
-    """All of it or nothing."""
+    """To a file, or standard output without one. Raises CliError."""
     if out is None:
         click.echo(content, nl=False)
-        return
+    else:
+        write_files({out: content})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """All of them are on the disk, or none is changed. Raises CliError."""
+    parts = {path: path.with_name(f".{path.name}.part") for path in contents}
     try:
-        files.replace_one(out, content)
+        for path, content in contents.items():
+            with parts[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            part.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            out.with_suffix(".part").unlink(missing_ok=True)
-        raise CliError(f"can't write {out}: {error.strerror}", Exit.STORAGE) from None
-    click.echo(f"Wrote {out}.", err=True)
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+        raise CliError(f"can't write {path}: {error.strerror}", Exit.STORAGE) from None
+    click.echo(f"Wrote {' and '.join(map(str, contents))}.", err=True)

@@ -21,11 +21,11 @@ from mpest.station.ledger.deciding import Deciding
 from mpest.station.ledger.reading import Reading
 from mpest.station.ledger.tables import BatchRow, UnitRow
 from mpest.station.ledger.units import (
-    MAX_SERIAL,
     Batch,
     NewUnit,
     Who,
     checked,
+    checked_name,
     identifier,
     mac_address,
 )
@@ -57,7 +57,7 @@ class Ledger(Working, Deciding, Reading):
         kept as they are: no secret may be among them.
         Raises CliError where the name is that of another job, or a unit can't be in it.
         """
-        checked(name, "batch", MAX_SERIAL)
+        checked_name(name, "batch")
         if quantity is not None and not 0 < quantity <= _MAX_QUANTITY:
             raise CliError(f"quantity {quantity} isn't from 1 to {_MAX_QUANTITY}")
 
@@ -99,11 +99,12 @@ def _entries(units: Iterable[NewUnit]) -> list[dict[str, Any]]:
     """Rows of the table, checked. Raises CliError."""
     entries = []
     for unit in units:
-        for name, cell in unit.metadata.items():
-            checked(cell, f"{unit.serial}, column {checked(name, 'column')}:")
+        serial = checked_name(unit.serial, "serial number")
+        for column, cell in unit.metadata.items():
+            checked(cell, f"{serial}, column {checked(column, 'column')}:")
         entries.append(
             {
-                "serial": checked(unit.serial, "serial number", MAX_SERIAL),
+                "serial": serial,
                 "unique_id": identifier(unit.unique_id) if unit.unique_id else None,
                 "mac": mac_address(unit.mac) if unit.mac else None,
                 "details": unit.metadata,

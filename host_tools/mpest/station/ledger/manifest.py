@@ -1,7 +1,7 @@
-"""The manifest of a batch: its document, signed by the station.
+"""The manifest of a batch: its document in JSON, and beside it the station's signature.
 
-One file: CMS SignedData (RFC 5652) with the JSON inside, in DER. So it is whole or not there, and
-whoever takes the JSON out by `openssl cms -verify` has verified it.
+The signature is detached CMS SignedData (RFC 5652) in DER. So the manifest is plain JSON to every
+tool, and each of its bytes is signed; in CMS that holds the JSON the bytes around it would not be.
 """
 
 import json
@@ -18,6 +18,9 @@ from mpest.station import own_certificate
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.record import document
 
+SUFFIX = ".p7s"
+"""Of the signature, after the whole name of the manifest."""
+
 
 class Signer:
     """A station's certificate with its chain, and the key of it."""
@@ -31,19 +34,24 @@ class Signer:
         self._key = private
 
     def sign(self, content: bytes) -> bytes:
-        """CMS SignedData in DER that holds the content and the chain."""
+        """CMS SignedData in DER, of the content, with the chain."""
         builder = pkcs7.PKCS7SignatureBuilder().set_data(content)
         builder = builder.add_signer(self.certificate, self._key, SHA256())
         for certificate in self.others:
             builder = builder.add_certificate(certificate)
-        options = [pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoCapabilities]
+        options = [
+            pkcs7.PKCS7Options.DetachedSignature,
+            pkcs7.PKCS7Options.Binary,
+            pkcs7.PKCS7Options.NoCapabilities,
+        ]
         return builder.sign(Encoding.DER, options)
 
 
-def manifest(ledger: Ledger, batch: str, signer: Signer) -> bytes:
-    """The signed manifest. Raises CliError."""
+def manifest(ledger: Ledger, batch: str, signer: Signer) -> tuple[bytes, bytes]:
+    """The manifest and its signature. Raises CliError."""
     content = {**document(ledger, batch), "signer": signer.certificate.subject.rfc4514_string()}
-    return signer.sign(json.dumps(content, indent=1).encode() + b"\n")
+    data = json.dumps(content, indent=1).encode() + b"\n"
+    return data, signer.sign(data)
 
 
 def schema() -> dict[str, Any]:

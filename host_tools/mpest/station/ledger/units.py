@@ -21,8 +21,12 @@ scrapped: closed for ever.
 
 # A serial number stands in names, labels and file names; a longer one is a mistake.
 MAX_SERIAL = 64
-# Of a cell of metadata, a name, a reason: more is no text that a person wrote.
+# Of a station, a USB path, a person.
+MAX_NAME = 200
+# Of a cell of metadata: more is no text that a person wrote.
 MAX_TEXT = 2000
+# Of why something failed: a board may print megabytes.
+MAX_REASON = 500
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class Who:
     station: str
     port: str
     operator: str
+
+    def __post_init__(self) -> None:
+        """Raises CliError for text that can't be shown on a line."""
+        for what in ("station", "port", "operator"):
+            checked(getattr(self, what), what, MAX_NAME)
 
 
 @dataclass(frozen=True)
@@ -273,3 +282,15 @@ def checked(text: str, what: str, limit: int = MAX_TEXT) -> str:
     if len(text) > limit:
         raise CliError(f"{what} {text[:MAX_SERIAL]!r}... is longer than {limit} characters")
     return text
+
+
+def checked_name(text: str, what: str) -> str:
+    """`text` as the name of a batch or a board's serial number. Raises CliError."""
+    if not text or text != text.strip():
+        raise CliError(f"{what} {printable(text)!r} is empty, or has spaces around it")
+    return checked(text, what, MAX_SERIAL)
+
+
+def line(text: str) -> str:
+    """What is kept of `text` that a board or a server may have written."""
+    return printable(text)[:MAX_REASON]

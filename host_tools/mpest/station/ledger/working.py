@@ -33,8 +33,6 @@ LEASE = timedelta(minutes=10)
 INTENT = "intent"
 """The outcome of a step that was begun and cannot be undone."""
 
-_MAX_REASON = 500
-
 
 class Working(Base):
     def claim(
@@ -252,7 +250,7 @@ class Working(Base):
         def work(writing: Writing, row: UnitRow) -> None:
             row.state, row.lease, row.lease_until = "failed", None, None
             row.failures += 1
-            self._note(writing, "fail", who, row, step=step, outcome=reason[:_MAX_REASON])
+            self._note(writing, "fail", who, row, step=step, outcome=reason)
 
         return self._held(unit, work)
 
@@ -261,7 +259,7 @@ class Working(Base):
 
         def work(writing: Writing) -> None:
             row = batch_row(writing.session, batch)
-            outcome = reason[:_MAX_REASON]
+            outcome = reason
             writing.note("fail", who, batch_id=row.id, step=step, outcome=outcome, detail=detail)
 
         self._database.write(work, lambda session, _: None)
