@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from ledger_boards import ANN, BOB, Authority, Board, board, units
+from ledger_boards import ANN, BOB, Authority, Board, board, make, name, units
 
 from mpest.cli import main
 from mpest.exits import Exit
@@ -148,6 +149,24 @@ def test_issued_twice(factory: Factory) -> None:
     factory.ledger.finish(unit, ANN, unit.chain)
     assert "A0001: has 2 certificates for one key: issued twice" in factory.findings()
     assert [one.current for one in factory.ledger.certificates()] == [False, True]
+
+
+def test_names(factory: Factory) -> None:
+    """Two boards with one name; a certificate for less than was asked for."""
+    authority, root = Authority(), factory.folder / "root.pem"
+    root.write_bytes(authority.root.public_bytes(Encoding.PEM))
+    for unique_id in ("a1", "a2"):
+        make(factory.ledger, "one", board(unique_id, "same"), authority)
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name("other"))
+    wanted = x509.SubjectAlternativeName([x509.DNSName("a3.example")])
+    asking = builder.add_extension(wanted, critical=False)
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr = asking.sign(key, SHA256()).public_bytes(Encoding.DER)
+    make(factory.ledger, "one", Board("a3", csr), authority)
+    assert factory.run("verify", "--ca", root).stdout.splitlines() == [
+        "A0002: has the names of A0001: CN=same",
+        "A0003: asked for names that its certificate lacks: a3.example",
+    ]
 
 
 def test_a_board_that_plays_ca(factory: Factory, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpest.exits import CliError
@@ -19,6 +19,8 @@ from mpest.text import printable
 
 # Longer chains of real CAs are not known.
 _MAX_CHAIN = 8
+# None is there, or it can't be read.
+_UNREADABLE = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,23 @@ def verify(
     by_unit: defaultdict[str, list[Certificate]] = defaultdict(list)
     for certificate in certificates:
         by_unit[certificate.serial].append(certificate)
+    subjects: dict[str, str] = {}
     by_key = Counter(certificate.key_hash for certificate in certificates)
     for unit in ledger.units(batch):
         if unit.csr is not None:
             yield from (Finding(unit.serial, what) for what in _check_request(unit))
+        for own in _parsed(unit.pem)[:1]:
+            subject = own.subject.rfc4514_string()
+            first = subjects.setdefault(subject, unit.serial)
+            if first != unit.serial:
+                yield Finding(unit.serial, f"has the names of {first}: {printable(subject)}")
         if by_key[unit.key_hash] > 1:
             what = f"has {by_key[unit.key_hash]} certificates for one key: issued twice"
             yield Finding(unit.serial, what)
         yield from _check_state(unit, by_unit[unit.serial])
     numbers: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for certificate in certificates:
-        for own in _chain(certificate)[:1]:
+        for own in _parsed(certificate.pem)[:1]:
             numbers[own.issuer.rfc4514_string(), certificate.number].append(certificate.serial)
     for (_, number), serials in numbers.items():
         for serial in serials[1:]:
@@ -80,7 +88,7 @@ def _check_state(unit: Unit, certificates: Sequence[Certificate]) -> Iterator[Fi
 
 
 def _check(certificate: Certificate, anchors: Sequence[x509.Certificate]) -> Iterator[str]:
-    chain = _chain(certificate)
+    chain = _parsed(certificate.pem)
     if not chain:
         yield "can't be read"
         return
@@ -99,10 +107,10 @@ def _check(certificate: Certificate, anchors: Sequence[x509.Certificate]) -> Ite
         yield "has no chain to the CA"
 
 
-def _chain(certificate: Certificate) -> list[x509.Certificate]:
-    """Empty where the row is damaged."""
+def _parsed(pem: str) -> list[x509.Certificate]:
+    """Empty where there is none, or the row is damaged."""
     try:
-        return x509.load_pem_x509_certificates(certificate.pem.encode())
+        return x509.load_pem_x509_certificates(pem.encode())
     except (ValueError, x509.InvalidVersion):
         return []
 
@@ -126,7 +134,7 @@ def _leads_to(
 def _is_ca(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (*_UNREADABLE, ValueError):
         return False
 
 
@@ -142,10 +150,26 @@ def _check_request(unit: Unit) -> Iterator[str]:
     try:
         request = x509.load_der_x509_csr(unit.csr or b"")
         fits = request.is_signature_valid and spki_hash(request.public_key()) == unit.key_hash
-    except ValueError:
-        fits = False
+        names = _names(request)
+    except (ValueError, UnsupportedAlgorithm):
+        fits, names = False, set()
     if not fits:
         yield "has a request in the ledger that isn't of its key"
+    for own in _parsed(unit.pem)[:1]:
+        lacking = names - _names(own)
+        if lacking:
+            shown = printable(", ".join(sorted(lacking)))
+            yield f"asked for names that its certificate lacks: {shown}"
+
+
+def _names(holder: x509.Certificate | x509.CertificateSigningRequest) -> set[str]:
+    """Subject and, where they can be read, alternative names."""
+    names = {holder.subject.rfc4514_string()}
+    try:
+        extension = holder.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (*_UNREADABLE, ValueError):
+        return names
+    return names | {str(name.value) for name in extension.value}
 
 
 def compare(
@@ -161,7 +185,7 @@ def compare(
     subjects = {
         own.subject.rfc4514_string(): certificate.serial
         for certificate in known.values()
-        for own in _chain(certificate)[:1]
+        for own in _parsed(certificate.pem)[:1]
     }
     listed = set()
     for entry in issued:
