@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_boards import ANN, BOB, Authority, board, make, units
 from postgres import Postgres
@@ -25,6 +25,9 @@ from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Batch, Counts, Event, NewUnit, Who
 
 Command = Callable[..., Result]
+# Of a report, all of them.
+TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "tr", "th"}
+TAGS |= {"td", "svg", "text", "rect", "g"}
 MARKUP = "<script>alert(1)</script>&\"'"
 
 
@@ -194,12 +197,13 @@ def test_report_of_nothing(tmp_path: Path) -> None:
     assert "b" not in page.tags
 
 
+@settings(max_examples=40)  # a page takes 30 ms
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_whatever_people_write_is_text_in_a_report(step: str, reason: str) -> None:
     bars = report.bars([(step, 2, reason), ("", 0, "")])
     assert [bar.length for bar in bars] == [report._WIDTH, 0]
     page = _Page(_page(step, reason))
-    assert not page.outside and page.tags <= _Page(_page("a", "b")).tags
+    assert not page.outside and page.tags <= TAGS
 
 
 def _page(step: str, reason: str) -> str:

@@ -83,7 +83,7 @@ def working(line: Line, number: int, lease: float = 600) -> Iterator[list[subpro
 
 
 def test_eight_workers_of_which_one_is_killed(ledger_url: str, tmp_path: Path) -> None:
-    line = Line(ledger_url, tmp_path, 40)
+    line = Line(ledger_url, tmp_path, 30)
     with line.start(WORKERS, lease=5, hold=True) as killed:
         assert killed.stdout
         assert killed.stdout.readline() == "working\n"
@@ -125,7 +125,7 @@ def test_the_last_boards_of_a_quantity(ledger_url: str) -> None:
 
 
 def test_postgresql_restarts_amid(postgres: Postgres, tmp_path: Path) -> None:
-    line = Line(postgres.empty(), tmp_path, 40)
+    line = Line(postgres.empty(), tmp_path, 30)
     with working(line, 3) as workers:
         for worker in workers:
             assert worker.stdout

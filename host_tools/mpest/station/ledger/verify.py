@@ -151,7 +151,7 @@ def _check_request(unit: Unit) -> Iterator[str]:
         request = x509.load_der_x509_csr(unit.csr or b"")
         fits = request.is_signature_valid and spki_hash(request.public_key()) == unit.key_hash
         names = _names(request)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         fits, names = False, set()
     if not fits:
         yield "has a request in the ledger that isn't of its key"

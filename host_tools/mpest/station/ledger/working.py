@@ -218,7 +218,7 @@ class Working(Base):
         fingerprint = sha256(proven_chain[0]).hexdigest() if proven_chain else ""
         try:
             pem = _bundle(proven_chain)
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             raise WrongCertificate(
                 f"what {unit.serial} has is no chain of certificates", [unit]
             ) from None
