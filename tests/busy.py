@@ -1,7 +1,10 @@
 """What a machine that has more to do takes of a program's time."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
 
 
 def seconds(pid: int) -> float:
@@ -14,3 +17,18 @@ def seconds(pid: int) -> float:
         ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
         return (int(ran) + int(waited)) / 1e9
     return 0.0
+
+
+def session(leader: int) -> float:
+    """The CPU seconds of a session's processes, with those that ended and were waited for.
+
+    leader: its first process. 0 where Linux does not tell, or all have ended.
+    """
+    ticks = 0
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            # The name of the program may hold anything, blanks and brackets too.
+            fields = entry.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                ticks += sum(map(int, fields[11:15]))
+    return ticks / _TICK

@@ -46,7 +46,7 @@ class Board:
 
     def __init__(self, root: Path, unique_id: str) -> None:
         self.root = root
-        self._unique_id = unique_id
+        self.unique_id = unique_id
         self._process: subprocess.Popen[bytes] | None = None
 
     def plug(self, port: Path) -> None:
@@ -56,7 +56,7 @@ class Board:
         self._near, self._far = os.openpty()
         tty.setraw(self._far)
         self._process = subprocess.Popen(
-            [*program.argv, SIMULATED, *station_board.MACHINE, "0", self._unique_id],
+            [*program.argv, SIMULATED, *station_board.MACHINE, "0", self.unique_id],
             stdin=self._near,
             stdout=self._near,
             stderr=subprocess.DEVNULL,
@@ -102,10 +102,14 @@ trust = "sha256:{server.fingerprint}"
 user = "{STATION}"
 password = {{file = "password"}}
 [devices]
-range = {{first = "A001", last = "A{count:03}"}}
+range = {{first = "{self.serial(1, count)}", last = "{self.serial(count, count)}"}}
 """
         )
-        self.boards = [Board(folder / f"board-{at}", f"0a0b0c{at:02x}") for at in range(count)]
+        self.boards = [Board(folder / f"board-{at}", f"0a0b0c{at:04x}") for at in range(count)]
+
+    @staticmethod
+    def serial(number: int, count: int) -> str:
+        return f"A{number:0{max(len(str(count)), 3)}}"
 
     def port(self, at: int) -> Path:
         return self.folder / "ports" / f"port-{at}"
@@ -152,17 +156,20 @@ range = {{first = "A001", last = "A{count:03}"}}
 class Run:
     """`mpest provision`, whose events are iterated over."""
 
-    def __init__(self, job: Path, ports: list[str], options: tuple[str, ...]) -> None:
-        command = [sys.executable, "-m", "mpest", "provision", str(job), "--json"]
+    def __init__(
+        self, job: Path, ports: list[str], options: tuple[str, ...], *, show: bool = True
+    ) -> None:
+        """show: what it says is printed."""
+        self._show = show
+        # A shell starts what is in its background with SIGINT ignored.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "mpest", "provision"]
         self._process = subprocess.Popen(
-            [*command, "--operator", "Ann", *ports, *options],
+            [*command, str(job), "--json", "--operator", "Ann", *ports, *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            # A shell starts what is in its background with SIGINT ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def __enter__(self) -> "Run":
@@ -177,7 +184,8 @@ class Run:
     def __iter__(self) -> Iterator[Event]:
         assert self._process.stdout
         for line in self._process.stdout:
-            print(line, end="")
+            if self._show:
+                print(line, end="")
             yield json.loads(line)
 
     def until(self, wanted: Callable[[Event], bool]) -> Event:
@@ -206,6 +214,11 @@ class Run:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of its first process; the others are of the same session."""
+        return self._process.pid
 
     def code(self) -> int:
         return self._process.wait(_SECONDS)

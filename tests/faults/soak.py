@@ -27,6 +27,7 @@ import line_cuts
 import model
 import network
 import station_kills
+import station_scale
 import ten_years
 import use
 from report import ROOT, save, show
@@ -229,6 +230,22 @@ def line_cuts_(sample, seed):
 def station_kills_(sample, seed):
     """Two hundred boards on stations, cut in the middle of whatever they do."""
     return _counted(station_kills.run(sample or 200, seed))
+
+
+@proof
+def line_at_scale(sample, seed):
+    """Ten thousand boards over eight workers of two stations on PostgreSQL, of which one is killed
+    ten times; a thousand on SQLite; and what a board costs the station."""
+    rows, failures = [], []
+    for ledger, boards, stations, kill in (
+        ("postgresql", 10_000, 2, 10),
+        ("sqlite", 1000, 2, 10),
+        ("postgresql", 200, 1, 0),
+    ):
+        found = station_scale.run(sample or boards, kill, seed, ledger, stations)
+        failures += [f"{ledger}: {problem}" for problem in found.pop("problems")]
+        rows.append({"ledger": ledger, "stations": stations, **found})
+    return rows, failures
 
 
 @proof

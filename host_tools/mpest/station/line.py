@@ -2,12 +2,12 @@
 
 import contextlib
 import multiprocessing
-import queue
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
@@ -15,17 +15,17 @@ from typing import Any
 from sqlalchemy import make_url
 
 from mpest.exits import Exit
-from mpest.station import hooks
+from mpest.station import channel, hooks
 from mpest.station.events import Emit, Event
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Counts, LedgerError, Who
 from mpest.station.ports import Port
-from mpest.station.worker import Shared, ended, work
+from mpest.station.worker import Shared, work
 
 _LOOK = 0.5  # seconds between two looks for ports
 _STOP_SECONDS = 60.0  # that workers have for the step at hand once the line is to stop
-_ALL = -1
+_RECOUNT = 5.0  # seconds between two looks at what other stations have made
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,15 @@ class Options:
 class _Worker:
     port: Port
     process: BaseProcess
+    line: Connection
+    busy: bool = False
+    """A board is being made."""
+    board: tuple[str, str] | None = None
+    """(unique id, MAC address) of the one that is there."""
+
+
+class _Now(BaseException):
+    """Somebody asked for the end a second time."""
 
 
 class Line:
@@ -59,8 +68,11 @@ class Line:
         self._tell = emit
         self._workers: dict[str, _Worker] = {}
         self._interrupts = 0
+        self._stopping = False
         self._stopped = ""
-        self._made = 0
+        self._left = options.limit  # boards that may still be begun; None for any number
+        self._counts: Counts | None = None
+        self._counted = -_RECOUNT
 
     def run(self) -> Exit:
         """Raises CliError where it cannot begin."""
@@ -78,39 +90,96 @@ class Line:
             )
             if job.hooks.start:
                 hooks.run("the hook at the start", job.hooks.start, job, None, None)
-            shared = processes.shared(job, options, self._url)
-            with self._interruptible(shared):
-                counts = self._watch(shared, ledger, processes)
+            counts = ledger.counts(job.name)
+            with contextlib.suppress(_Now), self._interruptible():
+                self._watch(ledger, processes)
+            counts = self._counts or counts
             if job.hooks.end:
                 hooks.run("the hook at the end", job.hooks.end, job, None, None)
         self._tell("end", message=self._stopped or "all boards are made", **_shown(counts))
         return Exit.DONE if not self._stopped or self._interrupts else Exit.REFUSED
 
-    def _watch(self, shared: Shared, ledger: Ledger, processes: "_Processes") -> Counts:
-        counts = ledger.counts(self._job.name)
+    def _watch(self, ledger: Ledger, processes: "_Processes") -> None:
+        shared = Shared(
+            job=self._job,
+            operator=self._options.operator,
+            ledger=self._url,
+            lease=timedelta(seconds=self._job.lease),
+            rework=self._options.rework,
+            wipe=self._options.wipe,
+        )
         looked = 0.0
-        while not shared.stop.is_set():
+        while not self._stopping:
             if time.monotonic() - looked > _LOOK:
                 looked = time.monotonic()
                 self._look(shared, processes)
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    event = shared.events.get(timeout=_LOOK / 5)
-                    if self._heed(event, shared):
-                        counts = self._count(ledger, counts)
-            with shared.left.get_lock():
-                idle = not shared.busy
-                if idle and (self._complete(counts) or shared.left.value == 0):
-                    shared.stop.set()
-        self._end(shared)
-        return self._count(ledger, counts)
+            changed = self._listen()
+            idle = not any(worker.busy for worker in self._workers.values())
+            if changed or (idle and time.monotonic() - self._counted > _RECOUNT):
+                self._count(ledger)
+            if idle and (self._complete() or self._left == 0):
+                self._stopping = True
+        self._end()
+        self._count(ledger)
 
-    def _heed(self, event: Event, shared: Shared) -> bool:
-        """Tell an event; whether the counts may have changed."""
+    def _listen(self) -> bool:
+        """Take what workers say; whether the counts may have changed."""
+        changed = False
+        workers = {
+            worker.line: worker for worker in self._workers.values() if not worker.line.closed
+        }
+        if not workers:
+            time.sleep(_LOOK / 5)
+        for line in wait(list(workers), timeout=_LOOK / 5) if workers else ():
+            assert isinstance(line, Connection)
+            try:
+                words = line.recv()
+            except (OSError, EOFError):
+                line.close()  # it has ended: `_look` starts another
+                continue
+            changed = self._heed(workers[line], *words) or changed
+        return changed
+
+    def _heed(self, worker: _Worker, word: str, *words: Any) -> bool:
+        """See channel.ToLine."""
+        if word == channel.EVENT:
+            return self._event(*words)
+        if word == channel.BEGIN:
+            worker.busy = self._left != 0 and not self._stopping
+            if worker.busy and self._left:
+                self._left -= 1
+            self._answer(worker, worker.busy)
+        elif word == channel.OTHERS:
+            worker.board = unique_id, _ = words
+            others = sorted(
+                (other.port.name, other.board[1])
+                for other in self._workers.values()
+                if other is not worker and other.board and other.board[0] == unique_id
+            )
+            self._answer(worker, others)
+        elif word == channel.ENDED:
+            self._ended(worker, counts=words[0])
+        elif word == channel.GONE:
+            worker.board = None
+        return False
+
+    @staticmethod
+    def _answer(worker: _Worker, answer: object) -> None:
+        with contextlib.suppress(OSError):
+            worker.line.send(answer)
+
+    def _ended(self, worker: _Worker, *, counts: bool) -> None:
+        """Its board is not being made any more. counts: it was one of those begun."""
+        if worker.busy and not counts and self._left is not None:
+            self._left += 1
+        worker.busy = False
+
+    def _event(self, event: Event) -> bool:
+        """Tell it; whether the counts may have changed."""
         kind = event["event"]
         if kind == "stop":
             self._stopped = event["message"]
-            shared.stop.set()
+            self._stopping = True
         self._tell(kind, **{name: value for name, value in event.items() if name != "event"})
         return bool(kind == "board")
 
@@ -118,47 +187,54 @@ class Line:
         """Start a worker for each port that has none, also where one ended."""
         for port in self._options.find():
             worker = self._workers.get(port.name)
-            if worker and worker.process.is_alive():
+            if worker and not worker.line.closed:
                 continue
             if worker:
+                worker.process.join()
                 text = f"the worker ended with {worker.process.exitcode}: another begins"
                 self._tell("note", port=port.name, message=text)
-                ended(shared, port, counts=False)
-            self._workers[port.name] = _Worker(port, processes.start(shared, port))
+                self._ended(worker, counts=False)
+            self._workers[port.name] = processes.start(shared, port)
 
-    def _count(self, ledger: Ledger, counts: Counts) -> Counts:
+    def _count(self, ledger: Ledger) -> None:
+        """See what the ledger has, and tell it where it is new."""
         try:
             counts = ledger.counts(self._job.name)
         except LedgerError as error:
             self._tell("note", message=error.message)
         else:
-            self._tell("counts", **_shown(counts))
-        return counts
+            if counts != self._counts:
+                self._tell("counts", **_shown(counts))
+            self._counts = counts
+        self._counted = time.monotonic()
 
-    def _complete(self, counts: Counts) -> bool:
-        if self._options.rework:  # as many as come, up to the limit
+    def _complete(self) -> bool:
+        counts = self._counts
+        if counts is None or self._options.rework:  # of these, as many as come, up to the limit
             return False
         if counts.quantity is not None and counts.done >= counts.quantity:
             return True
         left = counts.open + counts.working + counts.failed + counts.rework
         return not self._job.devices.plugged and left == 0
 
-    def _end(self, shared: Shared) -> None:
+    def _end(self) -> None:
         """Let workers finish the step at hand."""
+        for worker in self._workers.values():
+            channel.stop(worker.line)
         until = time.monotonic() + _STOP_SECONDS
-        while self._interrupts < 2 and time.monotonic() < until:
-            with contextlib.suppress(queue.Empty):
-                self._heed(shared.events.get(timeout=_LOOK / 5), shared)
-                continue
-            if not any(worker.process.is_alive() for worker in self._workers.values()):
+        while time.monotonic() < until:
+            self._listen()
+            if all(worker.line.closed for worker in self._workers.values()):
                 return
 
     @contextlib.contextmanager
-    def _interruptible(self, shared: Shared) -> Iterator[None]:
+    def _interruptible(self) -> Iterator[None]:
         def stop(_number: int, _frame: FrameType | None) -> None:
             self._interrupts += 1
             self._stopped = "stopped by hand"
-            shared.stop.set()
+            self._stopping = True
+            if self._interrupts > 1:
+                raise _Now
 
         usual = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -169,7 +245,7 @@ class Line:
 
 
 class _Processes:
-    """Workers, and what they share. They are ended with the block."""
+    """Of workers. They are ended with the block."""
 
     def __init__(self) -> None:
         # Not forked: a copy of an open ledger is of no use.
@@ -177,41 +253,25 @@ class _Processes:
         self._started: list[BaseProcess] = []
 
     def __enter__(self) -> "_Processes":
-        self._manager = self._context.Manager()
         return self
 
-    def shared(self, job: Job, options: Options, ledger: str) -> Shared:
-        limit = _ALL if options.limit is None else options.limit
-        return Shared(
-            job=job,
-            operator=options.operator,
-            ledger=ledger,
-            events=self._context.Queue(),
-            stop=self._context.Event(),
-            left=self._context.Value("i", limit),
-            busy=self._manager.dict(),
-            rework=options.rework,
-            wipe=options.wipe,
-            lease=timedelta(seconds=job.lease),
-            boards=self._manager.dict(),
-        )
-
-    def start(self, shared: Shared, port: Port) -> BaseProcess:
-        process = self._context.Process(target=work, args=(shared, port), name=port.name)
+    def start(self, shared: Shared, port: Port) -> _Worker:
+        line, far = self._context.Pipe()
+        process = self._context.Process(target=work, args=(shared, port, far), name=port.name)
         # Ctrl-C in a terminal goes to all of them: this process alone says when to stop.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            far.close()  # so that the pipe ends with the worker
         self._started.append(process)
-        return process
+        return _Worker(port, process, line)
 
     def __exit__(self, *_: Any) -> None:
         for process in self._started:
             process.kill()
             process.join()
-        self._manager.shutdown()
 
 
 def ledger_url(job: Job) -> str:

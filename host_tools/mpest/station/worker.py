@@ -3,19 +3,16 @@
 import contextlib
 import threading
 import time
-from collections.abc import MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event as Flag
+from multiprocessing.connection import Connection
 from typing import Any
 
 from mpest.exits import CliError
 from mpest.flash import application
 from mpest.station.authority import Authority
+from mpest.station.channel import ToLine
 from mpest.station.credentials import Credential
-from mpest.station.events import Event
-from mpest.station.identity import Identity
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import LeaseLost, LedgerError, Who
@@ -37,30 +34,15 @@ class Shared:
     operator: str
     ledger: str
     """Its URL."""
-    events: "Queue[Event]"
-    stop: Flag
-    left: Any
-    """Value of how many boards may still be begun; negative for any number."""
-    busy: MutableMapping[str, bool]
-    """Ports whose board is being made; changed under the lock of `left`."""
-    boards: MutableMapping[str, tuple[str, str]]
-    """(unique id, MAC address) of the board at each port."""
     lease: timedelta
     rework: str = ""
     wipe: bool = False
     """As making.Bench has them."""
 
 
-def work(shared: Shared, port: Port) -> None:
-    """Until `stop`. It is the target of a process."""
-    _Worker(shared, port).run()
-
-
-def ended(shared: Shared, port: Port, *, counts: bool) -> None:
-    """The board at `port` is not being made any more. counts: it was one of those begun."""
-    with shared.left.get_lock():
-        if shared.busy.pop(port.name, False) and not counts:
-            shared.left.value += shared.left.value >= 0
+def work(shared: Shared, port: Port, line: Connection) -> None:
+    """Until the line is to stop. It is the target of a process."""
+    _Worker(shared, port, ToLine(line)).run()
 
 
 def authority_of(job: Job) -> Authority:
@@ -83,24 +65,24 @@ def authority_of(job: Job) -> Authority:
 
 
 class _Worker:
-    def __init__(self, shared: Shared, port: Port) -> None:
+    def __init__(self, shared: Shared, port: Port, line: ToLine) -> None:
         self._shared = shared
         self._port = port
+        self._line = line
         self._making: Making | None = None
         self._link: Serial | None = None
 
     def run(self) -> None:
-        shared = self._shared
         threading.Thread(target=self._keep_lease, daemon=True).start()
-        while not shared.stop.is_set():
+        while not self._line.stopping():
             try:
                 with contextlib.ExitStack() as stack:
                     bench = self._bench(stack)
-                    while not shared.stop.is_set():
+                    while not self._line.stopping():
                         self._next(bench)
             except CliError as error:
                 self._emit("note", port=self._port.name, message=error.message)
-                self._pause(_AFTER_FAULT)
+                self._line.pause(_AFTER_FAULT)
 
     def _bench(self, stack: contextlib.ExitStack) -> Bench:
         job = self._shared.job
@@ -113,7 +95,7 @@ class _Worker:
             ledger=ledger,
             authority=authority,
             files=application.files(job.profile, parts=job.parts),
-            others=self._others,
+            others=lambda board: self._line.others(board.unique_id, board.mac),
             lease=self._shared.lease,
             rework=self._shared.rework,
             wipe=self._shared.wipe,
@@ -123,59 +105,39 @@ class _Worker:
         """Wait for a board, make it, and wait until it is gone."""
         board = self._port.board()
         if board is None:
-            time.sleep(_POLL)
+            self._line.pause(_POLL)
             return
-        self._pause(_SETTLE)
-        if self._port.board() != board or not self._begin():
+        if self._line.pause(_SETTLE) or self._port.board() != board:
+            return
+        if not self._line.begin():
+            self._line.pause(_POLL)
             return
         self._emit("port", port=self._port.name, device=board[0], state="here")
         begun = time.monotonic()
         outcome = self._make(bench)
         seconds = round(time.monotonic() - begun, 3)
         self._emit("board", port=self._port.name, seconds=seconds, **_told(outcome))
-        self._ended(counts=outcome.kind in ("done", "failed"))
+        self._line.ended(counts=outcome.kind in ("done", "failed"))
         if outcome.kind == "stop":
             self._emit("stop", message=outcome.message)
-            self._shared.stop.wait()
+            self._line.pause(None)
         until = time.monotonic() + outcome.seconds
-        while not self._shared.stop.is_set() and self._port.board() == board:
-            if outcome.kind == "waiting" and time.monotonic() > until:
+        while self._port.board() == board:
+            waited = outcome.kind == "waiting" and time.monotonic() > until
+            if waited or self._line.pause(_POLL):
                 return
-            time.sleep(_POLL)
-        self._shared.boards.pop(self._port.name, None)
+        self._line.gone()
         self._emit("port", port=self._port.name, state="gone")
 
     def _make(self, bench: Bench) -> Outcome:
         self._link = Serial(self._port.path() or self._port.name)
-        making = Making(bench, self._port, self._link, self._emit, self._shared.stop.is_set)
+        making = Making(bench, self._port, self._link, self._emit, self._line.stopping)
         self._making = making
         try:
             return making.run()
         finally:
             self._making = None
             self._link.close()
-
-    def _begin(self) -> bool:
-        """Whether one more board may be begun."""
-        left = self._shared.left
-        with left.get_lock():
-            if left.value == 0:
-                return not self._pause(_POLL)
-            left.value -= left.value > 0
-            self._shared.busy[self._port.name] = True
-        return True
-
-    def _ended(self, *, counts: bool) -> None:
-        ended(self._shared, self._port, counts=counts)
-
-    def _others(self, identity: Identity) -> list[tuple[str, str]]:
-        boards = self._shared.boards
-        boards[self._port.name] = (identity.unique_id, identity.mac)
-        return [
-            (port, mac)
-            for port, (unique_id, mac) in sorted(boards.items())
-            if port != self._port.name and unique_id == identity.unique_id
-        ]
 
     def _keep_lease(self) -> None:
         """So that a slow step loses no board to another station."""
@@ -196,11 +158,8 @@ class _Worker:
                 if link:
                     link.close()  # the board is another station's
 
-    def _pause(self, seconds: float) -> bool:
-        return self._shared.stop.wait(seconds)
-
     def _emit(self, event: str, /, **fields: Any) -> None:
-        self._shared.events.put({"event": event, **fields})
+        self._line.tell({"event": event, **fields})
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:
