@@ -120,7 +120,7 @@ class Station:
                         **{"serial": "", "step": "", "outcome": "", "message": "", **told}
                     )
                 )
-            if event.get("outcome") == "failed":
+            if (event["event"], event.get("outcome")) == ("board", "failed"):
                 raise CliError(event["message"])
             yield event
 
