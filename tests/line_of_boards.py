@@ -160,7 +160,7 @@ class Run:
         self, job: Path, ports: list[str], options: tuple[str, ...], *, show: bool = True
     ) -> None:
         """show: what it says is printed."""
-        self._show = show
+        self.show = show
         # A shell starts what is in its background with SIGINT ignored.
         command = ["env", "--default-signal=INT", sys.executable, "-m", "mpest", "provision"]
         self._process = subprocess.Popen(
@@ -184,7 +184,7 @@ class Run:
     def __iter__(self) -> Iterator[Event]:
         assert self._process.stdout
         for line in self._process.stdout:
-            if self._show:
+            if self.show:
                 print(line, end="")
             yield json.loads(line)
 

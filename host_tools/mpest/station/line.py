@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -253,6 +254,8 @@ class _Processes:
         self._started: list[BaseProcess] = []
 
     def __enter__(self) -> "_Processes":
+        # It would start with the first worker, and let that one's Ctrl-C through.
+        resource_tracker.ensure_running()
         return self
 
     def start(self, shared: Shared, port: Port) -> _Worker:

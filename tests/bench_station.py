@@ -1,0 +1,123 @@
+"""Boards that a station makes at one port and at eight, behind serial lines as slow as real ones.
+
+Between the station and each board a relay lets 115,200 baud pass, and holds an answer back for as
+long as flash takes to be erased for what the board has written. Both are slept, not computed, so
+two cores do for eight boards: what is measured is whether the station waits for all of them at
+once.
+"""
+
+import os
+import select
+import sys
+import tempfile
+import threading
+import time
+import tty
+from pathlib import Path
+from typing import Any
+
+import busy
+from line_of_boards import Board, Line, server_of
+from report import report
+
+PORTS = (1, 8)
+BAUD = 115_200
+_OCTETS = BAUD / 10  # a second: a start bit and a stop bit go with each octet
+_ERASE, _BLOCK = 0.03, 4096  # seconds for as many octets of flash
+_PIECE = 115  # octets that are passed on at once: 10 ms
+TARGET = 7.2
+REAL_SECONDS = 30.0  # that a board takes on a real line
+
+
+class PacedBoard(Board):
+    """One behind a line of 115,200 baud, whose flash has to be erased."""
+
+    def plug(self, port: Path) -> None:
+        hidden = self.root.parent / f"{self.root.name}-line"
+        super().plug(hidden)
+        near, far = os.openpty()
+        tty.setraw(far)
+        self._ends = [near, far, os.open(hidden, os.O_RDWR | os.O_NOCTTY)]
+        port.parent.mkdir(exist_ok=True)
+        port.symlink_to(os.ttyname(far))
+        self._link = port
+        near, _, board = self._ends
+        for come, go, from_board in ((near, board, False), (board, near, True)):
+            threading.Thread(target=self._pass, args=(come, go, from_board), daemon=True).start()
+
+    def unplug(self) -> None:
+        if self._process:
+            self._link.unlink()
+            super().unplug()
+            for end in self._ends:
+                os.close(end)
+
+    def _pass(self, come: int, go: int, from_board: bool) -> None:
+        """from_board: before it answers it has written to its flash."""
+        free, told, erased = time.monotonic(), 0, 0
+        while True:
+            try:
+                select.select([come], [], [])
+                data = os.read(come, _PIECE)
+                free = max(free, time.monotonic()) + len(data) / _OCTETS
+                if from_board:
+                    told += len(data)
+                    written = max(self._written() - told, erased)
+                    free += (written - erased) / _BLOCK * _ERASE
+                    erased = written
+                time.sleep(max(free - time.monotonic(), 0))
+                os.write(go, data)
+            except (OSError, ValueError):
+                return  # it was unplugged
+
+    def _written(self) -> int:
+        """Octets that the board has written to files, and to its terminal."""
+        pid = self._process.pid if self._process else 0
+        io = Path(f"/proc/{pid}/io").read_text()
+        return int(io.partition("wchar: ")[2].split()[0])
+
+
+def measure(ports: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="mpest-bench-") as name:
+        folder = Path(name)
+        with server_of(folder) as server:
+            line = Line(server, folder, ports)
+            line.boards = [PacedBoard(board.root, board.unique_id) for board in line.boards]
+            seconds: list[float] = []
+            cost = first = 0.0
+            with line.start() as run:
+                run.show = False
+                run.until(lambda event: event["event"] == "counts")
+                time.sleep(10)  # all workers have started
+                begun, first = time.monotonic(), busy.session(run.pid)
+                line.plug()
+                while len(seconds) < ports:
+                    event = run.until(lambda event: event["event"] == "board")
+                    assert event["outcome"] == "done", event
+                    seconds.append(event["seconds"])
+                    cost = busy.session(run.pid)
+                took = time.monotonic() - begun
+                run.end()
+            line.check(ports)
+            line.unplug()
+    return {
+        "ports": ports,
+        "seconds": round(took, 1),
+        "seconds of a board": round(sum(seconds) / ports, 1),
+        "boards an hour": round(3600 * ports / took),
+        "CPU seconds of the station per board": round((cost - first) / ports, 2),
+    }
+
+
+def main() -> None:
+    rows = [measure(ports) for ports in PORTS]
+    report("bench-station", rows)
+    times = rows[1]["boards an hour"] / rows[0]["boards an hour"]
+    share = rows[1]["CPU seconds of the station per board"] / REAL_SECONDS
+    print(f"Eight ports make {times:.2f} times as many as one; the target is {TARGET}.")
+    print(f"{100 * share:.1f} % of the {REAL_SECONDS:.0f} s of a board are the station's CPU.")
+    sys.exit(times < TARGET)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What goes wrong around a line: workers, stations, servers, ledgers, clocks and boards."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from line_of_boards import Line, Run, board, server_of, step
+from postgres import Postgres
+
+from mpest.exits import Exit
+from mpest.server import EstServer
+from mpest.station.ledger.ledger import Ledger
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EstServer]:
+    with server_of(tmp_path) as running:
+        yield running
+
+
+Make = Callable[..., Line]
+
+
+@pytest.fixture
+def make(server: EstServer, tmp_path: Path) -> Iterator[Make]:
+    """Makes a line of so many boards, which are unplugged at the end."""
+    lines = []
+
+    def make(count: int, more: str = "") -> Line:
+        lines.append(Line(server, tmp_path, count, more))
+        return lines[-1]
+
+    yield make
+    for line in lines:
+        line.unplug()
+
+
+def _workers(run: Run) -> list[int]:
+    """Process ids of the workers of ports, first the one that started first."""
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    return [pid for pid in map(int, children) if b"spawn_main" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_worker_is_killed(make: Make) -> None:
+    """At whatever it waits: another goes on, and the line ends as it should."""
+    line = make(1)
+    with line.start() as run:
+        run.until(lambda event: event["event"] == "counts")
+        # It sees no board, sees one, and makes one.
+        os.kill(_workers(run)[0], signal.SIGKILL)
+        run.until(lambda event: event["event"] == "note")
+        line.plug()
+        run.until(step("key"))
+        os.kill(_workers(run)[0], signal.SIGKILL)
+        told = run.until(lambda event: event["event"] == "note")
+        assert told["message"] == "the worker ended with -9: another begins"
+        run.until(board("done"))
+        run.end()
+    line.check(1)
+
+
+def test_a_worker_that_waits_is_killed(make: Make) -> None:
+    """With a stop that all workers share, the line would wait for the dead one to take notice."""
+    line = make(2)
+    line.plug()
+    with line.start("--limit", "1") as run:
+        begun = run.until(step("settings"))
+        # The other one has a board too, and waits for its turn.
+        other = int(begun["port"] == str(line.port(0)))
+        os.kill(_workers(run)[other], signal.SIGKILL)
+        run.end()
+    line.check(1)
+
+
+def test_the_line_alone_is_killed(make: Make) -> None:
+    """Its workers stop too, and the next start finds them gone."""
+    line = make(1)
+    line.plug()
+    with line.start() as run:
+        run.until(step("settings"))
+        workers = _workers(run)
+        os.kill(run.pid, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < end, "a worker goes on alone"
+            time.sleep(0.1)
+    line.run()
+    line.check(1)
+
+
+def test_a_station_ends_when_another_has_made_the_rest(make: Make) -> None:
+    line = make(1)
+    other = line.folder / "job-2.toml"
+    other.write_text(line.job.read_text().replace("station-1", "station-2"))
+    with Run(other, ["--port", str(line.port(1))], ()) as idle:
+        idle.until(lambda event: event["event"] == "counts")
+        line.plug()
+        line.run()
+        assert idle.end()[-1]["done"] == 1
+    line.check(1)
+
+
+def test_boards_of_one_unique_id(make: Make) -> None:
+    """Two are set aside; with the third the job stops, for what reads it is wrong."""
+    line = make(3)
+    for copy in line.boards[1:]:
+        copy.unique_id = line.boards[0].unique_id
+    line.plug()
+    with line.start() as run:
+        told = run.until(lambda event: event["event"] == "stop")
+        assert "3 boards say unique id 0a0b0c0000: what reads it is wrong" in told["message"]
+        list(run)
+        assert run.code() == Exit.REFUSED
+    with Ledger(str(line.ledger)) as ledger:
+        assert ledger.counts("batch-1").done == 0
+
+
+def test_a_second_ctrl_c_ends_it_at_once(make: Make) -> None:
+    line = make(1, "[hooks.after]\nsettings = ['sleep', '100']\n")
+    line.plug()
+    with line.start() as run:
+        run.until(step("settings", "done"))
+        run.interrupt()
+        time.sleep(1)
+        run.interrupt()
+        begun = time.monotonic()
+        run.end()
+        assert time.monotonic() - begun < 30
+    line.check(0)
+
+
+def test_postgresql_restarts_amid_steps(make: Make, postgres: Postgres) -> None:
+    url = postgres.empty()
+    line = make(1, "ledger_password = {file = 'ledger-password'}")
+    secret = line.folder / "ledger-password"
+    secret.write_text(postgres.password)
+    secret.chmod(0o600)
+    bare = url.replace(f":{postgres.password}@", "@")
+    line.job.write_text(line.job.read_text().replace("station =", f"ledger = '{bare}'\nstation ="))
+    line.plug()
+    with line.start() as run:
+        run.until(step("settings"))
+        postgres.stop(signal.SIGQUIT)
+        run.until(step("settings", "done"))
+        postgres.start()
+        run.until(board("done"))
+        run.end()
+    with Ledger(url) as ledger:
+        assert ledger.counts("batch-1").done == len(ledger.certificates()) == 1
+    assert len(line.server.issued()) == 1
+
+
+def test_the_server_answers_with_another_key(make: Make) -> None:
+    """The board fails; nothing that the server says reaches it."""
+    line = make(1)
+    line.server.config.faults = {"wrong-key"}
+    line.plug()
+    with line.start("--limit", "1") as run:
+        told = run.until(board("failed"))
+        assert told["step"] == "enrol"
+        run.end()
+    line.server.config.faults = set()
+    assert [event["outcome"] for event in line.run() if event["event"] == "board"] == ["done"]
