@@ -39,11 +39,12 @@ lint: $(READY) ## Check style, types and spelling
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-bench: $(READY) ## Compare P-256 with other libraries, some minutes, enrolments with libest's client and server, and beside a ticker
+bench: $(READY) ## Compare P-256 with other libraries, some minutes, enrolments with libest's client and server, beside a ticker, and boards at one port and at eight
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_enrolment.py
 	@$(BIN)/python tests/bench_asyncio.py
 	@$(BIN)/python tests/bench_serving.py
+	@$(BIN)/python tests/bench_station.py
 
 size: $(READY) ## Measure each device module compiled
 	@$(BIN)/python tests/size.py
