@@ -197,7 +197,7 @@ def papers(server: EstServer, ledger: str) -> None:
     login = ("--user", "station", "--password-file", str(FOLDER / "station-password"))
     trust = ("--url", server.url, "--trust", str(server.ca_pem))
     mpest("simulate", *trust, "--state", str(own), *login, "--subject", "CN=station", "enroll")
-    signed = FOLDER / "demo.p7m"
+    signed = FOLDER / "demo.json"
     signer = ("--certificate", str(own / "cert.pem"), "--key", str(own / "key.pem"))
     manifest = ("--manifest", "--out", str(signed), *signer)
     mpest("ledger", "export", "--batch", "demo", *manifest)
@@ -207,11 +207,12 @@ def papers(server: EstServer, ledger: str) -> None:
         *("ledger", "verify", "--ca", str(server.ca_pem), "--issued", str(issued)),
         *("--others", str(own / "cert.pem")),
     )
-    command = ["openssl", "cms", "-verify", "-inform", "DER", "-in", str(signed)]
-    command += ["-out", str(FOLDER / "demo.json"), "-CAfile", str(server.ca_pem)]
+    command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-content", str(signed)]
+    command += ["-in", f"{signed}.p7s", "-out", os.devnull, "-CAfile", str(server.ca_pem)]
     command += ["-purpose", "any", "-nointern", "-certfile", str(own / "cert.pem")]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    listed = json.loads((FOLDER / "demo.json").read_text())["boards"]
+    say(f"$ {' '.join(command[:4])} ...")
+    subprocess.run(command, check=True)
+    listed = json.loads(signed.read_text())["boards"]
     if len(listed) != _COUNT or len(list((FOLDER / "labels/demo").glob("*.zpl"))) != _COUNT:
         raise CliError("the manifest or the labels are not complete")
 
@@ -254,7 +255,7 @@ def main() -> None:
         second_station(job(server, "station-2", ledger), machines)
         papers(server, with_password)
     say(f"\nAll of it worked, in {time.monotonic() - began:.0f} s. In {FOLDER.relative_to(ROOT)}:")
-    for name in ("report.html", "demo.p7m", "demo.json", "labels/demo"):
+    for name in ("report.html", "demo.json", "demo.json.p7s", "labels/demo"):
         say(f"  {name}")
 
 
