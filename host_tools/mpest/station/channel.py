@@ -33,9 +33,10 @@ class ToLine:
     def tell(self, event: Event) -> None:
         self._say(EVENT, event)
 
-    def begin(self) -> bool:
-        """Whether one more board may be begun."""
-        return bool(self._ask(BEGIN))
+    def begin(self) -> str | None:
+        """The operator of one more board, None where none may be begun."""
+        answer = self._ask(BEGIN)
+        return answer[0] if answer else None
 
     def others(self, unique_id: str, mac: str) -> list[tuple[str, str]]:
         """(port, MAC address) of the station's other boards that say this unique id now."""

@@ -6,20 +6,29 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from mpest.exits import CliError
 from mpest.station import check, configuration, job, line, ports, terminal, validate
-from mpest.station.events import Emit
+from mpest.station.events import Emit, each
 from mpest.station.job import Job
 from mpest.station.ledger.units import NewUnit
 from mpest.station.machine import Machine
 from mpest.station.problems import JobError, one_line
 
+if TYPE_CHECKING:
+    from mpest.station.page.server import Page
+
 # What only the board can tell, where a job is shown without one.
 _UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
+
+
+class _WantedPage(NamedTuple):
+    host: str
+    port: int
+    texts: Path | None
 
 
 @click.command()
@@ -50,6 +59,25 @@ _UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
     help="Give a board that has its certificate a new key; one without --limit.",
 )
 @click.option("--wipe", is_flag=True, help="Erase boards that hold what the job does not know.")
+@click.option(
+    "--page",
+    "page_port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve the operator's page there; 0 for any free port.",
+)
+@click.option(
+    "--page-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address that the page is served at.",
+)
+@click.option(
+    "--page-texts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The words of the page in another language, in TOML.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
 def provision(
     file: Path,
@@ -60,6 +88,9 @@ def provision(
     devices: tuple[str, ...],
     rework: str | None,
     wipe: bool,
+    page_port: int | None,
+    page_host: str,
+    page_texts: Path | None,
     as_json: bool,
 ) -> None:
     """Make the boards of a job: firmware, settings, key and certificate, each accounted for.
@@ -97,14 +128,31 @@ def provision(
             rework=rework or "",
             wipe=wipe,
         )
-        _run(made, options, as_json)
+        wanted = None if page_port is None else _WantedPage(page_host, page_port, page_texts)
+        _run(made, options, wanted, as_json)
 
 
-def _run(made: Job, options: line.Options, as_json: bool) -> None:
+def _run(made: Job, options: line.Options, wanted_page: _WantedPage | None, as_json: bool) -> None:
     with contextlib.ExitStack() as stack:
-        emit: Emit = _emit if as_json else stack.enter_context(terminal.Terminal())
-        code = line.Line(made, line.ledger_url(made), options, emit).run()
+        emits: list[Emit] = [_emit if as_json else stack.enter_context(terminal.Terminal())]
+        emit = each(emits)
+        url = line.ledger_url(made)
+        running = line.Line(made, url, options, emit)
+        if wanted_page:
+            page = stack.enter_context(_page(made, url, wanted_page, running))
+            emit("page", url=page.url)
+            emits.append(page)
+        code = running.run()
     click.get_current_context().exit(code)
+
+
+def _page(made: Job, url: str, wanted: _WantedPage, running: line.Line) -> "Page":
+    """Raises CliError."""
+    # aiohttp takes its time to load.
+    from mpest.station.page import server, texts
+
+    words = texts.load(wanted.texts)
+    return server.Page(made, url, words, wanted.host, wanted.port, running.post)
 
 
 def _emit(event: str, /, **fields: Any) -> None:

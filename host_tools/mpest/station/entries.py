@@ -217,6 +217,12 @@ class Irreversible(Strict):
     run: Command
 
 
+class Page(Strict):
+    """The operator's page. Without a PIN it shows, and nothing can be done by it."""
+
+    pin: Credential | None = None
+
+
 class Limit(Strict):
     """Of a step. seconds: for one try. retries: after the first."""
 

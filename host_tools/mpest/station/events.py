@@ -2,17 +2,21 @@
 
 | event | fields |
 |---|---|
+| page | url, of the operator's page |
 | line | batch, station, operator, units (0: as they come) |
-| port | port, device, state: here, gone |
+| port | port, device, state: free, here, gone |
 | step | port, serial, step, outcome: begun, done, again, failed, skipped; seconds, message |
 | progress | port, serial, step, fraction: 0 to 1 |
 | board | port, serial, outcome: a kind of outcome.Outcome; step, message, seconds |
+| operator | operator: who works here from now on |
+| decision | serial, operator; what was decided on the page: rework, scrap, label; label |
 | note | port, message |
 | stop | message |
 | counts | quantity, open, working, failed, done, rework, aside, first_pass: boards |
 | end | message, and what counts has |
 """
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 Event = dict[str, Any]
@@ -20,3 +24,13 @@ Event = dict[str, Any]
 
 class Emit(Protocol):
     def __call__(self, event: str, /, **fields: Any) -> None: ...
+
+
+def each(emits: Iterable[Emit]) -> Emit:
+    """One that tells all that there are by then."""
+
+    def emit(event: str, /, **fields: Any) -> None:
+        for one in emits:
+            one(event, **fields)
+
+    return emit

@@ -32,6 +32,7 @@ from mpest.station.entries import (
     Limit,
     Name,
     Network,
+    Page,
     Server,
     Strict,
     Text,
@@ -101,6 +102,7 @@ class Job(Strict):
     ledger_password: Credential | None = None
     lease: Annotated[int, Field(ge=15, le=86400)] = 600
     """Seconds after which another station may go on with the board of one that was killed."""
+    page: Page | None = None
 
     _source: Path = PrivateAttr()
     _lines: dict[Keys, int] = PrivateAttr(default_factory=dict)

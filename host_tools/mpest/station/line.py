@@ -10,6 +10,7 @@ from datetime import timedelta
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -71,9 +72,15 @@ class Line:
         self._interrupts = 0
         self._stopping = False
         self._stopped = ""
+        self._operator = options.operator
+        self._posted: SimpleQueue[Event] = SimpleQueue()
         self._left = options.limit  # boards that may still be begun; None for any number
         self._counts: Counts | None = None
         self._counted = -_RECOUNT
+
+    def post(self, event: Event) -> None:
+        """Tell what was decided beside the line, such as on the page: from any thread."""
+        self._posted.put(event)
 
     def run(self) -> Exit:
         """Raises CliError where it cannot begin."""
@@ -139,6 +146,8 @@ class Line:
                 line.close()  # it has ended: `_look` starts another
                 continue
             changed = self._heed(workers[line], *words) or changed
+        while not self._posted.empty():
+            changed = self._event(self._posted.get()) or changed
         return changed
 
     def _heed(self, worker: _Worker, word: str, *words: Any) -> bool:
@@ -149,7 +158,7 @@ class Line:
             worker.busy = self._left != 0 and not self._stopping
             if worker.busy and self._left:
                 self._left -= 1
-            self._answer(worker, worker.busy)
+            self._answer(worker, [self._operator] if worker.busy else [])
         elif word == channel.OTHERS:
             worker.board = unique_id, _ = words
             others = sorted(
@@ -181,8 +190,10 @@ class Line:
         if kind == "stop":
             self._stopped = event["message"]
             self._stopping = True
+        elif kind == "operator":
+            self._operator = event["operator"]
         self._tell(kind, **{name: value for name, value in event.items() if name != "event"})
-        return bool(kind == "board")
+        return kind in ("board", "decision")
 
     def _look(self, shared: Shared, processes: "_Processes") -> None:
         """Start a worker for each port that has none, also where one ended."""
@@ -195,6 +206,7 @@ class Line:
                 text = f"the worker ended with {worker.process.exitcode}: another begins"
                 self._tell("note", port=port.name, message=text)
                 self._ended(worker, counts=False)
+            self._tell("port", port=port.name, state="free")
             self._workers[port.name] = processes.start(shared, port)
 
     def _count(self, ledger: Ledger) -> None:

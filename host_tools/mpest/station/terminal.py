@@ -52,7 +52,7 @@ class Terminal:
         port = str(fields.get("port", ""))
         line = self._line(event, port, fields)
         if self._live:
-            if event in ("line", "note", "stop", "end") and line:
+            if line and event not in ("step", "board"):
                 self._live.console.print(line, markup=False)
             self._live.refresh()
         elif line:
@@ -84,6 +84,12 @@ class Terminal:
                 self._footer += f", {fields['first_pass']} of them at the first try"
                 self._footer += f"; {fields['failed']} failed, {fields['aside']} set aside"
                 return ""
+            case "page":
+                return f"The operator's page is at {fields['url']}"
+            case "operator":
+                return f"Operator {fields['operator']}."
+            case "decision":
+                return "{serial}: {what}, by {operator} on the page".format(**fields)
             case "note" | "stop":
                 return f"{place}{fields['message']}"
             case "end":

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
@@ -109,12 +109,13 @@ class _Worker:
             return
         if self._line.pause(_SETTLE) or self._port.board() != board:
             return
-        if not self._line.begin():
+        operator = self._line.begin()
+        if operator is None:
             self._line.pause(_POLL)
             return
         self._emit("port", port=self._port.name, device=board[0], state="here")
         begun = time.monotonic()
-        outcome = self._make(bench)
+        outcome = self._make(replace(bench, who=replace(bench.who, operator=operator)))
         seconds = round(time.monotonic() - begun, 3)
         self._emit("board", port=self._port.name, seconds=seconds, **_told(outcome))
         self._line.ended(counts=outcome.kind in ("done", "failed"))
