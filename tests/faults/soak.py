@@ -24,6 +24,7 @@ import ext4
 import fleet
 import kills
 import line_cuts
+import line_page
 import model
 import network
 import station_kills
@@ -246,6 +247,12 @@ def line_at_scale(sample, seed):
         failures += [f"{ledger}: {problem}" for problem in found.pop("problems")]
         rows.append({"ledger": ledger, "stations": stations, **found})
     return rows, failures
+
+
+@proof
+def line_page_(sample, seed):
+    """Twenty boards that an operator makes in Chromium, by the page of the line alone."""
+    return _counted(line_page.run(sample or line_page.BOARDS))
 
 
 @proof
