@@ -20,6 +20,8 @@ import busy
 from line_of_boards import Board, Line, server_of
 from report import report
 
+from mpest.station.worker import SETTLE
+
 PORTS = (1, 8)
 BAUD = 115_200
 _OCTETS = BAUD / 10  # a second: a start bit and a stop bit go with each octet
@@ -102,9 +104,10 @@ def measure(ports: int) -> dict[str, Any]:
             line.unplug()
     return {
         "ports": ports,
-        "seconds": round(took, 1),
+        "seconds until all are made": round(took, 1),
         "seconds of a board": round(sum(seconds) / ports, 1),
-        "boards an hour": round(3600 * ports / took),
+        # Ports don't wait for each other: one that is done takes its next board.
+        "boards an hour": round(sum(3600 / (each + SETTLE) for each in seconds)),
         "CPU seconds of the station per board": round((cost - first) / ports, 2),
     }
 

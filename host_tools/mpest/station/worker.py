@@ -22,7 +22,7 @@ from mpest.station.outcome import Outcome
 from mpest.station.ports import Port
 
 _POLL = 0.2  # seconds between two looks whether a board is there
-_SETTLE = 1.0  # seconds after a board is plugged in until its port is used
+SETTLE = 1.0  # seconds after a board is plugged in until its port is used
 _AFTER_FAULT = 5.0  # seconds, where the worker itself failed
 
 
@@ -107,7 +107,7 @@ class _Worker:
         if board is None:
             self._line.pause(_POLL)
             return
-        if self._line.pause(_SETTLE) or self._port.board() != board:
+        if self._line.pause(SETTLE) or self._port.board() != board:
             return
         operator = self._line.begin()
         if operator is None:
