@@ -98,6 +98,7 @@ def test_two_boards_by_the_page(line: Line, tmp_path: Path) -> None:
         page.close()
 
         good.plug(first)
+        page.until_word(first, "WORKING")
         page.until_word(first, "GOOD")
         run.interrupt()
         page.until(lambda: "ended" in page.text("#banner"))

@@ -224,8 +224,7 @@ class Page:
         if not self._access.writable:
             return _error(403, "this page only shows")
         operator = operator_of(operator)
-        seconds = self._access.wait()
-        cookie = None if seconds else self._access.open(pin, operator)
+        cookie = self._access.open(pin, operator)
         if cookie is None:
             seconds = self._access.wait()
             text = "the PIN is wrong" if not seconds else "too many wrong PINs"

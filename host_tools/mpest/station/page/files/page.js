@@ -46,6 +46,9 @@ function advice(tile) {
   return word("outcome", tile.state, "advice");
 }
 
+// The port's name, without the folder of a device.
+const nameOf = (port) => port.split("/").pop();
+
 function stepOf(tile) {
   if (!tile.step || tile.state === "done") return "";
   const number = STEPS.indexOf(tile.step) + 1;
@@ -59,10 +62,10 @@ function drawTile(element, tile) {
   if (last === drawn) return;
   element.dataset.drawn = drawn;
   element.className = `tile ${tile.state in SIGNS ? tile.state : ""}`;
-  element.setAttribute("aria-label", tile.port);
+  element.setAttribute("aria-label", nameOf(tile.port));
   const inner = make("div", "inner");
   const head = make("p", "head");
-  head.append(make("span", "port", tile.port), make("span", "serial", tile.serial));
+  head.append(make("span", "port", nameOf(tile.port)), make("span", "serial", tile.serial));
   const name = make("p", "word");
   const sign = make("span", "sign", SIGNS[tile.state] ?? "");
   sign.setAttribute("aria-hidden", "true");
@@ -93,7 +96,7 @@ function hear(tile) {
   const last = heard.get(tile.port);
   if (tile.number > (last?.number ?? 0)) {
     if (!(tile.state === "waiting" && last?.state === "waiting")) {
-      const text = [tile.port, tile.serial, word("outcome", tile.state, "word"), advice(tile)];
+      const text = [nameOf(tile.port), tile.serial, word("outcome", tile.state, "word"), advice(tile)];
       $("results").append(make("p", "", text.filter(Boolean).join(": ")));
       while ($("results").childElementCount > 8) $("results").firstChild.remove();
     }
