@@ -15,7 +15,7 @@ from mpest.station.channel import ToLine
 from mpest.station.credentials import Credential
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
-from mpest.station.ledger.units import LeaseLost, LedgerError, Who
+from mpest.station.ledger.units import LedgerError, NotForThisBoard, Who
 from mpest.station.link import Serial
 from mpest.station.making import Bench, Making
 from mpest.station.outcome import Outcome
@@ -155,7 +155,7 @@ class _Worker:
                 ledger.renew(making.unit, who, self._shared.lease)
             except LedgerError:
                 pass  # the next record says so
-            except LeaseLost:
+            except NotForThisBoard:
                 if link:
                     link.close()  # the board is another station's
 
