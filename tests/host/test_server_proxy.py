@@ -96,6 +96,18 @@ async def test_two_headers(server: EstServer) -> None:
     assert (status, "more than 8" in text) == (400, True)
 
 
+@pytest.mark.parametrize("comma", [",", ", "])
+@pytest.mark.parametrize("form", FORMS)
+async def test_two_in_one_header(server: EstServer, form: str, comma: str) -> None:
+    """So does one that appends its own to the client's line."""
+    values = [FORMS[form](server.new_identity(name)[0]) for name in ("board-1", "board-2")]
+    status, text = await renew(server, comma.join(values))
+    assert (status, "did not issue the first" in text) == (400, True)
+    assert server.events[-1]["client"] is None
+    status, text = await renew(server, comma.join(values[:1] * 2))
+    assert (status, "did not issue the first" in text) == (400, True)
+
+
 async def test_what_tls_would_not_trust(server: EstServer) -> None:
     issuer = server._authority.issuer
     other = new_ca("mpest test root")

@@ -9,6 +9,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from itertools import pairwise
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -51,20 +52,31 @@ def forwarded(
 ) -> x509.Certificate | None:
     """The certificate that the proxy was shown, verified up to one of the `anchors` as TLS would;
     None if it was shown none. The header may go on with its chain, after commas; so may
-    Client-Cert-Chain. Raises Refused.
+    Client-Cert-Chain. What is no chain are two certificates, of the proxy and of the client: which
+    is whose is open. Raises Refused.
     """
     values = request.headers.getall(header, [])
     if len(values) > 1:
         raise Refused(400, f"the header {header} comes twice: the proxy must replace the client's")
     if not values or not values[0].strip():
         return None
-    texts = [*values[0].split(","), *_chain(request)]
+    shown = values[0].split(",")
+    texts = [*shown, *_chain(request)]
     if len(texts) > _MAX_CERTIFICATES:
         raise Refused(400, f"the header {header} holds more than {_MAX_CERTIFICATES} certificates")
     try:
         certificate, *chain = map(_certificate, texts)
     except (ValueError, x509.InvalidVersion) as error:
         raise Refused(400, f"the header {header} holds no certificate") from error
+    for issued, issuer in pairwise([certificate, *chain][: len(shown)]):
+        try:
+            issued.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+            raise Refused(
+                400,
+                f"the header {header} holds two certificates, of which the second did not issue "
+                "the first: the proxy must replace the client's",
+            ) from error
     try:
         _verify(certificate, chain, anchors)
     except (VerificationError, ValueError, UnsupportedAlgorithm) as error:
