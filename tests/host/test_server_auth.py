@@ -250,7 +250,8 @@ async def test_certificate_not_on_record_is_refused(tmp_path):
     config = ServerConfig(directory=tmp_path / "ca", auth="mtls")
     async with EstServer(config) as server:
         identity = server.new_identity("factory")
-    (config.directory / "est.db").unlink()
+    for name in ("est.db", "crl.pem"):
+        (config.directory / name).unlink()
     async with EstServer(config) as server, connect(server, identity) as session:
         status, text, _ = await enroll(session, make_csr())
     assert status == 403

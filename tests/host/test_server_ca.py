@@ -12,7 +12,7 @@ from odd_certificates import CA, as_v1, issue
 from server_client import new_key, pem_of
 
 from mpest.exits import CliError, Exit
-from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server import EstServer, ServerConfig, desk, running_server
 from mpest.server.ca import common_name, key_usage
 from mpest.server.inputs import read_cas
 
@@ -118,16 +118,24 @@ def _no_ca(path):
         ("ca.key", lambda path: path.unlink(), "ca.key is missing"),
         ("ca.key", _other_key, "ca.key does not belong to ca.pem"),
         ("est.db", _other_key, "est.db is not a database"),
+        ("est.db", lambda path: path.unlink(), r"est.db is missing .* restore it"),
+        ("est.db", lambda path: path.write_bytes(b""), r"est.db is empty .* restore it"),
+        ("issuing.pem", lambda path: path.unlink(), "issuing.pem is missing"),
+        ("issuing.key", lambda path: path.unlink(), "issuing.key is missing"),
     ],
 )
 def test_damage_is_named(tmp_path, name, damage, word):
-    config = ServerConfig(directory=tmp_path / "ca")
-    with running_server(config):
+    directory = tmp_path / "ca"
+    length = 2 if name.startswith("issuing") else 1
+    with running_server(ServerConfig(directory=directory, chain_length=length)):
         pass
-    damage(config.directory / name)
+    damage(directory / name)
+    kept = directory.joinpath("crl.pem").read_bytes()
+    config = ServerConfig(directory=directory)
     with pytest.raises(click.ClickException, match=word) as caught, running_server(config):
         pass
     assert caught.value.exit_code == Exit.STORAGE
+    assert directory.joinpath("crl.pem").read_bytes() == kept
 
 
 NAME, KEY = common_name("factory"), new_key()
@@ -180,6 +188,29 @@ def test_lost_root_is_not_replaced(tmp_path):
         (config.directory / name).unlink()
     with pytest.raises(click.ClickException, match=r"ca\.pem is missing"), running_server(config):
         pass
+
+
+def test_a_lost_database_is_told_to_who_looks_into_it(tmp_path):
+    """It must not be made anew either, or the next start would take that."""
+    directory = tmp_path / "ca"
+    with running_server(ServerConfig(directory=directory)):
+        pass
+    directory.joinpath("est.db").write_bytes(b"")
+    with pytest.raises(CliError, match=r"est\.db is empty"), desk.opened(directory):
+        pass
+    assert directory.joinpath("est.db").stat().st_size == 0
+
+
+def test_the_ca_without_its_record_goes_on(tmp_path):
+    """As in a first start that was cut between the two, or for who copies the CA alone."""
+    directory = tmp_path / "ca"
+    with running_server(ServerConfig(directory=directory)) as server:
+        before = server.fingerprint
+    for name in ("est.db", "crl.pem"):
+        directory.joinpath(name).unlink()
+    directory.joinpath("est.db").touch()
+    with running_server(ServerConfig(directory=directory)) as server:
+        assert server.fingerprint == before
 
 
 def test_directory_that_is_a_file(tmp_path):

@@ -1,5 +1,6 @@
 """The certification authority of a folder: its files, and a new root in place of the old one."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from mpest.server import files
 from mpest.server.ca import CaKey, Signer, link, new_ca, now, objection_to_ca
 
 _ROOT_NAME = "mpest test root"
-_CHAIN = ("ca.pem", "intermediate*.pem", "issuing.pem")
+_CHAIN = re.compile(r"(ca|intermediate\d+|issuing)\.(pem|key)")
 _MADE_ANEW = ("issuing.*", "intermediate*.*", "old-issuing.*", "old-intermediate*.*")
 
 
@@ -65,6 +66,7 @@ class Authority:
         files.finish(directory)
         if (directory / "est.db").exists() and not (directory / "ca.pem").exists():
             raise _damaged(directory / "ca.pem", "is missing although certificates were issued")
+        check_database(directory)
         signers: list[Signer] = []
         made: dict[str, bytes | None] = {}
         # With a part of it the server would not know the devices that it has.
@@ -130,6 +132,18 @@ class Authority:
         return [signer.certificate for signer in self.all_signers]
 
 
+def check_database(directory: Path) -> None:
+    """Raises CliError if `est.db` was lost: each start writes `crl.pem` after it, and by a new one
+    spent passwords would be good again, and nothing revoked."""
+    path = directory / "est.db"
+    if not (directory / "crl.pem").is_file():
+        return
+    if not path.exists():
+        raise _damaged(path, "is missing although crl.pem is there")
+    if not path.stat().st_size:
+        raise _damaged(path, "is empty although crl.pem is there")
+
+
 def _names(chain_length: int) -> list[str]:
     """Of the files of each CA, from the root to the one that issues."""
     between = [f"intermediate{number}" for number in range(1, chain_length - 1)]
@@ -137,8 +151,9 @@ def _names(chain_length: int) -> list[str]:
 
 
 def _length_of(directory: Path) -> int:
-    """Of the chain that a folder holds, 0 without one."""
-    return sum(1 for kind in _CHAIN for _ in directory.glob(kind))
+    """Of the chain that a folder holds, 0 without one. Half of a CA counts: `_load` tells so."""
+    names = (_CHAIN.fullmatch(path.name) for path in directory.iterdir())
+    return len({name[1] for name in names if name})
 
 
 def _old(name: str) -> str:

@@ -15,6 +15,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from mpest.exits import CliError, Exit
+from mpest.server.authority import check_database
 from mpest.server.database import Database
 from mpest.text import printable, table
 
@@ -80,6 +81,7 @@ def revoke(directory: Path, serial: str) -> None:
 def opened(directory: Path) -> Iterator[Database]:
     """The database of a server's folder. Raises CliError, also for what is done with it."""
     path = directory / "est.db"
+    check_database(directory)
     if not path.exists():
         raise CliError(f"no server was ever started in {directory}", Exit.STORAGE)
     try:
