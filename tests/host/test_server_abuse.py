@@ -17,7 +17,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from server_client import certificates, connect, enroll, make_csr, new_key, pem_of
 
 from mpest.server import EstServer, Policy, ServerConfig, running_server
-from mpest.server.ca import Order, Signer, key_usage, new_ca, now
+from mpest.server.ca import Order, Signer, common_name, key_usage, new_ca, now
+from mpest.server.database import Stored
 
 PASSWORDS = {
     name: f"{name} secret"
@@ -545,6 +546,18 @@ async def test_one_revoked_station_leaves_the_others_working(
         assert (await enroll(session, make_csr("CN=unit-9"), "simpleenroll"))[0] == 403
 
 
+# Of line-4: capitals, zero width, soft hyphen, fullwidth, a blank at an end, a variation selector.
+SPELLINGS = (
+    "LINE-4",
+    "line-4\u200b",
+    "li\u00adne-4",
+    "\uff4cine-4",
+    "\\ line-4",
+    "line-4\\ ",
+    "line-4\ufe0f",
+)
+
+
 async def test_a_token_without_a_name_has_the_first_that_it_brought(server: EstServer) -> None:
     set_policy(server, "token", "default")
     for token, subject, status, word in (
@@ -552,20 +565,39 @@ async def test_a_token_without_a_name_has_the_first_that_it_brought(server: EstS
         ("token-first", "CN=named", 403, "others have that"),
         # A name that the file gives, before its holder came.
         ("token-first", "CN=line-4", 403, "others have that"),
-        ("token-first", "CN=LINE-4", 403, "others have that"),
+        *(("token-first", f"CN={name}", 403, "others have that") for name in SPELLINGS),
         ("token-first", "CN=free-1,O=Example", 403, "Subject"),
         ("token-first", "CN=localhost", 403, "name of the server"),
         ("token-first", "CN=free-1", 200, ""),
         ("token-first", "CN=free-1", 200, ""),
         ("token-first", "CN=free-2", 403, "Subject"),
         ("token-second", "CN=free-1", 403, "others have that"),
-        ("token-second", "CN=FREE-1", 403, "others have that"),
+        ("token-second", "CN=FREE\u200b-1", 403, "others have that"),
+        ("token-second", "CN=\\ free-1", 403, "others have that"),
         ("token-second", "CN=free-2", 200, ""),
     ):
         async with connect(server) as session:
             authorization = f"Bearer {token}"
             answer = await enroll(session, make_csr(subject), Authorization=authorization)
         assert (answer[0], word in answer[1]) == (status, True), (token, subject, answer)
+
+
+async def test_a_token_without_a_name_is_not_called_as_who_had_something_else(
+    server: EstServer,
+) -> None:
+    """A user who is on record, though for no such subject."""
+    set_policy(server, "token", "default")
+    key = new_key()
+    end = now() + timedelta(days=1)
+    other = server._authority.issuer.sign(Order(common_name("hub"), key.public_key()), end)
+    server._database.record(other, Stored(owner="user:alison"))
+    server.config.tokens = {*server.config.tokens, "token-third"}
+    async with connect(server) as session:
+        for name, status in (("alison", 403), ("Alison\u200b", 403), ("bertha", 200)):
+            answer = await enroll(
+                session, make_csr(f"CN={name}"), Authorization="Bearer token-third"
+            )
+            assert answer[0] == status, answer
 
 
 async def test_who_poses_as_a_device_of_the_factory(tmp_path: Path) -> None:

@@ -206,6 +206,10 @@ def test_lines() -> None:
     [
         ("basic", "ann", "standard input: entry 1 is not name:password"),
         ("basic", "ann:geheim\nann:geheim2", "entry 2 names a user for the second time"),
+        ("basic", "ann:geheim\nAnn\u200b:geheim2", "entry 2 names a user for the second time"),
+        ("digest", "ann:geheim\n ann:geheim2", "entry 2 names a user for the second time"),
+        ("basic", "\u200b:geheim", "entry 1 is not name:password"),
+        ("token", "ann:geheim\n\uff41nn:geheim2", "entry 2 spells a name that is there in anoth"),
         ("basic", "ann::once", "entry 1 is not name:password"),
         ("basic", "ann:$argon2id$geheim", "entry 1: what begins with $argon2 must be"),
         (
@@ -217,7 +221,9 @@ def test_lines() -> None:
         ("token", ":geheim", "entry 1 is not a token or name:token"),
         ("token", "geheim:", "entry 1 is not a token or name:token"),
     ],
-    ids=str.split("form twice once argon2 memory ha1 unnamed empty"),
+    ids=str.split(
+        "form twice alike blank unseen alike-token once argon2 memory ha1 unnamed empty"
+    ),
 )
 def test_wrong_lines(tmp_path: Path, auth: str, text: str, line: str) -> None:
     """One line says it, without the secret: of what is hashed, and of a file at the start."""

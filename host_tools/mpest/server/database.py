@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from mpest.exits import CliError, Exit
 from mpest.server import secret
+from mpest.server.spelling import canonical, canonical_subject
 from mpest.server.tables import (
     Answered,
     Issued,
@@ -179,11 +180,18 @@ class Database:
             own = select(Issued).where(Issued.owner == owner).order_by(Issued.not_before)
             return session.scalars(own.limit(1)).first()
 
-    def owners(self, subject: str) -> set[str]:
-        """Who has certificates for this RFC 4514 text, in capitals or not."""
+    def is_taken(self, subject: str, name: str | None) -> bool:
+        """Whether anybody has a certificate for this RFC 4514 text, or a user or a token of this
+        name any, in whatever spelling."""
+        wanted = func.canonical_subject(Issued.subject) == canonical_subject(subject)
+        if name is not None:
+            holders = [canonical(f"{kind}:{name}") for kind in ("user", "token")]
+            for whose in (Issued.owner, Issued.forwarded_by):
+                wanted |= func.canonical(func.coalesce(whose, "")).in_(holders)
         with self._session() as session:
-            same = select(Issued).where(func.lower(Issued.subject) == func.lower(subject))
-            return {issued.whose for issued in session.scalars(same)}
+            return (
+                session.scalars(select(Issued.serial).where(wanted).limit(1)).first() is not None
+            )
 
     def issued(self) -> list[Issued]:
         """All certificates, oldest first."""
@@ -295,6 +303,8 @@ def _long_ago(moment: datetime) -> float:
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    for function in (canonical, canonical_subject):
+        connection.create_function(function.__name__, 1, function, deterministic=True)
     # What is deleted is overwritten: sealed keys, and secrets of older servers.
     connection.execute("PRAGMA secure_delete=ON")
     # Without it the last commit may be undone when the power goes.

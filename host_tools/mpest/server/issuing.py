@@ -26,6 +26,7 @@ from mpest.server.passwords import token_name
 from mpest.server.policy import Policy, Rule
 from mpest.server.principals import ANONYMOUS, Principal, of_owner
 from mpest.server.serverkeygen import PrivateKey
+from mpest.server.spelling import canonical
 from mpest.server.wire import Refused, Reply, base64_reply
 
 _Function = TypeVar("_Function")
@@ -141,7 +142,7 @@ class Issuing:
 
     def _named(self, asked: Asked) -> Principal:
         """Who asks. A token without a name has that of the first certificate that it brought,
-        which must be nobody else's, in capitals or not."""
+        which must be nobody else's, in whatever spelling."""
         principal = asked.principal
         if principal.kind != "token" or principal.words:
             return principal
@@ -152,9 +153,10 @@ class Issuing:
         text = subject.rfc4514_string()
         common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         words = {"user": str(common[0].value)} if common else {}
-        named = {token_name(entry).lower() for entry in self.config.tokens}
+        name = words.get("user")
+        named = {canonical(one) for one in map(token_name, self.config.tokens)}
         if first is None and (
-            self.database.owners(text) or words.get("user", "").lower() in named
+            self.database.is_taken(text, name) or (name and canonical(name) in named)
         ):
             raise Refused(403, f"{text} is not the token's: it has no name, and others have that")
         return replace(principal, words=words)

@@ -4,7 +4,6 @@ import contextlib
 import glob
 import ipaddress
 import socket
-import unicodedata
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
@@ -15,10 +14,10 @@ from cryptography.x509.oid import NameOID
 from mpest.server.ca import Order
 from mpest.server.csr_policy import alternative_names
 from mpest.server.name_forms import text_in
+from mpest.server.spelling import canonical
 from mpest.server.wire import Refused
 
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...")  # all separate labels (RFC 3490 3.1)
-_IGNORED = ("Cc", "Cf")  # soft hyphens, joiners and the like (RFC 4518 2.2)
 _A_LABEL = "xn--"
 
 
@@ -39,11 +38,11 @@ def check(
     A common name counts as a host name, for clients take it as one where there is no other.
     """
     inner = order.san.get_values_for_type(x509.DirectoryName) if order.san else []
-    subjects = {_canonical(name) for name in (order.subject, *inner)}
+    subjects = {_canonical_name(name) for name in (order.subject, *inner)}
     hosts = set(map(_host, host_names(order)))
     for ca in authorities:
         common = {_host(name) for name, is_host in _names(ca.subject, None) if is_host}
-        if _canonical(ca.subject) in subjects or common & hosts:
+        if _canonical_name(ca.subject) in subjects or common & hosts:
             raise Refused(403, f"{ca.subject.rfc4514_string()} is the CA: ask for another name")
     taken = set(map(_host, others))
     if server is not None:
@@ -84,29 +83,17 @@ def _names(
                     yield inner, False
 
 
-def _canonical(name: x509.Name) -> tuple[frozenset[tuple[str, str]], ...]:
+def _canonical_name(name: x509.Name) -> tuple[frozenset[tuple[str, str]], ...]:
     """The same for two names that are one (RFC 5280 7.1)."""
     return tuple(
-        frozenset((one.oid.dotted_string, _text(str(one.value))) for one in rdn)
+        frozenset((one.oid.dotted_string, canonical(str(one.value))) for one in rdn)
         for rdn in name.rdns
     )
 
 
-def _text(text: str) -> str:
-    """One spelling for all that X.520 has as the same: in capitals or not, by any number of
-    spaces, in each form of Unicode (RFC 4518 2)."""
-    shown = "".join(
-        " " if character.isspace() else character
-        for character in text
-        if character.isspace() or unicodedata.category(character) not in _IGNORED
-    )
-    folded = unicodedata.normalize("NFKC", shown.casefold()).casefold()
-    return " ".join(folded.split())
-
-
 def _host(name: str) -> str:
     """One spelling for all that clients take as the same host (RFC 5280 7.2)."""
-    text = _text(name).translate(_DOTS).rstrip(".").strip("[]").partition("%")[0]
+    text = canonical(name).translate(_DOTS).rstrip(".").strip("[]").partition("%")[0]
     if " " not in text:
         with contextlib.suppress(OSError, ValueError):
             # So do browsers and others read 127.1 and 0x7f000001.
@@ -121,5 +108,5 @@ def _label(label: str) -> str:
     """A label of an IDN as people read it."""
     with contextlib.suppress(UnicodeError):
         if label.startswith(_A_LABEL):
-            return _text(label.removeprefix(_A_LABEL).encode().decode("punycode"))
+            return canonical(label.removeprefix(_A_LABEL).encode().decode("punycode"))
     return label

@@ -14,6 +14,7 @@ from mpest.server.passwords import (
     is_ha1,
     is_hash,
 )
+from mpest.server.spelling import canonical
 from mpest.text import text_of
 
 _ONCE = "once"
@@ -111,20 +112,23 @@ def _users(lines: list[str], source: object) -> list[Entry]:
         kept, colon, last = rest.rpartition(":")
         once = bool(colon) and last == _ONCE
         entry = Entry(name, kept if once else rest, once)
-        if not name or not entry.kept:
+        if not canonical(name) or not entry.kept:
             raise CliError(f"{source}: entry {number} is not name:password")
-        if name in entries:
+        if canonical(name) in entries:
             raise CliError(f"{source}: entry {number} names a user for the second time")
-        entries[name] = _checked(entry, number, source)
+        entries[canonical(name)] = _checked(entry, number, source)
     return [*entries.values()]
 
 
 def _tokens(lines: list[str], source: object) -> list[Entry]:
     entries = []
+    spellings: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         name, colon, kept = line.rpartition(":")
-        if not kept or (colon and not name):
+        if not kept or (colon and not canonical(name)):
             raise CliError(f"{source}: entry {number} is not a token or name:token")
+        if spellings.setdefault(canonical(name), name) != name:
+            raise CliError(f"{source}: entry {number} spells a name that is there in another way")
         entries.append(_checked(Entry(name, kept), number, source))
     return entries
 
