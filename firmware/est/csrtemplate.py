@@ -160,7 +160,7 @@ def _alternative_names(value, given):
                     break
             else:
                 raise UsageError(
-                    "the server demands an alternative name: give the board a %s (san)"
+                    "the server demands an alternative name: set the board's %s (san)"
                     % (_NAMES.get(name[0]) or "name of kind 0x%02x" % name[0])
                 )
             own_names.remove(own_name)

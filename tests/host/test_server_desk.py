@@ -177,6 +177,8 @@ async def test_revoke(tmp_path: Path, desk: Desk) -> None:
         (["--revoke", ""], 2, "'' is no serial number"),
         (["--revoke", "12"], 2, "no certificate '12' was issued; --list shows"),
         (["--approve", "x\n"], 2, "no request 'x\\n' waits; --list shows"),
+        (["--list", "--approve", "12"], 2, "--list, --approve and --revoke are each for themsel"),
+        (["--approve", "12", "--revoke", ""], 2, "each for themselves"),
         (["--list", "--dir", "nowhere"], 7, "no server was ever started in nowhere"),
         ([], 2, "Missing option '--port'"),
         (["--approve-after", "inf", "--port", "0"], 2, "'inf' is neither a number of seconds"),

@@ -240,7 +240,11 @@ def test_wrong_lines(tmp_path: Path, auth: str, text: str, line: str) -> None:
 
 @pytest.mark.parametrize(("made_for", "auth"), [("basic", "digest"), ("digest", "basic")])
 def test_lines_of_the_other_scheme(tmp_path: Path, made_for: str, auth: str) -> None:
-    file = write(tmp_path / "file", "\n".join(lines(made_for, "ann:pw")))
+    text = "\n".join(lines(made_for, "ann:pw"))
+    done = CliRunner().invoke(main, ["serve", "--hash-password", auth], input=text)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"standard input: entry 1 is for --auth {made_for}" in done.stderr
+    file = write(tmp_path / "file", text)
     start = ["serve", "--dir", str(tmp_path / "ca"), "--port", "0", "--users", str(file)]
     done = CliRunner().invoke(main, [*start, "--auth", auth])
     assert done.exit_code == 2

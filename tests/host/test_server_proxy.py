@@ -317,7 +317,7 @@ async def test_from_elsewhere_it_says_nothing(tmp_path: Path) -> None:
         (["--proxy", "127.0.0.1"], "--behind-proxy HEADER needs --proxy ADDRESS"),
         (["--behind-proxy", HEADER, "--proxy", "localhost"], "'localhost' is no address"),
         (["--behind-proxy", HEADER, "--proxy", "10.0.0.0/33"], "'10.0.0.0/33' is no address"),
-        (["--behind-proxy", "a b", "--proxy", "::1"], "the name of a header is expected"),
+        (["--behind-proxy", "a b", "--proxy", "::1"], ": the name of a header is expected\n"),
         (
             ["--behind-proxy", HEADER, "--proxy", "::1", "--require-pop"],
             "--require-pop can't be checked",

@@ -247,7 +247,7 @@ def test_template_filled_in():
 def test_template_that_the_board_cannot_fill():
     attrs = example(TEMPLATES[0])
     for subject, san, named in (
-        ("CN=a", [], "IP address"),
+        ("CN=a", [], "the board's IP address (san)"),
         ("CN=a", ["DNS:a.example"], "IP address"),
         ("O=a", ["IP:192.0.2.9"], "CN"),
         ("", ["IP:192.0.2.9"], "CN"),

@@ -200,6 +200,10 @@ def serve(
     """
     directory = Path(str(options["directory"]))
     if list_all or approve is not None or revoke is not None:
+        if list_all + (approve is not None) + (revoke is not None) > 1:
+            raise CliError(
+                "--list, --approve and --revoke are each for themselves: leave others out"
+            )
         if approve is not None:
             desk.approve(directory, approve)
         if revoke is not None:

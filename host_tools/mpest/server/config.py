@@ -76,9 +76,7 @@ class ServerConfig(BaseModel):
     """Whether whoever is let in may have any name but the server's and the CA's. None: if there
     is no `policy`. False without one: what the defaults of a `Policy` say. Where `auth` is none it
     is open."""
-    behind_proxy: (
-        Annotated[str, matching(r"[A-Za-z0-9-]+", "the name of a header is expected")] | None
-    ) = None
+    behind_proxy: Annotated[str, matching(r"[A-Za-z0-9-]+", "the name of a header")] | None = None
     """The header in which a proxy that ends TLS passes on the client's certificate (`proxy`)."""
     proxies: list[Network] = []
     """Where such proxies are. From elsewhere the header says nothing."""

@@ -52,13 +52,7 @@ def read_users(path: Path, auth: str) -> list[Entry]:
     users = _users(read_lines(path), path)
     if not users:
         raise CliError(f"{path} names no user: it takes lines of name:password")
-    for number, user in enumerate(users, 1):
-        if auth == "basic" and is_ha1(user.kept):
-            raise CliError(f"{path}: entry {number} is for --auth digest alone")
-        if auth == "digest" and is_hash(user.kept):
-            raise CliError(
-                f"{path}: entry {number} is for --auth basic: Digest can't be checked by a hash"
-            )
+    _check_scheme(users, auth, path)
     return users
 
 
@@ -79,6 +73,7 @@ def print_hashed(auth: str, realm: str) -> None:
     else:
         lines = _lines(sys.stdin.buffer.read(), _STDIN)
         entries = _tokens(lines, _STDIN) if auth == "token" else _users(lines, _STDIN)
+        _check_scheme(entries, auth, _STDIN)
     salted = next((entry.kept for entry in entries if is_hash(entry.kept)), None)
     for entry in entries:
         kept = entry.kept
@@ -131,6 +126,17 @@ def _tokens(lines: list[str], source: object) -> list[Entry]:
             raise CliError(f"{source}: entry {number} spells a name that is there in another way")
         entries.append(_checked(Entry(name, kept), number, source))
     return entries
+
+
+def _check_scheme(entries: list[Entry], auth: str, source: object) -> None:
+    """Raises CliError for what is kept of a secret for another way to log in."""
+    for number, entry in enumerate(entries, 1):
+        if auth != "digest" and is_ha1(entry.kept):
+            raise CliError(f"{source}: entry {number} is for --auth digest alone")
+        if auth == "digest" and is_hash(entry.kept):
+            raise CliError(
+                f"{source}: entry {number} is for --auth basic: Digest can't be checked by a hash"
+            )
 
 
 def _checked(entry: Entry, number: int, source: object) -> Entry:
