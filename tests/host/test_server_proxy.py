@@ -1,12 +1,14 @@
 """Certificates in the header of a proxy: each form, what is none, whom it is taken from."""
 
+import asyncio
 import base64
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import pytest
@@ -20,8 +22,9 @@ from odd_certificates import CA, as_v1, issue
 from server_client import connect, enroll, make_csr, new_key, pem_of, tls_context
 
 from mpest.cli import main
-from mpest.server import EstServer, ServerConfig, running_server
+from mpest.server import EstServer, Policy, ServerConfig, running_server
 from mpest.server.ca import Order, Signer, common_name, key_usage, new_ca, now, self_signed
+from mpest.server.principals import fingerprint
 
 HEADER = "X-SSL-Client-Cert"
 FORMS = {
@@ -168,8 +171,11 @@ async def test_revoked(server: EstServer) -> None:
     assert (status, "is revoked" in text) == (403, True)
 
 
+@pytest.mark.parametrize("known", [1, 2], ids=["root", "both"])
 @pytest.mark.parametrize("where", ["header", "chain"])
-async def test_a_factory_certificate_with_its_chain(tmp_path: Path, where: str) -> None:
+async def test_a_factory_certificate_with_its_chain(
+    tmp_path: Path, where: str, known: int
+) -> None:
     root = new_ca("factory root")
     issuing = new_ca("factory", root, below=0)
     key = new_key()
@@ -180,7 +186,7 @@ async def test_a_factory_certificate_with_its_chain(tmp_path: Path, where: str) 
         directory=tmp_path / "ca",
         auth="mtls",
         factory_ca="".join(
-            one.certificate.public_bytes(Encoding.PEM).decode() for one in (root, issuing)
+            one.certificate.public_bytes(Encoding.PEM).decode() for one in (root, issuing)[:known]
         ),
         behind_proxy="Client-Cert",
         proxies=["127.0.0.1"],
@@ -232,7 +238,14 @@ SHOWN = {
         [as_v1(device(issuer=BELOW.subject, by=OTHER_KEY), OTHER_KEY), BELOW],
         False,
     ),
-    "below what was sent": ([device(issuer=BELOW.subject, by=OTHER_KEY), BELOW], False),
+    "below what was sent": ([device(issuer=BELOW.subject, by=OTHER_KEY), BELOW], True),
+    "below what is forged": (
+        [
+            device(issuer=BELOW.subject, by=OTHER_KEY),
+            issue(BELOW.subject, OTHER_KEY, FACTORY, OTHER_KEY, CA),
+        ],
+        False,
+    ),
     "of an intermediate": ([device(issuer=ISSUING)], True),
     "no CA": ([device(x509.BasicConstraints(False, None))], True),
     "a CA": ([device(*CA)], False),
@@ -295,6 +308,51 @@ async def test_judged_alike_in_tls_and_behind_a_proxy(of_factory: EstServer, sho
     assert (in_tls == 200, status == 200) == (enrols, enrols), text
     assert status in (200, 403)
     assert text.count("\n") == 1 or enrols
+
+
+async def test_resumed_below_a_factorys_root(tmp_path: Path) -> None:
+    """A session that is resumed has the client's certificate alone, without those above it."""
+    below = Signer(BELOW, OTHER_KEY)
+    leaf = below.sign(Order(common_name("unit"), KEY.public_key()), now() + timedelta(hours=1))
+    chain = b"".join(one.public_bytes(Encoding.PEM) for one in (leaf, BELOW))
+    config = ServerConfig(
+        directory=tmp_path / "ca",
+        auth="mtls",
+        factory_ca=CAS[0].public_bytes(Encoding.PEM).decode(),
+        policy=Policy.model_validate(
+            {"rule": [{"factory": "CN=factory", "subject": "CN={CN}-1"}]}
+        ),
+        tls_max="1.2",
+    )
+    async with EstServer(config) as server:
+        context = tls_context(server, (chain, pem_of(KEY)))
+        assert await asyncio.to_thread(_enroll_resumed, server, context) == [
+            (False, 200),
+            (True, 200),
+        ]
+        owners = {row.owner for row in server.issued()}
+    assert owners == {f"factory:{fingerprint(CAS[0])}:CN=unit"}
+
+
+def _enroll_resumed(server: EstServer, context: ssl.SSLContext) -> list[tuple[bool, int]]:
+    """Whether the session was resumed, and the status, of two enrolments."""
+    session, results = None, []
+    for _ in range(2):
+        body = base64.encodebytes(make_csr("CN=unit-1").public_bytes(Encoding.DER))
+        with (
+            socket.create_connection(("127.0.0.1", server.port)) as plain,
+            context.wrap_socket(plain, server_hostname="localhost", session=session) as tls,
+        ):
+            head = (
+                f"POST {urlsplit(server.url).path}/simpleenroll HTTP/1.1\r\nHost: localhost\r\n"
+                "Content-Type: application/pkcs10\r\nConnection: close\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            )
+            tls.sendall(head.encode() + body)
+            answer = b"".join(iter(lambda: tls.recv(65536), b""))
+            session = tls.session
+            results.append((tls.session_reused, int(answer.split()[1])))
+    return results
 
 
 async def test_from_elsewhere_it_says_nothing(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from mpest.server.issuing import Issuing
 from mpest.server.log import place
 from mpest.server.metrics import Metrics
 from mpest.server.proxy import forwarded, is_proxy
-from mpest.server.tls import FORWARDED, client_certificate, tls_unique
+from mpest.server.tls import FORWARDED, client_certificate, client_path, tls_unique
 from mpest.server.wire import (
     CERTIFICATES,
     CRL,
@@ -141,6 +141,8 @@ class EstApp:
         try:
             self._ask_proxy(request)
             client = client_certificate(request)
+            if client and self._config.factory_ca:
+                self._auth.learn(client_path(request))
             if client:
                 await self.shown(client)
             if request.path in self._pages and request.method == "GET":
@@ -190,7 +192,7 @@ class EstApp:
         Refused."""
         header = self._config.behind_proxy
         if header and is_proxy(request, self._config.proxies):
-            request[FORWARDED] = None  # not the proxy's own, should it be refused
+            request[FORWARDED] = []  # not the proxy's own, should it be refused
             anchors = [*self.authority.anchors, *self._auth.factories]
             request[FORWARDED] = forwarded(request, header, anchors)
 

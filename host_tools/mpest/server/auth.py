@@ -1,6 +1,8 @@
 """Who asks: HTTP credentials and TLS client certificates (RFC 7030 3.2.3, 3.3.2)."""
 
+import contextlib
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cryptography import x509
@@ -14,6 +16,9 @@ from mpest.server.passwords import LoginCheck, ha1
 from mpest.server.principals import Principal
 from mpest.server.wire import Refused
 
+_MAX_INTERMEDIATES = 256  # of factories, as clients show them; the oldest go first
+_WITH_INTERMEDIATE = 3  # certificates of a path that has one
+
 
 class Authenticator:
     """Checks one request at a time against the configured way to authenticate."""
@@ -23,6 +28,7 @@ class Authenticator:
         self._database = database
         self._digest = DigestGate()
         self._check = LoginCheck()
+        self._below: dict[x509.Certificate, x509.Certificate] = {}
 
     async def login(self, authorization: str | None) -> str | None:
         """The user whose Basic password is right, or the name of the right token; None for all
@@ -56,14 +62,27 @@ class Authenticator:
         whose = issued.whose if issued else principals.ANONYMOUS
         return replace(principals.of_owner(whose, self.factories), certificate=client)
 
+    def learn(self, path: Sequence[x509.Certificate]) -> None:
+        """Keep which intermediates are a factory's. `path` is what `tls.client_path` gives: for a
+        session that is resumed it has none."""
+        if len(path) < _WITH_INTERMEDIATE or path[1] in self._below:
+            return
+        ca = next((above for above in path[2:] if above in self.factories), None)
+        if ca is not None:
+            self._below[path[1]] = ca
+            if len(self._below) > _MAX_INTERMEDIATES:
+                del self._below[next(iter(self._below))]
+
     def _factory_of(self, client: x509.Certificate) -> x509.Certificate | None:
         # TLS has verified it up to one of the CAs it knows; this says which.
-        if self._database.find(client.serial_number) is None:
-            for ca in self.factories:
-                try:
-                    client.verify_directly_issued_by(ca)
-                except (ValueError, TypeError, InvalidSignature):
-                    continue
+        if self._database.find(client.serial_number) is not None:
+            return None
+        issuers = [(ca, ca) for ca in self.factories]
+        if client.version != x509.Version.v1:  # behind a proxy it is not judged by a path
+            issuers += list(self._below.items())
+        for issuer, ca in issuers:
+            with contextlib.suppress(ValueError, TypeError, InvalidSignature):
+                client.verify_directly_issued_by(issuer)
                 return ca
         return None
 

@@ -49,17 +49,17 @@ def is_proxy(request: web.BaseRequest, proxies: Iterable[Network]) -> bool:
 
 def forwarded(
     request: web.BaseRequest, header: str, anchors: Iterable[x509.Certificate]
-) -> x509.Certificate | None:
-    """The certificate that the proxy was shown, verified up to one of the `anchors` as TLS would;
-    None if it was shown none. The header may go on with its chain, after commas; so may
-    Client-Cert-Chain. What is no chain are two certificates, of the proxy and of the client: which
-    is whose is open. Raises Refused.
+) -> list[x509.Certificate]:
+    """The certificate that the proxy was shown, verified as TLS would, and the CAs above it up to
+    one of the `anchors`; empty if it was shown none. The header may go on with its chain, after
+    commas; so may Client-Cert-Chain. What is no chain are two certificates, of the proxy and of
+    the client: which is whose is open. Raises Refused.
     """
     values = request.headers.getall(header, [])
     if len(values) > 1:
         raise Refused(400, f"the header {header} comes twice: the proxy must replace the client's")
     if not values or not values[0].strip():
-        return None
+        return []
     shown = values[0].split(",")
     texts = [*shown, *_chain(request)]
     if len(texts) > _MAX_CERTIFICATES:
@@ -78,12 +78,11 @@ def forwarded(
                 "the first: the proxy must replace the client's",
             ) from error
     try:
-        _verify(certificate, chain, anchors)
+        return _verify(certificate, chain, anchors)
     except (VerificationError, ValueError, UnsupportedAlgorithm) as error:
         raise Refused(
             403, f"the client certificate in {header} is not trusted: {error}"
         ) from error
-    return certificate
 
 
 def _chain(request: web.BaseRequest) -> list[str]:
@@ -104,16 +103,16 @@ def _verify(
     certificate: x509.Certificate,
     chain: list[x509.Certificate],
     anchors: Iterable[x509.Certificate],
-) -> None:
-    """Raises VerificationError, ValueError."""
+) -> list[x509.Certificate]:
+    """The path up to an anchor. Raises VerificationError, ValueError."""
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < _MIN_RSA_BITS:
         raise ValueError(f"its key has less than {_MIN_RSA_BITS} bits")
     if certificate.version == x509.Version.v1:
-        _verify_v1(certificate, anchors)
-        return
+        return [certificate, _issuer_of_v1(certificate, anchors)]
     policy = PolicyBuilder().extension_policies(ca_policy=_OF_CAS, ee_policy=_OF_CLIENTS)
-    policy.store(Store(list(anchors))).build_client_verifier().verify(certificate, chain)
+    verifier = policy.store(Store(list(anchors))).build_client_verifier()
+    path = verifier.verify(certificate, chain).chain
     for extension in certificate.extensions:
         match extension.value:
             case x509.ExtendedKeyUsage() as purposes:
@@ -122,9 +121,12 @@ def _verify(
             case x509.KeyUsage() as usage:
                 if not (usage.digital_signature or usage.key_agreement):
                     raise ValueError("its key is not for signatures")
+    return path
 
 
-def _verify_v1(certificate: x509.Certificate, anchors: Iterable[x509.Certificate]) -> None:
+def _issuer_of_v1(
+    certificate: x509.Certificate, anchors: Iterable[x509.Certificate]
+) -> x509.Certificate:
     """A certificate without extensions may be of X.509 v1 (RFC 5280 4.1.2.1), which
     `cryptography` refuses. Raises ValueError."""
     digest = certificate.signature_hash_algorithm
@@ -134,7 +136,7 @@ def _verify_v1(certificate: x509.Certificate, anchors: Iterable[x509.Certificate
         with contextlib.suppress(ValueError, TypeError, InvalidSignature):
             certificate.verify_directly_issued_by(ca)
             if _is_in_force(certificate) and _is_in_force(ca):
-                return
+                return ca
     raise ValueError("it is of X.509 v1, and no CA that is known issued it for this time")
 
 

@@ -24,7 +24,8 @@ from mpest.server.ca import Order, common_name, new_key, now
 _LIFETIME = timedelta(days=365)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _WILDCARDS = {"0.0.0.0": 4, "::": 6}  # noqa: S104  compared, not bound
-FORWARDED: web.RequestKey[x509.Certificate | None] = web.RequestKey("forwarded")
+FORWARDED: web.RequestKey[list[x509.Certificate]] = web.RequestKey("forwarded")
+_DER = 2  # _ssl.ENCODING_DER
 CMC_RA = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")
 
 
@@ -158,16 +159,35 @@ def trust_clients(context: ssl.SSLContext, authority: Authority) -> None:
 def client_certificate(request: web.BaseRequest) -> x509.Certificate | None:
     """The certificate that the client proved to hold in the handshake; None once it has gone.
 
-    Behind a proxy that ends TLS it is FORWARDED.
+    Behind a proxy that ends TLS it is the first that is FORWARDED.
     """
     if FORWARDED in request:
-        return request[FORWARDED]
+        path = request[FORWARDED]
+        return path[0] if path else None
     tls = request.get_extra_info("ssl_object")
     try:
         der = tls.getpeercert(binary_form=True) if tls else None
     except ValueError:  # a broken connection forgets its handshake
         der = None
     return x509.load_der_x509_certificate(der) if der else None
+
+
+def client_path(request: web.BaseRequest) -> list[x509.Certificate]:
+    """The client's certificate and the CAs above it, as they were verified; empty without one, and
+    in TLS where a session was resumed, which keeps the certificate alone."""
+    if FORWARDED in request:
+        return request[FORWARDED]
+    tls = request.get_extra_info("ssl_object")
+    if tls is None:
+        return []
+    # Python 3.13 has it by this name; before, what it calls does.
+    of_tls = tls if hasattr(tls, "get_verified_chain") else tls._sslobj
+    try:
+        path = of_tls.get_verified_chain() or []
+    except ValueError:  # a broken connection forgets its handshake
+        return []
+    ders = (one if isinstance(one, bytes) else one.public_bytes(_DER) for one in path)
+    return [x509.load_der_x509_certificate(der) for der in ders]
 
 
 def tls_unique(request: web.BaseRequest) -> str | None:
