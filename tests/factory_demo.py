@@ -198,7 +198,7 @@ def papers(server: EstServer, ledger: str) -> None:
     trust = ("--url", server.url, "--trust", str(server.ca_pem))
     mpest("simulate", *trust, "--state", str(own), *login, "--subject", "CN=station", "enroll")
     signed = FOLDER / "demo.json"
-    signer = ("--certificate", str(own / "cert.pem"), "--key", str(own / "key.pem"))
+    signer = ("--certificate", str(own / "chain.pem"), "--key", str(own / "key.pem"))
     manifest = ("--manifest", "--out", str(signed), *signer)
     mpest("ledger", "export", "--batch", "demo", *manifest)
     issued = FOLDER / "issued.json"
