@@ -153,6 +153,10 @@ range = {{first = "{self.serial(1, count)}", last = "{self.serial(count, count)}
             assert len(recorded) == len({entry.serial for entry in recorded.values()})
 
 
+Make = Callable[..., Line]
+"""make(count, more) of conftest.py."""
+
+
 class Run:
     """`mpest provision`, whose events are iterated over."""
 

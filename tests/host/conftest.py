@@ -6,6 +6,7 @@ from pathlib import Path
 import postgres as postgres_server
 import pytest
 from board_bench import Bench
+from line_of_boards import Line, Make, server_of
 from postgres import Postgres
 
 from mpest.server import EstServer, ServerConfig, running_server
@@ -42,3 +43,24 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/ledger.db"
     server: Postgres = request.getfixturevalue("postgres")
     return server.empty()
+
+
+@pytest.fixture
+def station_server(tmp_path: Path) -> Iterator[EstServer]:
+    """Of a line in the same folder."""
+    with server_of(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def make(station_server: EstServer, tmp_path: Path) -> Iterator[Make]:
+    """Makes a line of so many boards, which are unplugged at the end."""
+    lines = []
+
+    def make(count: int, more: str = "") -> Line:
+        lines.append(Line(station_server, tmp_path, count, more))
+        return lines[-1]
+
+    yield make
+    for line in lines:
+        line.unplug()

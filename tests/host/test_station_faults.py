@@ -3,52 +3,28 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import station_board
-from line_of_boards import PASSWORD, STATION, Line, Run, board, server_of, step
+from line_of_boards import PASSWORD, STATION, Line, Make, Run, board, step
 from postgres import Postgres
 
 from mpest import runtimes
 from mpest.exits import Exit
 from mpest.flash import application
-from mpest.server import EstServer
 from mpest.station import job
 from mpest.station.authority import Authority
+from mpest.station.board_run import Bench
 from mpest.station.ledger.ledger import LEASE, Ledger
 from mpest.station.ledger.units import Who
 from mpest.station.link import Simulated
-from mpest.station.making import Bench, Making, Outcome
+from mpest.station.making import Making, Outcome
 from mpest.station.ports import Port
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EstServer]:
-    with server_of(tmp_path) as running:
-        yield running
-
-
-Make = Callable[..., Line]
-
-
-@pytest.fixture
-def make(server: EstServer, tmp_path: Path) -> Iterator[Make]:
-    """Makes a line of so many boards, which are unplugged at the end."""
-    lines = []
-
-    def make(count: int, more: str = "") -> Line:
-        lines.append(Line(server, tmp_path, count, more))
-        return lines[-1]
-
-    yield make
-    for line in lines:
-        line.unplug()
 
 
 def _workers(run: Run) -> list[int]:

@@ -1,20 +1,19 @@
 """A line of workers, ports and boards: what is made, and what cuts and faults leave."""
 
 import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import station_board
 from cryptography import x509
-from line_of_boards import PASSWORD, STATION, Line, board, server_of, step
+from line_of_boards import PASSWORD, STATION, Line, Make, board, server_of, step
 
 from mpest.flash import application
-from mpest.server import EstServer
+from mpest.station.board_run import Bench
 from mpest.station.job import load
 from mpest.station.ledger.ledger import LEASE, Ledger
 from mpest.station.ledger.units import Who
-from mpest.station.making import Bench, Making
+from mpest.station.making import Making
 from mpest.station.ports import Port
 from mpest.station.worker import authority_of
 
@@ -26,31 +25,18 @@ _LABEL = "[label]\nzpl = 'default'\nscan = false\n"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EstServer]:
-    with server_of(tmp_path) as running:
-        yield running
+def make(make: Make, tmp_path: Path) -> Make:
+    """They are all plugged in, and pass a test and get a label."""
 
-
-Make = Callable[..., Line]
-
-
-@pytest.fixture
-def make(server: EstServer, tmp_path: Path) -> Iterator[Make]:
-    """Makes a line of so many boards, all plugged in."""
-    lines = []
-
-    def make(count: int, more: str = _ACCEPTANCE) -> Line:
+    def make_and_plug(count: int, more: str = _ACCEPTANCE) -> Line:
         (tmp_path / "accept.py").write_text("print('well')\n")
-        line = Line(server, tmp_path, count, more)
+        line = make(count, more)
         with line.job.open("a") as job:
             job.write(_LABEL)
-        lines.append(line)
         line.plug()
         return line
 
-    yield make
-    for line in lines:
-        line.unplug()
+    return make_and_plug
 
 
 def test_all_boards_are_made(make: Make) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from line_of_boards import Line, server_of
+from line_of_boards import Line
 from page_operator import PIN, line_with_a_page, missing, screen
 from selenium.webdriver.common.keys import Keys
 
@@ -25,14 +25,8 @@ def chromium() -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EstServer]:
-    with server_of(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture
-def line(server: EstServer, tmp_path: Path) -> Iterator[Line]:
-    made = line_with_a_page(server, tmp_path, 2)
+def line(station_server: EstServer, tmp_path: Path) -> Iterator[Line]:
+    made = line_with_a_page(station_server, tmp_path, 2)
     yield made
     made.unplug()
 

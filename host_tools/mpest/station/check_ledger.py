@@ -7,9 +7,9 @@ from pathlib import Path
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from mpest.station import ledger_place
 from mpest.station.findings import Finding
 from mpest.station.job import Job
-from mpest.station.line import ledger_url
 from mpest.station.machine import Machine
 
 _CONNECT_SECONDS = 10
@@ -18,10 +18,10 @@ _WHY = "no board starts that the ledger can't record"
 
 def findings(job: Job, machine: Machine, ask: bool) -> Iterator[Finding]:
     """ask: for a password that is typed. Raises CliError where a secret is missing."""
-    if job.ledger_path:
-        yield from _of_file(job.ledger_path, machine)
+    if file := ledger_place.path(job):
+        yield from _of_file(file, machine)
     elif ask or not (job.ledger_password and job.ledger_password.prompt):
-        yield from _of_postgresql(ledger_url(job))
+        yield from _of_postgresql(ledger_place.url(job))
 
 
 def _of_file(file: Path, machine: Machine) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mpest.boards import Board, Uf2
 from mpest.exits import CliError
-from mpest.station import usb
+from mpest.station import ledger_place, usb
 from mpest.station.findings import Finding
 from mpest.station.job import Job
 from mpest.station.machine import Machine
@@ -207,7 +207,7 @@ def _number(machine: Machine, file: Path, base: int = 10) -> int:
 
 
 def _disk(job: Job, machine: Machine) -> Iterator[Finding]:
-    path = job.ledger_path
+    path = ledger_place.path(job)
     folder = path.parent if path else job.source.parent.absolute()
     try:
         free = machine.free(folder)

@@ -7,7 +7,7 @@ from mpest.exits import CliError, Exit
 from mpest.station.findings import Finding
 from mpest.station.job import Job
 from mpest.station.machine import Machine
-from mpest.station.making import MAX_CLOCK
+from mpest.station.starting import MAX_CLOCK
 from mpest.station.worker import authority_of
 
 _DO = {

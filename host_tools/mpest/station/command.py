@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from mpest.exits import CliError
-from mpest.station import check, configuration, job, line, ports, terminal, validate
+from mpest.station import (
+    check,
+    configuration,
+    job,
+    ledger_place,
+    line,
+    ports,
+    terminal,
+    validate,
+)
 from mpest.station.events import Emit, each
 from mpest.station.job import Job
 from mpest.station.ledger.units import NewUnit
@@ -136,7 +145,7 @@ def _run(made: Job, options: line.Options, wanted_page: _WantedPage | None, as_j
     with contextlib.ExitStack() as stack:
         emits: list[Emit] = [_emit if as_json else stack.enter_context(terminal.Terminal())]
         emit = each(emits)
-        url = line.ledger_url(made)
+        url = ledger_place.url(made)
         running = line.Line(made, url, options, emit)
         if wanted_page:
             page = stack.enter_context(_page(made, url, wanted_page, running))

@@ -202,12 +202,6 @@ class Job(Strict):
         """What is wrong with an entry of the job file."""
         return problem_at(self.source, self._lines, key, text)
 
-    @property
-    def ledger_path(self) -> Path | None:
-        """The ledger's file, beside the job where its name says no more; None for PostgreSQL."""
-        name = self.ledger.removeprefix("sqlite:///")
-        return None if "://" in name else self.source.parent.absolute() / name
-
     @cached_property
     def digest(self) -> str:
         """SHA-256 in hex of everything that shapes a board: see mpest.station.digest."""

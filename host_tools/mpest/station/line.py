@@ -14,8 +14,6 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-from sqlalchemy import make_url
-
 from mpest.exits import Exit
 from mpest.station import channel, hooks
 from mpest.station.events import Emit, Event
@@ -34,8 +32,8 @@ _RECOUNT = 5.0  # seconds between two looks at what other stations have made
 class Options:
     """How a job is run this time.
 
-    limit: boards at most. find: the ports there are right now. rework, wipe: as making.Bench has
-    them.
+    limit: boards at most. find: the ports there are right now. rework, wipe: as in
+    board_run.Bench.
     """
 
     operator: str
@@ -287,16 +285,6 @@ class _Processes:
         for process in self._started:
             process.kill()
             process.join()
-
-
-def ledger_url(job: Job) -> str:
-    """Of the job's ledger, with its password; a file lies beside the job."""
-    if "://" not in job.ledger:
-        return str(job.source.parent.absolute() / job.ledger)
-    if job.ledger_password is None:
-        return job.ledger
-    password = job.credentials.read("The ledger's password", job.ledger_password)
-    return make_url(job.ledger).set(password=password).render_as_string(hide_password=False)
 
 
 def _details(job: Job) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from typing import Any
 from mpest.exits import CliError
 from mpest.flash import application
 from mpest.station.authority import Authority
+from mpest.station.board_run import Bench
 from mpest.station.channel import ToLine
 from mpest.station.credentials import Credential
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import LedgerError, NotForThisBoard, Who
 from mpest.station.link import Serial
-from mpest.station.making import Bench, Making
+from mpest.station.making import Making
 from mpest.station.outcome import Outcome
 from mpest.station.ports import Port
 
@@ -37,7 +38,7 @@ class Shared:
     lease: timedelta
     rework: str = ""
     wipe: bool = False
-    """As making.Bench has them."""
+    """As board_run.Bench has them."""
 
 
 def work(shared: Shared, port: Port, line: Connection) -> None:

@@ -19,7 +19,7 @@ class _Tile:
 
     port: str
     state: str = "free"
-    """free, working, or a kind of making.Outcome."""
+    """free, working, or a kind of outcome.Outcome."""
     here: bool = False
     serial: str = ""
     step: str = ""

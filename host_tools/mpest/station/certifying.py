@@ -1,0 +1,65 @@
+"""A board's key, its request, and its certificate.
+
+The key is in the ledger before its request is sent, the certificate before it is installed.
+"""
+
+from datetime import UTC, datetime
+
+from mpest.flash.application import File
+from mpest.station import configuration
+from mpest.station.board_run import BoardRun
+from mpest.station.certs_only import certs_only, chain_in
+from mpest.station.request import Request
+
+
+def certify(run: BoardRun, files: list[File]) -> list[bytes]:
+    """The chain that the board holds then, in DER, its own first. Raises CliError."""
+    board, ledger, authority = run.board, run.ledger, run.bench.authority
+    cacerts = authority.cacerts()
+    job = run.job
+    birth = job.birth
+    request = Request(
+        subject=job.subject_of(run.unit),
+        san=tuple(job.san_of(run.unit)),
+        key_type=job.key_type,
+        hardware=(birth.hardware_type, run.unit.serial.encode()) if birth else None,
+        cacerts=cacerts,
+        csrattrs=authority.csrattrs(),
+        now=int(datetime.now(UTC).timestamp()),
+        date=authority.date,
+    )
+    key_hash = run.run("key", lambda: board.make_key(request))
+
+    def ask() -> bytes:
+        csr = board.request()
+        run.unit = ledger.record_request(run.unit, run.who, key_hash, csr)
+        return csr
+
+    csr = run.run("request", ask)
+    if job.network:
+        return _by_network(run, files)
+
+    def enrol() -> tuple[bytes, str]:
+        if known := run.unit.chain:  # it came before the station was cut
+            return certs_only(known), authority.date
+        answer = authority.enroll(csr)
+        run.unit = ledger.record_certificate(run.unit, run.who, chain_in(answer, key_hash))
+        return answer, authority.date
+
+    answer, date = run.run("enrol", enrol)
+    return run.run("install", lambda: board.install(answer, cacerts, date))
+
+
+def _by_network(run: BoardRun, files: list[File]) -> list[bytes]:
+    """The board enrols by itself, with what the station lends it and withdraws."""
+    lent = run.files(on_the_line=True)
+    secrets = configuration.lent(run.job, run.unit)
+
+    def enrol() -> list[bytes]:
+        chain = run.board.enrol_by_network(lent, files, secrets)
+        run.unit = run.ledger.record_certificate(run.unit, run.who, chain)
+        return chain
+
+    chain = run.run("enrol", enrol)
+    run.skip("install", "the board did it")
+    return chain

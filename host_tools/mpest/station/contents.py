@@ -1,0 +1,51 @@
+"""What a board holds before it makes its key: MicroPython, the program, and nothing else."""
+
+from mpest.flash.application import File
+from mpest.station import firmware
+from mpest.station.board_run import BoardRun
+from mpest.station.errors import BoardError
+from mpest.station.identity import Identity
+
+
+def write_firmware(run: BoardRun) -> None:
+    """The job's, unless the ledger has it that it is there. Raises CliError."""
+    job = run.job
+    pinned = (job.firmware_sha256 or "").lower()
+    if not pinned:
+        run.skip("firmware", "the job has none")
+        return
+    written = [
+        event.detail.get("sha256")
+        for event in run.ledger.history(run.unit.serial)
+        if (event.step, event.outcome) == ("firmware", "done")
+    ]
+    if written[-1:] == [pinned]:
+        run.skip("firmware", "it was done before")
+        return
+    run.run(
+        "firmware",
+        lambda: firmware.write(job, run.port, run.link, run.emit),
+        sha256=pinned,
+    )
+    run.board.identify()
+
+
+def install(run: BoardRun, identity: Identity, files: list[File]) -> None:
+    """Have the board hold `files`, and nothing that the job does not know. Raises CliError."""
+    board, unit = run.board, run.unit
+    foreign = identity.provisioned and identity.key_hash != unit.key_hash
+    unknown = board.unknown(files)
+    # A key that the ledger knows is worth more than a tidy board.
+    if (foreign or unknown) and run.bench.wipe and not unit.key_hash:
+        board.wipe()
+        board.identify()
+    elif foreign:
+        raise BoardError(
+            "the board has a certificate that is not of this job: use a new board, or --wipe"
+        )
+    elif unknown:
+        raise BoardError(
+            f"there are files on the board that the job does not know: {' '.join(unknown)}: "
+            "use a new board, or --wipe"
+        )
+    board.settings(files)
