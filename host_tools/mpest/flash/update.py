@@ -11,6 +11,7 @@ In place, where the storage has no room for both or renames in more than one wri
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from mpest.boards import Board
@@ -54,11 +55,11 @@ class Update:
     found: Found
     guarded: bool
 
-    @property
+    @cached_property
     def root(self) -> str:
         return application.root(self.board)
 
-    @property
+    @cached_property
     def main(self) -> File | None:
         return next((file for file in self.files if file.path == self.root + "main.py"), None)
 
@@ -147,7 +148,7 @@ class Update:
     def _beside(self, path: str) -> str:
         return f"{self.root}{STAGE}/{path.removeprefix('/')}"
 
-    @property
+    @cached_property
     def _staged(self) -> list[File]:
         # The package goes as a whole: a folder is renamed at once.
         package = application.package_folders(self.board)[0]
