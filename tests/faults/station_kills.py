@@ -62,6 +62,7 @@ def _one(line: station_board.Line, draw: random.Random, counts: Counter[str]) ->
             cut.start()
         try:
             known = board.identify()
+            assert not board.unknown(line.files), "what was cut counts as somebody else's"
             if not known.provisioned:
                 board.settings(line.files)
                 made = board.make_key(line.order())

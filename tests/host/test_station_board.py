@@ -286,6 +286,24 @@ def test_files_that_nobody_put_there(line: Line) -> None:
     assert list((line.folder / "root").iterdir()) == []
 
 
+def test_an_update_that_was_cut_is_nobody_else_s(line: Line) -> None:
+    """Of a station that was killed, or a board that was unplugged, while it staged or switched."""
+    board = line.ready()
+    root = line.folder / "root"
+    for name in ("mpest.new/lib/est/der.mpy", "mpest.plan", "est/der.py", "est.old/der.py"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+    (root / "main.py.0a0b0c0d.old").write_text("another program")
+    (root / "main.py.0a0b0c0d.old.py").write_text("none of ours")
+    (root / "mpest.new.py").write_text("none of ours")
+    board.identify()
+    assert board.unknown(line.files) == ["/main.py.0a0b0c0d.old.py", "/mpest.new.py"]
+    (root / "mpest.plan").unlink()
+    board.settings(line.files)
+    left = {path.name for path in root.iterdir() if path.name.startswith(("est", "mpest"))}
+    assert left == {"mpest.new.py"}
+
+
 def test_leftovers(line: Line) -> None:
     board = line.ready()
     root = line.folder / "root"

@@ -9,6 +9,7 @@ In place, where the storage has no room for both or renames in more than one wri
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -227,6 +228,16 @@ class Update:
         records = application.records(self.board)
         for path in self.remove + self.empty:
             emit({"event": "removed", "path": path, "identity": path in records})
+
+
+def leftovers(board: Board) -> Callable[[str], bool]:
+    """Whether a path is of what updates leave: while they are not finished, or of another main.py
+    than the new one."""
+    root = application.root(board)
+    _, first_taken = application.package_folders(board)
+    folders = tuple(f"{path}/" for path in (root + STAGE, first_taken, first_taken + OLD))
+    own = re.compile(re.escape(root) + rf"({re.escape(PLAN)}|main\.py\.[0-9a-f]{{8}}{OLD})")
+    return lambda path: path.startswith(folders) or bool(own.fullmatch(path))
 
 
 def guard(root: str) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 from mpest import boards
 from mpest.exits import CliError, Exit
 from mpest.flash import install as installer
+from mpest.flash import update
 from mpest.flash.application import File
 from mpest.flash.switch import STAGE
 from mpest.flash.update import Event
@@ -211,10 +212,12 @@ class Board(Session):
         return sorted(found)
 
     def unknown(self, files: list[File]) -> list[str]:
-        """Paths of what `identify` found that neither belongs to `files` nor to the identity."""
+        """Paths of what `identify` found that neither belongs to `files` nor to the identity, nor
+        was left by an update that was cut: `settings` sees to that."""
         expected = {file.path for file in files} | set(self._places)
         expected |= {self._kept} | ({"/unique_id"} if self.profile.emulator else set())
-        return sorted(set(self._known.files) - expected)
+        left = update.leftovers(self.profile)
+        return sorted(path for path in {*self._known.files} - expected if not left(path))
 
     def forget(self) -> None:
         """Have the board forget certificate, key and order, for new ones under the same serial."""
