@@ -59,7 +59,7 @@ def open(path):
 
     Raises StorageError if another process has the folder.
     """
-    _lock(path.rsplit("/", 1)[0])
+    lock(path.rsplit("/", 1)[0])
     if hasattr(os, "chmod"):
         file = builtins.open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
         if os.fstat(file.fileno()).st_mode & 0o077:
@@ -82,7 +82,7 @@ def done(file, path):
 
 def remove(path):
     """Remove the file at `path`, on the medium too. Raises StorageError as `open`."""
-    _lock(path.rsplit("/", 1)[0])
+    lock(path.rsplit("/", 1)[0])
     os.remove(path)
     _sync_folder(path)
 
@@ -114,8 +114,11 @@ def _sync_folder(path):
         pass  # a file system that does not sync folders
 
 
-def _lock(folder):
-    # Keeps other processes from writing to `folder` for as long as this one runs.
+def lock(folder):
+    """Keep other processes from writing to `folder` for as long as this one runs.
+
+    Raises StorageError if another process has it already.
+    """
     if folder in _locked:
         return
     path = folder + "/" + _LOCK

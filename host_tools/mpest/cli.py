@@ -19,6 +19,11 @@ class _Command(NamedTuple):
 
 
 _COMMANDS = {
+    "agent": _Command(
+        "mpest.agent.command",
+        "serve",
+        "Keep the certificate of a Linux board renewed, and hand it to other programs.",
+    ),
     "demo": _Command(
         "mpest.demo", "serve", "Enrol a simulated board with a test server, step by step."
     ),

@@ -1,0 +1,96 @@
+"""One command: what `__main__` was given, done."""
+
+import json
+import sys
+
+from est.errors import EstError, UsageError
+from estd import config, control, events, exits, status
+
+
+def run(options):
+    """Do what the options (est.__main__) say. Returns the exit code."""
+    as_json = "--json" in options
+    tell = events.Events(as_json)
+    path = options["--config"]
+    settings, lines, notes = config.read(path)
+    for line in lines:
+        tell("config", {"text": line})
+    if lines:
+        return exits.USAGE
+    for name, key in (("--cert", "identity_certificate"), ("--key", "identity_key")):
+        if name in options:
+            settings[key] = options[name]
+    action = options["action"]
+    try:
+        if action == "status":
+            return _status(settings, tell)
+        for note in notes:
+            tell.note(note)
+        if "--dry-run" in options:
+            from estd import dry
+
+            return dry.run(settings, tell)
+        if action == "run":
+            return _run(settings, tell, path, "--once" in options)
+        return _act(settings, tell, action, options)
+    except (EstError, OSError) as error:
+        kind = type(error).__name__
+        tell("error", {"text": str(error), "type": kind})
+        return exits.STORAGE if isinstance(error, OSError) else exits.of(kind)
+
+
+def _status(settings, tell):
+    asked = None
+    try:
+        asked = control.connect(settings["state"])
+    except OSError as error:
+        tell.note("the agent that runs cannot be asked: %s" % error)
+    found = None
+    if asked:
+        for answer in control.ask(asked, {"action": "status"}):
+            if answer.get("event") == "status":
+                found = answer
+    if not found:
+        found = dict(status.stored(settings), event="status")
+    if tell.as_json:
+        events.write(sys.stdout, json.dumps(found))
+    else:
+        for line in status.lines(found):
+            events.write(sys.stdout, line)
+    return exits.DONE if found["certificate"] else exits.USAGE
+
+
+def _run(settings, tell, path, once):
+    from estd import run
+
+    if not once:
+        run.handle_signals()
+    life = run.Life(settings, tell)
+    if once:
+        return run.once(life)
+    return run.forever(life, path)
+
+
+def _act(settings, tell, action, options):
+    if action == "renew" and "--now" not in options:
+        return _run(settings, tell, None, True)
+    request = {"action": action, "reason": options.get("--reason")}
+    asked = control.connect(settings["state"])
+    if action == "reset":
+        if asked:
+            asked.close()
+            raise UsageError("an agent runs in %s: stop it first" % settings["state"])
+        from estd import reset, run
+
+        reset.all_of(settings, run.lock(settings["state"]))
+        tell("reset", {"text": "forgotten: the next start enrols anew"})
+        return exits.DONE
+    if asked:
+        for answer in control.ask(asked, request):
+            code = answer.get("exit")
+            if code is not None:
+                return code
+            tell(answer.pop("event", "note"), answer)
+    from estd import run
+
+    return run.Life(settings, tell).do(request)

@@ -1,0 +1,143 @@
+"""The running agent is told what to do by another process: a socket in the folder of its state.
+
+A request is one line, a JSON object whose "action" is a name. The answer is one object a line: the
+events, then {"exit": exit code}, with what was asked for.
+"""
+
+import json
+import os
+import select
+import socket
+
+from micropython import const
+
+_NAME = const("/control")
+_MAX_REQUEST = const(4096)
+# sun_path of sockaddr_un, with its end.
+_MAX_PATH = const(107)
+# What asks is on this machine, and has the whole line by then.
+_READ_MS = const(2000)
+_AF_UNIX = const(1)
+
+
+def address(path):
+    """What MicroPython's sockets take for a path of the UNIX domain; CPython's take the path."""
+    import struct
+
+    name = path.encode()
+    if name[:1] == b"@":
+        return struct.pack("H", _AF_UNIX) + b"\0" + name[1:]
+    return struct.pack("H", _AF_UNIX) + name + b"\0"
+
+
+def _endpoint(path):
+    # CPython has os.fspath, and its own form.
+    return path if hasattr(os, "fspath") else address(path)
+
+
+def listen(state):
+    """The socket to listen at, in folder `state`. Raises OSError.
+
+    The store's lock is this process's: what lies there is left of one before.
+    """
+    path = state + _NAME
+    if len(path.encode()) > _MAX_PATH:
+        raise OSError("its path is too long: %s" % path)
+    try:
+        os.remove(path)
+    except OSError:
+        pass
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(_endpoint(path))
+        sock.listen(4)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def connect(state):
+    """A socket to the agent that runs, or None. Raises OSError where it is another user's."""
+    path = state + _NAME
+    if len(path.encode()) > _MAX_PATH:
+        return None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(_endpoint(path))
+    except OSError as error:
+        sock.close()
+        if error.errno in (2, 20, 111):  # ENOENT, ENOTDIR, ECONNREFUSED
+            return None
+        raise
+    return sock
+
+
+def ask(sock, request):
+    """Send a request; yields the objects of the answer. Raises OSError where it is cut off."""
+    stream = sock.makefile("rwb")
+    try:
+        stream.write(json.dumps(request).encode() + b"\n")
+        stream.flush()
+        while True:
+            line = stream.readline()
+            if not line.endswith(b"\n"):
+                raise OSError("the agent ended before it answered")
+            answer = json.loads(line)
+            yield answer
+            if "exit" in answer:
+                return
+    finally:
+        stream.close()
+        sock.close()
+
+
+class Caller:
+    """Another process that asks. `request`: what it sent, None where that cannot be understood."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        # Who does not read holds nothing up for long.
+        sock.settimeout(_READ_MS // 1000)
+        self.request = self._read()
+
+    def _read(self):
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        line = b""
+        try:
+            while not line.endswith(b"\n") and len(line) < _MAX_REQUEST:
+                if not poll.poll(_READ_MS):
+                    return None
+                data = self.sock.recv(_MAX_REQUEST)
+                if not data:
+                    return None
+                line += data
+            request = json.loads(line)
+        except (OSError, ValueError):
+            return None
+        return request if isinstance(request, dict) else None
+
+    def tell(self, answer):
+        """Send one object. One who is gone, or does not read, is left."""
+        if self.sock:
+            try:
+                data = memoryview(json.dumps(answer).encode() + b"\n")
+                while data:
+                    data = data[self.sock.send(data) :]
+            except OSError:
+                self.close()
+
+    def close(self):
+        if self.sock:
+            self.sock.close()
+            self.sock = None
+
+
+def accept(sock):
+    """The Caller that waits at the socket `sock`, or None."""
+    try:
+        return Caller(sock.accept()[0])
+    except OSError:
+        return None

@@ -1,0 +1,431 @@
+"""The loop over est.agent.Agent.step(), the files and hooks that follow from it, and requests.
+
+What must outlive a restart is the record "agent" of the store, without items:
+    identity, trust: digests of what is exported, and of how. hardware: this board's number.
+    failure, failed_at: text of the last failed step, and when it was first told; absent once all
+    is well. told_at: when the hook on_failed was last due.
+"""
+
+import os
+import sys
+
+from micropython import const
+
+from est import clock, run, store
+from est.agent import Agent
+from est.errors import EstError, StorageError, UsageError
+from estd import addresses, config, control, events, exits, export, facts, hardware, hooks, notify
+
+_RECORD = const("agent")
+# A step that wants another at once: bootstrap, order, proof, what was set aside.
+_MAX_STEPS = const(16)
+# How soon what failed outside of the agent is tried again.
+_RETRY = const(60)
+# The hook on_failed runs for the first failure in a row, and then once a day.
+_DAY = const(86400)
+# A network that comes and goes brings no more tries than one in so many seconds.
+_NETWORK_REST = const(60)
+
+
+class Life:
+    """An agent with its settings (est.config) and what it tells (est.events.Events).
+
+    Raises UsageError for settings that no agent can be made of, StorageError, also where another
+    process has the state.
+    """
+
+    def __init__(self, settings, tell):
+        self.settings = settings
+        self.tell = tell
+        self.state = settings["state"]
+        self.hooks = settings["hooks"]
+        self.records = lock(self.state)
+        self.kept = self._load()
+        self.failed = None
+        self.retry_at = 0
+        number = hardware.number()
+        self.agent = make_agent(settings, self.records, number, self.on_event, tell.note)
+        self._check_hardware(number)
+        # What is read at the first step; `status` and `deploy` want it before.
+        self.agent.known.take(self.agent.load("identity"))
+
+    # What is kept.
+
+    def _load(self):
+        try:
+            return (store.unpack(self.records.load(_RECORD)) or [{}])[0]
+        except StorageError as error:
+            self.tell.note(str(error))
+            return {}
+
+    def keep(self, **values):
+        """Keep these values, unless they are kept already; None to forget one."""
+        kept = dict(self.kept)
+        for name, value in values.items():
+            kept.pop(name, None)
+            if value is not None:
+                kept[name] = value
+        if kept != self.kept:
+            self.kept = kept
+            try:
+                self.records.save(_RECORD, store.pack(kept))
+            except EstError as error:
+                self.tell.note(str(error))
+
+    def _check_hardware(self, number):
+        if number and self.kept.get("hardware", number) != number:
+            text = (
+                "this card, or its copy, was in board %s before, and is in %s now: "
+                "`mpest agent reset` has this board enrol for itself"
+            )
+            self.tell("hardware", {"text": text % (self.kept["hardware"], number)})
+        elif number:
+            self.keep(hardware=number)
+
+    # Events of the agent.
+
+    def on_event(self, event, detail):
+        if event in ("renewed", "revoked"):
+            self.failed = None
+        elif event == "failed":
+            self.failed = detail
+            self._note_failure(detail)
+        elif event == "stranded":
+            self.due(hooks.STRANDED, {"text": detail["text"]})
+        self.tell(event, detail)
+
+    def _note_failure(self, detail):
+        now = clock.now_or_0()
+        first = "failure" not in self.kept
+        told_at = self.kept.get("told_at", 0)
+        due = first or not 0 <= now - told_at < _DAY
+        self.keep(
+            failure=detail["text"],
+            failed_at=now if first else self.kept.get("failed_at", now),
+            told_at=now if due else told_at,
+        )
+        if due:
+            self.due(hooks.FAILED, {"text": detail["text"], "type": detail["type"]})
+
+    def due(self, kind, detail):
+        """Have a hook run, with these facts and those of the identity."""
+        if not self.hooks:
+            return
+        known = self.agent.known
+        try:
+            if known.chain:
+                detail = dict(facts.of(known), **detail)
+                detail["domains"] = " ".join(detail["domains"])
+            folders = [wanted["folder"] for wanted in self.settings["export"]]
+            detail["lineage"] = folders[0] if folders else ""
+            hooks.due(self.state, kind, detail)
+        except (EstError, OSError) as error:
+            self.tell.note("the hook %s cannot be kept as due: %s" % (kind, error))
+
+    # Steps.
+
+    def step(self):
+        """One step of the agent, and what follows. Returns the seconds until the next."""
+        wait = self.agent.step()
+        if not self.agent.failures:
+            self.failed = None
+            self.keep(failure=None, failed_at=None, told_at=None)
+        return min(wait, self.follow())
+
+    def follow(self):
+        """Export what is new and run hooks. Returns the seconds until the next try."""
+        wait = _DAY
+        try:
+            self.deploy()
+            self.retry_at = 0
+        except (EstError, OSError) as error:
+            self.on_event(
+                "failed",
+                {
+                    "type": type(error).__name__,
+                    "operation": "export",
+                    "seconds": _RETRY,
+                    "text": "export: %s" % error,
+                    "status": None,
+                },
+            )
+            wait = _RETRY
+        try:
+            seconds = hooks.run_due(self.state, self.hooks, self.tell)
+        except (EstError, OSError) as error:
+            self.tell.note("hooks: %s" % error)
+            seconds = _RETRY
+        return wait if seconds is None else min(wait, seconds)
+
+    def deploy(self):
+        """Export the identity and its trust anchors; hooks are due where they are other ones.
+
+        Raises EstError, OSError.
+        """
+        known = self.agent.known
+        if not known.chain:
+            return
+        exports = self.settings["export"]
+        anchors = self.agent.load("anchors")[1:]
+        how = repr([sorted(wanted.items()) for wanted in exports]).encode()
+        identity = store.digest(b"".join([how, known.key or b""] + known.chain))
+        trust = store.digest(b"".join(anchors))
+        changed = export.deploy(exports, known.chain, known.key, anchors)
+        # Due before it counts as exported: a cut between both has it all done again.
+        if identity != self.kept.get("identity") or changed:
+            self.due(hooks.RENEWED, {})
+        if trust != self.kept.get("trust", trust):
+            self.due(hooks.TRUST, {})
+        self.keep(identity=identity, trust=trust)
+
+    def steps(self):
+        """Steps until none is due at once. Returns the seconds until the next."""
+        for _ in range(_MAX_STEPS):
+            wait = self.step()
+            if wait > 0:
+                return wait
+        return 1
+
+    def code(self):
+        """The exit code that tells how it stands."""
+        if self.failed:
+            if not clock.now_or_0():
+                return exits.LATER
+            return exits.of(self.failed["type"])
+        if (self.agent.known.next or ("",))[0] == "retry":
+            return exits.LATER
+        return exits.HOOK if hooks.pending(self.state) else exits.DONE
+
+    # What a person asks for.
+
+    def do(self, request):
+        """What another process, or this one's command line, asks for. Returns the exit code."""
+        action = request.get("action")
+        try:
+            if action == "renew":
+                self._renew()
+            elif action == "revoke":
+                self._revoke(request.get("reason") or "unspecified")
+            elif action == "export":
+                self.keep(identity=None)
+            elif action == "status":
+                from estd import status
+
+                self.tell("status", status.of(self))
+                return exits.DONE
+            else:
+                raise UsageError("no such action: %s" % action)
+        except EstError as error:
+            self.tell("error", {"text": str(error), "type": type(error).__name__})
+            return exits.of(error)
+        finally:
+            self.agent.close()
+        self.follow()
+        return exits.of(self.failed["type"]) if self.failed else exits.DONE
+
+    def _renew(self):
+        agent = self.agent
+        known = agent.identity()
+        agent.until = 0
+        # As a renewal, unless the certificate cannot vouch for the board any more.
+        run(agent.have(bool(known) and agent.works()))
+        self.failed = None
+        self.keep(failure=None, failed_at=None, told_at=None)
+
+    def _revoke(self, reason):
+        from est import revocation
+
+        revocation.revoke(self.agent, reason)
+        export.withdraw(self.settings["export"])
+        self.keep(identity=None)
+
+
+def make_agent(settings, records, number, on_event, note):
+    """The est.agent.Agent of these settings. Raises UsageError."""
+    rules = config.board_rules()
+    identity = None
+    if settings.get("identity_key"):
+        identity = [
+            rules.FILES[rule](_read(settings[key]))
+            for key, rule in (
+                ("identity_certificate", "factory_certificate"),
+                ("identity_key", "factory_key"),
+            )
+        ]
+    agent = rules.agent(
+        Agent,
+        settings,
+        records,
+        number,
+        on_event=on_event,
+        log=note,
+        identity=identity and tuple(identity),
+    )
+    agent.Client = addresses.client_class(addresses.parse_proxy(settings["proxy"]))
+    return agent
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError("cannot read %s: %s" % (path, error))
+
+
+def lock(state):
+    """The est.store.Store of folder `state`, made if need be, for this process alone.
+
+    Raises StorageError.
+    """
+    from est import posix
+    from estd import system
+
+    try:
+        if not export.folder_exists(state):
+            _make_folders(state)
+            system.chmod(state, 0o700)
+        asked = control.connect(state)
+        if asked:
+            asked.close()
+            raise StorageError("an agent runs in %s already: it is the one to ask" % state)
+        posix.lock(state)
+    except OSError as error:
+        raise StorageError("cannot use the folder %s: %s" % (state, error))
+    return store.Store(state)
+
+
+def _make_folders(path):
+    parent = path.rpartition("/")[0]
+    if parent and not export.folder_exists(parent):
+        _make_folders(parent)
+    os.mkdir(path)
+
+
+# The program.
+
+
+def handle_signals():
+    """End by SIGTERM as PID 1 of a container too. What is stored bears it at any moment."""
+    if hasattr(os, "fspath"):
+        import signal
+
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(exits.DONE))
+
+
+def once(life):
+    """What is due now, for a timer. Returns the exit code."""
+    life.steps()
+    return life.code()
+
+
+def forever(life, path):
+    """The agent as a daemon. path: of the configuration, read again at SIGHUP."""
+    from estd import wake
+
+    try:
+        listener = control.listen(life.state)
+    except OSError as error:
+        life.tell.note("no control socket: %s" % error)
+        listener = None
+    bed = wake.Bed(listener)
+    stamp = package()
+    notify.send("READY=1\nSTATUS=starts")
+    forced = 0
+    while True:
+        wait = life.steps()
+        notify.send("STATUS=" + said(life))
+        while True:
+            if package() != stamp:
+                _settle()
+                life.tell.note("est was replaced: the agent starts again")
+                restart()
+            reason, caller = bed.sleep(max(wait, 1), _lost_network(life))
+            if reason == "caller":
+                answer(life, caller)
+            elif reason == "hangup":
+                settings, lines, _ = config.read(path)
+                if settings:
+                    life.tell.note("SIGHUP: the agent starts again")
+                    restart()
+                for line in lines:
+                    life.tell("config", {"text": line})
+                continue
+            elif reason == "network":
+                now = clock.now_or_0()
+                if 0 <= now - forced < _NETWORK_REST:
+                    wait = min(wait, _NETWORK_REST)
+                    continue
+                forced = now
+                life.agent.until = 0
+            elif reason == "clock" and life.agent.failures:
+                life.agent.until = 0
+            break
+
+
+def answer(life, caller):
+    """Do what `caller` asks for, who hears what happens meanwhile."""
+    request = caller.request
+    if request is not None:
+        life.tell.listeners.append(caller.tell)
+        try:
+            code = life.do(request)
+        finally:
+            life.tell.listeners.remove(caller.tell)
+        caller.tell({"exit": code})
+    caller.close()
+
+
+def said(life):
+    """One line of how it stands."""
+    known = life.agent.known
+    text = "no certificate yet"
+    if known.chain:
+        text = "certificate until " + events.date(known.not_after)
+    if life.failed:
+        text += "; " + life.failed["text"]
+    if known.next:
+        text += "; %s at %s" % (known.next[0], events.date(known.next[1]))
+    return " ".join(text.split())
+
+
+def _lost_network(life):
+    # Whether a network that returns is worth a try before its time.
+    return bool(life.failed and exits.of(life.failed["type"]) == exits.NETWORK)
+
+
+def package():
+    """What tells the files of this program from those that replace them."""
+    stamp = []
+    for name in ("est", "est.agent", "estd", "estd.run"):
+        module = sys.modules.get(name)
+        try:
+            found = os.stat(module.__file__)
+            stamp.append((found[1], found[6], found[8]))
+        except (AttributeError, OSError):
+            stamp.append(None)
+    return stamp
+
+
+def _settle():
+    # Until a package manager has written the rest.
+    import time
+
+    before = None
+    while before != package():
+        before = package()
+        time.sleep(3)
+
+
+def restart():
+    """Be the program that lies there now, under the same number. Without ffi it ends instead, for
+    its supervisor to start it."""
+    with open("/proc/self/cmdline", "rb") as file:
+        arguments = file.read().split(b"\0")[:-1]
+    if hasattr(os, "execv"):
+        os.execv(sys.executable, arguments)
+    else:
+        from estd import system
+
+        system.execute("/proc/self/exe", arguments)
+    sys.exit(exits.DONE)

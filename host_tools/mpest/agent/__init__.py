@@ -1,0 +1,1 @@
+"""The client of a Linux board, which is firmware/estd."""
