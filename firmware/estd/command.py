@@ -29,7 +29,7 @@ def run(options):
         if "--dry-run" in options:
             from estd import dry
 
-            return dry.run(settings, tell)
+            return dry.prove(settings, tell)
         if action == "run":
             return _run(settings, tell, path, "--once" in options)
         return _act(settings, tell, action, options)

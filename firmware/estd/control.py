@@ -76,20 +76,23 @@ def connect(state):
 
 def ask(sock, request):
     """Send a request; yields the objects of the answer. Raises OSError where it is cut off."""
-    stream = sock.makefile("rwb")
+    data = b""
     try:
-        stream.write(json.dumps(request).encode() + b"\n")
-        stream.flush()
+        sock.send(json.dumps(request).encode() + b"\n")
         while True:
-            line = stream.readline()
-            if not line.endswith(b"\n"):
-                raise OSError("the agent ended before it answered")
+            line, end, rest = data.partition(b"\n")
+            if not end:
+                received = sock.recv(4096)
+                if not received:
+                    raise OSError("the agent ended before it answered")
+                data += received
+                continue
+            data = rest
             answer = json.loads(line)
             yield answer
             if "exit" in answer:
                 return
     finally:
-        stream.close()
         sock.close()
 
 

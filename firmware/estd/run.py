@@ -208,11 +208,6 @@ class Life:
                 self._revoke(request.get("reason") or "unspecified")
             elif action == "export":
                 self.keep(identity=None)
-            elif action == "status":
-                from estd import status
-
-                self.tell("status", status.of(self))
-                return exits.DONE
             else:
                 raise UsageError("no such action: %s" % action)
         except EstError as error:
@@ -321,7 +316,7 @@ def once(life):
 
 def forever(life, path):
     """The agent as a daemon. path: of the configuration, read again at SIGHUP."""
-    from estd import wake
+    from estd import restart, wake
 
     try:
         listener = control.listen(life.state)
@@ -329,17 +324,17 @@ def forever(life, path):
         life.tell.note("no control socket: %s" % error)
         listener = None
     bed = wake.Bed(listener)
-    stamp = package()
+    stamp = restart.package()
     notify.send("READY=1\nSTATUS=starts")
     forced = 0
     while True:
         wait = life.steps()
         notify.send("STATUS=" + said(life))
         while True:
-            if package() != stamp:
-                _settle()
+            if restart.package() != stamp:
                 life.tell.note("est was replaced: the agent starts again")
-                restart()
+                restart.settle()
+                restart.restart()
             reason, caller = bed.sleep(max(wait, 1), _lost_network(life))
             if reason == "caller":
                 answer(life, caller)
@@ -347,7 +342,7 @@ def forever(life, path):
                 settings, lines, _ = config.read(path)
                 if settings:
                     life.tell.note("SIGHUP: the agent starts again")
-                    restart()
+                    restart.restart()
                 for line in lines:
                     life.tell("config", {"text": line})
                 continue
@@ -366,7 +361,12 @@ def forever(life, path):
 def answer(life, caller):
     """Do what `caller` asks for, who hears what happens meanwhile."""
     request = caller.request
-    if request is not None:
+    if request and request.get("action") == "status":
+        from estd import status
+
+        caller.tell(dict(status.of(life), event="status"))
+        caller.tell({"exit": exits.DONE})
+    elif request:
         life.tell.listeners.append(caller.tell)
         try:
             code = life.do(request)
@@ -392,40 +392,3 @@ def said(life):
 def _lost_network(life):
     # Whether a network that returns is worth a try before its time.
     return bool(life.failed and exits.of(life.failed["type"]) == exits.NETWORK)
-
-
-def package():
-    """What tells the files of this program from those that replace them."""
-    stamp = []
-    for name in ("est", "est.agent", "estd", "estd.run"):
-        module = sys.modules.get(name)
-        try:
-            found = os.stat(module.__file__)
-            stamp.append((found[1], found[6], found[8]))
-        except (AttributeError, OSError):
-            stamp.append(None)
-    return stamp
-
-
-def _settle():
-    # Until a package manager has written the rest.
-    import time
-
-    before = None
-    while before != package():
-        before = package()
-        time.sleep(3)
-
-
-def restart():
-    """Be the program that lies there now, under the same number. Without ffi it ends instead, for
-    its supervisor to start it."""
-    with open("/proc/self/cmdline", "rb") as file:
-        arguments = file.read().split(b"\0")[:-1]
-    if hasattr(os, "execv"):
-        os.execv(sys.executable, arguments)
-    else:
-        from estd import system
-
-        system.execute("/proc/self/exe", arguments)
-    sys.exit(exits.DONE)
