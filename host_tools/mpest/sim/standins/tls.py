@@ -93,6 +93,12 @@ class _Stream:
         except ssl.SSLCertVerificationError as error:
             self._show(self._stream._sslobj.get_unverified_chain() or ())
             raise ValueError(error.verify_message) from error
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError:
+            # A server that wants a certificate has shown its own before.
+            self._show(self._stream._sslobj.get_unverified_chain() or ())
+            raise
         # As mbedTLS the chain that was verified, with its anchor.
         session = self._stream._sslobj
         self._show(session.get_verified_chain() or session.get_unverified_chain() or ())

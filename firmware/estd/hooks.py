@@ -1,0 +1,258 @@
+"""Commands to run when something happened: until they are done, and at least once.
+
+What is due is a record of the heart's store, named `hooks`, written before anything counts on it:
+
+    number: how many events there were. generation: of the identity that was deployed last.
+    due: {kind: event}, the newest of each kind. An event holds `number`, `facts`, `tries`, `next`
+    (Unix seconds), `done` (digests of the commands that are done) and `error`, or null.
+
+A command may run twice, such as when the power goes while it runs. Then MPEST_NUMBER is the same
+and MPEST_TRY another. A newer event of a kind takes the place of the one before, whose commands
+failed so far.
+"""
+
+import hashlib
+import os
+import time
+
+from est.errors import EstError, StorageError
+from est.store import Store, pack, unpack
+from estd import system, verify
+
+RENEWED = "renewed"
+FAILED = "failed"
+STRANDED = "stranded"
+TRUST = "trust"
+KINDS = (RENEWED, FAILED, STRANDED, TRUST)
+
+# Seconds until the next try after the first failure; doubled each time, to an hour.
+_FIRST_WAIT = 10
+_MAX_WAIT = 3600
+# Of one command, unless the configuration says otherwise.
+SECONDS = 300
+# Of the log. The one before is kept beside it.
+_MAX_LOG = 1 << 20
+# Characters of each fact: all events go into one record of 32 KB.
+_MAX_FACT = 1000
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# What certbot calls them.
+_CERTBOT = {"lineage": "RENEWED_LINEAGE", "domains": "RENEWED_DOMAINS"}
+# How often and how long after a reload the server is asked for its certificate.
+_VERIFY_WAITS = (0, 1, 2, 4)
+
+# The file may hold a line end and blanks, but -1 and 0 are all processes.
+_SIGNAL = """\
+read -r pid <"$1" || :
+case $pid in ""|0|1|*[!0-9]*) echo "$1 holds no process: $pid"; exit 1;; esac
+exec kill -s "$0" "$pid"
+"""
+
+
+def due(state, kind, facts):
+    """Record that the commands for `kind` are to run, durably. Raises StorageError.
+
+    facts: dict of short texts or numbers, which commands get as MPEST_NAME. `lineage` (the folder
+    of an export) and `domains` are RENEWED_LINEAGE and RENEWED_DOMAINS too, as certbot's; `sha256`
+    is what `verify` looks for, the certificate's digest in hex; `generation` is what noted() tells
+    from now on.
+    """
+    records = Store(state)
+    record = _load(records)
+    record["number"] += 1
+    if "generation" in facts:
+        record["generation"] = facts["generation"]
+    facts = {name: _line(value) for name, value in facts.items() if value is not None}
+    record["due"][kind] = {
+        "number": record["number"],
+        "facts": facts,
+        "tries": 0,
+        "next": 0,
+        "done": [],
+        "error": None,
+    }
+    _save(records, record)
+
+
+def noted(state):
+    """The generation of the identity that due() was told last, or 0.
+
+    Another one in the store is to be exported, then told to due(): a cut between the two repeats
+    the export, which changes nothing.
+    """
+    return _load(Store(state))["generation"]
+
+
+def pending(state):
+    """The events whose commands are not done, the oldest first: dicts with `kind`, `number`,
+    `tries`, `next` and `error`."""
+    found = []
+    for kind, event in _events(_load(Store(state))):
+        shown = {name: event[name] for name in ("number", "tries", "next", "error")}
+        shown["kind"] = kind
+        found.append(shown)
+    return found
+
+
+def run_due(state, hooks, tell=None):
+    """Run what is due; returns the seconds until the next try, or None where nothing is left.
+
+    hooks: as in the configuration (docs/linux.md), or None. tell(event, detail): called with
+    "hook" and a dict with `kind`, `number`, `try` and `text`. Raises no EstError: where the state
+    cannot be written nothing runs, and it is tried again.
+    """
+    hooks = hooks or {}
+    records = Store(state)
+    waits = []
+    try:
+        record = _load(records)
+        for kind, event in _events(record):
+            wait = event["next"] - int(time.time())
+            # A clock that was set back makes none wait for longer.
+            if not 0 < wait <= _MAX_WAIT:
+                wait = _try(state, records, record, kind, event, hooks, tell)
+            if wait:
+                waits.append(wait)
+    except EstError as error:
+        if tell:
+            tell("hook", {"text": str(error)})
+        waits.append(_MAX_WAIT // 60)
+    return min(waits) if waits else None
+
+
+def commands(hooks, kind):
+    """The commands for events of `kind`: a list of lists of words."""
+    found = _listed(hooks.get("on_" + kind))
+    if kind in (RENEWED, TRUST):
+        listed = hooks.get("reload") or []
+        found += [_reload(item) for item in (listed if isinstance(listed, list) else [listed])]
+    return found
+
+
+def _try(state, records, record, kind, event, hooks, tell):
+    # Run an event's commands; returns the seconds until the next try, or None.
+    listed = commands(hooks, kind)
+    if listed or _verified(hooks, kind):
+        event["tries"] += 1
+        _save(records, record)
+        error = _run(state, records, record, kind, event, hooks, listed)
+        if error:
+            wait = min(_FIRST_WAIT << min(event["tries"] - 1, 20), _MAX_WAIT)
+            event["next"] = int(time.time()) + wait
+        detail = {"kind": kind, "number": event["number"], "try": event["tries"]}
+        detail["text"] = "%s: %s" % (kind, error or "done")
+        event["error"] = error
+        if error:
+            _save(records, record)
+            detail["text"] += ", again in %d s" % wait
+        if tell:
+            tell("hook", detail)
+        if error:
+            return wait
+    del record["due"][kind]
+    _save(records, record)
+
+
+def _run(state, records, record, kind, event, hooks, listed):
+    # What failed, in words, or None.
+    log = hooks.get("log") or state + "/hooks.log"
+    environment = _environment(state, kind, event)
+    for words in listed:
+        digest = hashlib.sha256(repr(words).encode()).digest()[:8].hex()
+        if digest in event["done"]:
+            continue
+        try:
+            _begin(log, kind, event, words)
+            code = system.run(words, environment, log, hooks.get("seconds") or SECONDS)
+        except OSError as error:
+            return "%s: %s" % (words[0], error)
+        if code:
+            how = "took too long" if code == system.TIMED_OUT else "ended with %d" % code
+            return "%s %s, see %s" % (words[0], how, log)
+        event["done"].append(digest)
+        _save(records, record)
+    if _verified(hooks, kind):
+        for wait in _VERIFY_WAITS:
+            time.sleep(wait)
+            error = verify.failure(hooks["verify"], event["facts"].get("sha256"))
+            if not error:
+                return None
+        # The next try begins with the first command.
+        event["done"] = []
+        return error
+
+
+def _verified(hooks, kind):
+    return kind == RENEWED and hooks.get("verify")
+
+
+def _environment(state, kind, event):
+    environment = {
+        "PATH": _PATH,
+        "MPEST_EVENT": kind,
+        "MPEST_NUMBER": "%d" % event["number"],
+        "MPEST_TRY": "%d" % event["tries"],
+        "MPEST_STATE": state,
+    }
+    for name, value in event["facts"].items():
+        environment["MPEST_" + name.upper()] = value
+        if name in _CERTBOT:
+            environment[_CERTBOT[name]] = value
+    return environment
+
+
+def _line(value):
+    return " ".join(str(value).replace("\0", " ").split())[:_MAX_FACT]
+
+
+def _begin(log, kind, event, words):
+    # One line ahead of a command's output.
+    try:
+        if os.stat(log)[6] > _MAX_LOG:
+            os.rename(log, log + ".1")
+        exists = True
+    except OSError:
+        exists = False
+    with open(log, "ab") as file:
+        if not exists:
+            system.chmod(log, 0o600)
+        date = "%04d-%02d-%02d %02d:%02d:%02d" % tuple(time.gmtime()[:6])
+        line = "%s UTC %s %d, try %d: %s\n"
+        line %= (date, kind, event["number"], event["tries"], " ".join(words))
+        file.write(line.encode())
+
+
+def _listed(value):
+    # One command or several: a list of lists of words.
+    if not value:
+        return []
+    if isinstance(value, str):
+        return [value.split()]
+    return [list(value)] if isinstance(value[0], str) else [_words(item) for item in value]
+
+
+def _words(item):
+    return item.split() if isinstance(item, str) else list(item)
+
+
+def _reload(item):
+    if isinstance(item, dict):
+        if "touch" in item:
+            return ["touch", item["touch"]]
+        return ["sh", "-c", _SIGNAL, item["signal"], item["pid_file"]]
+    return _words(item)
+
+
+def _events(record):
+    return sorted(record["due"].items(), key=lambda item: item[1]["number"])
+
+
+def _load(records):
+    try:
+        items = unpack(records.load("hooks"))
+    except StorageError:
+        items = None  # damaged: the identity is deployed once more
+    return items[0] if items else {"number": 0, "generation": 0, "due": {}}
+
+
+def _save(records, record):
+    records.save("hooks", pack(record))

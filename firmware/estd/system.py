@@ -1,0 +1,279 @@
+"""What a Linux agent needs of the system: modes, owners, links, fsync, other programs.
+
+CPython's `os` has it. MicroPython's unix port lacks it and reaches the C library by `ffi`. Where
+that is not built in, programs of the system do it, started by `os.system`.
+"""
+
+import os
+import time
+
+# Seconds between two looks at a program that runs: at first, and at most.
+_FIRST_LOOK = 0.01
+_LAST_LOOK = 0.5
+# Open files of ours that a program would inherit from MicroPython, which marks none to be closed.
+_MAX_FILES = 64
+_ENV = "/usr/bin/env"
+# What run() returns where a program had to be killed, as timeout(1) does.
+TIMED_OUT = 124
+_WNOHANG = 1
+_SIGKILL = 9
+_SIGPIPE = 13
+_NO_LINK = 22  # EINVAL of readlink()
+
+
+def _libc():
+    # The C library through ffi, or None.
+    try:
+        import ffi
+
+        return ffi.open(None)
+    except (ImportError, OSError):
+        return None
+
+
+def chmod(path, mode):
+    """Set the mode of a file or folder. Raises OSError, as all here."""
+    if hasattr(os, "chmod"):
+        os.chmod(path, mode)
+    elif not _call("chmod", "si", path, mode):
+        _program("chmod", "%o" % mode, path)
+
+
+def chown(path, user, group):
+    """Give a file or folder to these numbers; -1 leaves one as it is."""
+    if hasattr(os, "chown"):
+        os.chown(path, user, group)
+    elif not _call("chown", "sii", path, user, group):
+        owner = "" if user < 0 else "%d" % user
+        _program("chown", owner if group < 0 else "%s:%d" % (owner, group), path)
+
+
+def symlink(target, path):
+    """Make `path` a link to `target`."""
+    if hasattr(os, "symlink"):
+        os.symlink(target, path)
+    elif not _call("symlink", "ss", target, path):
+        _program("ln", "-s", target, path)
+
+
+def leads(path, target):
+    """Whether `path` is a link to `target`, whether or not that exists."""
+    if hasattr(os, "readlink"):
+        try:
+            return os.readlink(path) == target
+        except OSError:
+            return False
+    libc = _libc()
+    if libc:
+        wanted = target.encode()
+        found = bytearray(len(wanted) + 1)
+        size = libc.func("l", "readlink", "spl")(path, found, len(found))
+        return size == len(wanted) and found[:size] == wanted
+    return not os.system('[ "$(readlink %s)" = %s ]' % (quoted(path), quoted(target)))
+
+
+def make_folder(path):
+    """Make a folder for its owner alone."""
+    os.mkdir(path)
+    chmod(path, 0o700)
+
+
+def write(path, data, mode, user, group):
+    """Make a file of these bytes, mode and owners, all of it on the medium."""
+    with open(path, "wb") as file:
+        # Before the first byte: in a folder for its owner alone nobody can have opened it.
+        chmod(path, 0o600)
+        file.write(data)
+        if user >= 0 or group >= 0:
+            chown(path, user, group)
+        chmod(path, mode)
+        file.flush()  # MicroPython's is an fsync
+        if hasattr(os, "fsync"):
+            os.fsync(file.fileno())
+
+
+def sync_folder(path):
+    """Write the names in a folder to the medium."""
+    if hasattr(os, "fsync"):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    else:
+        with open(path) as folder:
+            folder.flush()
+
+
+def number(name, file):
+    """The number of a user or group (`file`: "passwd" or "group"), of its name or in digits.
+
+    Raises LookupError.
+    """
+    if name.isdigit():
+        return int(name)
+    try:
+        # Knows those of a directory service too.
+        if file == "group":
+            import grp
+
+            return grp.getgrnam(name).gr_gid
+        import pwd
+
+        return pwd.getpwnam(name).pw_uid
+    except ImportError:
+        with open("/etc/" + file) as lines:
+            for line in lines:
+                fields = line.split(":")
+                if fields[0] == name:
+                    return int(fields[2])
+        raise LookupError(name)
+
+
+def run(command, environment, log, seconds):
+    """Run a program in a process group of its own; returns its exit code.
+
+    command: list of texts. environment: all of it, a dict. log: path of the file that its output
+    is appended to, not a pipe: it may leave a daemon. A negative code is minus the signal that
+    ended it. After so many seconds the group is killed: TIMED_OUT.
+    """
+    words = [_ENV, "-i"] + ["%s=%s" % pair for pair in sorted(environment.items())]
+    words += command
+    if not hasattr(os, "posix_spawn") and not _libc():
+        return _by_shell(words, log, seconds)
+    with open(log, "ab") as output:
+        process = (_spawn if hasattr(os, "posix_spawn") else _fork)(words, output.fileno())
+    look = _FIRST_LOOK
+    while True:
+        code = _ended(process)
+        if code is not None:
+            return code
+        if seconds <= 0:
+            _kill_group(process)
+            while _ended(process) is None:
+                time.sleep(_FIRST_LOOK)
+            return TIMED_OUT
+        # Counted, for a clock may be set meanwhile.
+        time.sleep(look)
+        seconds -= look
+        look = min(2 * look, _LAST_LOOK)
+
+
+def _spawn(words, output):
+    import signal
+
+    return os.posix_spawn(
+        words[0],
+        words,
+        {},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output, 1),
+            (os.POSIX_SPAWN_DUP2, output, 2),
+        ],
+        setpgroup=0,
+        setsigmask=[],
+        # Ignored by Python; a program expects them as usual.
+        setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP],
+    )
+
+
+def _fork(words, output):
+    import struct
+
+    from uctypes import addressof
+
+    libc = _libc()
+    texts = [word.encode() + b"\0" for word in words]
+    pointers = struct.pack("%dP" % (len(texts) + 1), *([addressof(text) for text in texts] + [0]))
+    path = texts[0]
+    setpgid, dup2, close, leave, execv, handle, fork = [
+        libc.func(*signature)
+        for signature in (
+            ("i", "setpgid", "ii"),
+            ("i", "dup2", "ii"),
+            ("i", "close", "i"),
+            ("v", "_exit", "i"),
+            ("i", "execv", "pp"),
+            ("p", "signal", "iP"),
+            ("i", "fork", ""),
+        )
+    ]
+    with open("/dev/null", "rb") as nothing:
+        process = fork()
+        if process:
+            if process < 0:
+                raise OSError(os.errno(), "fork")
+            setpgid(process, process)
+            return process
+        setpgid(0, 0)
+        dup2(nothing.fileno(), 0)
+        dup2(output, 1)
+        dup2(output, 2)
+        for file in range(3, _MAX_FILES):
+            close(file)
+        handle(_SIGPIPE, 0)
+        execv(path, pointers)
+        leave(127)
+
+
+def _ended(process):
+    # The exit code of a child, or None while it runs.
+    if hasattr(os, "waitpid"):
+        found, status = os.waitpid(process, os.WNOHANG)
+    else:
+        import struct
+
+        out = bytearray(4)
+        found = _libc().func("i", "waitpid", "ipi")(process, out, _WNOHANG)
+        status = struct.unpack("i", out)[0]
+    if not found:
+        return None
+    return -(status & 0x7F) if status & 0x7F else status >> 8
+
+
+def _kill_group(process):
+    if hasattr(os, "killpg"):
+        os.killpg(process, _SIGKILL)
+    else:
+        _libc().func("i", "kill", "ii")(-process, _SIGKILL)
+
+
+# {0} runs the program, {1} is its log, {2} the seconds. Without setsid the shell's job control
+# makes the group; where it has none, the program alone is killed.
+_SHELL = """\
+s=; if command -v setsid >/dev/null; then s=setsid; else set -m 2>/dev/null; fi
+$s %s </dev/null >>%s 2>&1 & p=$!
+n=0
+while kill -0 $p 2>/dev/null; do
+    if [ $n -ge %d ]; then kill -9 -$p 2>/dev/null || kill -9 $p; exit %d; fi
+    sleep 1; n=$((n+1))
+done
+wait $p"""
+
+
+def _by_shell(words, log, seconds):
+    command = " ".join([quoted(word) for word in words])
+    code = os.system(_SHELL % (command, quoted(log), seconds, TIMED_OUT)) >> 8
+    # As the shell tells of a signal.
+    return 128 - code if code > 128 else code
+
+
+def quoted(text):
+    """`text` as one word of a shell."""
+    return "'%s'" % text.replace("'", "'\\''")
+
+
+def _call(name, types, *arguments):
+    # Call a function of the C library; returns False where there is no ffi.
+    libc = _libc()
+    if not libc:
+        return False
+    if libc.func("i", name, types)(*arguments) < 0:
+        raise OSError(os.errno(), "%s fails" % name)
+    return True
+
+
+def _program(*words):
+    if os.system(" ".join([quoted(word) for word in words]) + " 2>/dev/null"):
+        raise OSError(1, "%s fails" % " ".join(words))
