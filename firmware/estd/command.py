@@ -57,7 +57,11 @@ def _status(settings, tell):
     else:
         for line in status.lines(found):
             events.write(sys.stdout, line)
-    return exits.DONE if found["certificate"] else exits.USAGE
+    if not found["certificate"]:
+        return exits.USAGE
+    if found["failure"]:
+        return exits.of(found["kind"])
+    return exits.HOOK if [hook for hook in found["hooks"] if hook["error"]] else exits.DONE
 
 
 def _run(settings, tell, path, once):

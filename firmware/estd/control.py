@@ -20,19 +20,17 @@ _READ_MS = const(2000)
 _AF_UNIX = const(1)
 
 
-def address(path):
-    """What MicroPython's sockets take for a path of the UNIX domain; CPython's take the path."""
-    import struct
-
+def endpoint(path):
+    """What a socket of the UNIX domain binds or connects to. "@" begins an abstract name."""
     name = path.encode()
     if name[:1] == b"@":
-        return struct.pack("H", _AF_UNIX) + b"\0" + name[1:]
-    return struct.pack("H", _AF_UNIX) + name + b"\0"
+        name = b"\0" + name[1:]
+    if hasattr(os, "fspath"):
+        return name
+    import struct
 
-
-def _endpoint(path):
-    # CPython has os.fspath, and its own form.
-    return path if hasattr(os, "fspath") else address(path)
+    # MicroPython takes a sockaddr_un.
+    return struct.pack("H", _AF_UNIX) + name + (b"" if name[:1] == b"\0" else b"\0")
 
 
 def listen(state):
@@ -49,7 +47,7 @@ def listen(state):
         pass
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind(_endpoint(path))
+        sock.bind(endpoint(path))
         sock.listen(4)
         sock.setblocking(False)
     except OSError:
@@ -65,7 +63,7 @@ def connect(state):
         return None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.connect(_endpoint(path))
+        sock.connect(endpoint(path))
     except OSError as error:
         sock.close()
         if error.errno in (2, 20, 111):  # ENOENT, ENOTDIR, ECONNREFUSED

@@ -60,7 +60,11 @@ def date(seconds):
 
 
 def write(stream, line):
-    """A line to a stream, at once: another program reads it as it comes."""
-    stream.write(line + "\n")
-    if hasattr(stream, "flush"):
-        stream.flush()
+    """A line to a stream, at once: another program reads it as it comes, or has ended."""
+    try:
+        stream.write(line + "\n")
+        if hasattr(stream, "flush"):
+            stream.flush()
+    except OSError as error:
+        if error.errno != 32:  # EPIPE
+            raise

@@ -14,12 +14,7 @@ def send(text):
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            # An abstract name begins with "@" here and with a zero for the kernel.
-            address = control.address(path)
-            if hasattr(os, "fspath"):
-                sock.connect(path.replace("@", "\0", 1) if path[0] == "@" else path)
-            else:
-                sock.connect(address)
+            sock.connect(control.endpoint(path))
             sock.send(text.encode())
         finally:
             sock.close()

@@ -2,8 +2,8 @@
 
 What must outlive a restart is the record "agent" of the store, without items:
     identity, trust: digests of what is exported, and of how. hardware: this board's number.
-    failure, failed_at: text of the last failed step, and when it was first told; absent once all
-    is well. told_at: when the hook on_failed was last due.
+    failure, kind: text and type of the last failed step; absent once all is well. failed_at: when
+    the first in a row was. told_at: when the hook on_failed was last due.
 """
 
 import os
@@ -19,8 +19,10 @@ from estd import addresses, config, control, events, exits, export, facts, hardw
 _RECORD = const("agent")
 # A step that wants another at once: bootstrap, order, proof, what was set aside.
 _MAX_STEPS = const(16)
-# How soon what failed outside of the agent is tried again.
+# When what failed outside of the agent is tried again; doubled each time, to an hour.
 _RETRY = const(60)
+# What is kept of a failure is forgotten.
+_WELL = {"failure": None, "kind": None, "failed_at": None, "told_at": None}
 # The hook on_failed runs for the first failure in a row, and then once a day.
 _DAY = const(86400)
 # A network that comes and goes brings no more tries than one in so many seconds.
@@ -42,7 +44,8 @@ class Life:
         self.records = lock(self.state)
         self.kept = self._load()
         self.failed = None
-        self.retry_at = 0
+        # Exports in a row that failed.
+        self.vain = 0
         number = hardware.number()
         self.agent = make_agent(settings, self.records, number, self.on_event, tell.note)
         self._check_hardware(number)
@@ -101,6 +104,7 @@ class Life:
         due = first or not 0 <= now - told_at < _DAY
         self.keep(
             failure=detail["text"],
+            kind=detail["type"],
             failed_at=now if first else self.kept.get("failed_at", now),
             told_at=now if due else told_at,
         )
@@ -129,27 +133,23 @@ class Life:
         wait = self.agent.step()
         if not self.agent.failures:
             self.failed = None
-            self.keep(failure=None, failed_at=None, told_at=None)
-        return min(wait, self.follow())
+        wait = min(wait, self.follow())
+        if not self.failed:
+            self.keep(**_WELL)
+        return wait
 
     def follow(self):
         """Export what is new and run hooks. Returns the seconds until the next try."""
         wait = _DAY
         try:
             self.deploy()
-            self.retry_at = 0
+            self.vain = 0
         except (EstError, OSError) as error:
-            self.on_event(
-                "failed",
-                {
-                    "type": type(error).__name__,
-                    "operation": "export",
-                    "seconds": _RETRY,
-                    "text": "export: %s" % error,
-                    "status": None,
-                },
-            )
-            wait = _RETRY
+            wait = _RETRY << min(self.vain, 6)
+            self.vain += 1
+            detail = {"type": type(error).__name__, "operation": "export", "status": None}
+            detail.update(seconds=wait, text="export: %s" % error)
+            self.on_event("failed", detail)
         try:
             seconds = hooks.run_due(self.state, self.hooks, self.tell)
         except (EstError, OSError) as error:
@@ -225,7 +225,7 @@ class Life:
         # As a renewal, unless the certificate cannot vouch for the board any more.
         run(agent.have(bool(known) and agent.works()))
         self.failed = None
-        self.keep(failure=None, failed_at=None, told_at=None)
+        self.keep(**_WELL)
 
     def _revoke(self, reason):
         from est import revocation
@@ -326,36 +326,50 @@ def forever(life, path):
     bed = wake.Bed(listener)
     stamp = restart.package()
     notify.send("READY=1\nSTATUS=starts")
+    # Whether the network returned since the last try, and when such a try was.
+    returned = False
     forced = 0
     while True:
-        wait = life.steps()
+        now = clock.now_or_0()
+        if returned and not 0 <= now - forced < _NETWORK_REST:
+            life.agent.until = 0
+            returned = False
+            forced = now
+        wait = max(life.steps(), 1)
         notify.send("STATUS=" + said(life))
-        while True:
-            if restart.package() != stamp:
-                life.tell.note("est was replaced: the agent starts again")
-                restart.settle()
-                restart.restart()
-            reason, caller = bed.sleep(max(wait, 1), _lost_network(life))
-            if reason == "caller":
-                answer(life, caller)
-            elif reason == "hangup":
-                settings, lines, _ = config.read(path)
-                if settings:
-                    life.tell.note("SIGHUP: the agent starts again")
-                    restart.restart()
-                for line in lines:
-                    life.tell("config", {"text": line})
-                continue
-            elif reason == "network":
-                now = clock.now_or_0()
-                if 0 <= now - forced < _NETWORK_REST:
-                    wait = min(wait, _NETWORK_REST)
-                    continue
-                forced = now
-                life.agent.until = 0
-            elif reason == "clock" and life.agent.failures:
-                life.agent.until = 0
-            break
+        reason, caller = bed.sleep(
+            min(wait, _NETWORK_REST) if returned else wait, _lost_network(life)
+        )
+        if restart.package() != stamp:
+            if caller:
+                caller.tell({"event": "note", "text": "est was replaced: ask again in a moment"})
+                caller.tell({"exit": exits.LATER})
+            life.tell.note("est was replaced: the agent starts again")
+            restart.settle()
+            again(life, bed)
+        if reason == "caller":
+            answer(life, caller)
+        elif reason == "hangup":
+            settings, lines, _ = config.read(path)
+            for line in lines:
+                life.tell("config", {"text": line})
+            if settings:
+                life.tell.note("SIGHUP: the agent starts again")
+                again(life, bed)
+        elif reason == "network":
+            returned = True
+        elif reason == "clock" and life.agent.failures:
+            life.agent.until = 0
+
+
+def again(life, bed):
+    """Start again, without what is open."""
+    from est import posix
+    from estd import restart
+
+    bed.close()
+    posix.close(life.state)
+    restart.restart()
 
 
 def answer(life, caller):

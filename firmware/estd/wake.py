@@ -186,6 +186,13 @@ class Bed:
             if not self.alarm and time.time() >= end:
                 return "time", None
 
+    def close(self):
+        """Close what a program that takes this one's place would inherit from MicroPython."""
+        for source in (self.listener, self._netlink):
+            if source:
+                source.close()
+        self.listener = self._netlink = None
+
     def _settle(self):
         # Wait until the network says nothing new for a moment; what it said is not needed.
         poll = select.poll()

@@ -15,6 +15,7 @@ class Exit(IntEnum):
     LATER = 5
     NETWORK = 6
     STORAGE = 7
+    HOOK = 8
     INTERRUPTED = 130
     TERMINATED = 143
 
