@@ -18,7 +18,6 @@ _MAX_LOG = const(262144)
 _MAX_PROFILES = const(1048576)
 # W_OK.
 _WRITE = const(2)
-_FOLDER = const(0x4000)
 
 
 def unwritable(folders, root=""):
@@ -60,7 +59,7 @@ def refused(wanted, tell, root=""):
         elif place:
             status = os.stat(place)
             text = "%s cannot %s %s (mode %o, user %d, group %d)%s"
-            what = "enter" if status[0] & _FOLDER else "read"
+            what = "enter" if export.folder_exists(place) else "read"
             found = (status[0] & 0o7777, status[4], status[5], hints(reader, folder, root))
             lines.append(text % ((reader, what, place) + found))
         else:
@@ -173,14 +172,15 @@ def _folders(path):
     while at > 0:
         folders.append(path[:at])
         at = path.find("/", at + 1)
-    return folders + [folders[-1] + "/.live"]
+    live = folders[-1] + "/.live"
+    return folders + ([live] if _exists(live) else [])
 
 
 def _first(places):
     # One more than the place of the first that is closed; 0 for none.
     for at, place in enumerate(places):
         try:
-            if os.stat(place)[0] & _FOLDER:
+            if export.folder_exists(place):
                 os.stat(place + "/.")
             else:
                 open(place, "rb").close()

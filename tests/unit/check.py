@@ -59,7 +59,7 @@ def clean(path):
     """Remove folder `path` and what it holds."""
     for name in os.listdir(path):
         name = path + "/" + name
-        if os.stat(name)[0] & 0x4000:
+        if os.stat(name)[0] & 0xF000 == 0x4000:
             clean(name)
         else:
             os.remove(name)

@@ -1,0 +1,95 @@
+"""The agent that runs is asked, and wakes for it."""
+
+import json
+import os
+import time
+
+import check
+from estd import control, wake
+
+
+def test_asking():
+    state = check.folder("control")
+    assert control.connect(state) is None
+    listener = control.listen(state)
+    client = control.connect(state)
+    client.send(json.dumps({"action": "renew"}).encode() + b"\n")
+    caller = control.accept(listener)
+    assert caller.request == {"action": "renew"}
+    caller.tell({"event": "ordered", "operation": "x" * 5000})
+    caller.tell({"exit": 4})
+    # What it sends once more is not looked at.
+    answers = list(control.ask(client, {"action": "renew"}))
+    assert [sorted(answer) for answer in answers] == [["event", "operation"], ["exit"]]
+    caller.close()
+    # One that ends before it answered.
+    client = control.connect(state)
+    listener.accept()[0].close()
+    error = check.raises(OSError, list, control.ask(client, {"action": "renew"}))
+    assert "ended before it answered" in str(error) or error.errno in (32, 104)
+    listener.close()
+    # What is left of an agent that was killed.
+    assert control.connect(state) is None
+    control.listen(state).close()
+    check.clean(state)
+
+
+def test_what_cannot_be_understood():
+    state = check.folder("control")
+    listener = control.listen(state)
+    for octets in (b"\n", b"{}x\n", b"[]\n", b"\xff\n", b"{" * 5000):
+        client = control.connect(state)
+        client.send(octets)
+        caller = control.accept(listener)
+        assert caller.request is None, octets
+        client.close()
+        # Nobody hears it.
+        for _ in range(3):
+            caller.tell({"exit": 2})
+        caller.close()
+    client = control.connect(state)
+    client.close()
+    assert control.accept(listener).request is None
+    listener.close()
+    check.clean(state)
+
+
+def test_a_path_that_is_too_long():
+    assert "too long" in str(check.raises(OSError, control.listen, "/" + "x" * 110))
+    assert control.connect("/" + "x" * 110) is None
+
+
+def test_sleeping():
+    state = check.folder("control")
+    listener = control.listen(state)
+    bed = wake.Bed(listener)
+    # By the clock of the day, or by what is awake.
+    for alarm in (bed.alarm, None):
+        bed.alarm = alarm
+        before = time.time()
+        assert bed.sleep(1) == ("time", None)
+        assert time.time() - before >= (0 if alarm else 0.9)
+        client = control.connect(state)
+        client.send(b'{"action": "status"}\n')
+        reason, caller = bed.sleep(60)
+        assert reason == "caller" and caller.request == {"action": "status"}
+        caller.close()
+        client.close()
+        if bed.hangup:
+            os.system("kill -HUP $PPID")
+            assert bed.sleep(60) == ("hangup", None)
+        # With a network to be watched it sleeps as well.
+        assert bed.sleep(1, True)[0] in ("time", "network")
+        assert bed.sleep(1)[0] == "time"
+    bed.close()
+    check.clean(state)
+
+
+def test_an_alarm():
+    try:
+        alarm = wake.Alarm()
+    except OSError:
+        raise check.Skip("needs ffi")
+    # Beyond 2038, on 32 bits too.
+    for seconds in (1, 86400, 1 << 31, 1 << 33):
+        assert alarm.set(seconds)

@@ -1,0 +1,106 @@
+"""Whether the programs that are to read an export can; what may hinder them besides modes."""
+
+import os
+
+import check
+from estd import config, readers, system
+from test_estd_hardware import write
+
+
+class Told:
+    def __init__(self):
+        self.lines = []
+
+    def __call__(self, event, detail):
+        self.lines.append(detail["text"])
+
+    def note(self, text):
+        self.lines.append(text)
+
+
+def exported(mode, folder_mode):
+    """An export (est.config) of such modes."""
+    parent = check.folder("readers")
+    system.chmod(parent, 0o755)
+    wanted = {"folder": parent + "/out", "readers": ["nobody"], "cert": "cert.pem"}
+    wanted = config._with_defaults(wanted)
+    os.mkdir(wanted["folder"])
+    system.chmod(wanted["folder"], folder_mode)
+    write(wanted["folder"], "/cert.pem", b"x")
+    system.chmod(wanted["folder"] + "/cert.pem", mode)
+    return parent, wanted
+
+
+def may_try():
+    if hasattr(os, "geteuid"):
+        if os.geteuid():
+            raise check.Skip("needs root")
+        return
+    try:
+        import ffi
+    except ImportError:
+        raise check.Skip("needs ffi")
+    if ffi.open(None).func("i", "geteuid", "")():
+        raise check.Skip("needs root")
+
+
+def test_what_a_reader_can():
+    may_try()
+    for mode, folder_mode, words in (
+        (0o644, 0o755, None),
+        (0o640, 0o755, "nobody cannot read %s/cert.pem (mode 640, user 0, group 0)"),
+        (0o644, 0o750, "nobody cannot enter %s (mode 750, user 0, group 0)"),
+    ):
+        parent, wanted = exported(mode, folder_mode)
+        told = Told()
+        lines = readers.refused(wanted, told, parent)
+        assert lines == ([words % wanted["folder"]] if words else [])
+        assert told.lines == ([] if words else ["nobody can read " + wanted["folder"]])
+        check.clean(parent)
+
+
+def test_what_cannot_be_tried():
+    parent, wanted = exported(0o644, 0o755)
+    wanted["readers"] = ["no-such-user"]
+    lines = readers.refused(wanted, Told(), parent)
+    assert lines == ["export: readers: there is no user no-such-user here"]
+    wanted["readers"] = ["nobody"]
+    wanted["folder"] += "/none"
+    told = Told()
+    assert readers.refused(wanted, told, parent) == []
+    assert "before the first certificate" in told.lines[0]
+    check.clean(parent)
+
+
+def test_where_this_user_cannot_write():
+    folder = check.folder("readers")
+    assert readers.unwritable([folder, folder + "/a/b"], folder) == []
+    lines = readers.unwritable(["/proc/a"], folder)
+    assert not lines or lines == ["/proc cannot be written to by this user"]
+    check.clean(folder)
+
+
+def test_what_else_refuses():
+    root = check.folder("readers")
+    assert readers.hints("web", "/etc/web", root) == ""
+    write(root, "/sys/fs/selinux/enforce", b"0")
+    assert readers.hints("web", "/etc/web", root) == ""
+    write(root, "/sys/fs/selinux/enforce", b"1")
+    assert "SELinux enforces" in readers.hints("web", "/etc/web", root)
+    write(
+        root,
+        "/sys/kernel/security/apparmor/profiles",
+        b"/usr/sbin/web (enforce)\n/usr/sbin/webalizer (complain)\n/usr/sbin/other (enforce)\n",
+    )
+    text = readers.hints("web", "/etc/web", root)
+    assert "AppArmor's profile /usr/sbin/web must allow `/etc/web/** r,`" in text
+    assert "webalizer" not in text and "other" not in text
+    write(
+        root,
+        "/var/log/audit/audit.log",
+        b'type=AVC avc:  denied  { read } name="/etc/elsewhere"\n'
+        b'apparmor="DENIED" operation="open" profile="web" name="/etc/web/key.pem"\n',
+    )
+    text = readers.hints("web", "/etc/web", root)
+    assert 'audit.log has: apparmor="DENIED"' in text and "elsewhere" not in text
+    check.clean(root)
