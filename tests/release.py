@@ -21,6 +21,8 @@ from rich.console import Console
 ROOT = Path(__file__).parents[1]
 # Where the folders of the checkout lie in the wheel: as in pyproject.toml.
 _IN_WHEEL = {
+    "host_tools/est": "est",
+    "host_tools/estd": "estd",
     "host_tools/mpest": "mpest",
     "boards": "mpest/files/boards",
     "firmware": "mpest/files/firmware",

@@ -3,7 +3,7 @@
 import sys
 
 _HELP = """\
-Usage: %s [run|status|renew|revoke|export|reset] --config FILE [OPTION...]
+Usage: %s [run|status|renew|revoke|export|reset|deploy] --config FILE [OPTION...]
 
 run               keep the certificate renewed, for ever (as without a word)
 status            show certificate, next step, last failure, hooks that are due
@@ -11,6 +11,7 @@ renew             do what is due; with --now renew at once
 revoke            have the certificate revoked, and forget it
 export            write the files of other programs again
 reset             forget all, such as before an image is made
+deploy            as root, what another user's agent exported: FILE is of its own kind
 
 --config FILE     the settings, JSON
 --once            do what is due and end, for a timer
@@ -21,7 +22,7 @@ reset             forget all, such as before an image is made
 --cert FILE       an existing certificate to begin with, PEM
 --key FILE        its key
 """
-_ACTIONS = ("run", "status", "renew", "revoke", "export", "reset")
+_ACTIONS = ("run", "status", "renew", "revoke", "export", "reset", "deploy")
 _FLAGS = ("--once", "--dry-run", "--json", "--now")
 _VALUES = ("--config", "--reason", "--cert", "--key")
 

@@ -12,6 +12,8 @@ def run(options):
     as_json = "--json" in options
     tell = events.Events(as_json)
     path = options["--config"]
+    if options["action"] == "deploy":
+        return _deploy(path, tell)
     settings, lines, notes = config.read(path)
     for line in lines:
         tell("config", {"text": line})
@@ -34,9 +36,22 @@ def run(options):
             return _run(settings, tell, path, "--once" in options)
         return _act(settings, tell, action, options)
     except (EstError, OSError) as error:
-        kind = type(error).__name__
-        tell("error", {"text": str(error), "type": kind})
-        return exits.STORAGE if isinstance(error, OSError) else exits.of(kind)
+        return _failed(error, tell)
+
+
+def _deploy(path, tell):
+    from estd import deploy
+
+    try:
+        return deploy.run(path, tell)
+    except (EstError, OSError) as error:
+        return _failed(error, tell)
+
+
+def _failed(error, tell):
+    kind = type(error).__name__
+    tell("error", {"text": str(error), "type": kind})
+    return exits.STORAGE if isinstance(error, OSError) else exits.of(kind)
 
 
 def _status(settings, tell):

