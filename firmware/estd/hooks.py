@@ -2,7 +2,7 @@
 
 What is due is a record of the heart's store, named `hooks`, written before anything counts on it:
 
-    number: how many events there were. generation: of the identity that was deployed last.
+    number: how many events there were.
     due: {kind: event}, the newest of each kind. An event holds `number`, `facts`, `tries`, `next`
     (Unix seconds), `done` (digests of the commands that are done) and `error`, or null.
 
@@ -53,14 +53,11 @@ def due(state, kind, facts):
 
     facts: dict of short texts or numbers, which commands get as MPEST_NAME. `lineage` (the folder
     of an export) and `domains` are RENEWED_LINEAGE and RENEWED_DOMAINS too, as certbot's; `sha256`
-    is what `verify` looks for, the certificate's digest in hex; `generation` is what noted() tells
-    from now on.
+    is what `verify` looks for, the certificate's digest in hex.
     """
     records = Store(state)
     record = _load(records)
     record["number"] += 1
-    if "generation" in facts:
-        record["generation"] = facts["generation"]
     facts = {name: _line(value) for name, value in facts.items() if value is not None}
     record["due"][kind] = {
         "number": record["number"],
@@ -71,15 +68,6 @@ def due(state, kind, facts):
         "error": None,
     }
     _save(records, record)
-
-
-def noted(state):
-    """The generation of the identity that due() was told last, or 0.
-
-    Another one in the store is to be exported, then told to due(): a cut between the two repeats
-    the export, which changes nothing.
-    """
-    return _load(Store(state))["generation"]
 
 
 def pending(state):
@@ -250,8 +238,8 @@ def _load(records):
     try:
         items = unpack(records.load("hooks"))
     except StorageError:
-        items = None  # damaged: the identity is deployed once more
-    return items[0] if items else {"number": 0, "generation": 0, "due": {}}
+        items = None  # damaged; whoever told what is due does so again at the next renewal
+    return items[0] if items else {"number": 0, "due": {}}
 
 
 def _save(records, record):

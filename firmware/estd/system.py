@@ -178,15 +178,31 @@ def _spawn(words, output):
     )
 
 
-def _fork(words, output):
+def execute(path, arguments):
+    """Be another program from now on; arguments: list of bytes. Returns where nothing can."""
+    if hasattr(os, "execv"):
+        os.execv(path, arguments)
+    libc = _libc()
+    if libc:
+        texts, pointers = _vector(arguments)
+        libc.func("i", "execv", "sp")(path, pointers)
+
+
+def _vector(words):
+    # C's argv of a list of bytes; the texts must be kept for as long as it is used.
     import struct
 
     from uctypes import addressof
 
+    texts = [word + b"\0" for word in words]
+    return texts, struct.pack(
+        "%dP" % (len(texts) + 1), *([addressof(text) for text in texts] + [0])
+    )
+
+
+def _fork(words, output):
     libc = _libc()
-    texts = [word.encode() + b"\0" for word in words]
-    pointers = struct.pack("%dP" % (len(texts) + 1), *([addressof(text) for text in texts] + [0]))
-    path = texts[0]
+    texts, pointers = _vector([word.encode() for word in words])
     setpgid, dup2, close, leave, execv, handle, fork = [
         libc.func(*signature)
         for signature in (
@@ -213,7 +229,7 @@ def _fork(words, output):
         for file in range(3, _MAX_FILES):
             close(file)
         handle(_SIGPIPE, 0)
-        execv(path, pointers)
+        execv(texts[0], pointers)
         leave(127)
 
 

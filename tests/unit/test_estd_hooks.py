@@ -69,7 +69,6 @@ def test_nothing_is_due():
     bench = Bench()
     assert bench.run() is None
     assert hooks.run_due(bench.state, None) is None
-    assert hooks.noted(bench.state) == 0
     assert hooks.pending(bench.state) == []
     bench.clean()
 
@@ -78,7 +77,6 @@ def test_a_renewal():
     bench = Bench()
     bench.hooks = {"on_renewed": [bench.note("first"), bench.note("second")]}
     hooks.due(bench.state, "renewed", FACTS)
-    assert hooks.noted(bench.state) == 3
     shown = hooks.pending(bench.state)
     assert shown == [{"kind": "renewed", "number": 1, "tries": 0, "next": 0, "error": None}]
     assert bench.run() is None
@@ -90,7 +88,6 @@ def test_a_renewal():
     hooks.due(bench.state, "renewed", {"generation": 4})
     bench.run()
     assert bench.lines()[2:] == ["renewed 2 1 first", "renewed 2 1 second"]
-    assert hooks.noted(bench.state) == 4
     bench.clean()
 
 
@@ -346,10 +343,9 @@ def test_a_damaged_record():
     for slot in (0, 1):
         with open(bench.state + "/hooks.%d" % slot, "wb") as file:
             file.write(b"EST2" + bytes(60))
-    # The identity is deployed once more.
-    assert hooks.noted(bench.state) == 0
+    assert bench.run() is None
     hooks.due(bench.state, "renewed", {"generation": 3})
-    assert hooks.noted(bench.state) == 3
+    assert len(hooks.pending(bench.state)) == 1
     bench.clean()
 
 

@@ -1,6 +1,7 @@
 """Modes, links and programs of the system, on each runtime and in each way that it has."""
 
 import os
+import sys
 import time
 
 import check
@@ -143,6 +144,34 @@ def test_a_program_may_leave_a_daemon():
         assert os.system("kill %d" % daemon) == 0
 
     ways(try_it)
+
+
+def test_another_program():
+    if not hasattr(os, "execv") and not system._libc():
+        raise check.Skip("needs os.execv or ffi")
+    folder = check.folder("system")
+    program = (
+        "import sys; sys.path = %r; from estd import system;"
+        "system.execute('/bin/sh', [b'sh', b'-c', b'echo $0 >%s/out; exit 7', b'a b'])"
+    )
+    with open(folder + "/program.py", "w") as file:
+        file.write(program % (sys.path, folder))
+    command = " ".join([system.quoted(word) for word in interpreter() + [folder + "/program.py"]])
+    assert os.system(command) >> 8 == 7
+    with open(folder + "/out") as file:
+        assert file.read() == "a b\n"
+    os.system("rm -rf " + folder)
+
+
+def interpreter():
+    """The words that start what runs this."""
+    with open("/proc/self/cmdline", "rb") as file:
+        words = file.read().decode().split("\0")[:-1]
+    if hasattr(os, "execv"):
+        return [sys.executable]
+    for at, word in enumerate(words):
+        if word.rsplit("/", 1)[-1] == "micropython":
+            return words[: at + 1]
 
 
 def test_programs_inherit_no_files():
