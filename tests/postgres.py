@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ports
 import psycopg
@@ -26,37 +27,40 @@ class Postgres:
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
-        self._folder = folder
+        self.folder = folder
         self.port = ports.reserve()
         self.password = secrets.token_hex(8)
         self._schemas = 0
         self._process: subprocess.Popen[bytes] | None = None
         # It refuses to run as root.
-        self._user = pwd.getpwnam("postgres" if _known("postgres") else "nobody").pw_name
-        self._as: dict[str, str] = {"user": self._user} if os.getuid() == 0 else {}
+        user = pwd.getpwnam("postgres" if _known("postgres") else "nobody")
+        self.user = user.pw_name
+        self._as: dict[str, Any] = {}
+        if os.getuid() == 0:
+            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         asked = folder / "password"
         asked.write_text(self.password)
         if self._as:
             for path in (folder, asked):
-                shutil.chown(path, self._user)
+                shutil.chown(path, self.user)
         self._run("initdb", "--no-sync", "-A", "scram-sha-256", "-U", "mpest", f"--pwfile={asked}")
 
     def _run(self, name: str, *arguments: str) -> None:
-        command = [self._programs / name, "-D", self._folder / "data", *arguments]
+        command = [self._programs / name, "-D", self.folder / "data", *arguments]
         done = subprocess.run(
-            command, cwd=self._folder, capture_output=True, text=True, check=False, **self._as
+            command, cwd=self.folder, capture_output=True, text=True, check=False, **self._as
         )
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        with open(self._folder / "log", "ab") as log:
+        with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(self._programs / "postgres", "-D", self._folder / "data"),
-                    *("-p", str(self.port), "-k", str(self._folder), "-h", "127.0.0.1"),
+                    *(self._programs / "postgres", "-D", self.folder / "data"),
+                    *("-p", str(self.port), "-k", str(self.folder), "-h", "127.0.0.1"),
                     *("-c", "fsync=off"),  # it survives kills so, and tests cut no power
                 ],
-                cwd=self._folder,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -70,7 +74,7 @@ class Postgres:
             except psycopg.OperationalError:
                 died = self._process.poll() is not None
                 if died or time.monotonic() > end:
-                    raise AssertionError((self._folder / "log").read_text()[-2000:]) from None
+                    raise AssertionError((self.folder / "log").read_text()[-2000:]) from None
                 time.sleep(0.1)
 
     def stop(self, number: int = signal.SIGINT) -> None:

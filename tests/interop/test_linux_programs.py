@@ -1,0 +1,379 @@
+"""Programs of a Linux machine take a renewed certificate, and no connection is lost.
+
+Each row of the table in docs/linux.md, as `export` and `hooks` of the configuration have it: the
+reader's user and group, the form of chain and key, what reloads it. `verify` looks on.
+"""
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import broker
+import nginx
+import ports
+import postgres
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mpest.runtimes import Program
+from mpest.server.authority import Authority
+from mpest.server.ca import Order, common_name, now
+from mpest.server.tls import general_name
+from mpest.sim import cpython
+
+cpython.install()
+
+from est import posix  # noqa: E402
+from estd import export, hooks  # noqa: E402
+
+SECONDS = 60
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="other users' files need root")
+
+
+class Machine:
+    """A CA, what it issues for "localhost", and the folder that programs read it from."""
+
+    def __init__(self, folder: Path, **wanted: Any) -> None:
+        self.folder = folder
+        (folder / "ca").mkdir()
+        (folder / "state").mkdir(mode=0o700)
+        self.authority = Authority.open(folder / "ca", 3)
+        self.wanted = {"folder": str(folder / "live"), "anchors": "ca.pem", **wanted}
+        self.hooks: dict[str, Any] = {}
+        self.new_key: Callable[[], Any] = lambda: ec.generate_private_key(ec.SECP256R1())
+
+    def path(self, name: str) -> Path:
+        return self.folder / "live" / name
+
+    def renew(self) -> bytes:
+        """Deploy another certificate and have it used; returns it, DER."""
+        key = self.new_key()
+        names = x509.SubjectAlternativeName([general_name("localhost"), general_name("127.0.0.1")])
+        order = Order(common_name("localhost"), key.public_key(), names)
+        leaf = self.authority.issuer.sign(order, now() + timedelta(days=1))
+        chain = [leaf, *self.authority.sent]
+        anchors = [self.authority.root.certificate.public_bytes(Encoding.DER)]
+        der = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        listed = [one.public_bytes(Encoding.DER) for one in chain]
+        assert export.deploy([self.wanted], listed, der, anchors)
+        state = str(self.folder / "state")
+        facts = {"sha256": leaf.fingerprint(SHA256()).hex()}
+        hooks.due(state, hooks.RENEWED, facts)
+        told: list[Any] = []
+        try:
+            left = hooks.run_due(state, self.hooks, lambda *event: told.append(event))
+        finally:
+            posix.close(state)
+        assert left is None, (told, self.log())
+        return listed[0]
+
+    def log(self) -> str:
+        with contextlib.suppress(OSError):
+            return (self.folder / "state/hooks.log").read_text()
+        return ""
+
+
+@pytest.fixture
+def machine() -> Iterator[Callable[..., Machine]]:
+    """Makes a Machine whose folder other users may enter."""
+    with tempfile.TemporaryDirectory(prefix="mpest-programs-") as name:
+        os.chmod(name, 0o755)
+        yield lambda **wanted: Machine(Path(name), **wanted)
+
+
+def known(find: Callable[[str], object], name: str) -> str:
+    try:
+        find(name)
+    except KeyError:
+        pytest.skip(f"there is no {name} here")
+    return name
+
+
+def shown(port: int) -> bytes:
+    """The certificate that a server shows to a client that trusts nobody."""
+    context = ssl._create_unverified_context()
+    with (
+        socket.create_connection(("localhost", port), SECONDS) as sock,
+        context.wrap_socket(sock, server_hostname="localhost") as stream,
+    ):
+        found = stream.getpeercert(binary_form=True)
+        assert found
+        return found
+
+
+def wait(until: Callable[[], object], process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + SECONDS
+    while True:
+        with contextlib.suppress(OSError):
+            if until():
+                return
+        assert process.poll() is None and time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def running(command: list[Any], folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that listens at `port`; its output is FOLDER/log."""
+    log = folder / "log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder
+        )
+    try:
+        wait(lambda: shown(port), process, log)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def mosquitto(machine: Machine, more: str = "") -> Iterator[int]:
+    """Debian's, as its package configures it; returns the port."""
+    broker.need()
+    port = ports.reserve()
+    configuration = machine.folder / "mosquitto.conf"
+    configuration.write_text(
+        f"user mosquitto\npid_file {machine.folder}/pid/pid\n"
+        f"listener {port} 127.0.0.1\nallow_anonymous true\n"
+        f"cafile {machine.path('ca.pem')}\ncertfile {machine.path('fullchain.pem')}\n"
+        f"keyfile {machine.path('key.pem')}\n{more}"
+    )
+    (machine.folder / "pid").mkdir()
+    shutil.chown(machine.folder / "pid", "mosquitto")
+    with running([broker._PROGRAM, "-c", configuration], machine.folder, port):
+        yield port
+
+
+def mqtt(port: int) -> Any:
+    sys.path.insert(0, str(broker.DOUBLES))
+    from umqtt.simple import MQTTClient
+
+    client = MQTTClient(f"client-{time.monotonic_ns()}", "localhost", port)
+    client.ssl = ssl._create_unverified_context()
+    client.set_callback(lambda topic, message: client.heard.append(message))
+    client.heard = []
+    client.connect()
+    client.subscribe("t", 1)
+    return client
+
+
+@needs_root
+@pytest.mark.parametrize("demand", ["", "require_certificate true\n"])
+def test_mosquitto(machine, demand):
+    """It has given up root, and reads as its own user."""
+    host = machine(group=known(grp.getgrnam, "mosquitto"), chain=None)
+    first = host.renew()
+    with mosquitto(host, demand) as port:
+        assert shown(port) == first
+        host.hooks = {
+            "reload": [{"signal": "HUP", "pid_file": str(host.folder / "pid/pid")}],
+            "verify": f"127.0.0.1:{port}",
+        }
+        client = None if demand else mqtt(port)
+        second = host.renew()
+        assert shown(port) == second != first
+        if client:
+            client.publish("t", b"still there", qos=1)
+            while not client.heard:
+                client.wait_msg()
+            assert client.heard == [b"still there"]
+
+
+@needs_root
+def test_a_reader_that_may_not_read_is_found_out(machine, monkeypatch):
+    """Whose group it is not, which mosquitto tells at its next reload alone."""
+    host = machine(group=known(grp.getgrnam, "mosquitto"))
+    monkeypatch.setattr(hooks, "_VERIFY_WAITS", (0, 0.3))
+    host.renew()
+    with mosquitto(host) as port:
+        host.wanted["group"] = "root"
+        host.hooks = {
+            "reload": [{"signal": "HUP", "pid_file": str(host.folder / "pid/pid")}],
+            "verify": f"127.0.0.1:{port}",
+        }
+        with pytest.raises(AssertionError, match="show"):
+            host.renew()
+
+
+class Slow(threading.Thread):
+    """A server of HTTP that answers once `answer` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.answer = threading.Event()
+        self.asked = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            sock, _ = self._listener.accept()
+            sock.recv(65536)
+            self.asked.set()
+            self.answer.wait()
+            sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nwhole")
+            sock.close()
+
+
+def ask(port: int) -> ssl.SSLSocket:
+    context = ssl._create_unverified_context()
+    sock = socket.create_connection(("localhost", port), SECONDS)
+    stream = context.wrap_socket(sock, server_hostname="localhost")
+    stream.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    return stream
+
+
+def answered(stream: ssl.SSLSocket) -> bool:
+    octets = b""
+    while data := stream.recv(65536):
+        octets += data
+    return octets.endswith(b"whole")
+
+
+NGINX = (
+    nginx.HEAD.replace("worker_processes 1;", "worker_processes 2;")
+    + """
+http {{
+"""
+    + nginx.IN_HTTP
+    + """
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {live}/fullchain.pem;
+        ssl_certificate_key {live}/key.pem;
+        location / {{ proxy_pass http://127.0.0.1:{behind}; }}
+    }}
+}}
+"""
+)
+
+
+def test_nginx(machine, program):
+    """Its master reads, as root."""
+    found: Program = program("nginx")
+    host = machine(folder_mode="700", mode="600")
+    first = host.renew()
+    slow, port = Slow(), ports.reserve()
+    settings = host.folder / "nginx.conf"
+    settings.write_text(
+        NGINX.format(
+            load="",
+            folder=host.folder,
+            user="user nobody nogroup;" if os.getuid() == 0 else "",
+            port=port,
+            live=host.path(""),
+            behind=slow.port,
+        )
+    )
+    command = [*found.argv, "-p", host.folder, "-e", host.folder / "error.log", "-c", settings]
+    with running(command, host.folder, port):
+        stream = ask(port)
+        assert slow.asked.wait(SECONDS)
+        assert stream.getpeercert(binary_form=True) == first
+        host.hooks = {
+            "reload": [{"signal": "HUP", "pid_file": str(host.folder / "pid")}],
+            "verify": f"localhost:{port}",
+        }
+        second = host.renew()
+        assert shown(port) == second != first
+        slow.answer.set()
+        assert answered(stream)
+
+
+HAPROXY = """
+global
+    log stderr format raw local0
+    stats socket {folder}/socket mode 600 level admin expose-fd listeners
+defaults
+    mode http
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
+frontend site
+    bind 127.0.0.1:{port} ssl crt {live}/combined.pem
+    default_backend behind
+backend behind
+    server one 127.0.0.1:{behind}
+"""
+
+
+def test_haproxy(machine, program):
+    """It reads before it gives up root. A reload is a new process; the old one ends its work."""
+    found: Program = program("haproxy")
+    host = machine(combined="combined.pem", cert=None, chain=None, fullchain=None, key=None)
+    host.new_key = lambda: rsa.generate_private_key(65537, 2048)
+    first = host.renew()
+    slow, port = Slow(), ports.reserve()
+    settings = host.folder / "haproxy.cfg"
+    settings.write_text(
+        HAPROXY.format(folder=host.folder, port=port, live=host.path(""), behind=slow.port)
+    )
+    pid_file = host.folder / "pid"
+    start = [*map(str, found.argv), "-f", str(settings), "-p", str(pid_file)]
+    processes = []
+    with running([*start, "-db"], host.folder, port) as process:
+        pid_file.write_text(str(process.pid))
+        stream = ask(port)
+        assert slow.asked.wait(SECONDS)
+        # What `systemctl reload haproxy` comes to; the hook leaves a daemon.
+        again = [*start, "-D", "-x", str(host.folder / "socket"), "-sf", str(process.pid)]
+        host.hooks = {"on_renewed": again, "verify": f"localhost:{port}"}
+        second = host.renew()
+        processes = [int(line) for line in pid_file.read_text().split()]
+        try:
+            assert shown(port) == second != first
+            slow.answer.set()
+            assert answered(stream)
+        finally:
+            for number in processes:
+                os.kill(number, 15)
+
+
+@needs_root
+def test_postgresql(machine):
+    """It wants the key to be its own user's alone, or root's and its group's."""
+    with postgres.running() as server:
+        user = pwd.getpwnam(server.user)
+        group = grp.getgrgid(user.pw_gid).gr_name
+        host = machine(owner=server.user, group=group, mode="600", key_form="traditional")
+        first = host.renew()
+        folder = server.folder / "data"
+        with (folder / "postgresql.conf").open("a") as settings:
+            for name, file in (("cert", "fullchain.pem"), ("key", "key.pem"), ("ca", "ca.pem")):
+                settings.write(f"ssl_{name}_file = '{host.path(file)}'\n")
+            settings.write("ssl = on\n")
+        server.stop()
+        server.start()
+        url = f"{server.url()}&sslmode=verify-full&sslrootcert={host.path('ca.pem')}"
+        host.hooks = {
+            "reload": [{"signal": "HUP", "pid_file": str(folder / "postmaster.pid")}],
+            "verify": f"postgres:127.0.0.1:{server.port}",
+        }
+        with psycopg.connect(url) as connection:
+            second = host.renew()
+            assert second != first
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        psycopg.connect(url).close()
+        # Root's, for its group.
+        host.wanted |= {"owner": "root", "mode": "640"}
+        host.renew()
+        psycopg.connect(url).close()
