@@ -94,7 +94,7 @@ class Life:
             self.failed = detail
             self._note_failure(detail)
         elif event == "stranded":
-            self.due(hooks.STRANDED, {"text": detail["text"]})
+            self._try_due(hooks.STRANDED, {"text": detail["text"]})
         self.tell(event, detail)
 
     def _note_failure(self, detail):
@@ -109,20 +109,23 @@ class Life:
             told_at=now if due else told_at,
         )
         if due:
-            self.due(hooks.FAILED, {"text": detail["text"], "type": detail["type"]})
+            self._try_due(hooks.FAILED, {"text": detail["text"], "type": detail["type"]})
 
     def due(self, kind, detail):
-        """Have a hook run, with these facts and those of the identity."""
+        """Have a hook run, with these facts and those of the identity. Raises StorageError."""
         if not self.hooks:
             return
         known = self.agent.known
+        if known.chain:
+            detail = dict(facts.of(known), **detail)
+            detail["domains"] = " ".join(detail["domains"])
+        folders = [wanted["folder"] for wanted in self.settings["export"]]
+        detail["lineage"] = folders[0] if folders else ""
+        hooks.due(self.state, kind, detail)
+
+    def _try_due(self, kind, detail):
         try:
-            if known.chain:
-                detail = dict(facts.of(known), **detail)
-                detail["domains"] = " ".join(detail["domains"])
-            folders = [wanted["folder"] for wanted in self.settings["export"]]
-            detail["lineage"] = folders[0] if folders else ""
-            hooks.due(self.state, kind, detail)
+            self.due(kind, detail)
         except (EstError, OSError) as error:
             self.tell.note("the hook %s cannot be kept as due: %s" % (kind, error))
 
@@ -171,10 +174,11 @@ class Life:
         identity = store.digest(b"".join([how, known.key or b""] + known.chain))
         trust = store.digest(b"".join(anchors))
         changed = export.deploy(exports, known.chain, known.key, anchors)
+        other_trust = trust != self.kept.get("trust", trust)
         # Due before it counts as exported: a cut between both has it all done again.
-        if identity != self.kept.get("identity") or changed:
+        if identity != self.kept.get("identity") or (changed and not other_trust):
             self.due(hooks.RENEWED, {})
-        if trust != self.kept.get("trust", trust):
+        if other_trust:
             self.due(hooks.TRUST, {})
         self.keep(identity=identity, trust=trust)
 
