@@ -66,9 +66,10 @@ def _login(request, login):
         advice = "wrong user, password or token"
     else:
         advice = "no user, password or token was sent"
-    if not offered:
+    names = _names(offered)
+    if not names:
         return advice + "; the server names no way to log in"
-    return "%s; the server asks for %s" % (advice, printable(_names(offered).encode())[:100])
+    return "%s; the server asks for %s" % (advice, printable(names.encode())[:100])
 
 
 def _names(offered):
@@ -80,7 +81,7 @@ def _names(offered):
                 schemes += " " + word
             elif "=" not in word and word not in schemes:
                 schemes += ", " + word
-    return schemes[2:] or "none"
+    return schemes[2:]
 
 
 def hide(login, text, request, csr=None):

@@ -271,9 +271,9 @@ class Agent:
 
         Returns in how many seconds it wants to be called again, 0 or more. Raises no error but
         UsageError, where a task of asyncio has the agent: what fails is an event, and tried again.
-        To tell a certificate that is refused from a connection that is lost, to follow links to a
-        new root, and to prove that an anchor is not needed any more, a second connection is opened
-        after the first.
+        To tell a certificate that is refused, or csrattrs that are not there, from a connection
+        that is lost, to follow links to a new root, and to prove that an anchor is not needed any
+        more, a second connection is opened after the first.
         """
         return run(self.steps())
 
@@ -435,8 +435,8 @@ def _exchange(agent, current, shown):
     cacerts = None
     try:
         cacerts = yield from client.steps(client.est.answer("cacerts"))
-    except (Refused, MemoryError) as error:
-        if not current:
+    except (PeerError, Refused, MemoryError) as error:
+        if not current or client.date is None:
             raise
         agent.log("cacerts: %s" % error)
     if current:

@@ -37,7 +37,7 @@ def parts(challenges):
             # Octets: MicroPython keeps short texts for good.
             octets = element.encode().replace(b"\\\\", b"").replace(b'\\"', b"")
             quoted = octets.count(b'"') & 1
-    return out
+    return [element for element in out if element.strip()]
 
 
 def _token(credentials, challenges):

@@ -105,7 +105,7 @@ class Client:
                 self.close()
                 yield from self._send(request)
         finally:
-            if response.status:
+            if response.taken:
                 self.date = response.header("date")
             if not (response.done and response.keep):
                 self.close()

@@ -12,8 +12,9 @@ from est.errors import (
     Unsupported,
     UsageError,
 )
+from est.operations import kind
 from est.order import Enrolment
-from est.protocol import Body, kind
+from est.protocol import Body
 
 # What of an error's text is kept and shown.
 _MAX_TEXT = const(200)
@@ -61,8 +62,11 @@ def _read_as_cmc(request):
 
 
 def _is_cmc(response):
-    expected = "application/pkcs7-mime"
-    return kind(response) in ((expected, "") if response.status == 200 else (expected,))
+    # A success whatever it is called, but for a page: it may be the only answer there will be.
+    content_type = kind(response)
+    if response.status == 200:
+        return content_type != "text/html"
+    return content_type == "application/pkcs7-mime"
 
 
 def _no_answer(content):

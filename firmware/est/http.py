@@ -52,7 +52,8 @@ class Response:
     headers: (lower-case name, value) pairs in their order, of those that est reads.
     on_head(response): called once with status and headers read; returns the object whose
         `feed(data)` takes the body and whose `end()` is called after it.
-    done: the whole response was read. keep: the connection can carry another request.
+    taken: octets that came. done: the whole response was read. keep: the connection can carry
+        another request.
     Raises PeerError for a malformed frame and for what is too large.
     """
 
@@ -68,7 +69,7 @@ class Response:
         self._line = b""
         self._header = b""
         self._left = 0
-        self._taken = 0
+        self.taken = 0
 
     def header(self, name):
         """Value of the first header `name` (lower case), or ""."""
@@ -85,8 +86,8 @@ class Response:
 
     def feed(self, data):
         """Take bytes as they come from the peer."""
-        self._taken += len(data)
-        _check_size(self._taken)
+        self.taken += len(data)
+        _check_size(self.taken)
         at = 0
         while at < len(data):
             if self._state == _DONE:
@@ -120,11 +121,10 @@ class Response:
         """
         if self._state == _BODY and self._left < 0:
             self._finish()
-        begun = self.status or self._line
         self._line = b""
         if not self.done:
-            raise (PeerError if begun else Closed)(
-                "the server closed the connection %d octets into its answer" % self._taken
+            raise (PeerError if self.taken else Closed)(
+                "the server closed the connection %d octets into its answer" % self.taken
             )
 
     def _finish(self):

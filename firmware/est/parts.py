@@ -235,10 +235,11 @@ def attributes(agent, shown, needed=False):
 
             csrattrs = yield from client.steps(operations.csrattrs(client.est, needed))
         except (PeerError, Refused) as error:
-            # Without any answer it is the network; a password that is wrong stays so.
-            password_refused = getattr(error, "status", 0) == 401 and agent.credentials
-            if needed or client.date is None or password_refused:
+            # A password that is wrong stays so.
+            if needed or getattr(error, "status", 0) == 401 and agent.credentials:
                 raise
+            if client.date is None and not (yield from _answers(agent, shown)):
+                raise error  # it is the network
             agent.log("the server's csrattrs are left out: %s" % error)
         # TLS leaves little room for making the request.
         del client.est
@@ -351,6 +352,17 @@ def _asked(agent, candidate):
 
     yield from client.steps(part(client.est.exchange("GET", "cacerts")))
     return client.date
+
+
+def _answers(agent, shown):
+    # Whether a server that was verified, and then said nothing, says something to /cacerts.
+    client = agent.client(shown)
+    if client.context.leaf:
+        try:
+            yield from _asked(agent, shown)
+        except EstError:
+            pass
+    return client.date is not None
 
 
 def prove(agent, candidate):

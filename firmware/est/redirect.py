@@ -1,28 +1,29 @@
 """Where an EST server may redirect its clients to (RFC 7030 3.2.1)."""
 
 from est.errors import PeerError
-from est.http import printable
 
 
-def path(authority, request):
+def path(est, request):
     """Path that the answered est.protocol.Request `request` is redirected to, or None.
 
-    authority: host and port as in the URL asked. Anywhere else the user would have to be asked, so
-    PeerError is raised. Location may be relative (RFC 9110 10.2.2).
+    est: est.protocol.Est, whose authority has the host and port of the URL asked. Anywhere else
+    the user would have to be asked, so PeerError is raised. Location may be relative (RFC 9110
+    10.2.2).
     """
     status = request.response.status
     if status not in (301, 302, 307, 308) and (status != 303 or request.body):
         return None
-    original = location = request.response.header("location").partition("#")[0]
+    original = request.response.header("location")
+    location = original.partition("#")[0]
     if location[:6].lower() == "https:":
         location = location[6:]
         if location[:2] != "//":
             location = ""
     if location[:2] == "//":
         origin, _, location = location[2:].partition("/")
-        location = "/" + location if _host(origin) == _host(authority) else ""
+        location = "/" + location if _host(origin) == _host(est.authority) else ""
     if not location or ":" in location.partition("?")[0].partition("/")[0]:
-        original = printable(original.encode())[:100]
+        original = est.shown(request, original.encode(), 100)
         raise PeerError("the server redirects elsewhere: if %s is right, give its host" % original)
     location = resolved(request.path, location)
     # A space would end the path, and a line end the line.

@@ -253,7 +253,7 @@ class _Link:
         if data is None:
             raise self._late()
         if data:
-            head._taken = 0  # each piece is handed on
+            head.taken = 0  # each piece is handed on
             head.feed(data)
         else:
             head.eof()

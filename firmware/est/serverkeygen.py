@@ -185,7 +185,7 @@ def operation(est, csr):
         request = next(exchange)
         while True:
             # The answer is neither base64 nor DER.
-            request.response = _Response(_sink(request, bodies))
+            request.response = _Response(_sink(est, request, bodies))
             yield request
             request = exchange.send(None)
     except StopIteration:
@@ -207,12 +207,15 @@ class _Response(http.Response):
             super()._finish()
 
 
-def _sink(sent, found):
+def _sink(est, sent, found):
     def on_head(response):
         if response.status not in (200, 201):
             return sent.on_head(response)
         kind = response.header("content-type") or "none"
-        found.append(multipart.Parts(kind, (_PKCS7, _PKCS8)))
+        try:
+            found.append(multipart.Parts(kind, (_PKCS7, _PKCS8)))
+        except PeerError as error:
+            raise PeerError(est.shown(sent, str(error).encode()))
         return found[-1]
 
     return on_head

@@ -1,6 +1,7 @@
 """Whatever ends an operation, the text says which it was, and what came instead of its answer."""
 
 import base64
+import shutil
 import ssl
 from pathlib import Path
 
@@ -112,6 +113,43 @@ def test_optional_attributes_name_theirs(bench: Bench, answer) -> None:
     notes = [event["text"] for event in events if event["event"] == "note"]
     (note,) = [note for note in notes if "csrattrs are left out" in note]
     assert "csrattrs: " in note and "a web page came" in note, note
+
+
+ABSENT = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-x\r\n\r\n",
+    "amid the head": b"HTTP/1.1 200 OK\r\nServ",
+    "amid the body": typed("cacerts", b"M" * 400)[:-300],
+    "a page": response("200 OK", PAGE, "Content-Type: text/html"),
+    "PEM": response("200 OK", b"-----BEGIN X-----\nMAA=\n"),
+    "elsewhere": response("302 Found", b"", "Location: https://portal.example/"),
+    "nothing there": response("204 No Content", b""),
+    "no service": response("501 Not Implemented", b"no"),
+}
+
+
+@pytest.mark.parametrize("operation", ["csrattrs", "cacerts"])
+def test_what_enrolment_does_not_need(bench: Bench, answer, operation: str) -> None:
+    few = slice(None, None, 3 if "-" in bench.runtime else 1)
+    for absence, data in list(ABSENT.items())[few]:
+        answer(operation, data)
+        shutil.rmtree(bench.state, ignore_errors=True)  # the proof of another asks for /cacerts
+        *events, last = bench.events("enroll", timeout=30)
+        assert last["event"] == "enroll", (absence, last)
+        notes = [event["text"] for event in events if event["event"] == "note"]
+        told = any(operation in note for note in notes)
+        assert told != (operation == "csrattrs" and absence == "nothing there"), (absence, notes)
+    # The network is not what is not needed.
+    event = bench.run("enroll", url="https://127.0.0.1:1", timeout=5)
+    assert event["event"] == "error", event
+
+
+def test_a_proxy_that_has_no_attributes(bench: Bench, answer) -> None:
+    for status in ("202 Accepted", "502 Bad Gateway", "503 Unavailable", "504 Timeout"):
+        answer("csrattrs", response(status, b""))
+        assert bench.run("enroll")["event"] == "enroll", status
+    answer("csrattrs", response("503 Unavailable", b"", "Retry-After: 9"))
+    assert bench.run("enroll")["type"] == "RetryLater"
 
 
 def test_a_server_that_is_not_there(bench: Bench, tmp_path: Path) -> None:

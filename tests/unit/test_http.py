@@ -3,7 +3,7 @@
 import hashlib
 
 import check
-from est import auth, http, operations, protocol
+from est import auth, base64, encode, http, operations, protocol
 from est import requests as est_requests
 from est.challenge import answer as logs_in
 from est.errors import Closed, PeerError, Refused, RetryLater, UsageError
@@ -173,6 +173,11 @@ def test_basic():
     assert logs_in(password, ['Basic realm="a, b"'])
     assert password.header("GET", "/") == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
     assert not logs_in(password, ['Basic realm="a, b"'])
+    # Nothing is asked for: one try.
+    for nothing in ([], [""], [" ,"], ["", ","]):
+        assert logs_in(auth.Password("u", "p"), nothing), nothing
+        error = drive(simpleenroll(), answer("401", b"no", OFFER % ", "))[1]
+        assert str(error).endswith("the server names no way to log in)")
 
 
 def test_digest():
@@ -603,7 +608,7 @@ def test_secrets_as_html_urls_and_json_write_them():
                 for last in (
                     answer("400", words.encode()),
                     answer("503", b"", "", words.encode()),
-                    answer("200", b"", "Content-Type: text/" + words + "\r\n"),
+                    answer("307", b"", "Location: https://a/" + words + "\r\n"),
                 ):
                     steps = operations.simpleenroll(protocol.Est("h", None, login), request)
                     error = str(drive(steps, last)[1])
@@ -659,18 +664,23 @@ def test_a_digest_that_the_server_repeats():
 
 
 def test_content_types():
-    def error(kind):
-        return str(refusal("200", b"MAA=", kind and "Content-Type: %s\r\n" % kind))
-
+    """Certificates vouch for themselves, and the CA has issued them: nothing else is needed."""
+    certs = encode.sequence(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02")
     for kind in (
         "",
         "application/pkcs7-mime",
-        "Application/X-PKCS7-MIME; smime-type=certs-only",
-        "application/pkcs7-mime ;a=b",
+        "application/x-pkcs7-certificates",
+        "application/octet-stream",
+        "text/plain; charset=utf-8",
+        "application/pkcs7-mime, application/pkcs7-mime",
     ):
-        assert "content type" not in error(kind), kind
-    for kind in ("text/html", "application/json", "x-pkcs7-mime"):
-        assert error(kind).startswith("content type %s where" % kind)
+        steps = protocol.Est("h").answer("simpleenroll", b"0")
+        headers = kind and "Content-Type: %s\r\n" % kind
+        assert drive(steps, answer("200", base64.encode(certs), headers))[1] == certs, kind
+    login = auth.Password("u", "secret")
+    steps = operations.csrattrs(protocol.Est("h", None, login))
+    error = str(drive(steps, answer("200", b"MAA=", "Content-Type: text/secret\r\n"))[1])
+    assert error == "content type text/*** where application/csrattrs is expected"
 
 
 def test_csrattrs():
@@ -682,6 +692,13 @@ def test_csrattrs():
         assert not (found.keys or found.hints or found.unknown)
     for status in ("400", "403", "405", "500", "501"):
         assert csrattrs(status).status == int(status)
+    # Without a word for how long, a proxy tells that nothing is behind it.
+    for status in ("202", "502", "503", "504"):
+        error = csrattrs(status)
+        assert type(error) is PeerError and "HTTP " + status in str(error)
+        assert csrattrs(status, b"", "Retry-After: 7\r\n").seconds == 7
+        needed = operations.csrattrs(protocol.Est("h"), True)
+        assert drive(needed, answer(status))[1].seconds == 60
     for body, kind in (
         (b"", "text/html"),
         (b"MAA=", "text/html"),

@@ -3,6 +3,7 @@ import binascii
 import check
 from est import (
     asn1,
+    auth,
     cbc,
     cms,
     der,
@@ -248,6 +249,14 @@ def _answer(response, content_type, status=200):
     except StopIteration as stop:
         return stop.value
     raise AssertionError("another request")
+
+
+def test_a_login_in_the_content_type():
+    est = protocol.Est("host", None, auth.Token("sesame"))
+    request = next(serverkeygen.operation(est, b"csr"))
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: Bearer sesame\r\n\r\n"
+    error = check.raises(PeerError, request.response.feed, head)
+    assert str(error) == "content type Bearer *** where multipart/mixed is expected"
 
 
 def test_libest():
