@@ -179,12 +179,14 @@ class CsrAttrs:
             self.challenge_password = True
         elif oid == _EC_PUBLIC_KEY:
             if values and values.more():
-                self.keys.append(curve(values.oid()))
+                for _ in each(values):
+                    self.keys.append(curve(values.oid()))
             else:
                 self.hints.append("EC")
         elif oid == _RSA_ENCRYPTION:
             if values and values.more():
-                self.keys.append("RSA-%d" % values.integer())
+                for _ in each(values):
+                    self.keys.append("RSA-%d" % values.integer())
             else:
                 self.hints.append("RSA")
         elif oid in _CURVES:

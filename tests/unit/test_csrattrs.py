@@ -98,6 +98,14 @@ def test_several_keys_and_hints():
         )
     )
     assert (attrs.keys, attrs.hints) == (["P-256", "RSA-3072", "P-384"], [])
+    # Several values of one attribute are as several attributes.
+    attrs = csrattrs.parse(
+        der.sequence(
+            attribute(ec, oid(p256), oid(p384)),
+            attribute(RSA, asn1.integer(2048), asn1.integer(3072)),
+        )
+    )
+    assert attrs.keys == ["P-384", "P-256", "RSA-2048", "RSA-3072"]
     attrs = csrattrs.parse(der.sequence(oid(ec), oid(RSA), oid(p384)))
     assert (attrs.keys, attrs.hints, attrs.unknown) == ([], ["EC", "RSA", "P-384"], [])
 
