@@ -12,10 +12,10 @@ _PARAMETER = const(-0x6600)
 _MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x6180, -0x5180, -0x4D80, -0x6A, -0x10))
 # A certificate in the server's chain that is not even read.
 _EXTENSION = const(-0x2562)
-# As a server ends that wants a certificate in the handshake, and has none.
-_EPIPE = const(32)
-# The connection ended: ECONNRESET, and mbedTLS's CONN_EOF.
-_ENDED = const((_EPIPE, 104, -104, -0x7280))
+# As a server ends that wants a certificate in the handshake, and has none: EPIPE.
+_UNREAD = const((32, -32))
+# The connection ended: EPIPE, ECONNRESET, and mbedTLS's CONN_EOF.
+_ENDED = const((32, -32, 104, -104, -0x7280))
 
 
 def reason(context, host, number, text):
@@ -39,12 +39,14 @@ def reason(context, host, number, text):
     if number == _RECORD or "wrong_version" in lower or "wrong version" in lower:
         return text + ": is it a port without TLS?"
     reasons = []
-    if number in (_ALERT, _VERSION) and _is_address(host):
+    # CPython has the names of alerts.
+    named = "certificate_required" in lower
+    if number in (_ALERT, _VERSION) and _is_address(host) and not named:
         # MicroPython sends it as a name, which RFC 6066 3 forbids.
         reasons.append("an address in place of a name: use its name in the URL")
-    if number in (_ALERT, _VERSION) or "version" in lower:
+    if number in (_ALERT, _VERSION) and not named or "version" in lower:
         reasons.append("TLS 1.2")
-    if not context.shown and (number in (_ALERT, _EPIPE) or "certificate_required" in lower):
+    if not context.shown and (number == _ALERT or number in _UNREAD):
         reasons.append("a client without a certificate")
     if number == _ALERT:
         text = "the server ended TLS with an alert (%s)" % text

@@ -14,6 +14,12 @@ _REFUSED = const(-0x3000)
 # The last octets of the extensions that mbedTLS loads where they are critical.
 _LOADED = const(b"\x0f\x11\x13\x25")
 _ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
+# What TLS has against a certificate of a known issuer, in mbedTLS's words or OpenSSL's: dates;
+# hashes, keys and algorithms; extensions.
+_DATED = const(("expired", "future", "yet"))
+_FAULTS = const(("expired", "future", "yet", "unaccept", "weak", "critical", "invalid", "length"))
+# Keys that TLS of every board has: id-ecPublicKey, rsaEncryption.
+_KEYS = const((b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"))
 
 
 def reason(context, host, number, words):
@@ -32,7 +38,7 @@ def _reason(certificate, host, now, number, words):
         try:
             leaf.check(now)
         except (Ended, NotYetValid) as error:
-            return "%s; the board's clock says %04d-%02d-%02d" % ((error,) + time.gmtime()[:3])
+            return "%s%s" % (error, _clock())
         usage = leaf.extension(_EXT_KEY_USAGE)
         if usage and not purposes.lists(usage, _SERVER_AUTH, _ANY_PURPOSE):
             return "%s may not be used by a server" % leaf
@@ -43,9 +49,18 @@ def _reason(certificate, host, now, number, words):
     if is_for_host and number == _REFUSED:
         return "its certificate %s lacks id-kp-cmcRA" % leaf
     # What TLS says first: an unknown issuer, in mbedTLS's words or OpenSSL's.
-    if is_for_host or "trusted CA" in words or "issuer" in words or "self" in words:
+    unknown = "trusted CA" in words or "issuer" in words or "self" in words
+    for word in _FAULTS:
+        if is_for_host and not unknown and word in words:
+            text = "its certificate %s or an issuer's is refused" % leaf
+            return text + _clock() if word in _DATED else text
+    if is_for_host or unknown:
         return "no trust anchor vouches for its certificate %s" % leaf
     return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host: a CN is none")
+
+
+def _clock():
+    return "; the board's clock says %04d-%02d-%02d" % time.gmtime()[:3]
 
 
 def name(data):
@@ -53,8 +68,11 @@ def name(data):
     try:
         certificate = x509.Certificate(data)
         text = " %s" % certificate
+        key = der.Reader(certificate.spki).enter().enter().oid()
     except (PeerError, ValueError) as error:
         return ", which is no certificate in DER: %s," % error
+    if key not in _KEYS:
+        text += ", whose key %s TLS may not know," % asn1.oid_text(key)
     for oid, (critical, _) in certificate._extensions.items():
         if critical and oid[-1] not in _LOADED:
             text += ", whose critical extension %s TLS may not know," % asn1.oid_text(oid)

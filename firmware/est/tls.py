@@ -91,5 +91,6 @@ class Context:
         if refused:
             return errors.NotTrusted("the server %s is not trusted: %s" % (host, text))
         # EPIPE, ECONNRESET, and mbedTLS's for an end of the connection and a fatal alert.
-        kind = errors.Closed if number in (32, 104, -104, -0x7280, -0x7780) else errors.PeerError
+        closed = number in (32, -32, 104, -104, -0x7280, -0x7780)
+        kind = errors.Closed if closed else errors.PeerError
         return kind("TLS: " + text)

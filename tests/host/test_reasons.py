@@ -31,17 +31,24 @@ def named(text: str) -> x509.Name:
 class Root:
     """A root, and what it signs."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, key: Any = None, days: tuple[int, int] = (-365, 365)) -> None:
         self.name = name
-        self.key = new_key()
-        self.certificate = self.sign(name, self.key, x509.BasicConstraints(True, None))
+        self.key = key or new_key()
+        constraints = x509.BasicConstraints(True, None)
+        self.certificate = self.sign(name, self.key, constraints, days=days)
 
-    def sign(self, subject: str, key: Any, *extensions: x509.ExtensionType) -> x509.Certificate:
+    def sign(
+        self,
+        subject: str,
+        key: Any,
+        *extensions: x509.ExtensionType,
+        days: tuple[int, int] = (-365, 365),
+    ) -> x509.Certificate:
         builder = x509.CertificateBuilder(
             named(self.name), named(subject), key.public_key(), x509.random_serial_number()
         )
-        builder = builder.not_valid_before(now() - timedelta(days=365))
-        builder = builder.not_valid_after(now() + timedelta(days=365))
+        builder = builder.not_valid_before(now() + timedelta(days=days[0]))
+        builder = builder.not_valid_after(now() + timedelta(days=days[1]))
         for extension in extensions:
             builder = builder.add_extension(extension, critical=False)
         return builder.sign(self.key, hashes.SHA256())
@@ -118,6 +125,40 @@ def test_reasons(
     assert reason in event["message"], event
 
 
+@pytest.mark.parametrize("fault", ["ended", "early", "short key"])
+def test_an_issuer_that_is_known_and_refused(tmp_path: Path, runtime: str, fault: str) -> None:
+    """It is vouched for: what is wrong is a date, or an algorithm."""
+    key = rsa.generate_private_key(65537, 1024) if fault == "short key" else None
+    days = {"ended": (-365, -2), "early": (2, 365)}.get(fault, (-365, 365))
+    root = Root("root", key, days)
+    anchor = root.certificate.public_bytes(Encoding.DER).hex()
+    with shown(root, tmp_path, ADDRESS) as port:
+        url = f"https://127.0.0.1:{port}"
+        config = {"url": url, "anchors": [anchor], "operations": ["cacerts"]}
+        *_, event = run_board(config, runtime, tmp_path / "board")
+    assert event["type"] == "NotTrusted", event
+    assert "its certificate CN=127.0.0.1 or an issuer's is refused" in event["message"], event
+    assert ("the board's clock says" in event["message"]) == (fault != "short key"), event
+
+
+def test_a_server_that_ends_the_connection(tmp_path: Path, runtime: str) -> None:
+    with create_server(("127.0.0.1", 0)) as listening:
+
+        def close() -> None:
+            try:
+                client, _ = listening.accept()
+                client.recv(1)
+                client.close()
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=close, daemon=True)
+        thread.start()
+        text = heard(tmp_path, runtime, listening.getsockname()[1], Root("root"))
+        thread.join(5)
+    assert "TLS: the server ended the connection" in text, text
+
+
 def refuse_addresses(context: ssl.SSLContext) -> None:
     """As RFC 6066 3 has it, and rustls does."""
 
@@ -140,6 +181,11 @@ def demand(context: ssl.SSLContext) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
 
 
+def demand_newest(context: ssl.SSLContext) -> None:
+    """By TLS 1.3, where a client hears of it once it has sent its request."""
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
 def heard(tmp_path: Path, runtime: str, port: int, root: Root) -> str:
     """What the board says of the server there."""
     anchor = root.certificate.public_bytes(Encoding.DER).hex()
@@ -158,6 +204,12 @@ def heard(tmp_path: Path, runtime: str, port: int, root: Root) -> str:
         (newest, False, "picow-like", "may not take"),
         (older, True, "micropython armhf", "takes no RSA certificate"),
         (demand, False, "cpython micropython armhf picow-like", "a client without a certificate"),
+        (
+            demand_newest,
+            False,
+            "cpython micropython armhf picow-like",
+            "a client without a certif",
+        ),
     ],
 )
 def test_what_ends_the_handshake(

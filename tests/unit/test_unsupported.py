@@ -258,6 +258,8 @@ def test_what_tls_does_not_load():
         " CN=root, whose critical extension 2.5.29.30 TLS may not know,"
     )
     assert refusal.name(certificate("CN=a", "CN=b", KEY, OTHER, 0).der) == " CN=a"
+    dsa = strange.der.replace(b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x38\x04\x01")
+    assert ", whose key 1.2.840.10040.4.1 TLS may not know," in refusal.name(dsa)
     for data in (b"", b"-----BEGIN CERTIFICATE-----", strange.der[:-1]):
         assert "no certificate in DER" in refusal.name(data)
 

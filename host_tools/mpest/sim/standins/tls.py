@@ -140,7 +140,10 @@ class _Stream:
         return line
 
     def write(self, data):
-        return self._try(self._stream.send, data)
+        try:
+            return self._try(self._stream.send, data)
+        except ssl.SSLEOFError as error:
+            raise OSError(-0x7280, error.reason) from error
 
     def get_channel_binding(self, kind):
         return self._stream.get_channel_binding(kind)
