@@ -22,7 +22,7 @@ from mpest.server.database import Stored
 
 PASSWORDS = {
     name: f"{name} secret"
-    for name in ("ann", "bob", "gw-7", "ra-1", "ra-2", "ra-3", "st-1", "st-2", "st-3")
+    for name in ("ann", "bob", "eve", "gw-7", "ra-1", "ra-2", "ra-3", "st-1", "st-2", "st-3")
 }
 EKU = {
     "client": ExtendedKeyUsageOID.CLIENT_AUTH,
@@ -68,6 +68,7 @@ RULES: dict[str, Any] = {
         {"users": "ra-3", "role": "ra", "subject": "CN=sensor-*", "until": YESTERDAY},
         {"factory": "CN=factory CA", "subject": "CN=unit-{serialNumber},O=Example"},
         {"tokens": "line-*", "subject": "CN={user}-board"},
+        {"users": "eve", "subject": "*", "eku": "emailProtection"},
     ],
 }
 
@@ -268,6 +269,11 @@ BY_RULES = [
     Row("ann", "CN=sensor-1,O=Example", 403, "Subject", policy="rules"),
     Row("ann", "CN=proxy.example", 403, "name of the server", policy="rules"),
     Row("gw-7", "CN=192.0.2.9", 403, "name of the server", policy="rules"),
+    Row("eve", "CN=x,OU=y,O=z", 200, policy="rules", got={"eku": ["email"]}),
+    Row("eve", "CN=bob", 403, "clientAuth is not allowed", eku=("client",), policy="rules"),
+    Row("eve", "CN=localhost", 403, "name of the server", policy="rules"),
+    Row("eve", "CN=mpest test root", 403, "is the CA", policy="rules"),
+    Row("eve", "CN=proxy.example,O=z", 403, "name of the server", policy="rules"),
     # Registration authorities: for others by pattern, and for themselves.
     Row("ra-1", "CN=sensor-1,O=Example", 200, policy="rules", got={"eku": ["client"]}),
     Row("ra-1", "CN=sensor-1", 403, "Subject", policy="rules"),
@@ -283,6 +289,9 @@ BY_RULES = [
 OPEN = [
     Row("ann", "CN=bob,O=Example", 200, policy="open", san=("DNS:a.example", "DNS:*.b.example")),
     Row("ann", "CN=bob", 200, policy="open", eku=("server",), got={"eku": ["server"]}),
+    Row("ann", "CN=bob", 200, policy="open", got={"eku": ["client", "server"]}),
+    Row("ann", "CN=bob", 200, policy="open", eku=("email",), got={"eku": ["email"]}),
+    Row("ann", "CN=bob", 400, "is not allowed", policy="open", eku=("any",)),
     Row("ann", "CN=localhost", 403, "name of the server", policy="open"),
     Row("ann", "CN=bob", 403, "name of the server", policy="open", san=("IP:127.0.0.1",)),
     Row("ann", "CN=mpest test root", 403, "is the CA", policy="open"),

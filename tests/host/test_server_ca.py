@@ -3,16 +3,18 @@
 import itertools
 import stat
 import threading
+from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from odd_certificates import CA, as_v1, issue
 from server_client import new_key, pem_of
 
 from mpest.exits import CliError, Exit
-from mpest.server import EstServer, ServerConfig, desk, running_server
+from mpest.server import EstServer, ServerConfig, authority, ca, desk, running_server
 from mpest.server.ca import common_name, key_usage
 from mpest.server.inputs import read_cas
 
@@ -105,6 +107,11 @@ def _no_ca(path):
     _another(path, x509.BasicConstraints(False, None))
 
 
+def _both(path):
+    for one in (path, path.with_suffix(".key")):
+        one.unlink()
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "word"),
     [
@@ -122,6 +129,7 @@ def _no_ca(path):
         ("est.db", lambda path: path.write_bytes(b""), r"est.db is empty .* restore it"),
         ("issuing.pem", lambda path: path.unlink(), "issuing.pem is missing"),
         ("issuing.key", lambda path: path.unlink(), "issuing.key is missing"),
+        ("issuing.pem", _both, "ca lacks the files of CN=mpest test issuing CA, whose list is in"),
     ],
 )
 def test_damage_is_named(tmp_path, name, damage, word):
@@ -273,3 +281,44 @@ def test_serials_differ_and_are_positive(tmp_path):
         serials = {int(row.serial, 16) for row in server.issued()}
     assert len(serials) == 5
     assert all(0 < serial < 1 << 159 for serial in serials)
+
+
+@pytest.mark.parametrize("name", ["old-issuing", "old", "issuing"])
+@pytest.mark.parametrize("again", [1, 2])
+def test_a_ca_that_a_rollover_left_is_missed_too(tmp_path, name, again):
+    """Nor is another made in its place."""
+    directory = tmp_path / "ca"
+    with running_server(ServerConfig(directory=directory, chain_length=2)) as server:
+        server.rollover()
+    with running_server(ServerConfig(directory=directory)):
+        pass
+    for kind in ("pem", "key"):
+        (directory / f"{name}.{kind}").unlink()
+    before = sorted(directory.glob("*.pem"))
+    for length in (again, again):
+        config = ServerConfig(directory=directory, chain_length=length)
+        words = pytest.raises(click.ClickException, match="lacks the files of")
+        with words as caught, running_server(config):
+            pass
+        assert caught.value.exit_code == Exit.STORAGE
+    assert sorted(directory.glob("*.pem")) == before
+
+
+def test_a_chain_that_grows(tmp_path):
+    directory = tmp_path / "ca"
+    for length in (1, 2):
+        with running_server(ServerConfig(directory=directory, chain_length=length)) as server:
+            assert len(server.ca_certificates) == length
+
+
+def test_an_old_root_that_has_expired_is_not_missed(tmp_path, monkeypatch):
+    directory = tmp_path / "ca"
+    with running_server(ServerConfig(directory=directory, chain_length=2)) as server:
+        before = server.fingerprint
+        monkeypatch.setattr(ca, "_CA_LIFETIME", timedelta(days=9000))
+        server.rollover()
+    later = datetime.now(UTC) + timedelta(days=8000)
+    monkeypatch.setattr(authority, "now", lambda: later)
+    opened = authority.Authority.open(directory, 1)
+    assert opened.rollover is None
+    assert opened.root.certificate.fingerprint(hashes.SHA256()).hex() != before

@@ -64,6 +64,7 @@ def test_events_and_a_clean_end(tmp_path, number):
             "client": None,
             "user": None,
             "issued": [],
+            "revoked": [],
             "authorization": False,
             "bytes_in": 0,
             "bytes_out": size,

@@ -312,3 +312,59 @@ async def test_a_server_stops_whoever_is_connected(tmp_path, caplog):
 )
 def test_what_people_read(event, line):
     assert as_line(event) == line
+
+
+LONG = b"A" * 1_000_000
+LENGTH = b"Content-Length: %d\r\n" % len(LONG)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        (b"est/simpleenroll", 413, "the body is longer than 65536 bytes"),
+        (b"est/cacerts", 405, "cacerts is a GET"),
+        (b"other", 404, "EST is at /.well-known/est/"),
+    ],
+)
+async def test_an_answer_before_the_end_of_a_body(tmp_path, path, status, reason):
+    """It reaches a client that sends on, and is one line of the log; the connection goes on where
+    the body has ended."""
+    told = []
+    head = HEADER.replace(b"est/simpleenroll", path) + b"Content-Type: application/pkcs10\r\n"
+    async with server_with(tmp_path, told) as server:
+        reader, writer = await opened(server)
+        for _ in range(2 if status != 413 else 1):
+            writer.write(head + LENGTH + b"\r\n")
+            writer.write(LONG)
+            async with asyncio.timeout(60):
+                await writer.drain()
+                answer = await reader.readuntil(reason.encode() + b"\n")
+            assert answer.startswith(b"HTTP/1.1 %d " % status)
+        if status == 413:
+            assert await ended(reader) == b""
+        else:
+            writer.write(get("cacerts"))
+            assert (await ended(reader)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        assert await served(server)
+    lines = [event["reason"] for event in told if event["reason"]]
+    assert lines == [reason] * (1 if status == 413 else 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "reason"),
+    [
+        (b"BREW /pot HTTP/1.1", 501, "the request's method is none that is known: EST has GET"),
+        (b"get /pot HTTP/1.1", 501, "the request's method is none that is known"),
+        (b"PROPFIND /.well-known/est/cacerts HTTP/1.1", 405, "cacerts is a GET"),
+        (b"\x01\x02 /pot HTTP/1.1", 400, "the request is not HTTP"),
+        (b"GET /pot HTTP/9.1", 400, "the request is not HTTP"),
+        (b"EHLO x", 501, "the request's method is none that is known"),
+    ],
+)
+async def test_methods(tmp_path, line, status, reason):
+    told = []
+    async with server_with(tmp_path, told) as server:
+        answer = await exchange(server, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.split()[1] == b"%d" % status
+    assert told[0]["reason"].startswith(reason)

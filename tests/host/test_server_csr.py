@@ -224,3 +224,25 @@ def test_any_subject_is_granted_unchanged(parts):
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     order = check_csr(read_csr(body_of(builder.sign(KEY, hashes.SHA256()))))
     assert CA.sign(order, now()).subject == name
+
+
+@pytest.mark.parametrize(
+    ("san", "words"),
+    [
+        ("30058703010203", "an alternative name is an IP address of neither 4 nor 16 octets"),
+        ("30028700", "an alternative name is an IP address of neither 4 nor 16 octets"),
+        ("300787050102030405", "an alternative name is an IP address of neither 4 nor 16 octets"),
+        ("3006a40430020101", "its DER is malformed in subject_alternative_name"),
+        ("0500", "its DER is malformed in subject_alternative_name"),
+    ],
+)
+def test_what_is_malformed_is_told_in_words(san, words):
+    oid = x509.SubjectAlternativeName.oid
+    csr = make_csr(extensions=[x509.UnrecognizedExtension(oid, bytes.fromhex(san))])
+    assert refusal(csr) == f"the request can't be read: {words}"
+
+
+def test_a_body_of_other_der_is_told_in_words():
+    with pytest.raises(Refused) as caught:
+        read_csr(base64.b64encode(b"\x30\x03\x02\x01\x05"))
+    assert str(caught.value) == "the body is not a PKCS#10 request: its DER is malformed"

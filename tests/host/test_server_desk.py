@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -71,14 +72,15 @@ async def test_approve(tmp_path: Path, desk: Desk) -> None:
             assert (status, headers["Retry-After"]) == (202, "60")
         assert (await enroll(session, csr, Authorization=basic("bob", "b")))[0] == 202
         waiting = entries(desk)
-        assert [(one["event"], one["user"]) for one in waiting] == [
-            ("waiting", "ann"),
-            ("waiting", "bob"),
+        assert [(one["event"], one["owner"], one["operation"]) for one in waiting] == [
+            ("waiting", "user:ann", "simpleenroll"),
+            ("waiting", "user:bob", "simpleenroll"),
         ]
         assert (await numbers(session))["mpest_waiting",] == 2
         text = desk("--list").stdout
         assert waiting[0]["id"] in text
         assert "\u202e" not in text and len(text.splitlines()) == 4
+        assert text.splitlines()[1].split()[:4] == ["id", "owner", "operation", "subject"]
         done = desk("--approve", waiting[0]["id"])
         assert done.exit_code == 0
         assert (await enroll(session, csr, **login))[0] == 200
@@ -88,6 +90,46 @@ async def test_approve(tmp_path: Path, desk: Desk) -> None:
         assert (await enroll(session, make_csr("CN=ann"), **login))[0] == 202
     async with EstServer(config):
         assert [one["event"] for one in entries(desk)] == ["certificate", "waiting", "waiting"]
+
+
+async def test_deny(tmp_path: Path, desk: Desk) -> None:
+    """What a person sees of a request, and what its sender is told."""
+    config = ServerConfig(
+        directory=tmp_path / "ca", auth="token", tokens={"line-4:geheim"}, approve_after=1e6
+    )
+    hosts = [f"h{number}.example" for number in range(10)]
+    alternatives: list[x509.GeneralName] = [
+        x509.IPAddress(ip_address("10.0.0.1")),
+        x509.DirectoryName(common_name("inner")),
+        x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x0c\x01a"),
+        x509.RFC822Name(f"{'a' * 400}@a.example"),
+        *map(x509.DNSName, hosts),
+    ]
+    csr = make_csr("CN=hub", extensions=[x509.SubjectAlternativeName(alternatives)])
+    async with EstServer(config) as server, connect(server) as session:
+        login = {"Authorization": "Bearer geheim"}
+        assert (await enroll(session, csr, "serverkeygen", **login))[0] == 202
+        (entry,) = entries(desk)
+        assert {name: entry[name] for name in ("owner", "operation", "subject", "denied")} == {
+            "owner": "token:line-4",
+            "operation": "serverkeygen",
+            "subject": "CN=hub",
+            "denied": None,
+        }
+        kinds = [name.partition(":")[0] for name in entry["names"].split(", ")]
+        assert kinds == ["IP", "other", "other", "email", *["DNS"] * 4, "and 6 more"]
+        assert "IP:10.0.0.1, other:CN=inner, other:1.2.3, email:aaa" in entry["names"]
+        assert len(entry["names"]) < 600 and "aaa..., DNS:h0.example" in entry["names"]
+        assert (await numbers(session))["mpest_waiting",] == 1
+        done = desk("--deny", entry["id"].upper())
+        assert (done.exit_code, done.stderr[:7]) == (0, "Denied:")
+        status, text, _ = await enroll(session, csr, "serverkeygen", **login)
+        assert (status, text) == (403, "the request was denied: ask who runs the server\n")
+        assert server.events[-1]["reason"] == text.strip()
+        assert (await numbers(session))["mpest_waiting",] == 0
+        assert entries(desk)[0]["denied"]
+        assert "geheim" not in desk("--list").output
+        assert (await enroll(session, csr, **login))[0] == 202  # another operation
 
 
 async def test_whose_certificates_are(tmp_path: Path, desk: Desk) -> None:
@@ -177,7 +219,9 @@ async def test_revoke(tmp_path: Path, desk: Desk) -> None:
         (["--revoke", ""], 2, "'' is no serial number"),
         (["--revoke", "12"], 2, "no certificate '12' was issued; --list shows"),
         (["--approve", "x\n"], 2, "no request 'x\\n' waits; --list shows"),
-        (["--list", "--approve", "12"], 2, "--list, --approve and --revoke are each for themsel"),
+        (["--deny", "12"], 2, "no request '12' waits; --list shows"),
+        (["--deny", "12", "--approve", "12"], 2, "each for themselves"),
+        (["--list", "--approve", "12"], 2, "--list, --approve, --deny and --revoke are each for"),
         (["--approve", "12", "--revoke", ""], 2, "each for themselves"),
         (["--list", "--dir", "nowhere"], 7, "no server was ever started in nowhere"),
         ([], 2, "Missing option '--port'"),
@@ -198,7 +242,7 @@ async def test_wrong_use(server, tmp_path, desk, arguments: list[str], code: int
 async def test_a_database_that_is_none(tmp_path: Path, desk: Desk) -> None:
     (tmp_path / "ca").mkdir()
     (tmp_path / "ca/est.db").write_bytes(b"x" * 5000)
-    for arguments in (["--list"], ["--revoke", "12"], ["--approve", "12"]):
+    for arguments in (["--list"], ["--revoke", "12"], ["--approve", "12"], ["--deny", "1"]):
         done = desk(*arguments)
         assert done.exit_code == 7
         assert done.stderr.startswith("Error: ") and done.stderr.count("\n") == 1
@@ -227,6 +271,7 @@ async def test_metrics(tmp_path: Path) -> None:
         assert len(server.events) == events == 56  # monitoring does not fill the log
     assert found["mpest_issued_total", "simpleenroll"] == 1
     assert found["mpest_later_total", "simpleenroll"] == 1
+    assert ("mpest_issued_total", "cacerts") not in found
     assert found["mpest_waiting",] == 1
     assert found["mpest_refused_total", "simpleenroll", "no login"] == 1
     assert found["mpest_refused_total", "simpleenroll", "wrong login"] == 1

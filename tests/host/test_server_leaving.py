@@ -104,3 +104,32 @@ async def test_a_server_that_stops_amid_an_answer(tmp_path, caplog):
     with pytest.raises(Exception, match="isconnect"):
         await asking
     assert not caplog.records
+
+
+async def test_a_server_that_stops_amid_a_request(tmp_path, caplog):
+    """Whose request is whole in time is answered, who is late is told, and soon."""
+    told = []
+    config = ServerConfig(directory=tmp_path / "ca", stop_within=6)
+    head = post(f"Content-Length: {len(CSR)}")
+    async with EstServer(config, told.append) as server:
+        clients = [
+            await asyncio.open_connection("127.0.0.1", server.port, ssl=tls_context(server))
+            for _ in range(2)
+        ]
+        for _, writer in clients:
+            writer.write(head + CSR[:100])
+        while len(server._est._bodies) < 2:
+            await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(server.__aexit__(None, None, None))
+        await asyncio.sleep(PAUSE)
+        clients[0][1].write(CSR[100:])
+        begun = time.monotonic()
+        answers = [await asyncio.wait_for(reader.read(), 60) for reader, _ in clients]
+        await stopping
+        assert time.monotonic() - begun < 60
+    assert answers[0].startswith(b"HTTP/1.1 200 ")
+    assert answers[1].startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 15\r\n" in answers[1]
+    assert answers[1].endswith(b"the server stops: send the same again later\n")
+    assert [event["status"] for event in told] == [200, 503]
+    assert not caplog.records

@@ -66,6 +66,11 @@ def post(*headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
+CERTIFICATES = st.lists(
+    st.fixed_dictionaries({"serial": st.just("1a"), "subject": st.text()}), max_size=2
+)
+
+
 @given(
     st.fixed_dictionaries(
         {
@@ -76,9 +81,8 @@ def post(*headers: str, body: bytes = b"") -> bytes:
             "reason": st.none() | st.text(),
             "tls": st.none() | st.just("TLSv1.3"),
             "client": st.none() | st.text(),
-            "issued": st.lists(
-                st.fixed_dictionaries({"serial": st.just("1a"), "subject": st.text()}), max_size=2
-            ),
+            "issued": CERTIFICATES,
+            "revoked": CERTIFICATES,
         }
     )
 )
@@ -282,6 +286,26 @@ async def test_request_id(server) -> None:
     assert len(set(ids)) == 3
     assert [event["operation"] for event in server.events] == ["simpleenroll"] * 3
     assert [event["user"] for event in server.events] == ["anonymous"] * 3
+
+
+async def test_what_was_revoked(server, tmp_path: Path) -> None:
+    """By full CMC: whose word it was, and which certificates; or which not."""
+    client = cmc_client.Client(server, tmp_path)
+    other = cmc_client.Client(server, tmp_path, "board-2")
+    assert (await client.ask(client.revoke(other.certificate)))[0] == 403
+    serial = f"{other.certificate.serial_number:x}"
+    event = server.events[-1]
+    assert event["revoked"] == []
+    assert event["reason"] == f"only who owns a certificate may have it revoked: {serial}"
+    assert (await client.ask(client.revoke(serial=16**300)))[0] == 400
+    reason = f"no such certificate was issued here: 1{'0' * 49}..."
+    assert server.events[-1]["reason"] == reason
+    assert (await client.ask(client.revoke()))[0] == 200
+    event = server.events[-1]
+    serial = f"{client.certificate.serial_number:x}"
+    assert event["user"] == "board-1"
+    assert event["revoked"] == [{"serial": serial, "subject": "CN=board-1"}]
+    assert as_line(event).endswith(f", revoked {serial} of CN=board-1")
 
 
 async def test_what_was_issued(server, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from server_client import (
 )
 
 from mpest.exits import CliError
-from mpest.server import EstServer, Policy, ServerConfig, database, health, secret
+from mpest.server import EstServer, Policy, ServerConfig, app, database, health, secret
 from mpest.server.ca import Order, common_name, new_ca, now
 from mpest.server.passwords import digest_entry, hashed
 
@@ -363,6 +363,51 @@ async def test_a_locked_database(config: ServerConfig, monkeypatch: pytest.Monke
         assert len(server.issued()) == 2
 
 
+@pytest.mark.parametrize("probe", [False, True])
+async def test_shown_while_the_database_is_locked(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch, probe: bool
+) -> None:
+    """Who shows it is told to come again; from then on it is not handed out any more."""
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(app, "_FOLLOW_SECONDS", 1000)
+    config.mtls_probe = True
+    key = new_key()
+    csr = make_csr("CN=board-1", key=key)
+    async with EstServer(config) as server:
+        first = certificates((await send(server, csr, "nobody"))[1])[0]
+        identity = first.public_bytes(Encoding.PEM), pem_of(key)
+        url = f"https://127.0.0.1:{server.probe_port}/" if probe else f"{server.url}/cacerts"
+        with locked(config.directory / "est.db", "IMMEDIATE"):
+            async with connect(server, identity) as session, session.get(url) as answer:
+                assert answer.status == 503
+            # Others read it meanwhile.
+            assert (await send(server, csr, "nobody"))[0] == 503
+        other = certificates((await send(server, csr, "nobody"))[1])[0]
+        assert other != first
+        assert certificates((await send(server, csr, "nobody"))[1])[0] == other
+        assert len(server.issued()) == 2
+
+
+async def test_what_was_shown_is_put_on_record_by_itself(
+    config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(app, "_FOLLOW_SECONDS", 0.05)
+    key = new_key()
+    csr = make_csr("CN=board-1", key=key)
+    async with EstServer(config) as server:
+        first = certificates((await send(server, csr, "nobody"))[1])[0]
+        identity = first.public_bytes(Encoding.PEM), pem_of(key)
+        with locked(config.directory / "est.db", "IMMEDIATE"):
+            async with connect(server, identity) as session, session.get("csrattrs") as answer:
+                assert answer.status == 503
+        async with asyncio.timeout(60):
+            while server._database._shown:
+                await asyncio.sleep(0.05)
+    async with EstServer(config) as server:
+        assert certificates((await send(server, csr, "nobody"))[1])[0] != first
+
+
 async def test_health_of_a_locked_database(
     config: ServerConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -568,7 +613,7 @@ async def test_an_old_database_is_taken_over(config: ServerConfig, tmp_path: Pat
         assert (await old.ask(old.revoke()))[0] == 200
 
 
-@pytest.mark.parametrize("statements", range(1, 12))
+@pytest.mark.parametrize("statements", range(1, 13))
 async def test_a_takeover_that_was_cut(
     config: ServerConfig, monkeypatch: pytest.MonkeyPatch, statements: int
 ) -> None:

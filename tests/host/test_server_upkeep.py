@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from server_client import connect, server_certificate
+from server_client import connect, enroll, make_csr, new_key, pem_of, server_certificate
 
 from mpest.server import EstServer, ServerConfig, ca, crl, runner, tls
+from mpest.server.ca import Order
+from mpest.server.database import Stored
 
 
 def lists(server):
@@ -194,6 +196,34 @@ async def test_own_certificate_holds_what_is_new(tmp_path, monkeypatch, what):
         assert new in told[-1]["reason"]
         server.maintain()
         assert await server_certificate(server) == found
+
+
+@pytest.mark.parametrize("what", ["addresses", "gethostname"])
+async def test_nobody_gets_what_is_new(tmp_path, monkeypatch, what):
+    """Before the server's own certificate has it, and after it lost it."""
+    config = ServerConfig(directory=tmp_path / "ca", host="0.0.0.0")
+    async with EstServer(config) as server:
+        before = tls.addresses(config.host)
+        async with connect(server) as session:
+            for subject in ("CN=192.0.2.7", "CN=new.example"):
+                assert (await enroll(session, make_csr(subject)))[0] == 200
+            if what == "addresses":
+                monkeypatch.setattr(tls, what, lambda _: [*before, "192.0.2.7"])
+            else:
+                monkeypatch.setattr(tls.socket, what, lambda: "new.example")
+            new = "192.0.2.7" if what == "addresses" else "new.example"
+            status, text, _ = await enroll(session, make_csr(f"CN={new}"))
+            assert (status, text) == (
+                403,
+                f"{new} is a name of the server: ask for another\n",
+            )
+        key = new_key()
+        order = Order(ca.common_name(new), key.public_key())
+        held = server._authority.issuer.sign(order, ca.now() + timedelta(days=1))
+        server._database.record(held, Stored())
+        identity = held.public_bytes(Encoding.PEM), pem_of(key)
+        async with connect(server, identity) as session:
+            assert (await enroll(session, make_csr(f"CN={new}"), "simplereenroll"))[0] == 403
 
 
 async def test_it_does_so_by_itself(tmp_path, monkeypatch):

@@ -54,6 +54,7 @@ _METHODS = {
 }
 
 _STORE_RETRY_SECONDS = 5  # whoever holds the database is done by then, mostly
+_STOP_RETRY_SECONDS = 15  # a server that is started anew is there by then
 
 _Result = TypeVar("_Result")
 
@@ -76,7 +77,7 @@ class EstApp:
         self._database = database
         self._record = record
         self._auth = Authenticator(config, database)
-        self.metrics = Metrics(lambda: len(database.waiting()))
+        self.metrics = Metrics(database.waiting.count)
         health = Health(database)
         self._pages = {
             "/crl": self._crl,
@@ -86,6 +87,8 @@ class EstApp:
         self.server_certificate: x509.Certificate | None = None
         """What is shown in TLS."""
         self._worker = ThreadPoolExecutor(1, "est-database")
+        self._bodies: set[asyncio.Timeout] = set()
+        self._bodies_until: float | None = None
         self.publish_crl()
 
     def close(self) -> None:
@@ -98,6 +101,14 @@ class EstApp:
         application.cleanup_ctx.append(self._follow)
         return application
 
+    def hurry(self) -> None:
+        """It stops: who is sending a request has half the time that is left to end it, so that
+        there is some for the answer."""
+        loop = asyncio.get_running_loop()
+        self._bodies_until = loop.time() + self._config.stop_within / 2
+        for limit in self._bodies:
+            limit.reschedule(self._bodies_until)
+
     def publish_crl(self) -> None:
         """Write `crl.pem` anew into the server's directory. Raises OSError."""
         revocations = self._database.revocations()
@@ -108,6 +119,7 @@ class EstApp:
         """While it serves, publish what `mpest serve --revoke` revoked."""
 
         def publish() -> None:
+            self._database.put_shown_on_record()
             if self._database.revocations() != self._published:
                 self.publish_crl()
 
@@ -122,9 +134,9 @@ class EstApp:
         task.cancel()
 
     async def shown(self, client: x509.Certificate) -> None:
-        """A request came with this certificate, so its holder has it."""
-        with contextlib.suppress(StoreError):  # the next time it is shown may do
-            await self._work(self._database.shown, client)
+        """A request came with this certificate, so its holder has it. Raises StoreError if that
+        can't be put on record: nothing must be answered that a crash would have it forget."""
+        await self._work(self._database.shown, client)
 
     def _issuing(self, active: set[str]) -> Issuing:
         server = self.server_certificate
@@ -151,7 +163,7 @@ class EstApp:
                     return reply.response(0)
             else:
                 operation = request[OPERATION] = self._operation(request)
-                body = await _body(request)
+                body = await self._body(request)
                 text, note = in_base64(body)
                 if operation in _BY_LOGIN:
                     authorization = request.headers.get("Authorization")
@@ -168,9 +180,8 @@ class EstApp:
         except (StoreError, OSError) as error:
             reply = _unavailable(error)
         except web.HTTPRequestEntityTooLarge:
-            reply = Reply(
-                413, f"the limit is {self._config.max_body} bytes\n".encode(), close=True
-            )
+            why = f"the body is longer than {self._config.max_body} bytes"
+            reply = replace(Refused(413, why).reply, close=True)
         except Exception as error:  # of our own: the client is told, and the log where it was
             reply = Refused(500, "the server failed").reply
             reply = replace(reply, reason=f"the server failed: {place(error)}")
@@ -181,11 +192,30 @@ class EstApp:
             request.get(OPERATION),
             reply,
             monotonic() - request[STARTED],
+            issued=bool(request.get(ISSUED)),
             login="Authorization" in request.headers,
         )
         response = reply.response(self._config.drip_interval)
         response.headers["X-Request-ID"] = request[ID]
         return response
+
+    async def _body(self, request: web.Request) -> bytes:
+        """The request's body. Raises Refused once the client has left, and while it is not all
+        there if the server stops."""
+        try:
+            async with asyncio.timeout_at(self._bodies_until) as limit:
+                self._bodies.add(limit)
+                try:
+                    return await request.read()
+                finally:
+                    self._bodies.remove(limit)
+        except TimeoutError:
+            text = "the server stops: send the same again later"
+            raise Refused(503, text, (("Retry-After", str(_STOP_RETRY_SECONDS)),)) from None
+        except OSError as error:
+            raise Refused(400, "the client left before the end of its request") from error
+        except (web.RequestPayloadError, HttpProcessingError) as error:
+            raise Refused(400, "the body does not come as its header says") from error
 
     def _ask_proxy(self, request: web.Request) -> None:
         """Behind a proxy its word on the client's certificate counts, none is one too. Raises
@@ -261,8 +291,7 @@ class EstApp:
             case "csrattrs":
                 return self._csrattrs(issuing)
             case "fullcmc":
-                content_type = exchange.request.content_type
-                return FullCmc(issuing, self._auth).reply(client, content_type, exchange.body)
+                return FullCmc(issuing, self._auth).reply(exchange)
             case _:
                 return Enrolling(issuing, self._auth).reply(exchange)
 
@@ -299,13 +328,3 @@ def _unavailable(error: StoreError | OSError) -> Reply:
     text = f"the server cannot use its folder: {why}; send the same again later"
     headers = (("Retry-After", str(_STORE_RETRY_SECONDS)),)
     return Reply(503, f"{text}\n".encode(), headers=headers, reason=text)
-
-
-async def _body(request: web.Request) -> bytes:
-    """The request's body. Raises Refused once the client has left."""
-    try:
-        return await request.read()
-    except OSError as error:
-        raise Refused(400, "the client left before the end of its request") from error
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise Refused(400, "the body does not come as its header says") from error

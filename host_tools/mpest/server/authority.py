@@ -20,6 +20,7 @@ from mpest.server.ca import CaKey, Signer, link, new_ca, now, objection_to_ca
 
 _ROOT_NAME = "mpest test root"
 _CHAIN = re.compile(r"(ca|intermediate\d+|issuing)\.(pem|key)")
+_LIST = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _MADE_ANEW = ("issuing.*", "intermediate*.*", "old-issuing.*", "old-intermediate*.*")
 
 
@@ -78,11 +79,13 @@ class Authority:
                 signer = _make(chain_length, len(signers), parent, root_key)
                 made |= _contents(name, signer)
             signers.append(signer)
-        if made:
-            files.replace(directory, made)
         rollover = _open_rollover(directory, signers[0])
         retired = _open_retired(directory, chain_length, rollover.old) if rollover else []
-        return cls(signers, rollover, retired)
+        authority = cls(signers, rollover, retired)
+        _check_lists(directory, authority)
+        if made:
+            files.replace(directory, made)
+        return authority
 
     def roll(self, directory: Path, root_key: str = "P-256") -> "Authority":
         """The CA under a new root, which the present one and it vouch for. Raises OSError."""
@@ -142,6 +145,24 @@ def check_database(directory: Path) -> None:
         raise _damaged(path, "is missing although crl.pem is there")
     if not path.stat().st_size:
         raise _damaged(path, "is empty although crl.pem is there")
+
+
+def _check_lists(directory: Path, authority: Authority) -> None:
+    """Raises CliError if a CA is lost whose list is in `crl.pem`: the server would not know the
+    devices that have its certificates."""
+    try:
+        content = (directory / "crl.pem").read_bytes()
+        lists = [x509.load_pem_x509_crl(pem) for pem in _LIST.findall(content)]
+    except (OSError, ValueError):
+        return  # it is written anew
+    keys = [signer.key.public_key() for signer in authority.all_signers]
+    expired = authority.rollover is None and (directory / "old.pem").exists()
+    if expired or (lists and not lists[0].is_signature_valid(keys[0])):
+        del lists[1:]  # of CAs that a rollover, cut off since, has done away with
+    for current in lists:
+        if not any(current.is_signature_valid(key) for key in keys):
+            issuer = current.issuer.rfc4514_string()
+            raise _damaged(directory, f"lacks the files of {issuer}, whose list is in crl.pem")
 
 
 def _names(chain_length: int) -> list[str]:

@@ -33,6 +33,7 @@ class Failure(IntEnum):
     BAD_REQUEST = 2
     BAD_CERT_ID = 4
     BAD_IDENTITY = 7
+    TRY_LATER = 12
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,11 @@ _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
     metavar="ID",
     help="Let a waiting request of DIR through, as --list names it, and end.",
 )
+@click.option(
+    "--deny",
+    metavar="ID",
+    help="Turn a waiting request of DIR away for a day, and end.",
+)
 @click.option("--revoke", metavar="SERIAL", help="Revoke a certificate of DIR, and end.")
 @click.option("--label", help="Serve under /.well-known/est/LABEL/ only.")
 @click.option(
@@ -189,6 +194,7 @@ def serve(
     log_form: str | None,
     list_all: bool,
     approve: str | None,
+    deny: str | None,
     revoke: str | None,
     max_connections: int | None,
     max_of_one_address: int | None,
@@ -199,15 +205,18 @@ def serve(
     Not for production: its CA key lies unencrypted in DIR.
     """
     directory = Path(str(options["directory"]))
-    if list_all or approve is not None or revoke is not None:
-        if list_all + (approve is not None) + (revoke is not None) > 1:
+    decisions = [
+        (decide, named)
+        for decide, named in ((desk.approve, approve), (desk.deny, deny), (desk.revoke, revoke))
+        if named is not None
+    ]
+    if list_all or decisions:
+        if list_all + len(decisions) > 1:
             raise CliError(
-                "--list, --approve and --revoke are each for themselves: leave others out"
+                "--list, --approve, --deny and --revoke are each for themselves: leave others out"
             )
-        if approve is not None:
-            desk.approve(directory, approve)
-        if revoke is not None:
-            desk.revoke(directory, revoke)
+        for decide, named in decisions:
+            decide(directory, named)
         if list_all:
             desk.show(directory, as_json=as_json)
         return
@@ -237,13 +246,13 @@ def serve(
         raise CliError(f"--label {options['label']} is the name of an operation (RFC 7030 3.2.2)")
     if options["enforce_csrattrs"] and not csrattrs:
         raise CliError("--enforce-csrattrs needs --csrattrs FILE")
-    named = read_users(users, str(options["auth"])) if users else []
+    known = read_users(users, str(options["auth"])) if users else []
     tokens = read_tokens(token_file) if token_file else []
     config = settings.check(
         ServerConfig,
         options,
-        users={user.name: user.kept for user in named},
-        once={user.name for user in named if user.once},
+        users={user.name: user.kept for user in known},
+        once={user.name for user in known if user.once},
         tokens={str(token) for token in tokens},
         policy=inputs.read_policy(policy_file, Policy) if policy_file else None,
         open=is_open or options["auth"] == "none",
@@ -262,6 +271,6 @@ def serve(
     handler = logging.StreamHandler()
     handler.setFormatter(OneLine(log_form == "json"))
     logging.basicConfig(level=logging.ERROR, handlers=[handler])
-    plain = any(entry.in_the_clear for entry in (*named, *tokens))
+    plain = any(entry.in_the_clear for entry in (*known, *tokens))
     notes = inputs.in_the_clear(users or token_file, config.auth) if plain else []
     asyncio.run(serving.run(config, notes, as_json=as_json, log_form=log_form))

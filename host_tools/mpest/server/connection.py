@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp import StreamReader, web
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 
 from mpest.server.config import Limits
 from mpest.server.room import Room
@@ -21,6 +22,8 @@ HANDSHAKE = "the TLS handshake"
 _NEXT = "the next request"
 _FETCHING = "the answer's way to the client"
 _END_OF_HEADER = b"\r\n\r\n"
+# A method as RFC 9110 9.1 has it, at the start of a request, of whatever protocol.
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40} ")
 
 
 class Connection(web.RequestHandler):
@@ -50,6 +53,9 @@ class Connection(web.RequestHandler):
         self._report = report
         self._socket = sock
         self._lower: asyncio.Transport | None = None  # aiohttp forgets its own too early
+        self._body: StreamReader | None = None
+        self._answered = 0
+        self._ends_soon = False
         self._await_request()
         self._await(HANDSHAKE, limits.handshake)
 
@@ -59,6 +65,7 @@ class Connection(web.RequestHandler):
         self._request: web.Request | None = None
         self._header = 0
         self._header_end = b""
+        self._names_a_method = False
         self._await(_NEXT, self._limits.idle)
 
     def _await(self, what: str, limit: float) -> None:
@@ -78,6 +85,7 @@ class Connection(web.RequestHandler):
     def begin(self, request: web.Request) -> None:
         """Its header is complete."""
         self._request = request
+        self._body = request.content
         self._await("the request's body", self._limits.body)
 
     def end_if_late(self) -> None:
@@ -91,6 +99,11 @@ class Connection(web.RequestHandler):
         else:
             self._report(self.address, f"{self._what} took too long")
             self.drop()
+
+    def end_soon(self) -> bool:
+        """Answer the request that has begun, and no further one; whether there is one."""
+        self._ends_soon = True
+        return self._request is not None
 
     def drop(self) -> None:
         """End it at once."""
@@ -112,7 +125,10 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._request is None and self._header_end != _END_OF_HEADER:
+        # After an answer that came early, what is left of the body is still to be passed over.
+        passes_over = self._body is not None and not self._body.is_eof()
+        in_body = self._request_count > self._answered or passes_over
+        if not in_body and self._header_end != _END_OF_HEADER:
             self._receive_header(data)
             if self._header > _MAX_HEADER:
                 self._report(self.address, "the request's header is too long")
@@ -123,6 +139,7 @@ class Connection(web.RequestHandler):
     def _receive_header(self, data: bytes) -> None:
         if not self._header:
             self._await("the request's header", self._limits.header)
+            self._names_a_method = _METHOD.match(data) is not None
         joined = self._header_end + data
         end = joined.find(_END_OF_HEADER)
         self._header += len(data) if end < 0 else max(0, end - len(self._header_end))
@@ -131,9 +148,12 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        if self._ends_soon:
+            resp.force_close()
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
+            self._answered += 1
             self._await_request()
 
     def handle_error(
@@ -146,8 +166,14 @@ class Connection(web.RequestHandler):
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         # aiohttp's own text quotes the request, which may hold a password.
-        too_long = isinstance(exc, LineTooLong)
-        reason = "the request's header is too long" if too_long else "the request is not HTTP"
+        reason = "the request is not HTTP"
+        if isinstance(exc, LineTooLong):
+            reason = "the request's header is too long"
+        elif isinstance(exc, BadHttpMethod) and self._names_a_method:
+            status, reason = (
+                501,
+                "the request's method is none that is known: EST has GET and POST",
+            )
         self._report(self.address, reason)
         response = web.Response(status=status, text=f"{reason}\n")
         response.force_close()

@@ -51,7 +51,7 @@ def parse_csr(der: bytes) -> x509.CertificateSigningRequest:
     try:
         return x509.load_der_x509_csr(with_attributes(der))
     except Exception as error:  # cryptography names no common base for what bad input raises
-        raise Refused(400, f"the body is not a PKCS#10 request: {error}") from error
+        raise Refused(400, f"the body is not a PKCS#10 request: {_in_words(error)}") from error
 
 
 def check_csr(csr: x509.CertificateSigningRequest, *, own_key: bool = True) -> Order:
@@ -70,7 +70,18 @@ def check_csr(csr: x509.CertificateSigningRequest, *, own_key: bool = True) -> O
     except Refused:
         raise
     except Exception as error:  # cryptography names no common base for what bad input raises
-        raise Refused(400, f"the request can't be read: {error}") from error
+        raise Refused(400, f"the request can't be read: {_in_words(error)}") from error
+
+
+def _in_words(error: Exception) -> str:
+    """What a library says of bad input, without its own representations of that."""
+    text = str(error)
+    if "IPv4 or IPv6" in text:
+        return "an alternative name is an IP address of neither 4 nor 16 octets"
+    if "ParseError" in text:
+        places = [place for place in re.findall(r'"([^"]+)"', text) if place.isidentifier()]
+        return "its DER is malformed" + (f" in {places[-1]}" if places else "")
+    return text
 
 
 def challenge_password(csr: x509.CertificateSigningRequest) -> str | None:

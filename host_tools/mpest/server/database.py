@@ -3,7 +3,6 @@
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 from cryptography import x509
@@ -18,24 +17,23 @@ from mpest.server.spelling import canonical, canonical_subject
 from mpest.server.tables import (
     Answered,
     Issued,
-    Pending,
     Revocation,
     Spent,
     Waiting,
     open_tables,
 )
+from mpest.server.waiting import WaitingRoom
 
 __all__ = ["Database", "Issued", "Revocation", "StoreError", "Stored", "trouble"]
 
 _BUSY_SECONDS = 1.0  # another program holds the file: clients come again before they give up
 _REPEAT = timedelta(days=1)  # for so long an answer that was lost can be had again
 _CLEANING = timedelta(hours=1)  # how often what is older is erased
+_SHOWN_AT_ONCE = 1000  # certificates in one statement, of which SQLite takes some 32,000
 _RECORD_BYTES = 8192  # of a large certificate, with a key that the server made
 
 StoreError = SQLAlchemyError
 """What every method raises while the file is locked, full or damaged: nothing was changed."""
-
-_ID_DIGITS = 12  # of a waiting request, to be typed by people
 
 
 def trouble(error: SQLAlchemyError) -> str:
@@ -56,6 +54,8 @@ class Stored:
     sealed_key: bytes | None = None
     spent: tuple[str, str] | None = field(default=None, repr=False)
     """User and HA1 of the one-time password that brought it."""
+    waited: str | None = None
+    """`Waiting.id` of the request, which waits no more."""
 
 
 class Database:
@@ -74,6 +74,8 @@ class Database:
         )
         event.listen(self._engine, "connect", _prepare)
         self._session: sessionmaker[Session] = sessionmaker(self._engine, expire_on_commit=False)
+        self.waiting = WaitingRoom(self._session)
+        self._shown: set[str] = set()
         try:
             with self._engine.connect() as connection:
                 # A commit takes one fsync, by a rollback journal several. File systems without
@@ -81,7 +83,7 @@ class Database:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             open_tables(self._engine)
             with self._session() as session:
-                for table in (Issued, Pending, Answered, Spent):
+                for table in (Issued, Waiting, Answered, Spent):
                     session.execute(select(table).limit(1))
             self.checkpoint()  # after a crash the file alone is all again
         except (DatabaseError, ValueError) as error:
@@ -123,6 +125,7 @@ class Database:
                 at, key = moment.timestamp(), stored.sealed_key
                 row = {"request": stored.request, "serial": serial, "at": at, "sealed_key": key}
                 session.execute(answered.values(row))
+            session.execute(delete(Waiting).where(Waiting.id == stored.waited))
             if stored.spent:
                 session.add(Spent(user=stored.spent[0], password=hidden, serial=serial))
             if moment >= self._next_cleaning:
@@ -148,6 +151,7 @@ class Database:
             if (
                 row is None
                 or issued is None
+                or issued.serial in self._shown
                 or issued.revoked is not None
                 or issued.not_after <= moment.timestamp()
                 or row.at <= _long_ago(moment)
@@ -156,11 +160,22 @@ class Database:
             return issued, row.sealed_key
 
     def shown(self, certificate: x509.Certificate) -> None:
-        """It was used in TLS: its request is answered with it no more."""
-        same = Answered.serial == f"{certificate.serial_number:x}"
+        """It was used in TLS: its request is answered with it no more, from now on, even if that
+        can't be put on record.
+        """
+        self._shown.add(f"{certificate.serial_number:x}")
+        self.put_shown_on_record()
+
+    def put_shown_on_record(self) -> None:
+        """Those too for which that failed before."""
+        serials = list(self._shown)[:_SHOWN_AT_ONCE]
+        if not serials:
+            return
+        same = Answered.serial.in_(serials)
         with self._session.begin() as session:
             if session.scalars(select(Answered.request).where(same).limit(1)).first():
                 session.execute(delete(Answered).where(same))
+        self._shown.difference_update(serials)
 
     def is_spent(self, user: str, password: str) -> bool:
         """Whether this one-time password brought a certificate."""
@@ -237,64 +252,10 @@ class Database:
             return "has expired"
         return None
 
-    def first_seen(self, csr_sha256: str, principal: str) -> datetime:
-        """When `principal` first sent this CSR: now, if never before."""
-        with self._session.begin() as session:
-            row = session.get(Pending, (csr_sha256, principal))
-            if row is None:
-                row = Pending(
-                    csr_sha256=csr_sha256,
-                    principal=principal,
-                    first_seen=datetime.now(UTC).timestamp(),
-                )
-                session.add(row)
-            return datetime.fromtimestamp(row.first_seen, UTC)
-
-    def is_approved(self, csr_sha256: str, principal: str) -> bool:
-        """Whether a person let this request through before its time."""
-        with self._session() as session:
-            row = session.get(Waiting, _waiting_id(csr_sha256, principal))
-            return row is not None and row.approved
-
-    def wait(self, csr_sha256: str, principal: str, subject: str) -> None:
-        """Show a request to whoever may approve it."""
-        name = _waiting_id(csr_sha256, principal)
-        with self._session.begin() as session:
-            if session.get(Waiting, name) is None:
-                since = datetime.now(UTC).timestamp()
-                row = Waiting(
-                    id=name, subject=subject, principal=principal, since=since, approved=False
-                )
-                session.add(row)
-
-    def waits_no_more(self, csr_sha256: str, principal: str) -> None:
-        with self._session.begin() as session:
-            row = session.get(Waiting, _waiting_id(csr_sha256, principal))
-            if row is not None:
-                session.delete(row)
-
-    def waiting(self) -> list[Waiting]:
-        """The requests that nobody approved yet, oldest first."""
-        with self._session() as session:
-            rows = select(Waiting).where(Waiting.approved.is_(False)).order_by(Waiting.since)
-            return list(session.scalars(rows))
-
-    def approve(self, name: str) -> None:
-        """The next time this request comes it is granted. Raises KeyError."""
-        with self._session.begin() as session:
-            row = session.get(Waiting, name)
-            if row is None:
-                raise KeyError(f"no request {name} waits")
-            row.approved = True
-
     def revocations(self) -> int:
         """How many certificates are revoked."""
         with self._session() as session:
             return session.scalar(select(func.count()).select_from(Revocation)) or 0
-
-
-def _waiting_id(csr_sha256: str, principal: str) -> str:
-    return sha256(f"{csr_sha256} {principal}".encode()).hexdigest()[:_ID_DIGITS]
 
 
 def _long_ago(moment: datetime) -> float:

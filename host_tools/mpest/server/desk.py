@@ -1,4 +1,4 @@
-"""What a person does with the folder of a server, which may run: list, approve, revoke.
+"""What a person does with the folder of a server, which may run: list, approve, deny, revoke.
 
 It goes by the database. A running server asks that at each request, and publishes its CRL anew.
 """
@@ -39,11 +39,14 @@ def show(directory: Path, *, as_json: bool) -> None:
             {
                 "event": "waiting",
                 "id": request.id,
+                "owner": request.principal,
+                "operation": request.operation,
                 "subject": request.subject,
-                "user": request.principal,
+                "names": request.names,
                 "since": _date(request.since),
+                "denied": _date(request.denied) if request.denied else None,
             }
-            for request in database.waiting()
+            for request in database.waiting.requests()
         ]
     if as_json:
         for entry in (*certificates, *waiting):
@@ -57,10 +60,20 @@ def approve(directory: Path, name: str) -> None:
     """Let a waiting request through: it is granted when it comes again. Raises CliError."""
     with opened(directory) as database:
         try:
-            database.approve(name.lower())
+            database.waiting.approve(name.lower())
         except KeyError:
-            raise CliError(f"no request {name!r} waits; --list shows which do") from None
+            raise _not_waiting(name) from None
     click.echo(f"Approved: {name} has its certificate when it asks again.", err=True)
+
+
+def deny(directory: Path, name: str) -> None:
+    """Turn a waiting request away: it is refused for a day. Raises CliError."""
+    with opened(directory) as database:
+        try:
+            database.waiting.deny(name.lower())
+        except KeyError:
+            raise _not_waiting(name) from None
+    click.echo(f"Denied: {name} is refused when it asks again, for a day.", err=True)
 
 
 def revoke(directory: Path, serial: str) -> None:
@@ -95,6 +108,10 @@ def opened(directory: Path) -> Iterator[Database]:
         raise CliError(f"can't use {path}: {reason}; try again", Exit.STORAGE) from None
     finally:
         database.close()
+
+
+def _not_waiting(name: str) -> CliError:
+    return CliError(f"no request {name!r} waits; --list shows which do")
 
 
 def _date(seconds: float) -> str:

@@ -16,6 +16,7 @@ STARTED = web.RequestKey("started", float)
 OPERATION = web.RequestKey("operation", str)
 PRINCIPAL = web.RequestKey("principal", str)
 ISSUED = web.RequestKey("issued", list[x509.Certificate])
+REVOKED = web.RequestKey("revoked", list[x509.Certificate])
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Exchange:
 def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any]:
     """The event of one request; holds no secret. `bytes_in` and `bytes_out` count the bodies,
     as they would be without a fault on the way. `client` is the certificate's subject, `user` who
-    has a certificate made, `issued` what it brought, `seconds` are those until the answer was
-    ready.
+    has a certificate made or revoked, `issued` and `revoked` what came of it, `seconds` are those
+    until the answer was ready.
 
     The path is as it was sent, without what the query may hold.
     """
@@ -52,15 +53,20 @@ def describe(request: web.Request, reply: Reply, bytes_in: int) -> dict[str, Any
         "resumed": bool(tls and tls.session_reused),
         "client": client.subject.rfc4514_string() if client else None,
         "user": request.get(PRINCIPAL),
-        "issued": [
-            {
-                "serial": f"{certificate.serial_number:x}",
-                "subject": certificate.subject.rfc4514_string(),
-            }
-            for certificate in request.get(ISSUED, [])
-        ],
+        "issued": _named(request.get(ISSUED, [])),
+        "revoked": _named(request.get(REVOKED, [])),
         "authorization": "Authorization" in request.headers,
         "bytes_in": bytes_in,
         "bytes_out": len(reply.body),
         "seconds": round(monotonic() - request[STARTED], 3),
     }
+
+
+def _named(certificates: list[x509.Certificate]) -> list[dict[str, str]]:
+    return [
+        {
+            "serial": f"{certificate.serial_number:x}",
+            "subject": certificate.subject.rfc4514_string(),
+        }
+        for certificate in certificates
+    ]

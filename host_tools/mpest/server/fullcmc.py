@@ -1,6 +1,7 @@
 """The operation /fullcmc (RFC 7030 4.3): who may have what revoked or issued, and the answer."""
 
 import os
+from datetime import datetime
 
 from cryptography import x509
 
@@ -11,6 +12,7 @@ from mpest.server.ca import Order, Signer, common_name, new_key, now
 from mpest.server.cmc import Answer, Failure, PkiData, Revocation, State, Status, read
 from mpest.server.crl import OWN_REASONS
 from mpest.server.database import Issued
+from mpest.server.exchange import PRINCIPAL, REVOKED, Exchange
 from mpest.server.issuing import Asked, Granted, Issuing
 from mpest.server.signed_data import SignedDataError
 from mpest.server.tls import CMC_RA
@@ -24,7 +26,9 @@ from mpest.server.wire import (
     base64_reply,
 )
 
-_HTTP = {Failure.BAD_IDENTITY: 403}
+_HTTP = {Failure.BAD_IDENTITY: 403, Failure.TRY_LATER: 429}
+_FAILURES = {status: failure for failure, status in _HTTP.items()}
+_MAX_SHOWN = 50  # characters of a serial number, which may have any length where none was issued
 
 
 class _Failed(Exception):
@@ -33,6 +37,11 @@ class _Failed(Exception):
     def __init__(self, failure: Failure, text: str, *body_parts: int) -> None:
         super().__init__(text)
         self.state = State(Status.FAILED, body_parts or (0,), text, failure)
+
+
+def _failed(refused: Refused, number: int) -> _Failed:
+    failure = _FAILURES.get(refused.reply.status, Failure.BAD_REQUEST)
+    return _Failed(failure, str(refused), number)
 
 
 class FullCmc:
@@ -44,13 +53,12 @@ class FullCmc:
         self._config = issuing.config
         self._database = issuing.database
 
-    def reply(self, client: x509.Certificate | None, content_type: str, body: bytes) -> Reply:
-        """The answer to one POST, `client` being the TLS certificate shown. Raises Refused where
-        it is not CMC that came.
-        """
-        if content_type != CERTIFICATES:
+    def reply(self, exchange: Exchange) -> Reply:
+        """The answer to one POST. Raises Refused where it is not CMC that came."""
+        request, client = exchange.request, exchange.client
+        if request.content_type != CERTIFICATES:
             raise Refused(415, f"send Content-Type: {CMC_REQUEST}")
-        message = csr_policy.read_base64(body, "CMC request")
+        message = csr_policy.read_base64(exchange.body, "CMC request")
         asked = None
         issued: list[x509.Certificate] = []
         try:
@@ -60,7 +68,14 @@ class FullCmc:
                 raise _Failed(Failure.BAD_MESSAGE_CHECK, str(error)) from error
             if client and client != asked.signer and self._database.is_revoked(client):
                 raise _Failed(Failure.BAD_IDENTITY, "the TLS client certificate is revoked")
+            self._check_signer(asked)
+            request[PRINCIPAL] = self._auth.holder(asked.signer).name
             states, issued = self._answer(asked)
+            request[REVOKED] = [
+                x509.load_der_x509_certificate(row.der)
+                for one in asked.revocations
+                if (row := self._database.find(one.serial))
+            ]
         except _Failed as failed:
             states = [failed.state]
         authority = self._issuing.authority
@@ -85,16 +100,16 @@ class FullCmc:
 
     def _answer(self, asked: PkiData) -> tuple[list[State], list[x509.Certificate]]:
         """Everything is checked before anything is done. Raises _Failed."""
-        self._check_signer(asked)
         for revocation in asked.revocations:
             self._check_revocation(revocation, asked.signer)
         granted: dict[int, Granted] = {}
         for number, csr in asked.requests.items():
             granted[number] = self._grant(number, csr, asked.signer, len(granted))
+        waits = {number: self._approved(number, one) for number, one in granted.items()}
         states = []
         issued: dict[bytes, x509.Certificate] = {}  # by request, which may come twice
         for number, one in granted.items():
-            until = None if one.earlier else self._issuing.approved(one.asked)
+            until = waits[number]
             if until:
                 text = "waiting for approval: send the same request again later"
                 states.append(State(Status.PENDING, [number], text, until=until))
@@ -129,10 +144,12 @@ class FullCmc:
             or certificate is None
             or asked.issuer != certificate.issuer.public_bytes()
         ):
-            text = "no such certificate was issued here"
+            serial = f"{asked.serial:x}"
+            shown = serial if len(serial) <= _MAX_SHOWN else f"{serial[:_MAX_SHOWN]}..."
+            text = f"no such certificate was issued here: {shown}"
             raise _Failed(Failure.BAD_CERT_ID, text, asked.body_part)
         if not self._may_revoke(found, signer, asked.passphrase):
-            text = "only who owns a certificate may have it revoked"
+            text = f"only who owns a certificate may have it revoked: {found.serial}"
             raise _Failed(Failure.BAD_IDENTITY, text, asked.body_part)
         if asked.reason not in OWN_REASONS:
             raise _Failed(Failure.BAD_REQUEST, "the reason is not for owners", asked.body_part)
@@ -165,9 +182,13 @@ class FullCmc:
             )
             return self._issuing.grant(asked, self._auth.factories, before)
         except Refused as refused:
-            status = refused.reply.status
-            failure = Failure.BAD_IDENTITY if status == 403 else Failure.BAD_REQUEST
-            raise _Failed(failure, str(refused), number) from refused
+            raise _failed(refused, number) from refused
+
+    def _approved(self, number: int, granted: Granted) -> datetime | None:
+        try:
+            return None if granted.earlier else self._issuing.approved(granted.asked)
+        except Refused as refused:
+            raise _failed(refused, number) from refused
 
     def _signer(self, authority: Authority) -> Signer:
         """Who signs the answer: the CA, or somebody for it."""

@@ -23,15 +23,20 @@ from mpest.server.config import ServerConfig
 from mpest.server.csr_policy import purposes_of, usage_of, usages
 from mpest.server.database import Database, Stored
 from mpest.server.passwords import token_name
+from mpest.server.patterns import shown_alternatives
 from mpest.server.policy import Policy, Rule
 from mpest.server.principals import ANONYMOUS, Principal, of_owner
 from mpest.server.serverkeygen import PrivateKey
 from mpest.server.spelling import canonical
+from mpest.server.tls import names_of_server
+from mpest.server.waiting import Came, TooMany
 from mpest.server.wire import Refused, Reply, base64_reply
 
 _Function = TypeVar("_Function")
 
 _MANUAL = timedelta(minutes=1)  # when to ask again whether a person has approved
+_LATER = (("Retry-After", str(int(_MANUAL.total_seconds()))),)  # when others may have got theirs
+_ID_DIGITS = 12  # of a waiting request, to be typed by people
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,9 @@ class Issuing:
             return Granted(asked, order, self.config.lifetime, None, None, earlier, key)
         rules = self.config.rules
         authorities = {*self.authority.published, *self.authority.anchors, *factories}
-        others = self.config.policy.reserved if self.config.policy else ()
+        # With those that came since the server's certificate was made, an address say.
+        others = names_of_server(self.config.host)
+        others += self.config.policy.reserved if self.config.policy else []
         reserved.check(order, authorities, self.server, others)
         if rules and asked.renewed:
             order, rule = self._renewal(rules, asked, asked.renewed, factories)
@@ -170,20 +177,32 @@ class Issuing:
         return asked.principal.owner, issued.forwarded_by if issued and asked.renewed else None
 
     def approved(self, asked: Asked) -> datetime | None:
-        """When a request will be approved that is not yet, else None."""
+        """When a request will be approved that is not yet, else None. Raises Refused for one that
+        a person turned away, and where too many wait."""
         if self.config.approve_after <= 0:
             return None
-        digest = hashlib.sha256(self._identity(asked.csr)).hexdigest()
-        principal = asked.principal.waits_as
-        first_seen = self.database.first_seen(digest, principal)
+        came = Came(
+            self._waiting_id(asked),
+            asked.principal.owner,
+            asked.operation,
+            asked.order.subject.rfc4514_string(),
+            shown_alternatives(asked.order.san),
+        )
+        try:
+            standing = self.database.waiting.enter(came)
+        except TooMany as error:
+            text = f"{error} for approval: send this one again later"
+            raise Refused(429, text, _LATER) from None
+        if standing.denied:
+            raise Refused(403, "the request was denied: ask who runs the server")
         approved = now() + _MANUAL
         if not math.isinf(self.config.approve_after):
-            approved = first_seen + timedelta(seconds=self.config.approve_after)
-        if approved <= now() or self.database.is_approved(digest, principal):
-            self.database.waits_no_more(digest, principal)
-            return None
-        self.database.wait(digest, principal, asked.csr.subject.rfc4514_string())
-        return approved
+            approved = standing.since + timedelta(seconds=self.config.approve_after)
+        return None if standing.approved or approved <= now() else approved
+
+    def _waiting_id(self, asked: Asked) -> str:
+        parts = (asked.operation, asked.principal.owner, self._identity(asked.csr).hex())
+        return _digest(*parts)[:_ID_DIGITS]
 
     def issue(self, granted: Granted, key: PrivateKey | None = None) -> x509.Certificate:
         """A certificate on record, that of the same request before if there is one. `key`: made
@@ -211,6 +230,7 @@ class Issuing:
             request=self._request(asked),
             sealed_key=secret.seal(_pkcs8(key), self._identity(asked.csr)) if key else None,
             spent=(asked.principal.name, one_time) if one_time else None,
+            waited=self._waiting_id(asked),
         )
         self.database.record(certificate, stored)
         return certificate
@@ -234,14 +254,18 @@ class Issuing:
 
     def _request(self, asked: Asked) -> str:
         """The same for the same request by the same client with the same credential."""
-        parts = (asked.operation, asked.principal.credential, self._identity(asked.csr).hex())
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return _digest(
+            asked.operation, asked.principal.credential, self._identity(asked.csr).hex()
+        )
 
     def _identity(self, csr: x509.CertificateSigningRequest) -> bytes:
         """What is the same each time that a CSR is sent."""
         if self.config.require_pop:  # the rest is another in each TLS session
             spki = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            return csr.subject.public_bytes() + spki
+            extensions = (
+                one.oid.dotted_string.encode() + one.value.public_bytes() for one in csr.extensions
+            )
+            return csr.subject.public_bytes() + spki + b"".join(extensions)
         return csr.public_bytes(Encoding.DER)
 
     def package(self, certificates: list[x509.Certificate]) -> bytes:
@@ -258,6 +282,10 @@ class Issuing:
     def publish_crl(self) -> None:
         """Write `crl.pem` anew into the server's directory. Raises OSError."""
         crl.publish(self.authority, self.database, self.config.directory / "crl.pem")
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _pkcs8(key: PrivateKey) -> bytes:

@@ -15,6 +15,8 @@ from mpest.server.room import Room, network
 _BACKLOG = 4096  # the kernel keeps these, without descriptors of ours; Linux allows no more
 _AT_ONCE = 64  # accepted before connections that are open have their turn
 _PAUSE = 0.1  # seconds without accepting, when a descriptor or memory is missing
+_LOOK = 0.02  # seconds between two looks at whether all are answered
+_LEFT = 0.5  # seconds for what is cancelled then
 _SWEEP = 1.0  # seconds between two looks at who is late
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # IPv6 may be switched off
@@ -34,7 +36,8 @@ class Listener:
     ) -> None:
         """`stop_seconds`: for answers under way when it stops."""
         application.middlewares.append(follow)
-        self._runner = web.AppRunner(application, shutdown_timeout=stop_seconds)
+        self._runner = web.AppRunner(application, shutdown_timeout=_LEFT)
+        self._stop_seconds = stop_seconds
         self._context = context
         self._sockets: list[socket.socket] = []
         self._handshakes: dict[asyncio.Task[None], Connection] = {}
@@ -55,6 +58,7 @@ class Listener:
         return bound
 
     async def stop(self) -> None:
+        """Take no more connections, and answer the requests that have begun, for some time."""
         if self._sockets:
             self._sweeper.cancel()
         while self._sockets:
@@ -64,6 +68,13 @@ class Listener:
         for connection in list(self._handshakes.values()):
             connection.drop()
         await asyncio.gather(*self._handshakes, return_exceptions=True)
+        # Before aiohttp stops, for it reads nothing any more from then on.
+        until = asyncio.get_running_loop().time() + self._stop_seconds
+        while asyncio.get_running_loop().time() < until:
+            busy = [guest for guest in self._room if guest.end_soon()]
+            if not busy:
+                break
+            await asyncio.sleep(_LOOK)
         await self._runner.cleanup()
 
     def _accept(self, listening: socket.socket) -> None:

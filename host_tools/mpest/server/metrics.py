@@ -17,6 +17,7 @@ _REASONS = {
     HTTPStatus.METHOD_NOT_ALLOWED: "wrong method",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "wrong content type",
+    HTTPStatus.TOO_MANY_REQUESTS: "too many waiting",
     HTTPStatus.SERVICE_UNAVAILABLE: "not available",
 }
 # Why TLS was not set up, by what OpenSSL's words have in them; the first that fits.
@@ -36,7 +37,6 @@ _HANDSHAKES = {
     "took too long": "late",
 }
 _OTHER = "other"
-_ISSUING = ("simpleenroll", "simplereenroll", "serverkeygen")
 _FIRST_ERROR = 400
 
 
@@ -72,16 +72,18 @@ class Metrics:
             "mpest_waiting", "Requests that wait for approval.", registry=self._registry
         ).set_function(waiting)
 
-    def count(self, operation: str | None, reply: Reply, seconds: float, *, login: bool) -> None:
-        """An answer; `operation` None for a path that names none, `login` whether the request
-        came with an Authorization header."""
+    def count(
+        self, operation: str | None, reply: Reply, seconds: float, *, issued: bool, login: bool
+    ) -> None:
+        """An answer; `operation` None for a path that names none, `issued` whether it brought a
+        certificate, `login` whether the request came with an Authorization header."""
         name = operation or "none"
         self._requests.labels(name, str(reply.status)).inc()
         self._seconds.labels(name).observe(seconds)
         if reply.status == HTTPStatus.ACCEPTED:
             self._later.labels(name).inc()
         elif reply.status < _FIRST_ERROR:
-            if name in _ISSUING:
+            if issued:
                 self._issued.labels(name).inc()
         else:
             reason = _REASONS.get(HTTPStatus(reply.status), "server")

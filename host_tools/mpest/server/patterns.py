@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+ANY_SUBJECT = "*"
+"""The pattern that each subject fits."""
 _WORDS = ("user", "serialNumber", "CN")
 _ATTRIBUTES = {"serialNumber": NameOID.SERIAL_NUMBER, "emailAddress": NameOID.EMAIL_ADDRESS}
 _KINDS: dict[str, type[x509.GeneralName]] = {
@@ -19,6 +21,7 @@ _KINDS: dict[str, type[x509.GeneralName]] = {
     "URI": x509.UniformResourceIdentifier,
     "email": x509.RFC822Name,
 }
+_MAX_NAMES, _MAX_SHOWN = 8, 300  # how many are shown to a person, and characters of each
 _ANY, _LABEL = ".", "[^.]"
 _NO_WORDS: Mapping[str, str] = {}
 
@@ -43,7 +46,8 @@ def _check_words(text: str) -> str:
 
 def check_subject(text: str) -> str:
     """Return a pattern of subjects. Raises ValueError in plain words; so do the next two."""
-    name_of(text)
+    if text != ANY_SUBJECT:
+        name_of(text)
     return _check_words(text)
 
 
@@ -99,6 +103,28 @@ def same_alternative(pattern: str, name: x509.GeneralName, words: dict[str, str]
         lower = {word: text.lower() for word, text in words.items()}
         return fits(_lower(value), name.value.lower(), lower, _LABEL)
     return fits(value, str(name.value), words)
+
+
+def shown_alternatives(san: x509.SubjectAlternativeName | None) -> str:
+    """The names, each after its kind as in a pattern: what a person reads before approving."""
+    names = [_shown(name) for name in san or ()]
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES] + ([f"and {more} more"] if more > 0 else []))
+
+
+def _shown(name: x509.GeneralName) -> str:
+    kind = next((kind for kind, of in _KINDS.items() if isinstance(name, of)), "other")
+    value = name.value
+    if isinstance(name, x509.OtherName):
+        value = name.type_id
+    match value:
+        case x509.Name():
+            text = value.rfc4514_string()
+        case x509.ObjectIdentifier():
+            text = value.dotted_string
+        case _:
+            text = str(value)
+    return f"{kind}:{text[:_MAX_SHOWN]}{'...' if len(text) > _MAX_SHOWN else ''}"
 
 
 def _lower(pattern: str) -> str:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mpest.server.ca import USAGES, Order, key_usage
 from mpest.server.csr_policy import usages
 from mpest.server.patterns import (
+    ANY_SUBJECT,
     check_alternative,
     check_ca,
     check_subject,
@@ -76,8 +77,8 @@ class Rule(BaseModel):
     role: Literal["holder", "ra"] = "holder"
     """A registration authority (ra) forwards requests of others, who then own what it brings."""
     subject: Annotated[list[Annotated[str, AfterValidator(check_subject)]], _Listed] = []
-    """Patterns, one of which must fit all of the name. Default: `CN={user}`, of a factory's device
-    its serialNumber; none for ra."""
+    """Patterns, one of which must fit all of the name, or `*` for any name. Default: `CN={user}`,
+    of a factory's device its serialNumber; none for ra."""
     san: Annotated[list[Annotated[str, AfterValidator(check_alternative)]], _Listed] = []
     """Patterns, one of which must fit each name: `DNS:`, `URI:`, `email:`, or `IP:` and an address
     or a network."""
@@ -138,7 +139,7 @@ class Rule(BaseModel):
     def allows_subject(self, principal: Principal, subject: x509.Name) -> bool:
         """Whether one of the rule's patterns fits."""
         return any(
-            same_name(name_of(pattern), subject, principal.words)
+            pattern == ANY_SUBJECT or same_name(name_of(pattern), subject, principal.words)
             for pattern in self._subjects(principal)
         )
 

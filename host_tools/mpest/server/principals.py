@@ -41,14 +41,6 @@ class Principal:
         shown = self.certificate or self.from_factory
         return f"{self.owner} {fingerprint(shown)}" if shown else self.owner
 
-    @property
-    def waits_as(self) -> str:
-        """The name under which its requests wait for approval."""
-        shown = self.certificate or self.from_factory
-        if shown:
-            return shown.subject.rfc4514_string()
-        return "token" if self.kind == "token" else self.name
-
 
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 in lower-case hex."""

@@ -21,8 +21,8 @@ def probe_application(
         client = client_certificate(request)
         if client is None:
             raise web.HTTPForbidden(text="a client certificate is required\n")
-        await shown(client)
         try:
+            await shown(client)
             objection = await asyncio.to_thread(database.objection, client)
         except StoreError as error:
             text = f"the database cannot be read: {trouble(error)}\n"

@@ -27,6 +27,9 @@ class Guest(Protocol):
 
     def end_if_late(self) -> None: ...
 
+    def end_soon(self) -> bool:
+        """Take no more than the request that has begun, if one has, which is returned."""
+
     def drop(self) -> None:
         """End it at once, and leave the room."""
 

@@ -181,11 +181,17 @@ class EstServer:
     def maintain(self) -> None:
         """Do what is due: new lists of revoked certificates, a new certificate of the server.
 
-        The server calls it every few seconds. Raises OSError.
+        Raises OSError.
         """
-        config = self.config
-        if crl.due(self._authority, config.directory / "crl.pem"):
+        self._renew_lists()
+        self._renew_own()
+
+    def _renew_lists(self) -> None:
+        if crl.due(self._authority, self.config.directory / "crl.pem"):
             self._est.publish_crl()
+
+    def _renew_own(self) -> None:
+        config = self.config
         why = due(self._own, config.host) if self._own else None
         if why:
             identity = own_identity(self._authority, config.host, cmc_ra=config.cmc_ra)
@@ -197,7 +203,9 @@ class EstServer:
         while True:
             await asyncio.sleep(_MAINTENANCE_SECONDS)
             try:
-                self.maintain()
+                self._renew_own()
+                # The database may be waited for.
+                await asyncio.to_thread(self._renew_lists)
                 await asyncio.to_thread(self._database.checkpoint)
             except (OSError, SQLAlchemyError) as error:  # tried again the next time
                 self._tell({"event": "storage", "reason": str(error).partition("\n")[0]})
@@ -260,6 +268,7 @@ class EstServer:
         self._est.server_certificate = identity.chain[0]
         self._stack.callback(self._est.close)
         self.port = await self._serve(self._est.application(), context, config.port)
+        self._stack.callback(self._est.hurry)
         if config.mtls_probe:
             context = server_context(
                 identity, self._authority, config.highest_tls, demand_client=True

@@ -106,5 +106,6 @@ def as_line(event: Event) -> str:
     tls = f" {event['tls']}" if event["tls"] else ""  # nothing once the client has gone
     who = f" as {event['client']}" if event["client"] else ""
     issued = "".join(f", {one['serial']} for {one['subject']}" for one in event["issued"])
+    revoked = "".join(f", revoked {one['serial']} of {one['subject']}" for one in event["revoked"])
     why = f": {event['reason']}" if event["reason"] else ""
-    return f"{event['method']} {event['path']} {event['status']}{tls}{who}{issued}{why}"
+    return f"{event['method']} {event['path']} {event['status']}{tls}{who}{issued}{revoked}{why}"

@@ -3,13 +3,14 @@
 Times are seconds since 1970, serial numbers lower-case hex.
 """
 
-from sqlalchemy import Connection, Engine, inspect, select, update
+from sqlalchemy import Connection, Engine, FromClause, inspect, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from mpest.server import secret
 
-VERSION = 1
-"""`PRAGMA user_version`: 0 kept the challengePassword as it was sent."""
+VERSION = 2
+"""`PRAGMA user_version`: 0 kept the challengePassword as it was sent, 1 less of what waits."""
+_HASHED = 1
 
 
 class _Base(DeclarativeBase):
@@ -51,27 +52,25 @@ class Revocation(_Base):
     """When the key is known or suspected to have been lost."""
 
 
-class Pending(_Base):
-    """A CSR that somebody sent while approval was manual."""
-
-    __tablename__ = "pending"
-
-    csr_sha256: Mapped[str] = mapped_column(primary_key=True)
-    principal: Mapped[str] = mapped_column(primary_key=True)
-    first_seen: Mapped[float]
-
-
 class Waiting(_Base):
-    """What a person sees of a request that was told to come again."""
+    """A request that was told to come again."""
 
     __tablename__ = "waiting"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """Of the CSR and who sent it."""
+    """Of the CSR, the operation and who sent it."""
     subject: Mapped[str]
     principal: Mapped[str]
+    """Who sent it, as `Issued.owner` has it."""
     since: Mapped[float]
     approved: Mapped[bool]
+    operation: Mapped[str | None]
+    names: Mapped[str | None]
+    """The alternative names, for people."""
+    asked: Mapped[float | None]
+    """When it came last, within an hour."""
+    denied: Mapped[float | None]
+    """When a person turned it away."""
 
 
 class Answered(_Base):
@@ -111,20 +110,28 @@ def open_tables(engine: Engine) -> None:
     if found == VERSION:
         return
     with engine.begin() as connection:
-        _add_columns(connection)
+        _add_columns(connection, Issued.__table__)
+        _add_columns(connection, Waiting.__table__)
     with engine.begin() as connection:
-        sent = Issued.challenge_password
-        for clear in connection.scalars(select(sent).distinct()).all():
-            if clear is not None:
-                hidden = {"challenge_password": secret.hashed(clear)}
-                connection.execute(update(Issued).where(sent == clear).values(hidden))
+        if found < _HASHED:
+            _hash_challenges(connection)
         # In the transaction of the hashes: none is hashed twice.
         connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 
 
-def _add_columns(connection: Connection) -> None:
-    known = {column["name"] for column in inspect(connection).get_columns(Issued.__tablename__)}
-    for column in Issued.__table__.columns:
+def _hash_challenges(connection: Connection) -> None:
+    sent = Issued.challenge_password
+    for clear in connection.scalars(select(sent).distinct()).all():
+        if clear is not None:
+            hidden = {"challenge_password": secret.hashed(clear)}
+            connection.execute(update(Issued).where(sent == clear).values(hidden))
+
+
+def _add_columns(connection: Connection, table: FromClause) -> None:
+    known = {column["name"] for column in inspect(connection).get_columns(table.description)}
+    for column in table.columns:
         if column.name not in known:
             kind = column.type.compile(connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE issued ADD COLUMN {column.name} {kind}")
+            connection.exec_driver_sql(
+                f"ALTER TABLE {table.description} ADD COLUMN {column.name} {kind}"
+            )

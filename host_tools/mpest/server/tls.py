@@ -47,12 +47,16 @@ def addresses(host: str) -> list[str]:
     ]
 
 
-def _names(host: str) -> list[x509.GeneralName]:
-    """The local names and what `host` stands for."""
+def names_of_server(host: str) -> list[str]:
+    """The local names and what `host` stands for, as of now."""
     names = [*_LOCAL_NAMES, *addresses(host)]
     if host in _WILDCARDS:
         names.append(socket.gethostname())
-    return [general_name(name) for name in dict.fromkeys(names)]
+    return list(dict.fromkeys(names))
+
+
+def _names(host: str) -> list[x509.GeneralName]:
+    return list(map(general_name, names_of_server(host)))
 
 
 def order_for_server(host: str, *, cmc_ra: bool, key: ec.EllipticCurvePrivateKey) -> Order:
