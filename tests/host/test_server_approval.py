@@ -140,12 +140,16 @@ async def test_an_approval_outlives_a_record_that_failed(tmp_path, later, monkey
     csr = make_csr()
     async with EstServer(config) as server, connect(server) as session:
         assert (await enroll(session, csr))[0] == 202
-        server._database.waiting.approve(server._database.waiting.requests()[0].id)
+        (row,) = server._database.waiting.requests()
+        server._database.waiting.approve(row.id)
         with monkeypatch.context() as patch:
             error = database.StoreError("the disk is full")
             patch.setattr(server._database, "record", Mock(side_effect=error))
             assert (await enroll(session, csr))[0] == 503
         assert (await enroll(session, csr))[0] == 200
+        # It is spent by the certificate.
+        with pytest.raises(KeyError):
+            server._database.waiting.approve(row.id)
 
 
 async def test_so_many_of_one_wait(tmp_path, monkeypatch):
