@@ -122,9 +122,10 @@ range = {{first = "{self.serial(1, count)}", last = "{self.serial(count, count)}
         for board in self.boards:
             board.unplug()
 
-    def start(self, *options: str, ports: int = 0) -> "Run":
+    def start(self, *options: str, ports: int = 0, terminal: bool = False) -> "Run":
         devices = [str(self.port(at)) for at in range(ports or len(self.boards))]
-        return Run(self.job, [word for device in devices for word in ("--port", device)], options)
+        words = [word for device in devices for word in ("--port", device)]
+        return Run(self.job, words, options, terminal=terminal)
 
     def run(self, *options: str) -> list[Event]:
         """All events of a run to its end, which must be well."""
@@ -161,20 +162,33 @@ class Run:
     """`mpest provision`, whose events are iterated over."""
 
     def __init__(
-        self, job: Path, ports: list[str], options: tuple[str, ...], *, show: bool = True
+        self,
+        job: Path,
+        ports: list[str],
+        options: tuple[str, ...],
+        *,
+        show: bool = True,
+        terminal: bool = False,
     ) -> None:
-        """show: what it says is printed."""
+        """show: what it says is printed. terminal: it has one, and `type` types there."""
         self.show = show
         # A shell starts what is in its background with SIGINT ignored.
         command = ["env", "--default-signal=INT", sys.executable, "-m", "mpest", "provision"]
+        self._keyboard, far = os.openpty() if terminal else (None, None)
         self._process = subprocess.Popen(
-            [*command, str(job), "--json", "--operator", "Ann", *ports, *options],
-            stdin=subprocess.DEVNULL,
+            [
+                *(("setsid", "--ctty") if terminal else ()),
+                *command,
+                *(str(job), "--json", "--operator", "Ann", *ports, *options),
+            ],
+            stdin=subprocess.DEVNULL if far is None else far,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,
+            start_new_session=not terminal,  # setsid begins one
         )
+        if far is not None:
+            os.close(far)
 
     def __enter__(self) -> "Run":
         return self
@@ -184,6 +198,13 @@ class Run:
         assert self._process.stdout and self._process.stderr
         self._process.stdout.close()
         self._process.stderr.close()
+        if self._keyboard is not None:
+            os.close(self._keyboard)
+
+    def type(self, line: str) -> None:
+        """As a person, or a scanner, types at its terminal."""
+        assert self._keyboard is not None
+        os.write(self._keyboard, f"{line}\n".encode())
 
     def __iter__(self) -> Iterator[Event]:
         assert self._process.stdout
@@ -202,6 +223,19 @@ class Run:
                 return event
             assert time.monotonic() < end, seen
         raise AssertionError(f"it ended before: {seen}, {self.said()}")
+
+    def until_all(self, *wanted: Callable[[Event], bool]) -> list[Event]:
+        """The first such event of each kind, in whatever order they come."""
+        seen: dict[int, Event] = {}
+
+        def all_seen(event: Event) -> bool:
+            for at, is_wanted in enumerate(wanted):
+                if at not in seen and is_wanted(event):
+                    seen[at] = event
+            return len(seen) == len(wanted)
+
+        self.until(all_seen)
+        return [seen[at] for at in range(len(wanted))]
 
     def end(self) -> list[Event]:
         """All events that are left. The end must be well."""

@@ -15,12 +15,14 @@ from mpest.station.ledger.units import (
     Leased,
     LeaseLost,
     NewUnit,
+    NotBegun,
     NothingOpen,
     OtherBatch,
     OtherSerial,
     Provisioned,
     QuantityReached,
     ReaderWrong,
+    ScanNeeded,
     Scrapped,
     SetAside,
     Who,
@@ -215,6 +217,39 @@ def test_boards_that_the_job_lists(ledger_url: str) -> None:
             with pytest.raises(CliError, match=f"{double} is already in batch two"):
                 one = NewUnit("C1", {}, **{"mac" if "cd" in double else "unique_id": double})
                 ledger.open_batch("three", "digest", None, [one], {})
+
+
+def test_a_board_begins_by_its_label(ledger: Ledger) -> None:
+    """Once it has its unit, no label is needed; a done one is told so."""
+    with pytest.raises(ScanNeeded):
+        ledger.claim("one", ANN, "0a", scan=True)
+    for wrong in ("B0001", ""):
+        with pytest.raises((OtherSerial, ScanNeeded)):
+            ledger.claim("one", ANN, "0a", serial=wrong, scan=True)
+    assert ledger.counts("one").open == 5
+    unit = ledger.claim("one", ANN, "0a", serial="A0004", scan=True)
+    assert unit.serial == "A0004"
+    assert ledger.claim("one", ANN, "0a", scan=True).serial == "A0004"
+    with pytest.raises(Duplicate, match="scan the right label"):
+        ledger.claim("one", NEXT_PORT, "0b", serial="A0004", scan=True)
+
+
+def test_failed_boards_alone(ledger: Ledger) -> None:
+    unit = ledger.claim("one", ANN, "0a")
+    ledger.fail(unit, ANN, "accept", "dark")
+    assert ledger.claim("one", ANN, "0a", only_failed=True).serial == unit.serial
+    with pytest.raises(NotBegun):
+        ledger.claim("one", NEXT_PORT, "0b", only_failed=True)
+    assert ledger.counts("one").open == 4
+
+
+def test_labels_that_were_not_scanned(ledger: Ledger, authority: Authority) -> None:
+    make(ledger, "one", board("0a"), authority)
+    make(ledger, "one", board("0b"), authority)
+    ledger.label("A0001", ANN, "printed")
+    ledger.label("A0002", ANN, "scanned")
+    ledger.label("A0003", ANN, "printed")
+    assert ledger.counts("one").labels == 1
 
 
 def test_boards_without_a_list(ledger_url: str) -> None:

@@ -325,6 +325,34 @@ async def test_rework_scrap_reprint_and_scan(opened: Opened) -> None:
     assert [event["event"] for event in opened.told] == ["operator", *["decision"] * 4]
 
 
+async def test_a_board_begins_by_the_page(tmp_path: Path) -> None:
+    """A scan is handed on to the line; where nobody works here, the page asks."""
+    job_in(tmp_path)
+    file = tmp_path / "job.toml"
+    file.write_text(file.read_text().replace("[devices]\n", "[devices]\nscan = true\n"))
+    job, url = jobs.load(file), str(tmp_path / "ledger.db")
+    told: list[dict[str, Any]] = []
+    with Ledger(url) as ledger:
+        ledger.open_batch(job.name, job.digest, None, job.units(), {}, WHO)
+        with Page(job, url, texts.load(), "127.0.0.1", 0, told.append) as page:
+            opened = Opened(page, ledger)
+            page("port", port="port-1", device="/dev/x", state="here")
+            page("step", port="port-1", step="wait", outcome="begun")
+            page("scan", port="port-1", state="wanted")
+            async with browser(opened) as session:
+                assert (await shown(session))["tiles"][0]["state"] == "scan"
+                await enter(session)
+                status, answer = await post(session, "/scanned", text="U/A002")
+                assert (status, answer["what"]) == (200, "scan")
+                page("scan", port="port-1", state="over")
+                assert (await shown(session))["tiles"][0]["state"] == "working"
+                page("operator", operator="")
+                assert not (await shown(session))["line"]["operator"]
+            scan = {"event": "scan", "what": "scan", "serial": "A002", "operator": "Ann"}
+            assert told[1:] == [scan]
+            assert ledger.unit("A002").state == "open"
+
+
 async def test_the_operator_is_another_one(opened: Opened) -> None:
     async with browser(opened) as session:
         await enter(session)
@@ -462,7 +490,7 @@ def test_a_port_that_is_taken(job: jobs.Job, tmp_path: Path) -> None:
 
 def test_each_outcome_and_step_has_words() -> None:
     own = tomllib.loads(texts.OWN.read_text())
-    assert {"free", "working", *terminal._WORDS} == set(own["outcome"])
+    assert {"free", "working", "scan", "turn", *terminal._WORDS} == set(own["outcome"])
     assert set(STEPS) == set(own["step"])
     assert set(get_args(State)) == set(own["state"])
     for entry in (*own["outcome"].values(), *own["step"].values()):

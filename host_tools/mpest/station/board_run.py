@@ -36,6 +36,11 @@ class Bench:
     """Why boards that have their certificate get a new key and another one; "" leaves them."""
     wipe: bool = False
     """Boards that hold what the job does not know are erased; else they fail."""
+    only_failed: bool = False
+    """No board begins that was not begun before."""
+    scan: Callable[[], str] | None = None
+    """Waits for the serial number of a board that begins: somebody scans it. Without it the batch
+    has the next one. Raises Stopped and Gone."""
 
 
 class BoardRun:

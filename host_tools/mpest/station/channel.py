@@ -12,14 +12,21 @@ from typing import Any
 from mpest.station.events import Event
 
 EVENT, BEGIN, OTHERS, ENDED, GONE = "event", "begin", "others", "ended", "gone"
+SCAN = "scan"
 """The first word of what a worker says; see the methods of `ToLine`."""
-_STOP = "stop"
+_STOP, _SCANNED = "stop", "scanned"
 
 
 def stop(worker: Connection) -> None:
     """Have the worker at the other end finish the step at hand."""
     with suppress(OSError):
         worker.send(_STOP)
+
+
+def scanned(worker: Connection, serial: str) -> None:
+    """Say which serial number was scanned for its board."""
+    with suppress(OSError):
+        worker.send((_SCANNED, serial))
 
 
 class ToLine:
@@ -29,6 +36,7 @@ class ToLine:
         self._connection = connection
         self._sending = threading.Lock()
         self._stopped = False
+        self._scanned: str | None = None
 
     def tell(self, event: Event) -> None:
         self._say(EVENT, event)
@@ -49,6 +57,16 @@ class ToLine:
     def gone(self) -> None:
         """No board is at the port."""
         self._say(GONE)
+
+    def scan(self, *, wanted: bool) -> None:
+        """Whether the board needs the serial number of a label that is scanned."""
+        self._scanned = None
+        self._say(SCAN, wanted)
+
+    @property
+    def scanned(self) -> str | None:
+        """The serial number, once there is one."""
+        return self._scanned
 
     def stopping(self) -> bool:
         return self.pause(0)
@@ -72,7 +90,7 @@ class ToLine:
     def _ask(self, *words: Any) -> Any:
         """The answer; None where nobody is there any more."""
         self._say(*words)
-        while (answer := self._take()) == _STOP:
+        while _is_unasked(answer := self._take()):
             pass
         return answer
 
@@ -81,5 +99,11 @@ class ToLine:
             said = self._connection.recv()
         except (OSError, EOFError):
             said = None
+        if _is_unasked(said) and said != _STOP:
+            self._scanned = said[1]
         self._stopped = self._stopped or said in (_STOP, None)
         return said
+
+
+def _is_unasked(said: Any) -> bool:
+    return said == _STOP or (isinstance(said, tuple) and said[:1] == (_SCANNED,))

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,13 +20,16 @@ from mpest.station import (
     line,
     ports,
     terminal,
+    typed,
     validate,
 )
 from mpest.station.events import Emit, each
 from mpest.station.job import Job
+from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import NewUnit
 from mpest.station.machine import Machine
 from mpest.station.problems import JobError, one_line
+from mpest.station.scanning import operator_of
 
 if TYPE_CHECKING:
     from mpest.station.page.server import Page
@@ -50,6 +54,11 @@ class _WantedPage(NamedTuple):
     help="Say what will hinder on this PC; change nothing.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Stop after N boards.")
+@click.option(
+    "--only-failed",
+    is_flag=True,
+    help="Go on with boards that failed before, and begin no others.",
+)
 @click.option(
     "--operator",
     metavar="NAME",
@@ -93,6 +102,7 @@ def provision(
     dry_run: bool,
     check_pc: bool,
     limit: int | None,
+    only_failed: bool,
     operator: str | None,
     devices: tuple[str, ...],
     rework: str | None,
@@ -122,20 +132,30 @@ def provision(
     if check_pc:
         _check(made, as_json)
     elif dry_run:
-        for event in _would(made, limit):
+        for event in _would(made, limit, only_failed):
             if as_json:
                 _print(event)
             else:
                 click.echo(_text(event))
     else:
-        name = operator or click.prompt("Who works here", err=True)
+        terminal_there = typed.is_there()
+        by_page = page_port is not None and made.page is not None and made.page.pin is not None
+        asks = terminal_there or by_page
+        if not (operator or asks):
+            raise CliError("say who works here: --operator NAME")
+        if made.devices.scan and not asks:
+            raise CliError(
+                "devices.scan: nobody can scan here, at a terminal or by a page with a PIN"
+            )
         fixed = [ports.Port(device, device) for device in devices]
         options = line.Options(
-            operator=name,
+            operator=operator_of(operator) if operator else "",
             find=(lambda: fixed) if fixed else ports.plugged,
             limit=limit or (1 if rework else None),
             rework=rework or "",
             wipe=wipe,
+            only_failed=only_failed,
+            asks=asks,
         )
         wanted = None if page_port is None else _WantedPage(page_host, page_port, page_texts)
         _run(made, options, wanted, as_json)
@@ -151,6 +171,8 @@ def _run(made: Job, options: line.Options, wanted_page: _WantedPage | None, as_j
             page = stack.enter_context(_page(made, url, wanted_page, running))
             emit("page", url=page.url)
             emits.append(page)
+        if typed.is_there():
+            stack.enter_context(typed.Typed(made, url, lambda: running.operator, running.post))
         code = running.run()
     click.get_current_context().exit(code)
 
@@ -190,13 +212,14 @@ def _check(made: Job, as_json: bool) -> None:
     click.echo("Nothing hinders the line.", err=True)
 
 
-def _would(made: Job, limit: int | None) -> Iterator[dict[str, Any]]:
-    """Each unit as it would be, secrets hidden, and the job."""
+def _would(made: Job, limit: int | None, only_failed: bool) -> Iterator[dict[str, Any]]:
+    """Each unit as it would be, secrets hidden, and the job. Raises CliError."""
     count = 0
-    for unit in islice(made.units(), limit):
+    units = _failed(made) if only_failed else made.units()
+    for unit in islice(units, limit):
         count += 1
         yield _unit(made, unit)
-    if made.devices.plugged:
+    if made.devices.plugged and not only_failed:
         yield _unit(made, NewUnit("", {}))
     yield {
         "event": "job",
@@ -208,6 +231,13 @@ def _would(made: Job, limit: int | None) -> Iterator[dict[str, Any]]:
         "quantity": made.quantity,
         "digest": made.digest,
     }
+
+
+def _failed(made: Job) -> Iterator[NewUnit]:
+    """Of the batch, as the ledger has it. Raises CliError."""
+    with Ledger(ledger_place.url(made), create=False, patience=timedelta(0)) as ledger:
+        for unit in ledger.units(made.name, "failed"):
+            yield NewUnit(unit.serial, unit.metadata, unit.unique_id, unit.mac)
 
 
 def _unit(made: Job, unit: NewUnit) -> dict[str, Any]:

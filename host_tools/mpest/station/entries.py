@@ -147,6 +147,8 @@ class Devices(Strict):
     plugged: bool = False
     """Whatever is plugged in, `serial` being made of what it says of itself."""
     serial: Text | None = None
+    scan: bool = False
+    """A board begins once its serial number was scanned."""
 
     @model_validator(mode="after")
     def _one(self) -> "Devices":
@@ -156,6 +158,8 @@ class Devices(Strict):
             raise ValueError("delimiter and columns are for csv")
         if self.serial and not self.plugged:
             raise ValueError("serial is for plugged = true")
+        if self.scan and self.plugged:
+            raise ValueError("scan is for csv and range: what is scanned must be in a list")
         return self
 
 

@@ -8,11 +8,12 @@
 | step | port, serial, step, outcome: begun, done, again, failed, skipped; seconds, message |
 | progress | port, serial, step, fraction: 0 to 1 |
 | board | port, serial, outcome: a kind of outcome.Outcome; step, message, seconds |
-| operator | operator: who works here from now on |
+| operator | operator: who works here from now on; "" where somebody is to say so |
+| scan | port, state: wanted (the next scan is for the board there), turn (others first), over |
 | decision | serial, operator; what was decided on the page: rework, scrap, label; label |
 | note | port, message |
 | stop | message |
-| counts | quantity, open, working, failed, done, rework, aside, first_pass: boards |
+| counts | quantity, open, working, failed, done, rework, aside, first_pass, labels: boards |
 | end | message, and what counts has |
 """
 

@@ -1,15 +1,12 @@
 """The line: a worker process for each port, what they tell, and when it ends."""
 
 import contextlib
-import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any
@@ -21,10 +18,13 @@ from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Counts, LedgerError, Who
 from mpest.station.ports import Port
-from mpest.station.worker import Shared, work
+from mpest.station.processes import Processes, Worker
+from mpest.station.scanning import Scans
+from mpest.station.worker import Shared
 
 _LOOK = 0.5  # seconds between two looks for ports
 _STOP_SECONDS = 60.0  # that workers have for the step at hand once the line is to stop
+_MAX_TOLD = 10  # serial numbers in one line
 _RECOUNT = 5.0  # seconds between two looks at what other stations have made
 
 
@@ -32,8 +32,9 @@ _RECOUNT = 5.0  # seconds between two looks at what other stations have made
 class Options:
     """How a job is run this time.
 
-    limit: boards at most. find: the ports there are right now. rework, wipe: as in
-    board_run.Bench.
+    operator: who works here; "" where somebody is to say so first. find: the ports there are
+    right now. limit: boards at most. rework, wipe, only_failed: as in board_run.Bench. asks:
+    somebody is there who can be asked, at a terminal or by the page.
     """
 
     operator: str
@@ -41,17 +42,8 @@ class Options:
     limit: int | None = None
     rework: str = ""
     wipe: bool = False
-
-
-@dataclass
-class _Worker:
-    port: Port
-    process: BaseProcess
-    line: Connection
-    busy: bool = False
-    """A board is being made."""
-    board: tuple[str, str] | None = None
-    """(unique id, MAC address) of the one that is there."""
+    only_failed: bool = False
+    asks: bool = False
 
 
 class _Now(BaseException):
@@ -66,11 +58,17 @@ class Line:
         self._url = ledger_url
         self._options = options
         self._tell = emit
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Worker] = {}
         self._interrupts = 0
         self._stopping = False
         self._stopped = ""
-        self._operator = options.operator
+        self.operator = options.operator
+        """Who works here; "" where that is not known, and no board begins."""
+        self._scans = Scans(emit)
+        self._labels = bool(options.asks and job.label and job.label.scan)
+        self._labels_told = False
+        self._moved = time.monotonic()
+        """When somebody was last seen to work here."""
         self._posted: SimpleQueue[Event] = SimpleQueue()
         self._left = options.limit  # boards that may still be begun; None for any number
         self._counts: Counts | None = None
@@ -84,9 +82,11 @@ class Line:
         """Raises CliError where it cannot begin."""
         job, options = self._job, self._options
         who = Who(job.station, "", options.operator)
-        with Ledger(self._url) as ledger, _Processes() as processes:
+        with Ledger(self._url) as ledger, Processes() as processes:
             units = list(job.units())
             ledger.open_batch(job.name, job.digest, job.quantity, units, _details(job), who)
+            if not options.operator:
+                self._tell("operator", operator="")
             self._tell(
                 "line",
                 batch=job.name,
@@ -105,7 +105,7 @@ class Line:
         self._tell("end", message=self._stopped or "all boards are made", **_shown(counts))
         return Exit.DONE if not self._stopped or self._interrupts else Exit.REFUSED
 
-    def _watch(self, ledger: Ledger, processes: "_Processes") -> None:
+    def _watch(self, ledger: Ledger, processes: Processes) -> None:
         shared = Shared(
             job=self._job,
             operator=self._options.operator,
@@ -113,6 +113,8 @@ class Line:
             lease=timedelta(seconds=self._job.lease),
             rework=self._options.rework,
             wipe=self._options.wipe,
+            only_failed=self._options.only_failed,
+            labels=self._labels,
         )
         looked = 0.0
         while not self._stopping:
@@ -123,8 +125,9 @@ class Line:
             idle = not any(worker.busy for worker in self._workers.values())
             if changed or (idle and time.monotonic() - self._counted > _RECOUNT):
                 self._count(ledger)
-            if idle and (self._complete() or self._left == 0):
+            if idle and (self._complete() or self._left == 0) and self._is_labelled(ledger):
                 self._stopping = True
+            self._ask_again(idle)
         self._end()
         self._count(ledger)
 
@@ -148,15 +151,16 @@ class Line:
             changed = self._event(self._posted.get()) or changed
         return changed
 
-    def _heed(self, worker: _Worker, word: str, *words: Any) -> bool:
+    def _heed(self, worker: Worker, word: str, *words: Any) -> bool:
         """See channel.ToLine."""
         if word == channel.EVENT:
             return self._event(*words)
         if word == channel.BEGIN:
-            worker.busy = self._left != 0 and not self._stopping
+            worker.busy = self._left != 0 and not self._stopping and bool(self.operator)
             if worker.busy and self._left:
                 self._left -= 1
-            self._answer(worker, [self._operator] if worker.busy else [])
+            self._answer(worker, [self.operator] if worker.busy else [])
+            self._moved = time.monotonic() if worker.busy else self._moved
         elif word == channel.OTHERS:
             worker.board = unique_id, _ = words
             others = sorted(
@@ -169,31 +173,47 @@ class Line:
             self._ended(worker, counts=words[0])
         elif word == channel.GONE:
             worker.board = None
+            self._moved = time.monotonic()
+        elif word == channel.SCAN:
+            self._scan(worker, wanted=words[0])
         return False
 
+    def _scan(self, worker: Worker, *, wanted: bool) -> None:
+        if not wanted:
+            self._scans.leave(worker.port.name)
+        elif serial := self._scans.want(worker.port.name):
+            channel.scanned(worker.line, serial)
+
     @staticmethod
-    def _answer(worker: _Worker, answer: object) -> None:
+    def _answer(worker: Worker, answer: object) -> None:
         with contextlib.suppress(OSError):
             worker.line.send(answer)
 
-    def _ended(self, worker: _Worker, *, counts: bool) -> None:
+    def _ended(self, worker: Worker, *, counts: bool) -> None:
         """Its board is not being made any more. counts: it was one of those begun."""
         if worker.busy and not counts and self._left is not None:
             self._left += 1
         worker.busy = False
+        self._scans.leave(worker.port.name)
 
     def _event(self, event: Event) -> bool:
         """Tell it; whether the counts may have changed."""
         kind = event["event"]
+        if kind in ("operator", "scan", "decision"):
+            self._moved = time.monotonic()
         if kind == "stop":
             self._stopped = event["message"]
             self._stopping = True
         elif kind == "operator":
-            self._operator = event["operator"]
+            self.operator = event["operator"]
+        elif kind == "scan":
+            if port := self._scans.take(event["serial"]):
+                channel.scanned(self._workers[port].line, event["serial"])
+            return False
         self._tell(kind, **{name: value for name, value in event.items() if name != "event"})
         return kind in ("board", "decision")
 
-    def _look(self, shared: Shared, processes: "_Processes") -> None:
+    def _look(self, shared: Shared, processes: Processes) -> None:
         """Start a worker for each port that has none, also where one ended."""
         for port in self._options.find():
             worker = self._workers.get(port.name)
@@ -219,10 +239,35 @@ class Line:
             self._counts = counts
         self._counted = time.monotonic()
 
+    def _is_labelled(self, ledger: Ledger) -> bool:
+        """Whether all labels were scanned back, or nobody is there who could."""
+        left = self._counts.labels if self._counts else 0
+        if not self._labels or not left:
+            return True
+        if not self._labels_told:
+            self._labels_told = True
+            with contextlib.suppress(LedgerError):
+                made = ledger.units(self._job.name, "done")
+                serials = [unit.serial for unit in made if unit.label == "printed"][:_MAX_TOLD]
+                text = f"no more boards; labels to be scanned: {left}: {', '.join(serials)}"
+                self._tell("note", message=text)
+        return False
+
+    def _ask_again(self, idle: bool) -> None:
+        """Who works here, where nothing was done for long: before the next board begins."""
+        seconds = self._job.idle
+        if not (idle and seconds and self._options.asks and self.operator):
+            return
+        if time.monotonic() - self._moved > seconds:
+            self.operator = ""
+            self._tell("operator", operator="")
+
     def _complete(self) -> bool:
         counts = self._counts
         if counts is None or self._options.rework:  # of these, as many as come, up to the limit
             return False
+        if self._options.only_failed:
+            return counts.failed + counts.working == 0
         if counts.quantity is not None and counts.done >= counts.quantity:
             return True
         left = counts.open + counts.working + counts.failed + counts.rework
@@ -255,38 +300,6 @@ class Line:
                 signal.signal(number, handler)
 
 
-class _Processes:
-    """Of workers. They are ended with the block."""
-
-    def __init__(self) -> None:
-        # Not forked: a copy of an open ledger is of no use.
-        self._context = multiprocessing.get_context("spawn")
-        self._started: list[BaseProcess] = []
-
-    def __enter__(self) -> "_Processes":
-        # It would start with the first worker, and let that one's Ctrl-C through.
-        resource_tracker.ensure_running()
-        return self
-
-    def start(self, shared: Shared, port: Port) -> _Worker:
-        line, far = self._context.Pipe()
-        process = self._context.Process(target=work, args=(shared, port, far), name=port.name)
-        # Ctrl-C in a terminal goes to all of them: this process alone says when to stop.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            far.close()  # so that the pipe ends with the worker
-        self._started.append(process)
-        return _Worker(port, process, line)
-
-    def __exit__(self, *_: Any) -> None:
-        for process in self._started:
-            process.kill()
-            process.join()
-
-
 def _details(job: Job) -> dict[str, Any]:
     """Of the job, for the ledger."""
     return {
@@ -299,5 +312,4 @@ def _details(job: Job) -> dict[str, Any]:
 
 
 def _shown(counts: Counts) -> dict[str, Any]:
-    names = ("quantity", "open", "working", "failed", "done", "rework", "aside", "first_pass")
-    return {name: getattr(counts, name) for name in names}
+    return {name: value for name, value in asdict(counts).items() if name != "scrapped"}

@@ -1,11 +1,12 @@
 """Whether a board may begin, and which unit of the batch it is."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from mpest.exits import CliError
 from mpest.station.board_run import Bench, BoardRun
 from mpest.station.identity import Identity
-from mpest.station.ledger.units import Provisioned, Unit
+from mpest.station.ledger.units import Duplicate, OtherSerial, Provisioned, ScanNeeded, Unit
 from mpest.station.outcome import AGAIN, Waiting
 
 MAX_CLOCK = timedelta(minutes=5)
@@ -28,15 +29,14 @@ def check_server(bench: Bench) -> None:
 
 
 def claim(run: BoardRun, identity: Identity) -> Unit:
-    """The unit that the board is or becomes. Raises NotForThisBoard, and CliError for one that a
-    person must look at first."""
+    """The unit that the board is or becomes. Raises NotForThisBoard, Stopped and Gone."""
     bench, job = run.bench, run.job
     serial = None
     if job.devices.plugged:
         serial = job.plugged_unit(identity.unique_id, identity.mac).serial
     others = bench.others(identity)
 
-    def claim() -> Unit:
+    def claim(serial: str | None) -> Unit:
         return bench.ledger.claim(
             job.name,
             bench.who,
@@ -45,15 +45,35 @@ def claim(run: BoardRun, identity: Identity) -> Unit:
             serial,
             bench.lease,
             others,
+            scan=bench.scan is not None,
+            only_failed=bench.only_failed,
         )
 
     try:
-        return claim()
+        return claim(serial)
+    except ScanNeeded:
+        return _claim_by_scan(run, claim)
     except Provisioned as error:
         if not bench.rework:
             raise
         bench.ledger.rework(error.unit.serial, bench.who, bench.rework)
-        return claim()
+        return claim(serial)
+
+
+def _claim_by_scan(run: BoardRun, claim: Callable[[str], Unit]) -> Unit:
+    """No valid scan, no start: until there is one."""
+    assert run.bench.scan
+    run.step = "wait"
+    run.emit("step", step=run.step, outcome="begun")
+    while True:
+        serial = run.bench.scan()
+        try:
+            unit = claim(serial)
+        except (OtherSerial, Duplicate) as error:
+            run.emit("note", message=error.message)
+        else:
+            run.emit("step", step=run.step, outcome="done")
+            return unit
 
 
 def refuse_interrupted(run: BoardRun) -> None:

@@ -83,13 +83,20 @@ class Terminal:
                 self._footer = f"{made} made" + (f" of {wanted}" if wanted else "")
                 self._footer += f", {fields['first_pass']} of them at the first try"
                 self._footer += f"; {fields['failed']} failed, {fields['aside']} set aside"
+                if fields["labels"]:
+                    self._footer += f"; {fields['labels']} labels not scanned"
                 return ""
             case "page":
                 return f"The operator's page is at {fields['url']}"
             case "operator":
-                return f"Operator {fields['operator']}."
+                if fields["operator"]:
+                    return f"Operator {fields['operator']}."
+                return "Who works here? Type the name, or scan the badge."
+            case "scan":
+                wanted = fields["state"] == "wanted"
+                return f"{place}scan the label of this board" if wanted else ""
             case "decision":
-                return "{serial}: {what}, by {operator} on the page".format(**fields)
+                return "{serial}: {what} {label}, by {operator}".format(**{"label": "", **fields})
             case "note" | "stop":
                 return f"{place}{fields['message']}"
             case "end":

@@ -14,16 +14,18 @@ from mpest.station.authority import Authority
 from mpest.station.board_run import Bench
 from mpest.station.channel import ToLine
 from mpest.station.credentials import Credential
+from mpest.station.errors import Gone
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import LedgerError, NotForThisBoard, Who
 from mpest.station.link import Serial
 from mpest.station.making import Making
-from mpest.station.outcome import Outcome
+from mpest.station.outcome import Outcome, Stopped
 from mpest.station.ports import Port
 
 _POLL = 0.2  # seconds between two looks whether a board is there
 SETTLE = 1.0  # seconds after a board is plugged in until its port is used
+_LABEL_POLL = 1.0  # seconds between two looks whether a label was scanned
 _AFTER_FAULT = 5.0  # seconds, where the worker itself failed
 
 
@@ -38,7 +40,10 @@ class Shared:
     lease: timedelta
     rework: str = ""
     wipe: bool = False
+    only_failed: bool = False
     """As board_run.Bench has them."""
+    labels: bool = False
+    """Labels are scanned back: until then no other board begins at the port."""
 
 
 def work(shared: Shared, port: Port, line: Connection) -> None:
@@ -72,6 +77,8 @@ class _Worker:
         self._line = line
         self._making: Making | None = None
         self._link: Serial | None = None
+        self._unlabelled = ""  # serial number of the last board, whose label is to be scanned
+        self._looked = 0.0  # when that was looked for
 
     def run(self) -> None:
         threading.Thread(target=self._keep_lease, daemon=True).start()
@@ -100,6 +107,8 @@ class _Worker:
             lease=self._shared.lease,
             rework=self._shared.rework,
             wipe=self._shared.wipe,
+            only_failed=self._shared.only_failed,
+            scan=self._scan if job.devices.scan else None,
         )
 
     def _next(self, bench: Bench) -> None:
@@ -110,7 +119,7 @@ class _Worker:
             return
         if self._line.pause(SETTLE) or self._port.board() != board:
             return
-        operator = self._line.begin()
+        operator = self._line.begin() if self._is_labelled(bench.ledger) else None
         if operator is None:
             self._line.pause(_POLL)
             return
@@ -120,6 +129,8 @@ class _Worker:
         seconds = round(time.monotonic() - begun, 3)
         self._emit("board", port=self._port.name, seconds=seconds, **_told(outcome))
         self._line.ended(counts=outcome.kind in ("done", "failed"))
+        if outcome.kind == "done" and self._shared.labels:
+            self._unlabelled = outcome.serial
         if outcome.kind == "stop":
             self._emit("stop", message=outcome.message)
             self._line.pause(None)
@@ -140,6 +151,35 @@ class _Worker:
         finally:
             self._making = None
             self._link.close()
+
+    def _is_labelled(self, ledger: Ledger) -> bool:
+        """Whether the last board's label was scanned back, or is not wanted any more."""
+        if not self._unlabelled:
+            return True
+        if time.monotonic() - self._looked < _LABEL_POLL:
+            return False
+        if not self._looked:
+            text = f"scan the label of {self._unlabelled} before the next board"
+            self._emit("note", port=self._port.name, message=text)
+        self._looked = time.monotonic()
+        unit = ledger.unit(self._unlabelled)
+        if unit.state == "done" and unit.label == "printed":
+            return False
+        self._unlabelled, self._looked = "", 0.0
+        return True
+
+    def _scan(self) -> str:
+        """The serial number that is scanned for the board. Raises Stopped, and Gone where the
+        board leaves before."""
+        board = self._port.board()
+        self._line.scan(wanted=True)
+        while not self._line.scanned:
+            if self._line.pause(_POLL):
+                raise Stopped
+            if self._port.board() != board:
+                self._line.scan(wanted=False)
+                raise Gone(f"the board at {self._port.name} was taken out before its label came")
+        return self._line.scanned
 
     def _keep_lease(self) -> None:
         """So that a slow step loses no board to another station."""

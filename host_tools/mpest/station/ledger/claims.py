@@ -16,12 +16,14 @@ from mpest.station.ledger.tables import BatchRow, TwinRow, UnitRow
 from mpest.station.ledger.units import (
     Duplicate,
     Leased,
+    NotBegun,
     NothingOpen,
     OtherBatch,
     OtherSerial,
     Provisioned,
     QuantityReached,
     ReaderWrong,
+    ScanNeeded,
     Scrapped,
     SetAside,
     Who,
@@ -44,6 +46,9 @@ class Seen:
     serial: str | None
     others: Sequence[tuple[str, str]]
     """(port, MAC address) of this station's other boards that say the same unique id right now."""
+    scan: bool
+    only_failed: bool
+    """As in Ledger.claim."""
 
     def __str__(self) -> str:
         return self.mac or f"{self.who.station} {self.who.port}"
@@ -72,8 +77,10 @@ def claim(writing: Writing, batch: BatchRow, board: Seen, lease: timedelta) -> U
                 "id: set this board aside",
                 [unit_of(session, row)],
             )
-    if row is None:
-        row = _named(writing, batch, board) if board.serial else None
+    if row is None or (row.state == "open" and row.batch_id == batch.id):
+        _check_may_begin(board)
+    if row is None and board.serial:
+        row = _named(writing, batch, board)
     if row is None:
         try:
             _make_room(writing, batch)
@@ -96,6 +103,14 @@ def claim(writing: Writing, batch: BatchRow, board: Seen, lease: timedelta) -> U
     row.station, row.port = board.who.station, board.who.port
     session.flush()
     return row
+
+
+def _check_may_begin(board: Seen) -> None:
+    """Whether a board may be begun that was not begun before."""
+    if board.only_failed:
+        raise NotBegun("no run of this board has failed: put it aside for the usual line")
+    if board.scan and not board.serial:
+        raise ScanNeeded("scan the label of this board")
 
 
 def _check(writing: Writing, batch: BatchRow, board: Seen, row: UnitRow) -> None:

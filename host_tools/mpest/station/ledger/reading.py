@@ -87,10 +87,12 @@ class Reading(Base):
             counted = select(UnitRow.state, func.count()).where(own).group_by(UnitRow.state)
             states: dict[str, int] = dict(session.execute(counted).all())
             first = select(func.count()).select_from(UnitRow).where(own, UnitRow.state == "done")
+            labels = first.where(UnitRow.label == "printed")
             first = first.where(UnitRow.failures == 0, UnitRow.generation == 1)
             return Counts(
                 quantity=row.quantity,
                 first_pass=session.scalar(first) or 0,
+                labels=session.scalar(labels) or 0,
                 **{
                     state: states.get(state, 0)
                     for state in (

@@ -164,6 +164,8 @@ class Counts:
     scrapped: int
     first_pass: int
     """Of those done, how many took one run without a failure."""
+    labels: int
+    """Of those done, how many have a label that was not scanned back."""
 
     @property
     def made(self) -> int:
@@ -221,6 +223,14 @@ class ReaderWrong(NotForThisBoard):
 
 class OtherSerial(NotForThisBoard):
     """The scanned serial number isn't this board's."""
+
+
+class ScanNeeded(NotForThisBoard):
+    """The board has no unit yet, and gets the one whose label is scanned."""
+
+
+class NotBegun(NotForThisBoard):
+    """No run of the board has failed, and only such boards are wanted."""
 
 
 class SetAside(NotForThisBoard):

@@ -44,10 +44,15 @@ class Working(Base):
         serial: str | None = None,
         lease: timedelta = LEASE,
         others: Sequence[tuple[str, str]] = (),
+        *,
+        scan: bool = False,
+        only_failed: bool = False,
     ) -> Unit:
         """The unit that this board is or becomes, with a lease on it.
 
-        serial: what was scanned; without it the next open one.
+        serial: what was scanned; without it the next open one, or, where `scan` says that labels
+        are scanned, ScanNeeded for a board that was not begun.
+        only_failed: NotBegun for a board of which no run has failed or was cut.
         others: (port, MAC address or "") of the other boards at this station that say the same
         unique id at this moment: all of them are set aside.
         Raises NotForThisBoard, whose kinds say why.
@@ -58,6 +63,8 @@ class Working(Base):
             mac=mac_address(mac) if mac else "",
             serial=serial,
             others=[(port, mac_address(other) if other else "") for port, other in others],
+            scan=scan,
+            only_failed=only_failed,
         )
 
         def work(writing: Writing) -> Unit | NotForThisBoard:

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 from mpest.exits import CliError
-from mpest.station import labelling, labels
+from mpest.station import labelling, labels, scanning
 from mpest.station.events import Event
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
@@ -14,7 +14,6 @@ from mpest.station.ledger.units import MAX_SERIAL, Unit, Who, checked
 PORT = "page"
 """Stands in the ledger for what was done here."""
 _MAX_HISTORY = 500  # lines; the newest
-_MAX_OPERATOR = 64  # characters of a name
 
 
 class Actions:
@@ -92,25 +91,12 @@ class Actions:
         return _decision("label", unit, operator, label="printed")
 
     def scanned(self, text: str, operator: str) -> Event:
-        """A label was scanned back, and counts."""
-        unit = self._own(self.serial_of(text))
-        if self._job.label is None or not self._job.label.scan:
-            raise CliError("labels of this job are not scanned back")
-        if unit.label not in ("printed", "scanned"):
-            raise CliError(f"{unit.serial} has no printed label: take this one away")
-        if unit.label == "printed":
-            self._open().label(unit.serial, self._who(operator), "scanned")
-        return _decision("label", unit, operator, label="scanned")
+        """A label was scanned, for a board that begins or to be scanned back."""
+        return scanning.heed(self._job, self._open(), text, self._who(operator))
 
     def serial_of(self, text: str) -> str:
         """The serial number in what was scanned. Raises CliError."""
-        text = text.strip()
-        if self._job.label is None:
-            return text
-        serial = labels.serial_of(text, self._job.label.qr)
-        if serial is None:
-            raise CliError("this is no label of this job")
-        return serial
+        return scanning.serial_of(self._job, text)
 
     def _open(self) -> Ledger:
         with self._opening:
@@ -122,21 +108,10 @@ class Actions:
         return self._open().unit(checked(serial.strip(), "serial number", MAX_SERIAL))
 
     def _own(self, serial: str) -> Unit:
-        unit = self._unit(serial)
-        if unit.batch != self._job.name:
-            raise CliError(f"{unit.serial} belongs to batch {unit.batch}")
-        return unit
+        return scanning.unit_of(self._job, self._open(), serial)
 
     def _who(self, operator: str) -> Who:
         return Who(self._job.station, PORT, operator)
-
-
-def operator_of(name: str) -> str:
-    """A name or badge, as the ledger has it. Raises CliError."""
-    name = checked(name.strip(), "operator", _MAX_OPERATOR)
-    if not name:
-        raise CliError("say who works here")
-    return name
 
 
 def _decision(what: str, unit: Unit, operator: str, **more: str) -> Event:

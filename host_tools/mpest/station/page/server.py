@@ -19,9 +19,10 @@ from mpest.station.events import Event
 from mpest.station.job import Job
 from mpest.station.ledger.units import LedgerError
 from mpest.station.page.access import COOKIE, MIN_PIN, Access, host_is_ours, is_own_origin
-from mpest.station.page.actions import Actions, operator_of
+from mpest.station.page.actions import Actions
 from mpest.station.page.state import State
 from mpest.station.page.texts import Texts
+from mpest.station.scanning import operator_of
 
 _FILES = Path(__file__).parent / "files"
 _KINDS = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
@@ -197,7 +198,8 @@ class Page:
                 "writable": self._access.writable,
                 "open": session is not None,
                 "operator": session.operator if session else "",
-                "scan": bool(label and label.scan),
+                "scan": bool(label and label.scan) or self._job.devices.scan,
+                "scan_back": bool(label and label.scan),
                 "drawn": bool(label and label.svg),
                 "labels": label is not None,
             }

@@ -19,7 +19,8 @@ class _Tile:
 
     port: str
     state: str = "free"
-    """free, working, or a kind of outcome.Outcome."""
+    """free, working, scan (its label is to be scanned), turn (another board's first), or a kind of
+    outcome.Outcome."""
     here: bool = False
     serial: str = ""
     step: str = ""
@@ -84,6 +85,9 @@ class State:
                 self._decided(fields)
             case "port":
                 self._port(fields)
+            case "scan":
+                states = {"wanted": "scan", "turn": "turn", "over": "working"}
+                self._tile(fields["port"]).state = states[fields["state"]]
             case "step" | "progress" | "board":
                 tile = self._tile(fields["port"])
                 tile.serial = fields.get("serial") or tile.serial
@@ -100,14 +104,16 @@ class State:
             self.moved = time.monotonic()
         if fields["state"] == "here":
             self._tiles[port] = _Tile(port, "working", here=True, number=number)
-        elif before.state == "working":
+        elif before.state in ("working", "scan", "turn"):
             self._tiles[port] = _Tile(port, number=number)
         else:
             before.here = False  # the result stays until the next board is in
 
     def _step(self, tile: _Tile, fields: dict[str, Any]) -> None:
         step, outcome = fields["step"], fields["outcome"]
-        tile.state, tile.step, tile.fraction = "working", step, None
+        if not (step == "wait" and tile.state in ("scan", "turn")):
+            tile.state = "working"
+        tile.step, tile.fraction = step, None
         if outcome in ("done", "skipped") and step not in tile.passed:
             tile.passed.append(step)
         elif outcome == "again":

@@ -3,7 +3,7 @@
 
 const SIGNS = {
   free: "○", working: "▶", done: "✓", known: "=", failed: "✗", refused: "✗",
-  unplugged: "?", waiting: "…", stopped: "‖", stop: "✗",
+  unplugged: "?", waiting: "…", stopped: "‖", stop: "✗", scan: "▌", turn: "…",
 };
 const STEPS = [
   "identify", "firmware", "settings", "key", "request", "enrol", "install", "prove", "accept", "label",
@@ -40,8 +40,8 @@ function setText(element, text) {
 function advice(tile) {
   if (tile.state === "failed" && texts.step[tile.step]) return word("step", tile.step, "advice");
   if (tile.state === "done") {
+    if (session.scan_back && tile.label === "printed") return said("scan_label");
     if (!tile.here) return said("taken");
-    if (session.scan && tile.label === "printed") return said("scan_label");
   }
   return word("outcome", tile.state, "advice");
 }
@@ -50,8 +50,8 @@ function advice(tile) {
 const nameOf = (port) => port.split("/").pop();
 
 function stepOf(tile) {
-  if (!tile.step || tile.state === "done") return "";
   const number = STEPS.indexOf(tile.step) + 1;
+  if (!number || tile.state === "done") return "";
   const step = texts.step[tile.step] ? word("step", tile.step, "name") : tile.step;
   return said("step_of", { number, count: STEPS.length, step });
 }
@@ -150,6 +150,7 @@ function drawNumbers() {
     ["made", said("made"), quantity ? said("made_of", { done, quantity }) : String(done)],
     ["failing", said("failed"), String(counts.failed ?? 0)],
     ["aside", said("aside"), String(counts.aside ?? 0)],
+    ...(session.scan_back ? [["labels", said("labels_left"), String(counts.labels ?? 0)]] : []),
     ["first", `${said("shift", { time: since })}: ${said("first_pass")}`, percent(shift.first)],
     ["final", said("final"), percent(shift.final)],
   ];
@@ -192,7 +193,8 @@ function draw() {
   if (!state) return;
   const { batch = "", station = "", operator = "" } = state.line;
   setText($("batch"), said("batch", { batch, station }));
-  setText($("operator"), operator ? said("operator", { operator }) : "");
+  setText($("operator"), operator ? said("operator", { operator }) : said("work_here"));
+  if (!operator && state.line.batch) askOnce();
   drawTiles();
   drawNumbers();
   drawNotes();
@@ -202,13 +204,16 @@ function draw() {
 function drawSession() {
   $("unlock").hidden = !session.writable || session.open;
   $("change").hidden = $("leave").hidden = !session.open;
-  // Nobody has said who works here, or not for a while.
-  if (session.writable && !session.open && !asked) {
-    asked = true;
-    ask();
-  }
-  if (session.open) asked = false;
+  if (!session.open) askOnce();
+  else if (state?.line.operator) asked = false;
   drawActions();
+}
+
+// Nobody has said who works here, or not for a while.
+function askOnce() {
+  if (!session.writable || asked) return;
+  asked = true;
+  ask();
 }
 
 // What is asked and done.
@@ -248,6 +253,8 @@ async function begin() {
     : await post("/open", { operator, pin });
   if (answer.ok) {
     $("who").close();
+    asked = false;
+    if (state) state.line.operator = operator;
     session = { ...session, open: true, operator };
     drawSession();
     connect(); // with the new cookie
@@ -362,7 +369,8 @@ async function scannedBack(text) {
   const answer = await post("/scanned", { text });
   if (answer.ok) {
     if ($("board").open) await find({ serial: answer.serial });
-    tell(said("decided_label_scanned", { serial: answer.serial }));
+    const name = answer.what === "scan" ? "decided_scan" : "decided_label_scanned";
+    tell(said(name, { serial: answer.serial }));
   } else {
     if (answer.status === 401) ask();
     tell(said("not_done", { message: answer.error }));
