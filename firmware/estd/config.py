@@ -194,8 +194,10 @@ def read(path):
             raise ValueError("it is cut off")  # which MicroPython does not mind
     except ValueError as error:
         return None, ["%s: malformed (%s)" % (path, str(error) or "not UTF-8")], []
-    folder = path.rpartition("/")[0] if "/" in path else "."
-    settings, lines, notes = parse(config, folder or "/")
+    folder, _, name = (path if "/" in path else "./" + path).rpartition("/")
+    if name[-5:] == ".json":
+        name = name[:-5]
+    settings, lines, notes = parse(config, folder or "/", name)
     if not lines and readable_by_others:
         for key in _SECRETS:
             if config.get(key) is not None:
@@ -204,8 +206,9 @@ def read(path):
     return settings, ["%s: %s" % (path, line) for line in lines], notes
 
 
-def parse(config, folder="."):
-    """As `read`, of what JSON gave. folder: from which files are named."""
+def parse(config, folder=".", name=""):
+    """As `read`, of what JSON gave. folder: from which files are named. name: of the file, which
+    systemd's units give to the folder of the state."""
     if not isinstance(config, dict):
         return None, ["must be an object: {...}"], []
     rules = board_rules()
@@ -256,9 +259,7 @@ def parse(config, folder="."):
         value = linux.get(key, settings.get(key))
         if value is not None:
             settings[key] = _from(folder, value)
-    # systemd names the folder that it made for the unit.
-    state = linux.get("state") or (os.getenv("STATE_DIRECTORY") or STATE).split(":")[0]
-    settings["state"] = state.rstrip("/") or "/"
+    settings["state"] = (linux.get("state") or _state(name)).rstrip("/") or "/"
     settings["proxy"] = linux.get("proxy")
     settings["export"] = [_with_defaults(export) for export in exports]
     settings["hooks"] = {key: value for key, value in hooks.items() if value is not None}
@@ -267,6 +268,18 @@ def parse(config, folder="."):
     if ignored:
         notes.append("of boards alone, and without meaning here: " + " ".join(ignored))
     return settings, [], notes
+
+
+def _state(name):
+    # The folder that systemd made for the unit of this name, also for who asks how it stands.
+    path = (os.getenv("STATE_DIRECTORY") or "").split(":")[0]
+    if path or not name:
+        return path or STATE
+    try:
+        os.stat("%s/%s" % (STATE, name))
+    except OSError:
+        return STATE
+    return "%s/%s" % (STATE, name)
 
 
 def _object(name, value, rules):

@@ -6,6 +6,8 @@ import time
 
 from micropython import const
 
+from estd import system
+
 # Of each part, what a package manager would replace.
 _MODULES = const(("est", "est.agent", "estd", "estd.run"))
 # Until a package manager has written the rest.
@@ -37,22 +39,6 @@ def restart():
     it again."""
     with open("/proc/self/cmdline", "rb") as file:
         arguments = file.read().split(b"\0")[:-1]
-    if hasattr(os, "execv"):
-        os.execv(sys.executable, arguments)
-    try:
-        _execute(arguments)
-    except ImportError:
-        pass
+    # CPython finds a virtual environment by its name; MicroPython may be run by a loader.
+    system.execute(sys.executable if hasattr(os, "execv") else "/proc/self/exe", arguments)
     sys.exit(0)
-
-
-def _execute(arguments):
-    import struct
-
-    import ffi
-    from uctypes import addressof
-
-    texts = [argument + b"\0" for argument in arguments]
-    pointers = struct.pack("%dP" % (len(texts) + 1), *([addressof(text) for text in texts] + [0]))
-    # Not by its name, which may be another's by now.
-    ffi.open(None).func("i", "execv", "sp")("/proc/self/exe", pointers)

@@ -18,6 +18,9 @@ TIMED_OUT = 124
 _WNOHANG = 1
 _SIGKILL = 9
 _SIGPIPE = 13
+# SIG_SETMASK, and octets of sigset_t: estd.wake has SIGHUP blocked.
+_SETMASK = 2
+_MASK = 128
 _NO_LINK = 22  # EINVAL of readlink()
 
 
@@ -203,7 +206,7 @@ def _vector(words):
 def _fork(words, output):
     libc = _libc()
     texts, pointers = _vector([word.encode() for word in words])
-    setpgid, dup2, close, leave, execv, handle, fork = [
+    setpgid, dup2, close, leave, execv, handle, unblock, fork = [
         libc.func(*signature)
         for signature in (
             ("i", "setpgid", "ii"),
@@ -212,6 +215,7 @@ def _fork(words, output):
             ("v", "_exit", "i"),
             ("i", "execv", "pp"),
             ("p", "signal", "iP"),
+            ("i", "sigprocmask", "ipp"),
             ("i", "fork", ""),
         )
     ]
@@ -229,6 +233,7 @@ def _fork(words, output):
         for file in range(3, _MAX_FILES):
             close(file)
         handle(_SIGPIPE, 0)
+        unblock(_SETMASK, bytearray(_MASK), None)
         execv(texts[0], pointers)
         leave(127)
 

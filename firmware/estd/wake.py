@@ -36,7 +36,8 @@ class Alarm:
     def __init__(self):
         try:
             self._calls = _c_library()
-        except (ImportError, AttributeError):
+        except (ImportError, AttributeError, MemoryError):
+            # Such as without memory that is both written to and run, which ctypes may ask for.
             raise OSError(38)  # ENOSYS
         self.number = self._calls[0](0, _FLAGS)
         if self.number < 0:
