@@ -59,12 +59,15 @@ def _status(settings, tell):
     try:
         asked = control.connect(settings["state"])
     except OSError as error:
-        tell.note("the agent that runs cannot be asked: %s" % error)
+        events.tell("note", {"text": "the agent that runs cannot be asked: %s" % error})
     found = None
     if asked:
-        for answer in control.ask(asked, {"action": "status"}):
-            if answer.get("event") == "status":
-                found = answer
+        try:
+            for answer in control.ask(asked, {"action": "status"}):
+                if answer.get("event") == "status":
+                    found = answer
+        except OSError as error:
+            events.tell("note", {"text": str(error)})
     if not found:
         found = dict(status.stored(settings), event="status")
     if tell.as_json:
@@ -72,10 +75,10 @@ def _status(settings, tell):
     else:
         for line in status.lines(found):
             events.write(sys.stdout, line)
-    if not found["certificate"]:
-        return exits.USAGE
     if found["failure"]:
         return exits.of(found["kind"])
+    if not found["certificate"]:
+        return exits.USAGE
     return exits.HOOK if [hook for hook in found["hooks"] if hook["error"]] else exits.DONE
 
 

@@ -1,0 +1,295 @@
+"""`mpest agent`, and the same on MicroPython, against the test server."""
+
+import json
+import shutil
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from commands import openssl
+from cryptography import x509
+from linux_agent import LinuxAgent
+
+from mpest.server import EstServer, ServerConfig, running_server
+
+RUNTIMES = ("cpython", "micropython")
+
+
+@pytest.fixture
+def runtime(request: pytest.FixtureRequest, program) -> str:
+    name: str = request.param
+    if name != "cpython":
+        program(name)
+    return name
+
+
+@pytest.fixture(scope="module")
+def est(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
+    config = ServerConfig(
+        directory=tmp_path_factory.mktemp("ca"),
+        auth="basic",
+        users={"board": "correct horse"},
+    )
+    with running_server(config) as server:
+        yield server
+
+
+@pytest.fixture
+def agent(est: EstServer, tmp_path: Path, runtime: str) -> LinuxAgent:
+    return LinuxAgent(est, tmp_path, runtime)
+
+
+each = pytest.mark.parametrize("runtime", RUNTIMES, indirect=True)
+# Nothing in it differs by the runtime that the unit tests do not show.
+once = pytest.mark.parametrize("runtime", ["micropython"], indirect=True)
+
+
+def leaf(agent: LinuxAgent) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((agent.export / "cert.pem").read_bytes())
+
+
+@each
+def test_a_life(agent: LinuxAgent, est: EstServer) -> None:
+    """Enrolled, asked, renewed, revoked, while it runs; it wakes for nothing else."""
+    ran = agent.folder / "ran"
+    agent.config["hooks"] = {
+        "on_renewed": ["sh", "-c", f'echo "$RENEWED_LINEAGE $RENEWED_DOMAINS" >>{ran}'],
+        "log": str(agent.hook_log),
+    }
+    with agent.running() as daemon:
+        daemon.says("hook: renewed: done")
+        first = leaf(agent)
+        openssl("verify", "-CAfile", est.ca_pem, agent.export / "cert.pem")
+        assert (agent.export / "key.pem").stat().st_mode & 0o777 == 0o640
+        assert ran.read_text() == f"{agent.export} board-1.example\n"
+        status = agent.status()
+        assert status["agent"] == "running"
+        assert status["next"] == "renew"
+        assert status["certificate"]["serial"] == f"{first.serial_number:x}".zfill(40)
+        time.sleep(0.5)
+        before = daemon.switches()
+        time.sleep(1.5)
+        assert daemon.switches() == before
+        # A second one is told, whatever it is to do.
+        second = agent.run("--once")
+        assert second.returncode == 7
+        assert f"an agent runs in {agent.state} already" in second.stderr
+        assert agent.run("reset").returncode == 2
+        done = agent.run("renew", "--now", "--json")
+        assert done.returncode == 0, done.stderr
+        names = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+        assert names == ["ordered", "answered", "candidate", "proven", "renewed", "hook"]
+        assert leaf(agent) != first
+        # The log of the daemon has it, too.
+        daemon.says("renewed: generation=2")
+        # With other settings, in the same process.
+        agent.config["export"] = {"folder": str(agent.export), "combined": "all.pem"}
+        agent.file()
+        daemon.hang_up()
+        daemon.says("hook: renewed: done", 3)
+        assert "PRIVATE KEY" in (agent.export / "all.pem").read_text()
+        agent.file(url="http://est.example")
+        daemon.hang_up()
+        daemon.says("url must be https://")
+        done = agent.run("status")
+        assert "agent:       running" in done.stdout
+        assert done.returncode == 0
+        done = agent.run("revoke", "--reason", "superseded")
+        assert done.returncode == 0 and "revoked: " in done.stderr
+    # Killed: what is stored is shown.
+    assert agent.status()["agent"] == "not running"
+
+
+@each
+def test_by_a_timer(agent: LinuxAgent, est: EstServer) -> None:
+    done = agent.run("--once")
+    assert done.returncode == 0, done.stderr
+    first = leaf(agent)
+    # Nothing is due, and nobody is asked.
+    requests = est.handshakes
+    assert agent.run("--once").returncode == 0
+    assert est.handshakes == requests
+    assert leaf(agent) == first
+    # What was removed comes back.
+    (agent.export / "cert.pem").unlink()
+    assert agent.run("export").returncode == 0
+    assert leaf(agent) == first
+    assert agent.run("reset").returncode == 0
+    assert sorted(path.name for path in agent.state.iterdir()) == ["est.lock"]
+    assert not (agent.export / "key.pem").exists()
+    assert agent.run("status").returncode == 2
+
+
+@each
+def test_what_fails(agent: LinuxAgent, est: EstServer) -> None:
+    failed = agent.folder / "failed"
+    agent.config["hooks"] = {
+        "on_failed": ["sh", "-c", f'echo "$MPEST_TYPE" >>{failed}'],
+        "log": str(agent.hook_log),
+    }
+    done = agent.run("--once", subject=None)
+    assert done.returncode == 2 and "config.json: subject is missing" in done.stderr
+    wrong = {"secret_file": None, "secret": "wrong"}
+    done = agent.run("--once", **wrong)
+    assert done.returncode == 4 and "failed: simpleenroll: refused with HTTP 401" in done.stderr
+    assert failed.read_text() == "Refused\n"
+    status = agent.run("status")
+    assert status.returncode == 4 and "failure:     simpleenroll: refused" in status.stdout
+    # Not before its time, and not told twice.
+    assert agent.run("--once", **wrong).returncode == 5
+    assert failed.read_text() == "Refused\n"
+    # Another password waits for nothing.
+    done = agent.run("--once", hooks={"on_renewed": ["false"], "log": str(agent.hook_log)})
+    assert done.returncode == 8 and "hook: renewed: false ended with 1" in done.stderr
+    status = agent.run("status")
+    assert status.returncode == 8 and "hook due:    " in status.stdout
+    assert "failure" not in status.stdout
+
+
+@each
+def test_dry_run(agent: LinuxAgent, est: EstServer) -> None:
+    issued = len(est.issued())
+    done = agent.run("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "the server takes the login" in done.stderr
+    assert "CN=board-1,O=Example would be asked for by simpleenroll now" in done.stderr
+    done = agent.run("--dry-run", secret_file=None, secret="wrong")
+    assert done.returncode == 4 and "wrong user, password or token" in done.stderr
+    done = agent.run("--dry-run", anchors=None, sha256="00" * 32)
+    assert done.returncode == 3, done.stderr
+    # Nobody was asked for a certificate, and nothing was written.
+    assert len(est.issued()) == issued
+    assert not agent.state.exists()
+    assert agent.run("--once").returncode == 0
+    records = {path.name: path.read_bytes() for path in agent.state.iterdir()}
+    done = agent.run("--dry-run")
+    assert done.returncode == 0 and "would be renewed by simplereenroll at " in done.stderr
+    assert records == {path.name: path.read_bytes() for path in agent.state.iterdir()}
+
+
+@each
+def test_an_identity_of_another_program(agent: LinuxAgent, est: EstServer) -> None:
+    """The first order is a renewal: no password is needed."""
+    other = LinuxAgent(est, agent.folder / "other", agent.runtime)
+    assert other.run("--once").returncode == 0
+    pair = ("--cert", str(other.export / "fullchain.pem"), "--key", str(other.export / "key.pem"))
+    nameless: dict[str, None] = {"user": None, "secret_file": None}
+    assert agent.run("--once", *pair, **nameless).returncode == 0
+    assert leaf(agent) == leaf(other)
+    done = agent.run("renew", "--now", **nameless)
+    assert done.returncode == 0, done.stderr
+    assert "ordered: operation=simplereenroll" in done.stderr
+    assert leaf(agent) != leaf(other)
+    done = agent.run("reset")
+    done = agent.run("--once", "--cert", str(agent.folder / "none"), "--key", pair[3])
+    assert done.returncode == 2 and "cannot read" in done.stderr
+
+
+class _Proxy(socketserver.ThreadingTCPServer):
+    """An HTTP proxy that knows CONNECT alone; `asked` holds its requests' first lines."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Tunnel)
+        self.asked: list[str] = []
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        assert isinstance(self.server, _Proxy)
+        line = self.rfile.readline().decode()
+        while self.rfile.readline().strip():
+            pass
+        self.server.asked.append(line.strip())
+        host, _, port = line.split()[1].rpartition(":")
+        with socket.create_connection((host, int(port))) as server:
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=_copy, args=(server, self.connection), daemon=True)
+            back.start()
+            _copy(self.connection, server)
+            back.join()
+
+
+def _copy(source: socket.socket, to: socket.socket) -> None:
+    try:
+        while octets := source.recv(65536):
+            to.sendall(octets)
+        to.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+@contextmanager
+def proxy() -> Iterator[_Proxy]:
+    with _Proxy() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@each
+def test_through_a_proxy(agent: LinuxAgent, est: EstServer) -> None:
+    with proxy() as between:
+        port = between.server_address[1]
+        done = agent.run("--once", proxy=f"http://127.0.0.1:{port}")
+        assert done.returncode == 0, done.stderr
+        authority = est.url.split("/")[2]
+        assert between.asked == [f"CONNECT {authority} HTTP/1.1"]
+    done = agent.run("renew", "--now", proxy=f"http://127.0.0.1:{port}")
+    assert done.returncode == 6 and f"cannot reach 127.0.0.1 port {port}" in done.stderr
+
+
+@once
+def test_a_card_in_another_board(agent: LinuxAgent) -> None:
+    assert agent.run("--once").returncode == 0
+    from mpest.sim import cpython
+
+    cpython.install()
+    from est import posix, store
+
+    records = store.Store(str(agent.state))
+    (kept,) = store.unpack(records.load("agent"))
+    assert kept["hardware"]
+    kept["hardware"] = "10000000abcdef01"
+    records.save("agent", store.pack(kept))
+    posix.close(str(agent.state))
+    done = agent.run("--once")
+    assert done.returncode == 0
+    assert "hardware: this card, or its copy, was in board 10000000abcdef01 before" in done.stderr
+
+
+@each
+def test_an_upgrade_under_it(agent: LinuxAgent) -> None:
+    """Replaced files start it again under the same number, once nothing of them changes."""
+    agent.checkout = agent.folder / "checkout"
+    for name in ("firmware", "host_tools"):
+        shutil.copytree(
+            Path(__file__).parents[2] / name,
+            agent.checkout / name,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    with agent.running() as daemon:
+        daemon.says("renewed: generation=1")
+        source = agent.checkout / "firmware" / "estd" / "run.py"
+        new = source.with_name("new")
+        new.write_text(source.read_text().replace('"certificate until "', '"valid until "'))
+        new.replace(source)
+        # It looks before its next step, whatever wakes it.
+        asked = agent.run("renew", "--now")
+        assert asked.returncode == 5 and "est was replaced: ask again" in asked.stderr
+        daemon.says("est was replaced: the agent starts again")
+        end = time.monotonic() + 60
+        while agent.status()["agent"] != "running":
+            assert time.monotonic() < end and daemon.process.poll() is None
+            time.sleep(0.5)
+        assert agent.run("renew", "--now").returncode == 0
