@@ -53,6 +53,12 @@ def install(root: Path, folder: str | None, program: str | None) -> None:
 def _this_program() -> str:
     found = shutil.which(sys.argv[0]) or str(Path(sys.executable).with_name("mpest"))
     path = os.path.abspath(found)
+    check_program(path)
+    return path
+
+
+def check_program(path: str) -> None:
+    """Raises CliError where a unit cannot start the program at `path`."""
     if path.startswith(tuple(f"{folder}/" for folder in _HIDDEN)):
         raise CliError(
             f"{path} is in a home folder, which the agent's service cannot see: install mpest"
@@ -60,7 +66,6 @@ def _this_program() -> str:
         )
     if any(character in path for character in " \t\"'\\$"):
         raise CliError(f"systemd would not take {path} as it is: install mpest elsewhere")
-    return path
 
 
 def _write(path: Path, text: str) -> None:
