@@ -85,7 +85,9 @@ class Machine:
 
     def command(self, *words: str | Path) -> list[str | Path]:
         """What runs `words` as root of that machine."""
-        return ["nsenter", "--target", str(self._inside), "--all", "--", *words]
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        enter = ("nsenter", "--target", str(self._inside), "--all", "--")
+        return [*enter, "env", "-i", path, "LC_ALL=C.UTF-8", *words]
 
     def run(self, *words: str | Path, code: int = 0, stdin: str = "") -> str:
         """Run a program there, which is to end with `code`; returns what it printed."""

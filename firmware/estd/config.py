@@ -206,9 +206,9 @@ def read(path):
     return settings, ["%s: %s" % (path, line) for line in lines], notes
 
 
-def parse(config, folder=".", name=""):
-    """As `read`, of what JSON gave. folder: from which files are named. name: of the file, which
-    systemd's units give to the folder of the state."""
+def parse(config, folder=".", unit=""):
+    """As `read`, of what JSON gave. folder: from which files are named. unit: name of systemd's, which
+    the file has and the folder of the state."""
     if not isinstance(config, dict):
         return None, ["must be an object: {...}"], []
     rules = board_rules()
@@ -259,7 +259,7 @@ def parse(config, folder=".", name=""):
         value = linux.get(key, settings.get(key))
         if value is not None:
             settings[key] = _from(folder, value)
-    settings["state"] = (linux.get("state") or _state(name)).rstrip("/") or "/"
+    settings["state"] = (linux.get("state") or _state(unit)).rstrip("/") or "/"
     settings["proxy"] = linux.get("proxy")
     settings["export"] = [_with_defaults(export) for export in exports]
     settings["hooks"] = {key: value for key, value in hooks.items() if value is not None}

@@ -10,43 +10,21 @@ from pathlib import Path
 import click
 import pytest
 import systemd
+from documents import block, commands
 
 from mpest.agent import install, units
 from mpest.exits import CliError
 
 ROOT = Path(__file__).parents[2]
-MPEST = "/opt/mpest/bin/mpest"
-# As docs/linux.md has them.
-AGENT = {
-    "url": "https://localhost:8443",
-    "anchors": "/etc/mpest/ca.pem",
-    "subject": "CN=broker",
-    "san": ["DNS:broker.lan"],
-    "state": "/var/lib/mpest/broker",
-    "export": {"folder": "/var/lib/mpest/broker/live", "group": "www-data"},
-    "hooks": {"reload": [{"touch": "/var/lib/mpest/broker/renewed"}]},
-}
-DEPLOY = {
-    "from": "/var/lib/mpest/broker/live",
-    "export": {"folder": "/etc/mosquitto/est", "group": "mosquitto"},
-    "hooks": {
-        "on_renewed": [
-            "sh",
-            "-c",
-            "echo $(id -un) $MPEST_NUMBER $RENEWED_DOMAINS >>/var/log/hook",
-        ],
-        "reload": ["systemctl reload-or-restart mosquitto"],
-    },
-}
+AGENT = json.loads(block("docs/linux.md", '"secret_file"').replace("est.lan", "localhost"))
+DEPLOY = json.loads(block("docs/linux.md", '"from"'))
+DEPLOY["hooks"]["on_renewed"] = [
+    *("sh", "-c", "echo $(id -un) $MPEST_NUMBER $RENEWED_DOMAINS >>/var/log/hook")
+]
+BROKER = block("docs/linux.md", "listener 8883")
 # Not kept by the machine: what a unit says goes to a file.
 LOG = "[Service]\nStandardOutput=append:/var/log/%p\nStandardError=append:/var/log/%p\n"
 READERS = "[Service]\nSupplementaryGroups=www-data\n"
-BROKER = """\
-listener 8883 127.0.0.1
-allow_anonymous true
-certfile /etc/mosquitto/est/fullchain.pem
-keyfile /etc/mosquitto/est/key.pem
-"""
 
 
 @pytest.fixture(scope="module")
@@ -98,31 +76,45 @@ def test_the_folder_of_a_user_is_told() -> None:
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[systemd.Machine]:
-    """A machine with mpest by pip, its units, and an EST server."""
+    """A machine set up as the page says, for an EST server of its own."""
     systemd.need()
     with systemd.Machine() as booted:
-        booted.shell(
-            f"""
-            /usr/bin/python3 -m venv --without-pip /opt/mpest
-            cd /opt/mpest/lib/python3*/site-packages
-            cp -r {Path(click.__file__).parent} .
-            cp -r {ROOT}/host_tools/est {ROOT}/host_tools/estd {ROOT}/host_tools/mpest .
-            mkdir mpest/files
-            cp -r {ROOT}/boards {ROOT}/firmware mpest/files
-            """
-        )
         booted.write("/etc/hosts", "127.0.0.1 localhost broker.lan\n")
-        booted.write(MPEST, "#!/opt/mpest/bin/python3\nfrom mpest.__main__ import run\nrun()\n")
-        booted.run("chmod", "755", MPEST)
-        booted.run(MPEST, "agent", "install")
+        for command in commands(block("docs/linux.md", "pip install")):
+            if "pip install" in command:
+                install_by_hand(booted)
+            else:
+                booted.shell(command.replace("-m venv", "-m venv --without-pip"))
         for unit in ("mpest-agent@", "mpest-agent-once@", "mpest-deploy@"):
             booted.write(f"/etc/systemd/system/{unit}.service.d/log.conf", LOG)
-        booted.write("/etc/systemd/system/mpest-agent@broker.service.d/readers.conf", READERS)
         server = f"{sys.executable} -m mpest serve --dir /srv/ca --port 8443"
+        server += " --auth basic --users /srv/users --open"
         booted.write("/etc/systemd/system/est.service", f"[Service]\nExecStart={server}\n")
+        booted.write("/srv/users", "broker:a password")
+        booted.write("/etc/mpest/broker.secret", "a password")
+        booted.shell("\n".join(commands(block("docs/linux.md", "chmod 640"))))
         booted.write("/etc/mpest/broker.json", json.dumps(AGENT))
         booted.write("/etc/mpest/broker.deploy.json", json.dumps(DEPLOY))
+        booted.write("/etc/mosquitto/conf.d/est.conf", BROKER)
+        booted.run("systemctl", "link", "/lib/systemd/system/mosquitto.service")
+        serve(booted)
+        booted.shell("cp /srv/ca/ca.pem /etc/mpest")
         yield booted
+
+
+def install_by_hand(machine: systemd.Machine) -> None:
+    """What `/opt/mpest/bin/pip install mpest` does, without an index."""
+    machine.shell(
+        f"""
+        cd /opt/mpest/lib/python3*/site-packages
+        cp -r {Path(click.__file__).parent} .
+        cp -r {ROOT}/host_tools/est {ROOT}/host_tools/estd {ROOT}/host_tools/mpest .
+        mkdir mpest/files
+        cp -r {ROOT}/boards {ROOT}/firmware mpest/files
+        """
+    )
+    script = "#!/opt/mpest/bin/python3\nfrom mpest.__main__ import run\nrun()\n"
+    machine.write("/opt/mpest/bin/mpest", script, 0o755)
 
 
 def serve(machine: systemd.Machine) -> None:
@@ -135,23 +127,21 @@ def serve(machine: systemd.Machine) -> None:
 def test_from_the_first_start_to_a_broker_with_its_second_certificate(
     machine: systemd.Machine,
 ) -> None:
-    serve(machine)
-    machine.shell("cp /srv/ca/ca.pem /etc/mpest")
-    machine.run("systemctl", "stop", "est")
-
+    make_folder, dry_run, start = commands(block("docs/linux.md", "--dry-run"))
+    machine.shell(make_folder)
+    assert "CN=broker.lan would be asked for" in machine.shell(dry_run)
     # It has started once its configuration is read, whether or not a server is there.
-    machine.run("systemctl", "enable", "--now", "mpest-agent@broker", "mpest-deploy@broker.path")
-    assert "active" in machine.run("systemctl", "is-active", "mpest-agent@broker")
+    machine.run("systemctl", "stop", "est")
+    machine.shell(start)
+    assert machine.run("systemctl", "is-active", "mpest-agent@broker") == "active\n"
     owner, _, mode = machine.run("stat", "-c", "%U %G %a", "/var/lib/mpest/broker").split()
     assert (owner, mode) == ("mpest", "711")
     serve(machine)
-    machine.write("/etc/mosquitto/conf.d/tls.conf", BROKER)
-    machine.run("systemctl", "link", "/lib/systemd/system/mosquitto.service")
-    machine.run(MPEST, "agent", "renew", "--now", "--config", "/etc/mpest/broker.json")
+    status, renew = commands(block("docs/linux.md", "renew --now"))
+    machine.shell(renew)
+    assert "CN=broker.lan" in machine.shell(status)
 
     machine.wait("systemctl is-active mosquitto", "mpest-deploy@broker")
-    live = machine.run("stat", "-L", "-c", "%U %G %a", "/var/lib/mpest/broker/live/key.pem")
-    assert live.split() == ["mpest", "www-data", "640"]
     deployed = machine.run("stat", "-L", "-c", "%U %G %a", "/etc/mosquitto/est/key.pem")
     assert deployed.split() == ["root", "mosquitto", "640"]
     assert machine.run("cat", "/var/log/hook") == "root 1 broker.lan\n"
@@ -161,7 +151,7 @@ def test_from_the_first_start_to_a_broker_with_its_second_certificate(
     assert heard.stdout
     assert any("SUBACK" in line for line in heard.stdout)
     machine.run("mosquitto_pub", *client, "-q", "1", "-m", "first")
-    machine.run(MPEST, "agent", "renew", "--now", "--config", "/etc/mpest/broker.json")
+    machine.shell(renew)
     machine.wait("grep '^root 2 broker.lan$' /var/log/hook", "mpest-deploy@broker")
     shown = "openssl s_client -connect broker.lan:8883 -CAfile /etc/mpest/ca.pem </dev/null 2>&1"
     machine.wait(
@@ -191,12 +181,17 @@ def test_a_wrong_configuration_waits_for_a_person(machine: systemd.Machine) -> N
     assert "chmod go-w" in machine.run("cat", "/var/log/mpest-deploy")
 
 
-def test_once_by_a_timer(machine: systemd.Machine) -> None:
-    other = AGENT | {"state": "/var/lib/mpest/other", "subject": "CN=other", "san": []}
-    del other["export"], other["hooks"]
+def test_once_by_a_timer_for_a_group_of_readers(machine: systemd.Machine) -> None:
+    folder = "/var/lib/mpest/other/live"
+    other = AGENT | {"export": {"folder": folder, "group": "www-data"}, "hooks": {}}
     machine.write("/etc/mpest/other.json", json.dumps(other))
+    machine.write("/etc/systemd/system/mpest-agent-once@other.service.d/group.conf", READERS)
     for _ in range(2):  # nothing is due the second time
         machine.run("systemctl", "start", "mpest-agent-once@other")
+    exported = machine.run("stat", "-L", "-c", "%U %G %a", f"{folder}/key.pem")
+    assert exported.split() == ["mpest", "www-data", "640"]
+    machine.run("runuser", "-u", "www-data", "--", "cat", f"{folder}/key.pem")
+    machine.run("runuser", "-u", "nobody", "--", "cat", f"{folder}/key.pem", code=1)
     machine.run("systemctl", "start", "mpest-agent@other.timer")
     timers = machine.run("systemctl", "list-timers", "--no-pager")
     assert "mpest-agent-once@other.service" in timers
