@@ -8,7 +8,7 @@ RUNTIMES := micropython micropython-armhf micropython-picow-like estserver estcl
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test lint bench size mpy heap emulated fuzz soak drawings release lower-bounds factory-demo clean
+.PHONY: help setup demo test lint bench size mpy heap emulated fuzz soak drawings release lower-bounds factory-demo deb clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | \
@@ -77,6 +77,9 @@ lower-bounds: $(READY) ## Run host tests with the oldest dependencies that are a
 
 factory-demo: $(READY) ## Make four emulated boards at two stations, one killed, one unplugged
 	@$(BIN)/python tests/factory_demo.py
+
+deb: $(READY) ## Build the Debian package, build/deb
+	@$(BIN)/python packaging/deb.py
 
 clean: ## Remove .venv and all that was built
 	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -207,8 +207,8 @@ def read(path):
 
 
 def parse(config, folder=".", unit=""):
-    """As `read`, of what JSON gave. folder: from which files are named. unit: name of systemd's, which
-    the file has and the folder of the state."""
+    """As `read`, of what JSON gave. folder: from which files are named. unit: the file's name,
+    which systemd's units give to the folder of the state."""
     if not isinstance(config, dict):
         return None, ["must be an object: {...}"], []
     rules = board_rules()
