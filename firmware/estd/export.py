@@ -6,9 +6,9 @@ In the folder FOLDER, which a container can mount whole:
     .live -> .set.7                 the set in use
     .set.7/cert.pem ...
 
-A new set is written beside, all of it to the medium, and takes over when `.live` is renamed over
-the one before. A cut leaves the old set or the new one. What it left half written is removed by
-the next deploy(). Who has opened one file of the old set finds the others there: it stays until
+A new set is written beside, all of it to the medium, and takes over when a new `.live` is renamed
+over the one before. A cut leaves the old set or the new one; what it left half written is removed
+by the next deploy(). Who has opened one file of the old set finds the others there: it stays until
 that deploy() which finds nothing to change.
 """
 
@@ -111,7 +111,7 @@ def _deploy(wanted, texts):
     group = _number(wanted, "group", "group")
     if not folder_exists(folder):
         _make_folders(folder)
-        _own(folder, -1, group, folder_mode)
+        _own(folder, group, folder_mode)
     for name in texts:
         path = folder + "/" + name
         if _exists(path) and not system.leads(path, _LIVE + "/" + name):
@@ -120,38 +120,37 @@ def _deploy(wanted, texts):
     names = _names(folder, _sets(folder))
     changed = not (live and _holds(folder + "/" + live, texts, mode, user, group))
     if changed:
-        live = _write(folder, texts, (mode, user, group), (folder_mode, -1, group))
-    for name in texts:
-        if not system.leads(folder + "/" + name, _LIVE + "/" + name):
-            _link(folder, _LIVE + "/" + name, name)
+        live = _SET + "%d" % (max([0] + [_count(name) for name in _sets(folder)]) + 1)
+    try:
+        if changed:
+            _write(folder + "/" + live, texts, (mode, user, group), (group, folder_mode))
+        # New names lead nowhere yet, so that they too appear all at once.
+        for name in texts:
+            if not system.leads(folder + "/" + name, _LIVE + "/" + name):
+                _link(folder, _LIVE + "/" + name, name)
+        # `.live` may never lead to what the medium does not hold.
+        system.sync_folder(folder)
+        if changed:
+            _link(folder, live, _LIVE)
+    except OSError:
+        if changed:
+            _remove_set(folder + "/" + live)
+        raise
     # Of names that the configuration had before.
     _remove_links(folder, [name for name in names if name not in texts])
+    if changed:
+        system.sync_folder(folder)
     _remove_sets(folder, (before, live))
-    system.sync_folder(folder)
     return changed
 
 
-def _write(folder, texts, of_files, of_folder):
-    # Make a set and let it take over; returns its name.
-    name = _SET + "%d" % (max([0] + [_count(one) for one in _sets(folder)]) + 1)
-    path = folder + "/" + name
-    try:
-        system.make_folder(path)
-        for file in sorted(texts):
-            system.write(path + "/" + file, texts[file].encode(), *of_files)
-        _own(path, of_folder[1], of_folder[2], of_folder[0])
-        system.sync_folder(path)
-        # The set first: `.live` may never lead to what the medium does not hold.
-        system.sync_folder(folder)
-        _link(folder, name, _LIVE)
-    except (OSError, StorageError):
-        try:
-            _remove_set(path)
-        except OSError:
-            pass  # the next deploy() does
-        raise
-    system.sync_folder(folder)
-    return name
+def _write(path, texts, of_files, of_folder):
+    # Make a set at `path`, on the medium.
+    system.make_folder(path)
+    for name in sorted(texts):
+        system.write(path + "/" + name, texts[name].encode(), *of_files)
+    _own(path, *of_folder)
+    system.sync_folder(path)
 
 
 def _link(folder, target, name):
@@ -165,9 +164,9 @@ def _link(folder, target, name):
     os.rename(new, folder + "/" + name)
 
 
-def _own(path, user, group, mode):
-    if group >= 0 or user >= 0:
-        system.chown(path, user, group)
+def _own(path, group, mode):
+    if group >= 0:
+        system.chown(path, -1, group)
     system.chmod(path, mode)
 
 
@@ -233,9 +232,12 @@ def _remove_sets(folder, kept):
 
 
 def _remove_set(path):
-    for name in os.listdir(path):
-        os.remove(path + "/" + name)
-    os.rmdir(path)
+    try:
+        for name in os.listdir(path):
+            os.remove(path + "/" + name)
+        os.rmdir(path)
+    except OSError:
+        pass  # there is none, or the next deploy() removes it
 
 
 def _make_folders(folder):

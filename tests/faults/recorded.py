@@ -57,14 +57,22 @@ def missing() -> str | None:
     return done.stderr.strip().splitlines()[-1] if done.returncode else None
 
 
-def write(folder: Path, contents: dict[str, bytes | None]) -> None:
+Contents = dict[str, bytes | str | None]
+"""What is at each path: the octets of a file, where a link leads to, None for a folder."""
+
+
+def write(folder: Path, contents: Contents) -> None:
     """Make `folder`, with what `Disk.holds` returned."""
     folder.mkdir(mode=0o700)
     for name, data in contents.items():
         path = folder / name
         if data is None:
             path.mkdir(exist_ok=True)
-        elif path.parent.exists():
+        elif not path.parent.exists():
+            continue
+        elif isinstance(data, str):
+            path.symlink_to(data)
+        else:
             path.write_bytes(data)
 
 
@@ -84,28 +92,36 @@ class _File:
 
 @dataclass
 class Disk:
-    """Files and folders below `root`, by their paths, as a program sees them and as they are."""
+    """Files, folders and links below `root`, by their paths, as a program sees them and as they
+    are. A program may read through a link, not write."""
 
     root: Path
-    _names: dict[str, _File | None] = field(default_factory=dict)
-    _stored: dict[str, _File | None] = field(default_factory=dict)
+    _names: dict[str, _File | str | None] = field(default_factory=dict)
+    _stored: dict[str, _File | str | None] = field(default_factory=dict)
     _open: dict[int, tuple[str, _File | None, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for path in sorted(self.root.rglob("*")):
-            data = None if path.is_dir() else path.read_bytes()
-            self._names[str(path)] = None if data is None else _File(bytearray(data), data)
+            if path.is_symlink():
+                self._names[str(path)] = str(path.readlink())
+            elif path.is_dir():
+                self._names[str(path)] = None
+            else:
+                data = path.read_bytes()
+                self._names[str(path)] = _File(bytearray(data), data)
         self._stored = dict(self._names)
 
-    def holds(self, when: str = "fsync") -> dict[str, bytes | None]:
-        """What each file holds by its path below `root`, None for a folder, if it ends now.
+    def holds(self, when: str = "fsync") -> Contents:
+        """What there is by its path below `root`, if it ends now.
 
         "fsync": the power goes, and names are those of the last fsync; "journal": it goes once all
         names have reached the disk; "kill": the process ends, and nothing else.
         """
         names = self._stored if when == "fsync" else self._names
         return {
-            str(Path(name).relative_to(self.root)): None if file is None else file.at(when)
+            str(Path(name).relative_to(self.root)): file.at(when)
+            if isinstance(file, _File)
+            else file
             for name, file in sorted(names.items())
         }
 
@@ -140,12 +156,15 @@ class Disk:
         elif name in ("mkdir", "mkdirat"):
             if self._inside(paths[-1]):
                 self._names[paths[-1]] = None
+        elif name in ("symlink", "symlinkat"):
+            if self._inside(paths[-1]):
+                self._names[paths[-1]] = paths[0]
         elif name in ("rename", "renameat", "renameat2"):
             for path in [path for path in self._names if Path(path).is_relative_to(paths[0])]:
                 self._names[paths[1] + path.removeprefix(paths[0])] = self._names.pop(path)
         elif name in ("sync", "syncfs"):
             for known in self._names.values():
-                if known:
+                if isinstance(known, _File):
                     known.disk = bytes(known.data)
                     known.emptied = False
             self._commit()
@@ -193,6 +212,8 @@ class Disk:
             self._open.pop(number, None)
             return
         file = self._names.get(path)
+        if isinstance(file, str):
+            file = None
         if "O_CREAT" in arguments and path not in self._names:
             file = self._names[path] = _File(bytearray())
         elif "O_TRUNC" in arguments and file:
@@ -203,7 +224,7 @@ class Disk:
     def _commit(self) -> None:
         self._stored = dict(self._names)
         for file in self._names.values():
-            if file and file.emptied:
+            if isinstance(file, _File) and file.emptied:
                 file.disk = b""
                 file.emptied = False
 

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import ca_cuts
 import crowd
 import cut_runs
+import deployments
 import enrolments
 import ext4
 import fleet
@@ -218,6 +219,12 @@ def fleet_(sample, seed):
 def ca_cuts_(sample, seed):
     """A server that is cut off at each file operation of its first start and of a rollover."""
     return _counted(ca_cuts.run(ca_cuts.CHAINS[:sample]))
+
+
+@proof
+def deployments_(sample, seed):
+    """The files of other programs and their hooks, killed and cut at every moment."""
+    return _counted(deployments.run(sample, seed))
 
 
 @proof
