@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 # CI fails without one of these; anybody else is told how to get it, and the tests skip it.
-RUNTIMES := micropython micropython-armhf micropython-picow-like estserver estclient pki nginx haproxy
+RUNTIMES := micropython micropython-armhf micropython-picow-like estserver estclient pki nginx haproxy \
+	wpa_supplicant hostapd
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

@@ -2,9 +2,10 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import deployed
 import pytest
 
 from mpest import runtimes
@@ -58,3 +59,10 @@ def run_program(program: Find) -> Callable[..., str]:
         return run(*found.argv, *arguments, env={**os.environ, **found.env, **(env or {})})
 
     return run_program
+
+
+@pytest.fixture
+def machine() -> Iterator[Callable[..., deployed.Machine]]:
+    """Makes a Machine, whose folder other users may enter."""
+    with deployed.maker() as make:
+        yield make

@@ -13,11 +13,9 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,75 +25,12 @@ import ports
 import postgres
 import psycopg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import rsa
+from deployed import SECONDS, Machine, hooks, wait
 
 from mpest.runtimes import Program
-from mpest.server.authority import Authority
-from mpest.server.ca import Order, common_name, now
-from mpest.server.tls import general_name
-from mpest.sim import cpython
 
-cpython.install()
-
-from est import posix  # noqa: E402
-from estd import export, hooks  # noqa: E402
-
-SECONDS = 60
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="other users' files need root")
-
-
-class Machine:
-    """A CA, what it issues for "localhost", and the folder that programs read it from."""
-
-    def __init__(self, folder: Path, **wanted: Any) -> None:
-        self.folder = folder
-        (folder / "ca").mkdir()
-        (folder / "state").mkdir(mode=0o700)
-        self.authority = Authority.open(folder / "ca", 3)
-        self.wanted = {"folder": str(folder / "live"), "anchors": "ca.pem", **wanted}
-        self.hooks: dict[str, Any] = {}
-        self.new_key: Callable[[], Any] = lambda: ec.generate_private_key(ec.SECP256R1())
-
-    def path(self, name: str) -> Path:
-        return self.folder / "live" / name
-
-    def renew(self) -> bytes:
-        """Deploy another certificate and have it used; returns it, DER."""
-        key = self.new_key()
-        names = x509.SubjectAlternativeName([general_name("localhost"), general_name("127.0.0.1")])
-        order = Order(common_name("localhost"), key.public_key(), names)
-        leaf = self.authority.issuer.sign(order, now() + timedelta(days=1))
-        chain = [leaf, *self.authority.sent]
-        anchors = [self.authority.root.certificate.public_bytes(Encoding.DER)]
-        der = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-        listed = [one.public_bytes(Encoding.DER) for one in chain]
-        assert export.deploy([self.wanted], listed, der, anchors)
-        state = str(self.folder / "state")
-        facts = {"sha256": leaf.fingerprint(SHA256()).hex()}
-        hooks.due(state, hooks.RENEWED, facts)
-        told: list[Any] = []
-        try:
-            left = hooks.run_due(state, self.hooks, lambda *event: told.append(event))
-        finally:
-            posix.close(state)
-        assert left is None, (told, self.log())
-        return listed[0]
-
-    def log(self) -> str:
-        with contextlib.suppress(OSError):
-            return (self.folder / "state/hooks.log").read_text()
-        return ""
-
-
-@pytest.fixture
-def machine() -> Iterator[Callable[..., Machine]]:
-    """Makes a Machine whose folder other users may enter."""
-    with tempfile.TemporaryDirectory(prefix="mpest-programs-") as name:
-        os.chmod(name, 0o755)
-        yield lambda **wanted: Machine(Path(name), **wanted)
 
 
 def known(find: Callable[[str], object], name: str) -> str:
@@ -116,16 +51,6 @@ def shown(port: int) -> bytes:
         found = stream.getpeercert(binary_form=True)
         assert found
         return found
-
-
-def wait(until: Callable[[], object], process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + SECONDS
-    while True:
-        with contextlib.suppress(OSError):
-            if until():
-                return
-        assert process.poll() is None and time.monotonic() < end, log.read_text()
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -211,6 +136,61 @@ def test_a_reader_that_may_not_read_is_found_out(machine, monkeypatch):
         }
         with pytest.raises(AssertionError, match="show"):
             host.renew()
+
+
+class Remote(threading.Thread):
+    """A broker that a bridge logs in to, which notes the certificate that it shows each time.
+
+    Each `drop` ends a connection.
+    """
+
+    def __init__(self, host: Machine) -> None:
+        super().__init__(daemon=True)
+        self.shown: list[bytes | None] = []
+        self.drop = threading.Semaphore(0)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(host.path("fullchain.pem"), host.path("key.pem"))
+        self._context.load_verify_locations(host.path("ca.pem"))
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            sock, _ = self._listener.accept()
+            with contextlib.suppress(OSError), self._context.wrap_socket(sock, True) as stream:
+                stream.recv(65536)
+                stream.sendall(b"\x20\x02\x00\x00")  # CONNACK
+                self.shown.append(stream.getpeercert(binary_form=True))
+                self.drop.acquire()
+
+
+@needs_root
+def test_bridge(machine):
+    """mosquitto reads for each connection of a bridge, as its own user. None is to be reloaded."""
+    host = machine(group=known(grp.getgrnam, "mosquitto"))
+    first = host.renew()
+    remote = Remote(host)
+    bridge = (
+        f"connection remote\naddress localhost:{remote.port}\ntopic # both\n"
+        f"bridge_cafile {host.path('ca.pem')}\nbridge_certfile {host.path('fullchain.pem')}\n"
+        f"bridge_keyfile {host.path('key.pem')}\nrestart_timeout 1\n"
+        "bridge_protocol_version mqttv311\n"
+    )
+    with mosquitto(host, bridge) as port:
+        log = host.folder / "log"
+        wait(lambda: remote.shown, None, log)
+        host.hooks = {
+            "reload": [{"signal": "HUP", "pid_file": str(host.folder / "pid/pid")}],
+            "verify": f"127.0.0.1:{port}",
+        }
+        second = host.renew()
+        # The connection goes on; the next one shows the new certificate.
+        assert remote.shown == [first]
+        remote.drop.release()
+        wait(lambda: len(remote.shown) > 1, None, log)
+        assert remote.shown == [first, second]
 
 
 class Slow(threading.Thread):

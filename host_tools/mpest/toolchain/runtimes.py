@@ -100,6 +100,18 @@ _KINDS = {
         shows=r"^HAProxy version ([\d.]+)",
         brew="haproxy",
     ),
+    "wpa_supplicant": _Kind(
+        what="wpa_supplicant",
+        package="wpasupplicant",
+        probe=("-v",),
+        shows=r"^wpa_supplicant v([\d.]+)",
+    ),
+    "hostapd": _Kind(
+        what="hostapd",
+        package="hostapd",
+        probe=("-v",),
+        shows=r"^hostapd v([\d.]+)",
+    ),
     "qemu-arm": _Kind(
         what="QEMU's user emulation of ARM, 6.0 or later",
         package="qemu-user",
