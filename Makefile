@@ -32,7 +32,7 @@ demo: setup ## Enrol a simulated board with a test server
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m mpest.runtimes $(RUNTIMES) || [ "$$CI" != true ]
-	$(BIN)/pytest -n 3 --ignore tests/emulated
+	$(BIN)/pytest -n 3 --dist worksteal --ignore tests/emulated
 
 lint: $(READY) ## Check style, types and spelling
 	$(BIN)/ruff check

@@ -20,7 +20,10 @@ NO_VECTORS = "needs the vectors"
 # Outside CI one in so many runs: under qemu, and of the files that take minutes.
 _EMULATED = 16
 _LONG = 8
-_LONG_FILES = "tests/faults/|test_(application|examples|flash_cuts|flash_ports)"
+_LONG_FILES = (
+    "tests/faults/|test_(application|examples|flash_cuts|flash_ports|station|line|agent|linux|systemd)"
+    "|test_power_cuts|test_headers_without_end"
+)
 
 Find = Callable[[str], runtimes.Program]
 
