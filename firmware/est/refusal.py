@@ -79,6 +79,15 @@ def name(data):
     return text
 
 
+def of_anchors(anchors):
+    """Text that names those of the trust anchors (DER) that vouch for nobody; "" without one."""
+    text = ""
+    for anchor in x509.certificates(anchors):
+        if anchor.path_length() < 0:
+            text += "; the anchor %s is no CA by basicConstraints and keyUsage" % anchor
+    return text
+
+
 def _host_names(certificate):
     # Lower-case texts of the DNS names and IP addresses in subjectAltName.
     names = []

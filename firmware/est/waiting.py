@@ -27,6 +27,12 @@ def interrupted(agent, current, shown, error, final):
 
     shown: the identity that TLS showed, or None. final: whether it ends the order.
     """
+    if isinstance(error, NotTrusted):
+        from est import refusal
+
+        # What TLS of a board does not say.
+        text = refusal.of_anchors(agent.anchors())
+        super(EstError, error).__init__("%s%s" % (error, text))
     if isinstance(error, Closed) and shown:
         from est import proof
 

@@ -31,10 +31,12 @@ def named(text: str) -> x509.Name:
 class Root:
     """A root, and what it signs."""
 
-    def __init__(self, name: str, key: Any = None, days: tuple[int, int] = (-365, 365)) -> None:
+    def __init__(
+        self, name: str, key: Any = None, days: tuple[int, int] = (-365, 365), ca: bool = True
+    ) -> None:
         self.name = name
         self.key = key or new_key()
-        constraints = x509.BasicConstraints(True, None)
+        constraints = x509.BasicConstraints(ca, None)
         self.certificate = self.sign(name, self.key, constraints, days=days)
 
     def sign(
@@ -139,6 +141,18 @@ def test_an_issuer_that_is_known_and_refused(tmp_path: Path, runtime: str, fault
     assert event["type"] == "NotTrusted", event
     assert "its certificate CN=127.0.0.1 or an issuer's is refused" in event["message"], event
     assert ("the board's clock says" in event["message"]) == (fault != "short key"), event
+
+
+def test_an_anchor_that_is_no_ca(tmp_path: Path, runtime: str) -> None:
+    """TLS of a board says of it what it says of an unknown one."""
+    root = Root("root", ca=False)
+    anchor = root.certificate.public_bytes(Encoding.DER).hex()
+    with shown(root, tmp_path, ADDRESS) as port:
+        config = {"url": f"https://127.0.0.1:{port}", "anchors": [anchor], "subject": "CN=a"}
+        *_, event = run_board(config | {"operations": ["enroll"]}, runtime, tmp_path / "board")
+    assert event["type"] == "NotTrusted", event
+    end = "; the anchor CN=root is no CA by basicConstraints and keyUsage"
+    assert event["message"].endswith(end), event
 
 
 def test_a_server_that_ends_the_connection(tmp_path: Path, runtime: str) -> None:
