@@ -1,8 +1,11 @@
-"""Clients that enrol all at once while the server is killed: each gets what it asked for, once."""
+"""Clients that enrol all at once while the server is killed, its database is locked and its disk
+full: each gets what it asked for, once.
+"""
 
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import random
 import signal
@@ -30,14 +33,16 @@ from cryptography.hazmat.primitives.serialization import (
 from line import MEMORY
 
 # The server: killed from outside, and by itself right before or after a certificate is on record,
-# with this chance. A flaw is put in by its name.
+# with this chance. `full` is how many octets a file may have, or 0. A flaw is put in by its name.
 PROGRAM = """
-import asyncio, json, os, random, signal, sys
+import asyncio, json, os, random, resource, signal, sys
 from mpest.server import EstServer, ServerConfig
 from mpest.server.database import Database
 
 told = json.loads(sys.argv[1])
 chance = random.Random()
+if told["full"]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (told["full"], resource.RLIM_INFINITY))
 record = Database.record
 
 def kill():
@@ -63,6 +68,9 @@ async def serve():
 asyncio.run(serve())
 """
 LIFE_SECONDS = 1.0
+# Each third life has a disk that is full once some certificates are on record.
+FULL_EACH, FULL_OCTETS = 3, 150_000
+LOCKED_SECONDS = 10.0
 # Between two tries of a client, drawn from these.
 WAIT_SECONDS = (0.05, 0.5)
 
@@ -75,11 +83,18 @@ class _Server:
     chance: float
     flaw: str
     starts: int = 0
+    full: int = 0
 
     async def keep(self) -> None:
         """Start it, kill it, and so on until cancelled."""
-        while True:
-            told = {"config": self.config, "chance": self.chance, "flaw": self.flaw}
+        for life in itertools.count():
+            full = FULL_OCTETS if life % FULL_EACH == FULL_EACH - 1 else 0
+            told = {
+                "config": self.config,
+                "chance": self.chance,
+                "flaw": self.flaw,
+                "full": full,
+            }
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", PROGRAM, json.dumps(told), stdout=subprocess.PIPE
             )
@@ -87,6 +102,7 @@ class _Server:
                 assert process.stdout
                 if await process.stdout.readline():
                     self.starts += 1
+                    self.full += bool(full)
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(process.wait(), LIFE_SECONDS)
             finally:
@@ -104,6 +120,8 @@ class _Client:
     url: str
     chance: random.Random
     tries: int = 0
+    put_off: int = 0
+    """Answers of 503."""
     delivered: list[x509.Certificate] = field(default_factory=list)
 
     async def live(self, ca: Path, once: bool) -> None:
@@ -149,6 +167,7 @@ class _Client:
                         self.delivered.append(_certificate(content))
                         return
                     assert answer.status == 503, f"{self.name}, {operation}: {content!r}"
+                    self.put_off += 1
             await asyncio.sleep(self.chance.uniform(*WAIT_SECONDS))
 
 
@@ -182,7 +201,21 @@ def _problems(clients: list[_Client], path: Path) -> list[str]:
     return problems
 
 
-async def _run(clients: int, seed: int, chance: float, flaw: str, folder: Path) -> dict[str, Any]:
+async def _lock(path: Path, seconds: float) -> None:
+    """Keep the server from writing for so long, once it has begun."""
+    while not path.exists() or not path.stat().st_size:
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(LIFE_SECONDS)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA busy_timeout = 60000")
+        other.execute("BEGIN IMMEDIATE")
+        await asyncio.sleep(seconds)
+        other.execute("ROLLBACK")
+
+
+async def _run(
+    clients: int, seed: int, chance: float, flaw: str, locked: float, folder: Path
+) -> dict[str, Any]:
     names = [f"device-{number}" for number in range(clients)]
     once = set(names[::2])
     port = ports.reserve()
@@ -200,29 +233,39 @@ async def _run(clients: int, seed: int, chance: float, flaw: str, folder: Path) 
         for name in names
     ]
     keeping = asyncio.create_task(server.keep())
+    locking = asyncio.create_task(_lock(folder / "ca/est.db", locked))
     ca = folder / "ca/ca.pem"
     found = await asyncio.gather(
         *(device.live(ca, device.name in once) for device in devices), return_exceptions=True
     )
-    keeping.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await keeping
+    for task in (keeping, locking):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
     problems = [str(one) or repr(one) for one in found if one is not None]
     return {
         "clients": clients,
         "kills": server.starts,
+        "full": server.full,
+        "locked": locked,
         "certificates": sum(len(device.delivered) for device in devices),
         "tries": sum(device.tries for device in devices),
+        "put off": sum(device.put_off for device in devices),
         "problems": [*problems, *_problems(devices, folder / "ca/est.db")],
     }
 
 
 def run(
-    clients: int = 300, seed: int = 0, *, chance: float = 0.02, flaw: str = ""
+    clients: int = 300,
+    seed: int = 0,
+    *,
+    chance: float = 0.02,
+    flaw: str = "",
+    locked: float = LOCKED_SECONDS,
 ) -> dict[str, Any]:
     """So many clients at once. Returns counts, and as `problems` a list of texts, empty where all
     is well. chance: that the server dies at a certificate. flaw: forgetful or hasty, of a server
-    that a test must find out.
+    that a test must find out. locked: for how many seconds another program locks the database.
     """
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-        return asyncio.run(_run(clients, seed, chance, flaw, Path(folder)))
+        return asyncio.run(_run(clients, seed, chance, flaw, locked, Path(folder)))

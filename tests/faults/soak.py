@@ -165,7 +165,8 @@ def kill_9(sample, seed):
 
 @proof
 def killed_server(sample, seed):
-    """Three hundred clients that enrol at once, while the server is killed each second."""
+    """Three hundred clients that enrol at once, while the server is killed each second, its
+    database is locked for ten seconds and its disk full in each third life."""
     return _counted(enrolments.run(sample or 300, seed))
 
 

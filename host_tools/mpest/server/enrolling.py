@@ -1,6 +1,7 @@
 """The operations /simpleenroll, /simplereenroll and /serverkeygen (RFC 7030 4.2, 4.4)."""
 
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -101,15 +102,21 @@ class Enrolling:
         policy, csr = self._config.serverkeygen, granted.asked.csr
         kept = load_der_private_key(granted.key, None) if granted.key else None
         key = kept if isinstance(kept, PrivateKey) else new_key(self._key_type(csr))
-        known = (x509.load_der_x509_certificate(row.der) for row in self._database.issued())
         chain = self._issuing.authority.certificates
         # Before anything is issued: the request may be refused here.
-        packed = pack(key, policy, wanted(csr), self._issuing.authority.issuer, chain, known)
+        packed = pack(
+            key, policy, wanted(csr), self._issuing.authority.issuer, chain, self._known()
+        )
         certificates = self._issuing.package([self._issuing.issue(granted, key)])
         parts = [packed, Part(CERTS_ONLY, certificates)]
         for spoil in self._issuing.faults(faults.PARTS):
             parts = spoil(parts)
         return multipart_reply(parts, self._config.wrap, binary="raw-der" in self._issuing.active)
+
+    def _known(self) -> Iterator[x509.Certificate]:
+        """What was issued, which is read when the first is asked for: most clients need none."""
+        for row in self._database.issued():
+            yield x509.load_der_x509_certificate(row.der)
 
     def _waiting(self, approved: datetime) -> Reply:
         """The 202 for a CSR that is `approved` later (RFC 7030 4.2.3).
