@@ -19,6 +19,13 @@ def seconds(pid: int) -> float:
     return 0.0
 
 
+def ran(pid: int) -> float:
+    """The CPU seconds of a process's main thread so far. 0 where Linux does not tell."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+    return 0.0
+
+
 def session(leader: int) -> float:
     """The CPU seconds of a session's processes, with those that ended and were waited for.
 
