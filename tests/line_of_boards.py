@@ -213,6 +213,11 @@ class Run:
                 print(line, end="")
             yield json.loads(line)
 
+    def close_output(self) -> None:
+        """Nobody reads what it tells any more."""
+        assert self._process.stdout
+        self._process.stdout.close()
+
     def until(self, wanted: Callable[[Event], bool]) -> Event:
         """The first such event."""
         seen = []

@@ -22,7 +22,7 @@ from mpest.cli import main
 from mpest.exits import CliError
 from mpest.station.ledger import export, record, report
 from mpest.station.ledger.ledger import Ledger
-from mpest.station.ledger.units import Batch, Counts, Event, NewUnit, Who
+from mpest.station.ledger.units import Batch, Counts, Event, NewUnit, Scrapped, Who
 
 Command = Callable[..., Result]
 # Of a report, all of them.
@@ -349,3 +349,32 @@ def test_secrets_are_nowhere(postgres: Postgres) -> None:
     with pytest.raises(CliError) as caught:
         Ledger(broken)
     assert postgres.password not in caught.value.message
+
+
+def test_scrap(command: Command, path: Path) -> None:
+    assert command("scrap", "A0001").exit_code == 2
+    assert command("scrap", "A0001", "--reason", " ").exit_code == 2
+    done = command("scrap", "A0001", "--reason", "burnt", "--operator", "Eve")
+    assert done.exit_code == 0
+    assert "for ever" in done.stderr and "ledger revoke --serial A0001" in done.stderr
+    assert command("scrap", "A0009", "--reason", "burnt").exit_code == 2
+    with Ledger(str(path)) as ledger:
+        unit = ledger.unit("A0001")
+        assert (unit.state, ledger.history("A0001")[-1].operator) == ("scrapped", "Eve")
+        with pytest.raises(Scrapped):
+            ledger.claim("one", ANN, unit.unique_id)
+
+
+def test_settle_what_was_cut(command: Command, path: Path) -> None:
+    with Ledger(str(path)) as ledger:
+        unit = ledger.claim("one", ANN, "a4")
+        ledger.step(unit, ANN, "fuses", "intent", 0.0)
+        assert ledger.interrupted("A0004") == ["fuses"]
+    settle = ("settle", "A0004", "fuses", "--reason", "measured")
+    assert command(*settle).exit_code == 2
+    assert command("settle", "A0004", "enrol", "--done", "--reason", "x").exit_code == 2
+    assert command(*settle, "--done").exit_code == 0
+    assert command(*settle, "--undone").exit_code == 2
+    with Ledger(str(path)) as ledger:
+        assert not ledger.interrupted("A0004")
+        assert ledger.was_done("A0004", "fuses")

@@ -83,10 +83,14 @@ class BoardRun:
             raise Stopped
         self.step = name
         result = self._steps.run(name, action, **detail)
-        hook = self.job.hooks.after.get(name)
-        if hook and self._unit:
-            self.hook(f"the hook after {name}", hook)
+        if self._unit:
+            self.after(name)
         return result
+
+    def after(self, name: str) -> None:
+        """The job's hook after a step, of a board that has been claimed. Raises CliError."""
+        if hook := self.job.hooks.after.get(name):
+            self.hook(f"the hook after {name}", hook)
 
     def skip(self, name: str, reason: str) -> None:
         """A step of which nothing is to be done."""

@@ -1,11 +1,10 @@
 """`mpest provision`: boards by a job file."""
 
 import contextlib
+import getpass
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,11 +13,14 @@ import click
 from mpest.exits import CliError
 from mpest.station import (
     check,
-    configuration,
+    dry_run,
     job,
+    labelling,
     ledger_place,
     line,
+    output,
     ports,
+    scanning,
     terminal,
     typed,
     validate,
@@ -26,16 +28,12 @@ from mpest.station import (
 from mpest.station.events import Emit, each
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
-from mpest.station.ledger.units import NewUnit
+from mpest.station.ledger.units import Who
 from mpest.station.machine import Machine
 from mpest.station.problems import JobError, one_line
-from mpest.station.scanning import operator_of
 
 if TYPE_CHECKING:
     from mpest.station.page.server import Page
-
-# What only the board can tell, where a job is shown without one.
-_UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
 
 
 class _WantedPage(NamedTuple):
@@ -46,7 +44,12 @@ class _WantedPage(NamedTuple):
 
 @click.command()
 @click.argument("file", metavar="JOB.toml", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Check the job, and say what each board would get.")
+@click.option(
+    "--dry-run",
+    "is_dry_run",
+    is_flag=True,
+    help="Check the job, and say what each board would get.",
+)
 @click.option(
     "--check",
     "check_pc",
@@ -78,6 +81,11 @@ class _WantedPage(NamedTuple):
 )
 @click.option("--wipe", is_flag=True, help="Erase boards that hold what the job does not know.")
 @click.option(
+    "--reprint",
+    metavar="SERIAL",
+    help="Print a board's label again, and end; it is to be scanned again.",
+)
+@click.option(
     "--page",
     "page_port",
     type=click.IntRange(0, 65535),
@@ -99,7 +107,7 @@ class _WantedPage(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per event.")
 def provision(
     file: Path,
-    dry_run: bool,
+    is_dry_run: bool,
     check_pc: bool,
     limit: int | None,
     only_failed: bool,
@@ -107,6 +115,7 @@ def provision(
     devices: tuple[str, ...],
     rework: str | None,
     wipe: bool,
+    reprint: str | None,
     page_port: int | None,
     page_host: str,
     page_texts: Path | None,
@@ -118,7 +127,7 @@ def provision(
     """
     try:
         made, problems = job.read(file)
-        problems += validate.problems(made, ask=not dry_run and not check_pc)
+        problems += validate.problems(made, ask=not is_dry_run and not check_pc)
         if problems:
             raise JobError(problems)
     except JobError as error:
@@ -131,12 +140,14 @@ def provision(
         click.echo(f"Note: {one_line(note)}", err=True)
     if check_pc:
         _check(made, as_json)
-    elif dry_run:
-        for event in _would(made, limit, only_failed):
+    elif is_dry_run:
+        for event in dry_run.would(made, limit, only_failed):
             if as_json:
                 _print(event)
             else:
-                click.echo(_text(event))
+                click.echo(dry_run.text(event))
+    elif reprint is not None:
+        _reprint(made, reprint, operator or getpass.getuser())
     else:
         terminal_there = typed.is_there()
         by_page = page_port is not None and made.page is not None and made.page.pin is not None
@@ -149,7 +160,7 @@ def provision(
             )
         fixed = [ports.Port(device, device) for device in devices]
         options = line.Options(
-            operator=operator_of(operator) if operator else "",
+            operator=scanning.operator_of(operator) if operator else "",
             find=(lambda: fixed) if fixed else ports.plugged,
             limit=limit or (1 if rework else None),
             rework=rework or "",
@@ -163,7 +174,11 @@ def provision(
 
 def _run(made: Job, options: line.Options, wanted_page: _WantedPage | None, as_json: bool) -> None:
     with contextlib.ExitStack() as stack:
-        emits: list[Emit] = [_emit if as_json else stack.enter_context(terminal.Terminal())]
+        emits: list[Emit] = []
+        if as_json:
+            emits.append(stack.enter_context(output.Output()))
+        else:
+            emits.append(stack.enter_context(terminal.Terminal()))
         emit = each(emits)
         url = ledger_place.url(made)
         running = line.Line(made, url, options, emit)
@@ -177,6 +192,15 @@ def _run(made: Job, options: line.Options, wanted_page: _WantedPage | None, as_j
     click.get_current_context().exit(code)
 
 
+def _reprint(made: Job, serial: str, operator: str) -> None:
+    """Raises CliError."""
+    who = Who(made.station, "", scanning.operator_of(operator))
+    with Ledger(ledger_place.url(made), create=False, patience=timedelta(0)) as ledger:
+        unit = scanning.unit_of(made, ledger, serial)
+        labelling.again(made, unit, ledger, who)
+    click.echo(f"The label of {unit.serial} was printed again.", err=True)
+
+
 def _page(made: Job, url: str, wanted: _WantedPage, running: line.Line) -> "Page":
     """Raises CliError."""
     # aiohttp takes its time to load.
@@ -184,10 +208,6 @@ def _page(made: Job, url: str, wanted: _WantedPage, running: line.Line) -> "Page
 
     words = texts.load(wanted.texts)
     return server.Page(made, url, words, wanted.host, wanted.port, running.post)
-
-
-def _emit(event: str, /, **fields: Any) -> None:
-    _print({"event": event, **fields})
 
 
 def _print(event: dict[str, Any]) -> None:
@@ -210,69 +230,3 @@ def _check(made: Job, as_json: bool) -> None:
     if found:
         raise CliError(f"what hinders the line: {len(found)}, see above")
     click.echo("Nothing hinders the line.", err=True)
-
-
-def _would(made: Job, limit: int | None, only_failed: bool) -> Iterator[dict[str, Any]]:
-    """Each unit as it would be, secrets hidden, and the job. Raises CliError."""
-    count = 0
-    units = _failed(made) if only_failed else made.units()
-    for unit in islice(units, limit):
-        count += 1
-        yield _unit(made, unit)
-    if made.devices.plugged and not only_failed:
-        yield _unit(made, NewUnit("", {}))
-    yield {
-        "event": "job",
-        "name": made.name,
-        "board": made.board,
-        "way": made.way,
-        "server": made.server.url,
-        "units": count,
-        "quantity": made.quantity,
-        "digest": made.digest,
-    }
-
-
-def _failed(made: Job) -> Iterator[NewUnit]:
-    """Of the batch, as the ledger has it. Raises CliError."""
-    with Ledger(ledger_place.url(made), create=False, patience=timedelta(0)) as ledger:
-        for unit in ledger.units(made.name, "failed"):
-            yield NewUnit(unit.serial, unit.metadata, unit.unique_id, unit.mac)
-
-
-def _unit(made: Job, unit: NewUnit) -> dict[str, Any]:
-    known = unit.unique_id or _UNIQUE_ID, unit.mac or _MAC
-    shown = NewUnit(unit.serial, unit.metadata, *known)
-    try:
-        if made.devices.plugged:
-            shown = made.plugged_unit(*known)
-        subject, names = made.subject_of(shown), made.san_of(shown)
-        settings = configuration.settings(made, shown, ask=False, hide=True)
-    except CliError:  # these words are no digits
-        return _unit(made, validate.sample(unit))
-    return {
-        "event": "unit",
-        "serial": shown.serial,
-        "unique_id": unit.unique_id,
-        "mac": unit.mac,
-        "subject": subject,
-        "san": names,
-        "settings": settings,
-        "metadata": unit.metadata,
-    }
-
-
-def _text(event: dict[str, Any]) -> str:
-    if event["event"] == "unit":
-        lines = [event["serial"], f"  subject   {event['subject']}"]
-        lines += [f"  name      {name}" for name in event["san"]]
-        if event["settings"] is not None:
-            settings = json.dumps(event["settings"], ensure_ascii=False)
-            lines.append(f"  settings  {settings}")
-        return "\n".join(map(one_line, lines))
-    units = f"{event['units']} boards" if event["units"] else "whatever is plugged in"
-    most = f", {event['quantity']} at most" if event["quantity"] else ""
-    return (
-        f"{event['name']}: {units} of {event['board']}{most}, certified by {event['server']}\n"
-        f"digest {event['digest']}"
-    )

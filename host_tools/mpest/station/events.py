@@ -15,6 +15,7 @@
 | stop | message |
 | counts | quantity, open, working, failed, done, rework, aside, first_pass, labels: boards |
 | end | message, and what counts has |
+| lost | count: events that nobody read in time, on standard output alone |
 """
 
 from collections.abc import Iterable

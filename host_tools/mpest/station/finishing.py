@@ -17,6 +17,10 @@ def accept(run: BoardRun) -> None:
         seconds = (limit and limit.seconds) or ACCEPT_SECONDS
         run.run("accept", lambda: run.board.accept(script, seconds))
     for fuse in job.irreversible:
+        if run.ledger.was_done(run.unit.serial, fuse.name):
+            run.skip(fuse.name, "it was done before")
+            continue
+        run.step = fuse.name
         run.record(fuse.name, INTENT)
         run.hook(fuse.name, fuse.run)
         run.record(fuse.name, "done")

@@ -302,6 +302,10 @@ def _misfits(job: Job) -> Iterator[tuple[Keys, str]]:
             ("ledger",),
             "holds a password: leave it out, and let ledger_password say where it is",
         )
+    names = [entry.name for entry in job.irreversible]
+    for number, name in enumerate(names):
+        if name in STEPS or name in names[:number]:
+            yield ("irreversible", number, "name"), f"{name} is the name of another step"
     if job.settings is None:
         if job.way == "network":
             yield ("settings",), 'is missing: way = "network" takes a config.json'

@@ -26,6 +26,15 @@ def make(job: Job, unit: Unit, ledger: Ledger, who: Who) -> None:
     ledger.label(unit.serial, who, "printed")
 
 
+def again(job: Job, unit: Unit, ledger: Ledger, who: Who) -> None:
+    """The same label once more, which is to be scanned again. Raises CliError."""
+    if job.label is None:
+        raise CliError("the job has no label")
+    if not unit.label or unit.state == "scrapped":
+        raise CliError(f"{unit.serial} has no label that could be printed again")
+    make(job, unit, ledger, who)
+
+
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -91,6 +91,8 @@ class Making:
         starting.check_server(run.bench)
         identity = run.run("identify", board.identify)
         unit = run.unit = starting.claim(run, identity)
+        run.after("wait")
+        run.after("identify")
         starting.refuse_interrupted(run)
         records = set(application.records(run.job.profile)) & set(identity.files)
         if unit.generation > 1 and not unit.key_hash and records:

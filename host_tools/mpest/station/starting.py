@@ -80,7 +80,8 @@ def refuse_interrupted(run: BoardRun) -> None:
     """Raises CliError where something that cannot be undone was begun, and its end is unknown."""
     interrupted = run.ledger.interrupted(run.unit.serial)
     if interrupted:
+        serial, step = run.unit.serial, interrupted[0]
         raise CliError(
-            f"{run.unit.serial}: {', '.join(interrupted)} was begun and its end is not known: "
-            "a person must look at the board, then scrap or rework it"
+            f"{serial}: {step} was begun and its end is not known: a person must look at the "
+            f"board, then say what is true: mpest ledger settle {serial} {step}"
         )

@@ -1,8 +1,6 @@
 """`mpest ledger`: what a person asks of a ledger, and does with it."""
 
-import getpass
 import json
-import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -15,8 +13,8 @@ from click.core import ParameterSource
 from mpest.exits import CliError, Exit
 from mpest.options import Completed
 from mpest.sim.inputs import read_secret
+from mpest.station.ledger import decide, inputs, showing
 from mpest.station.ledger import export as templates
-from mpest.station.ledger import inputs, showing
 from mpest.station.ledger import manifest as manifests
 from mpest.station.ledger import report as reports
 from mpest.station.ledger import revoke as revoking
@@ -24,7 +22,7 @@ from mpest.station.ledger import verify as verifying
 from mpest.station.ledger.database import address
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.record import document, moment
-from mpest.station.ledger.units import State, Who, checked
+from mpest.station.ledger.units import State
 from mpest.text import printable, text_of
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -227,7 +225,7 @@ def verify(
 @_file("--certificate", text="PEM, with --ca-dir: the station's own, which is revoked first.")
 @click.option("--done", is_flag=True, help="They are revoked at the CA: note that.")
 @click.option("--dry-run", is_flag=True, help="Only list them.")
-@click.option("--operator", metavar="NAME", default=getpass.getuser, help="Who does it.")
+@decide.operator
 @_json
 @click.pass_obj
 def revoke(
@@ -261,7 +259,7 @@ def revoke(
     if not chosen and not certificate:
         click.echo("There is nothing to revoke.", err=True)
         return
-    who = Who(socket.gethostname(), "", checked(operator, "operator"))
+    who = decide.who(operator)
     if dry_run:
         showing.told(chosen, "certificate", as_json)
         return
@@ -292,3 +290,7 @@ def revoke(
             "--done.",
             err=True,
         )
+
+
+for _command in (decide.scrap, decide.settle):
+    ledger.add_command(_command)

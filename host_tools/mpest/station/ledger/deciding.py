@@ -8,8 +8,9 @@ from mpest.exits import CliError
 from mpest.station.ledger import rows
 from mpest.station.ledger.base import Base
 from mpest.station.ledger.database import Writing
-from mpest.station.ledger.tables import CertificateRow, KeyRow, TwinRow, UnitRow
+from mpest.station.ledger.tables import CertificateRow, EventRow, KeyRow, TwinRow, UnitRow
 from mpest.station.ledger.units import MAX_REASON, MAX_SERIAL, Leased, Scrapped, Unit, Who, checked
+from mpest.station.ledger.working import INTENT
 
 
 class Deciding(Base):
@@ -59,6 +60,26 @@ class Deciding(Base):
             was, row.state = row.state, "scrapped"
             row.lease, row.lease_until = None, None
             self._note(writing, "scrap", who, row, outcome=reason, detail={"was": was})
+
+        return self._named(serial, work)
+
+    def settle(self, serial: str, who: Who, step: str, *, done: bool, reason: str) -> Unit:
+        """What a person found where a step that cannot be undone was cut: done, or to be done.
+
+        Raises CliError where that is not asked.
+        """
+        reason = _reason(reason)
+
+        def work(writing: Writing, row: UnitRow) -> None:
+            last = select(EventRow.outcome).where(
+                EventRow.unit_id == row.id, EventRow.event == "step", EventRow.step == step
+            )
+            newest = last.order_by(EventRow.id.desc()).limit(1)
+            if writing.session.scalar(newest) != INTENT:
+                raise CliError(f"{serial}: nothing is to be settled about {step}")
+            outcome = "done" if done else "undone"
+            detail = {"reason": reason}
+            self._note(writing, "step", who, row, step=step, outcome=outcome, detail=detail)
 
         return self._named(serial, work)
 

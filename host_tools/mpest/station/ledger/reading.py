@@ -50,6 +50,13 @@ class Reading(Base):
         }
         return [step for step, outcome in last.items() if outcome == INTENT]
 
+    def was_done(self, serial: str, step: str) -> bool:
+        """Whether the step was done once, in whatever run: for one that cannot be undone."""
+        return any(
+            (event.event, event.step, event.outcome) == ("step", step, "done")
+            for event in self.history(serial)
+        )
+
     def certificates(
         self,
         batch: str | None = None,

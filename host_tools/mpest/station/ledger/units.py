@@ -164,7 +164,7 @@ class Counts:
     scrapped: int
     first_pass: int
     """Of those done, how many took one run without a failure."""
-    labels: int
+    labels: int = 0
     """Of those done, how many have a label that was not scanned back."""
 
     @property

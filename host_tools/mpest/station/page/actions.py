@@ -3,7 +3,6 @@
 import threading
 from typing import Any
 
-from mpest.exits import CliError
 from mpest.station import labelling, labels, scanning
 from mpest.station.events import Event
 from mpest.station.job import Job
@@ -83,11 +82,7 @@ class Actions:
     def reprint(self, serial: str, operator: str) -> Event:
         """The same label again; it is to be scanned again."""
         unit = self._own(serial)
-        if self._job.label is None:
-            raise CliError("the job has no label")
-        if not unit.label or unit.state == "scrapped":
-            raise CliError(f"{unit.serial} has no label that could be printed again")
-        labelling.make(self._job, unit, self._open(), self._who(operator))
+        labelling.again(self._job, unit, self._open(), self._who(operator))
         return _decision("label", unit, operator, label="printed")
 
     def scanned(self, text: str, operator: str) -> Event:
