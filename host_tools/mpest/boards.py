@@ -29,6 +29,10 @@ Bytes = Annotated[int, Field(gt=0, lt=1 << 32)]
 Offset = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
+SURE_BAUD = 115_200
+"""What any converter, cable and chip can do: where a faster rate fails."""
+
+
 def _arch(text: str) -> str:
     if text not in mpy.ARCHES[1:]:
         raise ValueError(f"one of {', '.join(mpy.ARCHES[1:])} is expected")
@@ -46,6 +50,7 @@ class Esptool(_Strict):
     chip: str  # as esptool names it
     offset: Offset  # where the firmware file begins in flash
     size: Bytes  # of the flash chip, at least
+    baud: Annotated[int, Field(ge=SURE_BAUD, le=4_000_000)] = SURE_BAUD
 
 
 class Uf2(_Strict):

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 SYNC, READ_REG, WRITE_REG, SECURITY_INFO = 0x08, 0x0A, 0x09, 0x14
 MEM_END, DEFL_BEGIN, DEFL_DATA, MD5, ERASE = 0x06, 0x10, 0x11, 0x13, 0xD0
+CHANGE_BAUD = 0x0F
 MAGIC_REG = 0x40001000
 SPI_USR = 1 << 18  # in the SPI controller's command register: runs a flash command
 READ_ID = 0x9F
@@ -43,6 +44,11 @@ class Chip:
         self.size = 0
         self.inflate = zlib.decompressobj()
         self.port = ""
+        self.baud = 115_200
+        self.bauds: list[int] = []
+        """At which it was written to."""
+        self.worst_baud = 1 << 32
+        """Above it what comes is spoilt, as by a long cable."""
         self.console = ""  # serial port of the board that the firmware makes of this chip
 
     def serve(self, client: socket.socket) -> None:
@@ -74,8 +80,10 @@ class Chip:
     def execute(self, command: int, data: bytes) -> tuple[int, bytes, bool]:
         """Value, body and whether it failed."""
         if command == SYNC:
-            self.stub = False
+            self.stub, self.baud = False, 115_200
             return 0x20120707, b"", False
+        if command == CHANGE_BAUD:
+            self.baud, _ = struct.unpack("<II", data)
         if command == READ_REG:
             return self.registers.get(struct.unpack("<I", data)[0], 0), b"", False
         if command == WRITE_REG:
@@ -91,9 +99,12 @@ class Chip:
                 return 0, b"", True
             return 0, struct.pack("<IB7BII", 0, 0, *bytes(7), self.number, 0), False
         elif command == DEFL_BEGIN:
+            self.bauds.append(self.baud)
             self.size, _, _, self.at = struct.unpack_from("<IIII", data)
             self.inflate = zlib.decompressobj()
         elif command == DEFL_DATA:
+            if self.baud > self.worst_baud:
+                return 0, b"", True
             plain = self.inflate.decompress(data[16:])
             self.flash[self.at : self.at + len(plain)] = plain
             self.at += len(plain)

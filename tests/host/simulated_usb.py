@@ -35,10 +35,16 @@ class Usb:
         return folder
 
     def serial(
-        self, path: str, numbers: tuple[str, str] = PICO, *, lines: int = 1, product: str = "Board"
+        self,
+        path: str,
+        numbers: tuple[str, str] = PICO,
+        *,
+        lines: int = 1,
+        product: str = "Board",
+        serial: str = "",
     ) -> list[str]:
         """Plug in a board or a converter; names of its ttys."""
-        folder = self.device(path, numbers, product=product)
+        folder = self.device(path, numbers, product=product, serial=serial)
         kind, driver = ("ttyACM", "cdc_acm") if numbers == PICO else ("ttyUSB", "ch341")
         names = []
         for line in range(lines):

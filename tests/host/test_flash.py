@@ -18,7 +18,7 @@ import pytest
 from esp_chip import CHIPS, DEFL_BEGIN, running_chip
 
 from mpest import boards, runtimes, shipped
-from mpest.boards import Esptool, Uf2
+from mpest.boards import SURE_BAUD, Esptool, Uf2
 from mpest.exits import CliError, Exit
 from mpest.flash import application, command, esp, uf2
 from mpest.flash.application import File
@@ -206,15 +206,40 @@ def test_esptool_writes_firmware(files: Path, board: boards.Board) -> None:
     tool = esp_flash(board)
     good = files / f"{board.name}-good.bin"
     content = good.read_bytes()
+    said: list[str] = []
     with running_chip(tool.chip, tool.size) as chip:
         chip.flash[tool.size - 8 :] = b"identity"
         assert esp.verify_chip(chip.port, tool) == f"{tool.size >> 20}MB"
-        assert list(esp.write(chip.port, tool, good, erase=False))[-1] == 1
+        assert list(esp.write(chip.port, tool, good, erase=False, note=said.append))[-1] == 1
         assert chip.flash[tool.offset : tool.offset + len(content)] == content
         assert chip.flash[tool.size - 8 :] == b"identity"
         assert not chip.erased
-        list(esp.write(chip.port, tool, good, erase=True))
+        list(esp.write(chip.port, tool, good, erase=True, note=said.append))
         assert chip.erased
+        assert set(chip.bauds) == {tool.baud} != {SURE_BAUD}
+    assert not said
+
+
+def test_a_line_that_is_too_fast(files: Path) -> None:
+    """What fails at the board's rate is written once more at one that anything can do."""
+    tool = esp_flash(boards.load("ESP32_GENERIC"))
+    good = files / "ESP32_GENERIC-good.bin"
+    content = good.read_bytes()
+    with running_chip(tool.chip, tool.size) as chip:
+        chip.worst_baud = SURE_BAUD
+        said: list[str] = []
+        assert list(esp.write(chip.port, tool, good, erase=False, note=said.append))[-1] == 1
+        assert chip.flash[tool.offset : tool.offset + len(content)] == content
+        assert chip.bauds == [460_800, SURE_BAUD]
+        assert len(said) == 1 and said[0].endswith("again at 115200 baud, it was 460800")
+        chip.worst_baud = 0
+        with pytest.raises(CliError, match=f"cannot write {chip.port}"):
+            list(esp.write(chip.port, tool, good, erase=False, note=said.append))
+        assert len(said) == 2 and len(chip.bauds) == 4
+    # Another chip is no matter of the line.
+    with running_chip("esp32c3", tool.size) as chip, pytest.raises(CliError, match="This chip is"):
+        list(esp.write(chip.port, tool, good, erase=False, note=said.append))
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize("found", CHIPS)

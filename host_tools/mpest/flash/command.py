@@ -235,7 +235,11 @@ def _write_firmware(
         _verify_chip(use.port, board.flash, report)
         report.start(firmware.name, size)
         with report.waiting(f"esptool to write {size} bytes"):
-            for fraction in esp.write(use.port, board.flash, firmware, erase=use.erase):
+            for fraction in esp.write(
+                *(use.port, board.flash, firmware),
+                erase=use.erase,
+                note=lambda text: report.emit({"event": "note", "text": text}),
+            ):
                 report.advance_to(int(fraction * size))
     elif isinstance(board.flash, Uf2):
         drive = use.drive or _drive(board, board.flash, use.port, remote, report)

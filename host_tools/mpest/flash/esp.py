@@ -3,10 +3,10 @@
 import re
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mpest.boards import Board, Esptool
+from mpest.boards import SURE_BAUD, Board, Esptool
 from mpest.exits import CliError, Exit
 from mpest.flash import probe
 from mpest.process import Process
@@ -65,10 +65,16 @@ def _verify_chip_command(port: str, flash: Esptool) -> list[str]:
     return [*_ESPTOOL, "--port", port, "--chip", flash.chip, "flash-id"]
 
 
-def write_command(port: str, flash: Esptool, file: Path, *, erase: bool) -> list[str]:
-    """Arguments that make esptool write `file`; it reads back what it wrote."""
+def write_command(
+    port: str, flash: Esptool, file: Path, *, erase: bool, baud: int | None = None
+) -> list[str]:
+    """Arguments that make esptool write `file`; it reads back what it wrote.
+
+    baud: another than the board's.
+    """
     options = ["--erase-all"] if erase else []
-    command = [*_ESPTOOL, "--port", port, "--chip", flash.chip, "write-flash", *options]
+    command = [*_ESPTOOL, "--port", port, "--chip", flash.chip]
+    command += ["--baud", str(baud or flash.baud), "write-flash", *options]
     return [*command, f"{flash.offset:#x}", str(file)]
 
 
@@ -95,9 +101,24 @@ def verify_chip(port: str, flash: Esptool) -> str:
     return match[1]
 
 
-def write(port: str, flash: Esptool, file: Path, *, erase: bool) -> Iterator[float]:
-    """Write firmware; yields the part done, 0 to 1. Raises CliError."""
-    command = write_command(port, flash, file, erase=erase)
+def write(
+    port: str, flash: Esptool, file: Path, *, erase: bool, note: Callable[[str], None]
+) -> Iterator[float]:
+    """Write firmware; yields the part done, 0 to 1. Raises CliError.
+
+    What the line, a cable or a hub can cause is tried once more at SURE_BAUD, and told to `note`.
+    """
+    try:
+        yield from _write(write_command(port, flash, file, erase=erase), port)
+    except CliError as error:
+        if error.exit_code != Exit.NETWORK:
+            raise
+        note(f"{error.message}: again at {SURE_BAUD} baud, it was {flash.baud}")
+        again = write_command(port, flash, file, erase=erase, baud=SURE_BAUD)
+        yield from _write(again, port)
+
+
+def _write(command: list[str], port: str) -> Iterator[float]:
     for line in _run(command, f"cannot write {port}"):
         if match := re.search(r"^Writing at .*?(\d+(?:\.\d+)?) ?%", line):
             yield float(match[1]) / 100

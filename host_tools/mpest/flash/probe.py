@@ -4,10 +4,12 @@ mpremote would wait for ever for a board that sends without end, or on a pseudo 
 silent, and names none of the reasons.
 """
 
+import errno
 import os
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -67,18 +69,24 @@ def _ports() -> str:
     return f"there are: {', '.join(devices)}" if devices else "no board is plugged in"
 
 
-def answers(port: str, seconds: float = SECONDS, *, appear: float = 0.0) -> None:
+def answers(
+    port: str,
+    seconds: float = SECONDS,
+    *,
+    appear: float = 0.0,
+    find: Callable[[], str | None] | None = None,
+) -> None:
     """Return once MicroPython's raw REPL answers at `port`, its program interrupted.
 
-    `appear`: seconds in which the port may still come. Raises CliError that says what is there
-    instead, and what to do.
+    appear: seconds in which the port may still come. find: what the port is called at the moment,
+    None while it is not there. Raises CliError that says what is there instead, and what to do.
     """
     heard = _Heard()
     end = time.monotonic() + seconds
     latest = time.monotonic() + appear
     while True:
         try:
-            with _opened(port) as line:
+            with _opened(port if find is None else _named(find)) as line:
                 if not heard.opened:
                     end = time.monotonic() + seconds
                 heard.opened += 1
@@ -91,6 +99,13 @@ def answers(port: str, seconds: float = SECONDS, *, appear: float = 0.0) -> None
         if heard.opened and time.monotonic() > end:
             raise _reason(port, heard, None)
         time.sleep(_STEP)
+
+
+def _named(find: Callable[[], str | None]) -> str:
+    name = find()
+    if name is None:
+        raise OSError(errno.ENOENT, "no board is there")
+    return name
 
 
 def listen(port: str, seconds: float) -> str:

@@ -22,9 +22,14 @@ def write_firmware(run: BoardRun) -> None:
     if written[-1:] == [pinned]:
         run.skip("firmware", "it was done before")
         return
+
+    def again(reason: str) -> None:
+        run.emit("step", step="firmware", outcome="again", message=reason)
+        run.record("firmware", "again", reason=reason)
+
     run.run(
         "firmware",
-        lambda: firmware.write(job, run.port, run.link, run.emit),
+        lambda: firmware.write(job, run.port, run.link, run.emit, again),
         sha256=pinned,
     )
     run.board.identify()

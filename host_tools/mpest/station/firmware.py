@@ -2,12 +2,12 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mpest.boards import Board, Esptool, Uf2
 from mpest.exits import CliError
 from mpest.flash import esp, probe, uf2
-from mpest.station import usb
 from mpest.station.errors import BoardError
 from mpest.station.events import Emit
 from mpest.station.job import Job
@@ -16,20 +16,19 @@ from mpest.station.mounting import mounted
 from mpest.station.ports import Port
 
 _BACK_SECONDS = 30.0  # until a drive is there, or the port again
-_BOOT_LOADER = "import machine\nmachine.bootloader()\n"
 
 
-def write(job: Job, port: Port, link: Link, emit: Emit) -> None:
+def write(job: Job, port: Port, link: Link, emit: Emit, note: Callable[[str], None]) -> None:
     """Write the job's firmware; the board's port answers again when this returns.
 
-    Raises CliError.
+    note: told why it is written a second time. Raises CliError.
     """
     assert job.firmware
     _check_pin(job.firmware, job.firmware_sha256 or "")
     flash = job.profile.flash
     if isinstance(flash, Esptool):
         link.close()
-        _by_esptool(job.firmware, port, flash, emit)
+        _by_esptool(job.firmware, port, flash, emit, note)
     elif isinstance(flash, Uf2):
         _by_drive(job.firmware, job.profile, port, flash, link, emit)
     else:
@@ -46,10 +45,11 @@ def _check_pin(file: Path, pinned: str) -> None:
         raise CliError(f"{file} has changed: its SHA-256 is {digest}, the job's is {pinned}")
 
 
-def _by_esptool(file: Path, port: Port, flash: Esptool, emit: Emit) -> None:
-    device = _device(port)
-    esp.verify_chip(device, flash)
-    for fraction in esp.write(device, flash, file, erase=False):
+def _by_esptool(
+    file: Path, port: Port, flash: Esptool, emit: Emit, note: Callable[[str], None]
+) -> None:
+    esp.verify_chip(_device(port), flash)
+    for fraction in esp.write(_device(port), flash, file, erase=False, note=note):
         emit("progress", step="firmware", fraction=fraction)
 
 
@@ -59,12 +59,11 @@ def _by_drive(file: Path, board: Board, port: Port, flash: Uf2, link: Link, emit
             f"{port.name} is no path of a USB port, so the board's drive cannot be found: "
             "let the line find its ports"
         )
-    drive = usb.drive_at(port.name)
+    drive = port.drive()
     if not drive:
-        link.run(_BOOT_LOADER, 5.0)
-        link.close()
+        link.boot_loader()
         until = time.monotonic() + _BACK_SECONDS
-        while not (drive := usb.drive_at(port.name)):
+        while not (drive := port.drive()):
             if time.monotonic() > until:
                 raise BoardError(f"no drive of a {board.name} appears at {port.name}")
             time.sleep(0.2)
@@ -88,4 +87,4 @@ def _wait(port: Port) -> None:
         if time.monotonic() > until:
             raise BoardError(f"the board at {port.name} does not come back: plug it in again")
         time.sleep(0.2)
-    probe.answers(_device(port), appear=int(_BACK_SECONDS))
+    probe.answers(port.device or port.name, appear=_BACK_SECONDS, find=port.path)

@@ -5,7 +5,7 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ _READ = 1 << 16
 _WRITE_SECONDS = 10  # for what a board that listens takes in milliseconds
 _BACK_SECONDS = 30  # until the port of a board is back after a reset, as flash.target waits
 _RESET = "import machine\nmachine.reset()\n"
+_BOOT_LOADER = "import machine\nmachine.bootloader()\n"
 SIMULATED = Path(__file__).with_name("simulated_board.py")
 """Program of MicroPython's unix port that plays a board."""
 
@@ -43,6 +44,9 @@ class Link(Protocol):
     def reset(self, *, again: bool) -> None:
         """Reset the board, which starts main.py. again: wait for it, and interrupt that."""
 
+    def boot_loader(self) -> None:
+        """Have the board wait for firmware."""
+
     def watch(self, seconds: float) -> Generator[str, None, None]:
         """Reset the board, and give the lines that main.py prints within so many seconds."""
 
@@ -50,10 +54,15 @@ class Link(Protocol):
 
 
 class Serial:
-    """A board behind a serial port, named as for mpremote. It is opened when it is first used."""
+    """A board behind a serial port, named as for mpremote. It is opened when it is first used.
 
-    def __init__(self, port: str) -> None:
+    find: what the port's device is called at the moment, None while there is none: a reset may
+    bring it back under another name.
+    """
+
+    def __init__(self, port: str, find: Callable[[], str | None] | None = None) -> None:
         self.name = port
+        self._find = find
         self.opened = 0
         self._line: serial.Serial | None = None
         self._repl = Repl(self, port)
@@ -65,18 +74,17 @@ class Serial:
         self._repl.enter()
 
     def reset(self, *, again: bool) -> None:
-        with contextlib.suppress(Gone):
-            self._repl.start(_RESET)
-        self.close()
+        self._last(_RESET)
         if again:
             time.sleep(1)  # until it is gone
             self._probe(appear=_BACK_SECONDS)
             self._repl.enter()
 
+    def boot_loader(self) -> None:
+        self._last(_BOOT_LOADER)
+
     def watch(self, seconds: float) -> Generator[str, None, None]:
-        with contextlib.suppress(Gone):
-            self._repl.start(_RESET)
-        self.close()
+        self._last(_RESET)
         end = time.monotonic() + _BACK_SECONDS
         while self._line is None:
             time.sleep(_STEP)
@@ -86,6 +94,12 @@ class Serial:
                 if time.monotonic() > end:
                     raise
         yield from self._repl.lines(seconds)
+
+    def _last(self, code: str) -> None:
+        """Run what takes the port away."""
+        with contextlib.suppress(Gone):
+            self._repl.start(code)
+        self.close()
 
     def close(self) -> None:
         line, self._line = self._line, None
@@ -121,9 +135,15 @@ class Serial:
         except (OSError, TypeError) as error:
             raise self._gone(error) from None
 
+    def _device(self) -> str | None:
+        """What the port is called now; None where it is not there."""
+        if self._find:
+            return self._find()
+        return None if probe.missing(self.name) else self.name
+
     def _opened(self) -> serial.Serial:
         if self._line is None:
-            if probe.missing(self.name):
+            if self._device() is None:
                 raise Gone(probe.no_port(self.name).message)
             self._probe()
             self._open()
@@ -132,14 +152,17 @@ class Serial:
     def _probe(self, appear: float = 0.0) -> None:
         """Raise Silent that says in words what is there instead of MicroPython."""
         try:
-            probe.answers(self.name, appear=appear)
+            probe.answers(self.name, appear=appear, find=self._find)
         except CliError as error:
             raise Silent(error.message) from None
 
     def _open(self) -> None:
+        device = self._device()
+        if device is None:
+            raise self._gone(OSError("it is not there"))
         try:
             self._line = serial.serial_for_url(
-                self.name.removeprefix("port:"),
+                device.removeprefix("port:"),
                 baudrate=115200,
                 timeout=_STEP,
                 write_timeout=_WRITE_SECONDS,
@@ -151,7 +174,7 @@ class Serial:
 
     def _gone(self, error: Exception) -> Gone:
         self.close()
-        if probe.missing(self.name):
+        if self._device() is None:
             return Gone(f"{self.name} has vanished: plug the board in again")
         return Gone(f"{self.name} failed ({error}): plug the board in again")
 
@@ -199,6 +222,9 @@ class Simulated:
         self.close()
         if again:
             self._start()
+
+    def boot_loader(self) -> None:
+        raise CliError(f"the simulated board in {self.name} has no boot loader")
 
     def watch(self, seconds: float) -> Generator[str, None, None]:
         self.close()

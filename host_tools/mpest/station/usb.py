@@ -9,7 +9,7 @@ Every function takes `root`, where `sys` and `dev` lie.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path("/")
@@ -32,6 +32,8 @@ class Port:
     """The numbers, four hexadecimal digits each."""
     name: str = ""
     """What the device calls itself."""
+    serial: str = ""
+    """Its serial number, of a board's own USB alone: a converter's is none of the board's."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,15 @@ def ports(root: Path = ROOT) -> list[Port]:
                 _text(usb / "idVendor"),
                 _text(usb / "idProduct"),
                 _text(usb / "product"),
+                _text(usb / "serial") if _is_cdc(root, entry.name) else "",
             )
             found.setdefault(usb.name, []).append((interface, port))
     listed: list[Port] = []
     for lines in found.values():
         lines.sort(key=lambda line: [int(number) for number in re.findall(r"\d+", line[0])])
-        if len(lines) > 1 and not _is_cdc(root, lines[0][1]):
-            listed += [
-                Port(f"{port.path}:{interface}", port.device, port.vendor, port.product, port.name)
-                for interface, port in lines
-            ]
+        first = lines[0][1].device.rpartition("/")[2]
+        if len(lines) > 1 and not _is_cdc(root, first):
+            listed += [replace(port, path=f"{port.path}:{interface}") for interface, port in lines]
         else:
             listed.append(lines[0][1])
     return sorted(listed, key=lambda port: order(port.path))
@@ -126,8 +127,7 @@ def _usb(entry: Path) -> tuple[Path, str] | None:
     return None
 
 
-def _is_cdc(root: Path, port: Port) -> bool:
-    name = port.device.rpartition("/")[2]
+def _is_cdc(root: Path, name: str) -> bool:
     driver = root / "sys/class/tty" / name / "device/driver"
     try:
         return driver.resolve(strict=True).name == _CDC

@@ -21,9 +21,10 @@ from mpest.station.ledger.units import LedgerError, NotForThisBoard, Who
 from mpest.station.link import Serial
 from mpest.station.making import Making
 from mpest.station.outcome import Outcome, Stopped
-from mpest.station.ports import Port
+from mpest.station.ports import Plugged, Port
 
 _POLL = 0.2  # seconds between two looks whether a board is there
+_RESTARTS = 5.0  # seconds in which a board that is done is back at its port, its program running
 SETTLE = 1.0  # seconds after a board is plugged in until its port is used
 _LABEL_POLL = 1.0  # seconds between two looks whether a label was scanned
 _AFTER_FAULT = 5.0  # seconds, where the worker itself failed
@@ -123,7 +124,7 @@ class _Worker:
         if operator is None:
             self._line.pause(_POLL)
             return
-        self._emit("port", port=self._port.name, device=board[0], state="here")
+        self._emit("port", port=self._port.name, device=board.device, state="here")
         begun = time.monotonic()
         outcome = self._make(replace(bench, who=replace(bench.who, operator=operator)))
         seconds = round(time.monotonic() - begun, 3)
@@ -134,16 +135,32 @@ class _Worker:
         if outcome.kind == "stop":
             self._emit("stop", message=outcome.message)
             self._line.pause(None)
-        until = time.monotonic() + outcome.seconds
-        while self._port.board() == board:
-            waited = outcome.kind == "waiting" and time.monotonic() > until
-            if waited or self._line.pause(_POLL):
+        if outcome.kind != "unplugged":
+            board = self._port.board() or board  # it has started over meanwhile
+        self._after(outcome, board)
+
+    def _after(self, outcome: Outcome, board: Plugged) -> None:
+        """Wait until the board is gone, or it is time to go on with it."""
+        now = time.monotonic()
+        again = now + outcome.seconds if outcome.kind == "waiting" else float("inf")
+        restarted = now + _RESTARTS if outcome.kind == "done" and board.serial else now
+        while time.monotonic() < again:
+            there = self._port.board()
+            if time.monotonic() < restarted:
+                if there and there.serial != board.serial:
+                    break
+                board = there or board
+            elif there != board:
+                break
+            if self._line.pause(_POLL):
                 return
+        else:
+            return
         self._line.gone()
         self._emit("port", port=self._port.name, state="gone")
 
     def _make(self, bench: Bench) -> Outcome:
-        self._link = Serial(self._port.path() or self._port.name)
+        self._link = Serial(self._port.device or self._port.name, self._port.path)
         making = Making(bench, self._port, self._link, self._emit, self._line.stopping)
         self._making = making
         try:
