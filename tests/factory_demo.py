@@ -11,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +29,10 @@ BOARD = "QEMU_MPS2_AN385"
 PASSWORD = "the station's"  # of a server that ends with this program
 _COUNT = 4
 _LEASE = 15  # seconds
-_SECONDS = 900
+_SECONDS = 900  # in which a station must end
+# Of a board that says nothing more.
+_SILENT = ("no MicroPython answers", "took too long", "does not start")
+_REVIVALS = 3  # of one board
 
 _JOB = """
 name = "demo"
@@ -89,6 +94,12 @@ class Boards:
         self.ports[number].unlink()
         self._machines[number].power_off()
 
+    def revive(self, number: int) -> None:
+        """Switch off and on a board that does not answer; its storage stays."""
+        say(f"! port-{number + 1} is silent: the board is switched off and on")
+        self.unplug(number)
+        self.plug(number)
+
     def plug(self, number: int) -> None:
         self._machines[number].power_on()
         self.ports[number].symlink_to(self._machines[number].pty)
@@ -97,8 +108,8 @@ class Boards:
 class Station:
     """`mpest provision` under a name of its own."""
 
-    def __init__(self, job: Path, ports: list[Path]) -> None:
-        words = [word for port in ports for word in ("--port", str(port))]
+    def __init__(self, job: Path, machines: Boards) -> None:
+        words = [word for port in machines.ports for word in ("--port", str(port))]
         command = [sys.executable, "-m", "mpest", "provision", str(job), "--json"]
         self._process = subprocess.Popen(
             [*command, "--operator", "Ann", *words],
@@ -107,26 +118,43 @@ class Station:
             text=True,
             start_new_session=True,
         )
+        self._machines = machines
+        self._late = threading.Timer(_SECONDS, self._end)
+        self._late.daemon = True
+        self._late.start()
 
     def events(self) -> Iterator[dict[str, str]]:
-        """What it tells, also on the terminal."""
+        """What it tells, also on the terminal. Silent boards are switched off and on."""
         assert self._process.stdout
+        revived: Counter[str] = Counter()
         for line in self._process.stdout:
             event = json.loads(line)
+            is_board = event["event"] == "board"
+            silent = is_board and any(words in event.get("message", "") for words in _SILENT)
+            if silent:
+                port = event["port"]
+                revived[port] += 1
+                if revived[port] > _REVIVALS:
+                    raise CliError(event["message"])
+                self._machines.revive(self._machines.ports.index(Path(port)))
             told = {**event, "port": Path(event.get("port", "")).name}
-            if event["event"] == "board" or told.get("outcome") == "done":
+            if is_board or told.get("outcome") == "done":
                 say(
                     "  {port} {serial} {step} {outcome} {message}".format(
                         **{"serial": "", "step": "", "outcome": "", "message": "", **told}
                     )
                 )
-            if (event["event"], event.get("outcome")) == ("board", "failed"):
+            if is_board and event["outcome"] == "failed" and not silent:
                 raise CliError(event["message"])
             yield event
 
-    def kill(self) -> None:
+    def _end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
+
+    def kill(self) -> None:
+        self._late.cancel()
+        self._end()
         self._process.wait()
         assert self._process.stdout
         self._process.stdout.close()
@@ -156,7 +184,7 @@ def job(server: EstServer, station: str, ledger: str) -> Path:
 
 def first_station(job_file: Path, machines: Boards) -> None:
     """Until one board is made and another was unplugged; then it is killed."""
-    station = Station(job_file, machines.ports)
+    station = Station(job_file, machines)
     unplugged = made = False
     try:
         for event in station.events():
@@ -179,7 +207,7 @@ def first_station(job_file: Path, machines: Boards) -> None:
 
 
 def second_station(job_file: Path, machines: Boards) -> None:
-    station = Station(job_file, machines.ports)
+    station = Station(job_file, machines)
     try:
         ended = [event for event in station.events() if event["event"] == "end"]
         if station.code() or not ended or int(ended[0]["done"]) != _COUNT:

@@ -25,6 +25,35 @@ def test_instructions(board: Board, power_on: Callable[..., Any]) -> None:
         assert max(sign[1:]) < 1.2 * min(sign[1:])
 
 
+_WITHOUT_HEAP = """
+import micropython
+from ramdisk import RamDisk
+disk = RamDisk(int(%r), 1 << 20)
+block, part, some = bytearray(64), memoryview(bytearray(64)), b"a" * 64
+disk.readblocks(255, block, 1024)
+micropython.heap_lock()
+try:
+    disk.writeblocks(255, some, 1024)
+    disk.readblocks(255, part, 1024)
+    disk.ioctl(4, 0)
+finally:
+    micropython.heap_unlock()
+disk.writeblocks(255, block, 1024)
+print(bytes(part), disk.ioctl(4, 0))
+"""
+# Of the storage that _boot.py mounts.
+_ADDRESSES = {"QEMU_MPS2_AN385": 0x21000000, "QEMU_VIRT_RV32": 0x81000000}
+
+
+@pytest.mark.parametrize("name", ["mps2", "rv32"])
+def test_storage_takes_no_heap(name: str, request: pytest.FixtureRequest) -> None:
+    """As a real board's: no collection begins, and no memory fails, in the midst of littlefs."""
+    board = request.getfixturevalue(name)
+    with Machine(board, build(board)) as machine:
+        said = machine.run(_WITHOUT_HEAP % str(_ADDRESSES[board.name]))
+        assert said.strip() == f"{b'a' * 64} 256"
+
+
 def test_qemu_that_does_not_start(mps2: Board) -> None:
     assert mps2.emulator
     wrong = {**mps2.emulator, "machine": ["-no-such-option"]}
