@@ -19,10 +19,16 @@ import station_board
 from cryptography import x509
 
 from mpest import runtimes
+from mpest.flash import application
 from mpest.server import EstServer, ServerConfig, running_server
-from mpest.station.ledger.ledger import Ledger
-from mpest.station.ledger.units import Certificate
-from mpest.station.link import SIMULATED
+from mpest.station import job
+from mpest.station.authority import Authority
+from mpest.station.board_run import Bench
+from mpest.station.ledger.ledger import LEASE, Ledger
+from mpest.station.ledger.units import Certificate, Who
+from mpest.station.link import SIMULATED, Simulated
+from mpest.station.making import Making, Outcome
+from mpest.station.ports import Port
 from mpest.station.request import key_hash
 
 STATION, PASSWORD = "station", "its password"
@@ -286,3 +292,43 @@ def step(name: str, outcome: str = "begun") -> Callable[[Event], bool]:
 def board(outcome: str) -> Callable[[Event], bool]:
     """Whether an event tells what became of a board."""
     return lambda event: (event["event"], event.get("outcome")) == ("board", outcome)
+
+
+def make_here(line: Line, **changes: Any) -> Outcome:
+    """What becomes of a board of `line` that this process makes.
+
+    changes: machine, unique_id, authority (its class), job (what is another in it), emit.
+    """
+    made, problems = job.read(line.job)
+    assert not problems
+    made = made.model_copy(update=changes.get("job", {}))
+    machine = changes.get("machine", station_board.MACHINE)
+    root = line.folder / f"board-{changes.get('unique_id', '0a0b0c')}"
+    authority = changes.get("authority", Authority)(
+        made.server.url, str(made.server.trust), user=STATION, password=PASSWORD
+    )
+    link = Simulated(
+        runtimes.find("micropython"), root, machine, changes.get("unique_id", "0a0b0c")
+    )
+    with Ledger(str(line.ledger)) as ledger:
+        ledger.open_batch(made.name, made.digest, made.quantity, list(made.units()), {})
+        bench = Bench(
+            job=made,
+            who=Who("station-1", "1-1", "Ann"),
+            ledger=ledger,
+            authority=authority,
+            files=application.files(made.profile),
+            others=lambda _: [],
+            lease=LEASE,
+        )
+        try:
+            return Making(
+                bench,
+                Port("1-1", str(root)),
+                link,
+                changes.get("emit", lambda *_, **__: None),
+                lambda: False,
+            ).run()
+        finally:
+            link.close()
+            authority.close()

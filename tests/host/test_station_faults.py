@@ -5,24 +5,14 @@ import signal
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import station_board
-from line_of_boards import PASSWORD, STATION, Line, Make, Run, board, step
+from line_of_boards import Make, Run, board, make_here, step
 from postgres import Postgres
 
-from mpest import runtimes
 from mpest.exits import Exit
-from mpest.flash import application
-from mpest.station import job
 from mpest.station.authority import Authority
-from mpest.station.board_run import Bench
-from mpest.station.ledger.ledger import LEASE, Ledger
-from mpest.station.ledger.units import Who
-from mpest.station.link import Simulated
-from mpest.station.making import Making, Outcome
-from mpest.station.ports import Port
+from mpest.station.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -169,41 +159,9 @@ class _Late(Authority):
         return super().now() + timedelta(minutes=10)
 
 
-def _make_here(line: Line, **changes: Any) -> Outcome:
-    """What becomes of a simulated board. changes: machine, unique_id, authority."""
-    made, problems = job.read(line.job)
-    assert not problems
-    machine = changes.get("machine", station_board.MACHINE)
-    root = line.folder / f"board-{changes.get('unique_id', '0a0b0c')}"
-    authority = changes.get("authority", Authority)(
-        made.server.url, str(made.server.trust), user=STATION, password=PASSWORD
-    )
-    link = Simulated(
-        runtimes.find("micropython"), root, machine, changes.get("unique_id", "0a0b0c")
-    )
-    with Ledger(str(line.ledger)) as ledger:
-        ledger.open_batch(made.name, made.digest, made.quantity, list(made.units()), {})
-        bench = Bench(
-            job=made,
-            who=Who("station-1", "1-1", "Ann"),
-            ledger=ledger,
-            authority=authority,
-            files=application.files(made.profile),
-            others=lambda _: [],
-            lease=LEASE,
-        )
-        try:
-            return Making(
-                bench, Port("1-1", str(root)), link, lambda *_, **__: None, lambda: False
-            ).run()
-        finally:
-            link.close()
-            authority.close()
-
-
 def test_a_clock_that_is_wrong(make: Make) -> None:
     line = make(1)
-    outcome = _make_here(line, authority=_Late)
+    outcome = make_here(line, authority=_Late)
     assert outcome.kind == "waiting"
     assert "minutes from the server's: set it" in outcome.message
     with Ledger(str(line.ledger)) as ledger:
@@ -212,7 +170,7 @@ def test_a_clock_that_is_wrong(make: Make) -> None:
 
 def test_another_kind_of_board(make: Make) -> None:
     line = make(1)
-    outcome = _make_here(line, machine=("esp32", "Generic ESP32 module with ESP32"))
+    outcome = make_here(line, machine=("esp32", "Generic ESP32 module with ESP32"))
     assert (outcome.kind, outcome.step) == ("refused", "identify")
     with Ledger(str(line.ledger)) as ledger:
         assert ledger.counts("batch-1").open == 1
@@ -220,8 +178,8 @@ def test_another_kind_of_board(make: Make) -> None:
 
 def test_the_quantity_is_reached(make: Make) -> None:
     line = make(2, "quantity = 1")
-    assert _make_here(line).kind == "done"
-    outcome = _make_here(line, unique_id="0a0b0d")
+    assert make_here(line).kind == "done"
+    outcome = make_here(line, unique_id="0a0b0d")
     assert outcome.kind == "stop"
     assert "has its 1 boards" in outcome.message
     line.check(1)
@@ -231,12 +189,12 @@ def test_the_server_refuses(make: Make) -> None:
     """The board fails, and is made with the same key once the server does not."""
     line = make(1)
     line.server.config.faults = {"http-403@simpleenroll"}
-    outcome = _make_here(line)
+    outcome = make_here(line)
     assert (outcome.kind, outcome.step) == ("failed", "enrol")
     with Ledger(str(line.ledger)) as ledger:
         [before] = ledger.units("batch-1")
     line.server.config.faults = set()
-    assert _make_here(line).kind == "done"
+    assert make_here(line).kind == "done"
     with Ledger(str(line.ledger)) as ledger:
         assert ledger.units("batch-1")[0].key_hash == before.key_hash
     line.check(1)

@@ -60,7 +60,7 @@ class BoardRun:
         self.step = ""
         self._unit: Unit | None = None
         self._plain_emit = emit
-        self._stopping = stopping
+        self.stopping = stopping
         self._steps = Steps(dict(bench.job.limits), link, self.emit)
 
     @property
@@ -79,7 +79,7 @@ class BoardRun:
 
     def run(self, name: str, action: Callable[[], Result], **detail: str) -> Result:
         """A step, within its limits, and the job's hook after it. Raises what either does."""
-        if self._stopping():
+        if self.stopping():
             raise Stopped
         self.step = name
         result = self._steps.run(name, action, **detail)

@@ -3,13 +3,17 @@
 The key is in the ledger before its request is sent, the certificate before it is installed.
 """
 
+import time
 from datetime import UTC, datetime
 
 from mpest.flash.application import File
 from mpest.station import configuration
 from mpest.station.board_run import BoardRun
 from mpest.station.certs_only import certs_only, chain_in
+from mpest.station.ledger.units import LedgerError
 from mpest.station.request import Request
+
+_LEDGER_POLL = 1.0  # seconds
 
 
 def certify(run: BoardRun, files: list[File]) -> list[bytes]:
@@ -43,7 +47,7 @@ def certify(run: BoardRun, files: list[File]) -> list[bytes]:
         if known := run.unit.chain:  # it came before the station was cut
             return certs_only(known), authority.date
         answer = authority.enroll(csr)
-        run.unit = ledger.record_certificate(run.unit, run.who, chain_in(answer, key_hash))
+        _record(run, chain_in(answer, key_hash))
         return answer, authority.date
 
     answer, date = run.run("enrol", enrol)
@@ -57,9 +61,27 @@ def _by_network(run: BoardRun, files: list[File]) -> list[bytes]:
 
     def enrol() -> list[bytes]:
         chain = run.board.enrol_by_network(lent, files, secrets)
-        run.unit = run.ledger.record_certificate(run.unit, run.who, chain)
+        _record(run, chain)
         return chain
 
     chain = run.run("enrol", enrol)
     run.skip("install", "the board did it")
     return chain
+
+
+def _record(run: BoardRun, chain: list[bytes]) -> None:
+    """What was issued, also where the ledger is away for long: a server that was asked again might
+    issue another one. Raises LedgerError where the line is to stop before."""
+    told = False
+    while True:
+        try:
+            run.unit = run.ledger.record_certificate(run.unit, run.who, chain)
+        except LedgerError as error:
+            if run.stopping():
+                raise
+            if not told:
+                run.emit("note", message=f"{error.message}; the certificate waits for that")
+            told = True
+            time.sleep(_LEDGER_POLL)
+        else:
+            return
