@@ -26,6 +26,7 @@ import fleet
 import kills
 import line_cuts
 import line_page
+import linux_day
 import model
 import network
 import station_kills
@@ -226,6 +227,12 @@ def ca_cuts_(sample, seed):
 def deployments_(sample, seed):
     """The files of other programs and their hooks, killed and cut at every moment."""
     return _counted(deployments.run(sample, seed))
+
+
+@proof
+def linux_days(sample, seed):
+    """A hundred days of the agent on Linux, with certificates of an hour."""
+    return _counted(linux_day.run(sample, seed))
 
 
 @proof
