@@ -40,12 +40,13 @@ lint: $(READY) ## Check style, types and spelling
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-bench: $(READY) ## Compare P-256 with other libraries, some minutes, enrolments with libest's client and server, beside a ticker, and boards at one port and at eight
+bench: $(READY) ## Compare P-256 with other libraries, some minutes, enrolments with libest's client and server, beside a ticker, boards at one port and at eight, and an agent on Linux
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_enrolment.py
 	@$(BIN)/python tests/bench_asyncio.py
 	@$(BIN)/python tests/bench_serving.py
 	@$(BIN)/python tests/bench_station.py
+	@$(BIN)/python tests/bench_agent.py
 
 size: $(READY) ## Measure each device module compiled
 	@$(BIN)/python tests/size.py

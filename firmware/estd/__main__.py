@@ -1,7 +1,11 @@
 """The options: `micropython -m estd --config FILE`, or `mpest agent`, which is the same."""
 
+import gc
 import sys
 
+# On MicroPython garbage is collected after so many bytes, where its heap would fill first: that
+# saves more than a megabyte of resident memory.
+_GARBAGE = 1 << 16
 _HELP = """\
 Usage: %s [run|status|renew|revoke|export|reset|deploy] --config FILE [OPTION...]
 
@@ -66,6 +70,8 @@ def parse(arguments):
 
 def main(arguments):
     """Returns the exit code."""
+    if hasattr(gc, "threshold"):
+        gc.threshold(_GARBAGE)
     if "--help" in arguments or "-h" in arguments:
         sys.stdout.write(_HELP % "mpest agent")
         return 0
