@@ -70,7 +70,8 @@ def read(path):
             lines.append("%s %s" % (key, _RULES[key](value)))
     if settings.get("from") is None:
         lines.append("from is missing: the folder of the agent's export")
-    exports = settings.get("export") or []
+    exports = settings.get("export")
+    exports = [] if exports is None else exports
     exports = exports if isinstance(exports, list) else [exports]
     for wanted in exports:
         lines += config._object("export", wanted, config._EXPORT)
@@ -150,13 +151,15 @@ def _taken(settings):
         os.stat(folder + settings["fullchain"])
     except OSError:
         return None
+    found = [
+        name and _read(folder + name, user)
+        for name in (settings["fullchain"], settings["key"], settings["anchors"])
+    ]
     rules = config.board_rules()
     try:
-        chain = rules.FILES["factory_certificate"](_read(folder + settings["fullchain"], user))
-        key = rules.FILES["factory_key"](_read(folder + settings["key"], user))
-        anchors = []
-        if settings["anchors"]:
-            anchors = rules.FILES["anchors"](_read(folder + settings["anchors"], user))
+        chain = rules.FILES["factory_certificate"](found[0])
+        key = rules.FILES["factory_key"](found[1])
+        anchors = rules.FILES["anchors"](found[2]) if found[2] else []
         matches = keys.load(key).spki() == bytes(x509.Certificate(chain[0]).spki)
     except (EstError, ValueError) as error:
         raise StorageError("%s: %s" % (folder, error))
