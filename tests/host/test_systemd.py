@@ -165,6 +165,11 @@ def test_from_the_first_start_to_a_broker_with_its_second_certificate(
 
 def test_a_crash_is_no_end(machine: systemd.Machine) -> None:
     machine.run("systemctl", "start", "mpest-agent@broker")
+    pid = machine.run("systemctl", "show", "-p", "MainPID", "--value", "mpest-agent@broker")
+    # What wakes it may be had in the unit.
+    machine.wait(f"ls -l /proc/{pid.strip()}/fd | grep timerfd", "mpest-agent@broker")
+    machine.run("systemctl", "reload", "mpest-agent@broker")
+    machine.wait("grep SIGHUP /var/log/mpest-agent", "mpest-agent@broker")
     machine.run("systemctl", "kill", "-s", "KILL", "mpest-agent@broker")
     machine.wait("systemctl show -p SubState mpest-agent@broker | grep auto-restart")
 
