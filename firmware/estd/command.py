@@ -76,7 +76,7 @@ def _status(settings, tell):
         for line in status.lines(found):
             events.write(sys.stdout, line)
     if found["failure"]:
-        return exits.of(found["kind"])
+        return exits.of(found["failure_type"])
     if not found["certificate"]:
         return exits.USAGE
     return exits.HOOK if [hook for hook in found["hooks"] if hook["error"]] else exits.DONE

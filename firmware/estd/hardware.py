@@ -9,18 +9,17 @@ from micropython import const
 
 # More of it is no number.
 _MAX = const(128)
-_NUMBERS = const(("/sys/firmware/devicetree/base/serial-number", "/sys/class/dmi/id/product_uuid"))
+_SERIAL = const("/sys/firmware/devicetree/base/serial-number")
 _INTERFACES = const("/sys/class/net")
 _MACHINE = const("/etc/machine-id")
 
 
 def number(root=""):
-    """Text; "" where the system tells nothing. root: folder in the place of /."""
-    for path in _NUMBERS:
-        text = _read(root + path)
-        if text:
-            return text
-    return _cpu(root) or _mac(root) or _read(root + _MACHINE)
+    """Text; "" where the system tells nothing. root: folder in the place of /.
+
+    Only what every user may read: root and the agent's user must find the same.
+    """
+    return _read(root + _SERIAL) or _mac(root) or _read(root + _MACHINE)
 
 
 def _read(path):
@@ -32,19 +31,6 @@ def _read(path):
         return ""
     text = "".join([chr(octet) for octet in octets if chr(octet).isalpha() or 45 <= octet < 59])
     return text if text.strip("0-:/.") else ""
-
-
-def _cpu(root):
-    # The serial number in /proc/cpuinfo, as of a Raspberry Pi.
-    try:
-        with open(root + "/proc/cpuinfo") as file:
-            for line in file:
-                name, _, value = line.partition(":")
-                if name.strip() == "Serial" and value.strip().strip("0"):
-                    return value.strip()
-    except (OSError, ValueError):
-        pass
-    return ""
 
 
 def _mac(root):

@@ -169,18 +169,30 @@ class Life:
         if not known.chain:
             return
         exports = self.settings["export"]
-        anchors = self.agent.load("anchors")[1:]
         how = repr([sorted(wanted.items()) for wanted in exports]).encode()
         identity = store.digest(b"".join([how, known.key or b""] + known.chain))
-        trust = store.digest(b"".join(anchors))
+        other_identity = identity != self.kept.get("identity")
+        anchors = self._anchors()
+        trust = store.digest(b"".join(anchors)) if anchors else self.kept.get("trust")
+        if not (anchors or other_identity):
+            return  # those that were exported are better than none
         changed = export.deploy(exports, known.chain, known.key, anchors)
         other_trust = trust != self.kept.get("trust", trust)
         # Due before it counts as exported: a cut between both has it all done again.
-        if identity != self.kept.get("identity") or (changed and not other_trust):
+        if other_identity or (changed and not other_trust):
             self.due(hooks.RENEWED, {})
         if other_trust:
             self.due(hooks.TRUST, {})
         self.keep(identity=identity, trust=trust)
+
+    def _anchors(self):
+        # The trust anchors (DER); none while their record is damaged: the next renewal mends it.
+        agent = self.agent
+        try:
+            anchors = store.unpack(self.records.load("anchors"))[1:]
+        except StorageError:
+            return []
+        return anchors or (agent.trust if isinstance(agent.trust, list) else [])
 
     def steps(self):
         """Steps until none is due at once. Returns the seconds until the next."""
@@ -242,6 +254,8 @@ class Life:
 def make_agent(settings, records, number, on_event, note):
     """The est.agent.Agent of these settings. Raises UsageError."""
     rules = config.board_rules()
+    if not number and "{id}" in "".join([settings["subject"]] + (settings.get("san") or [])):
+        raise UsageError("{id}: nothing here tells this board's number; write the name itself")
     identity = None
     if settings.get("identity_key"):
         identity = [

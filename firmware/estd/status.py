@@ -49,7 +49,7 @@ def _dict(known, kept, state, settings, agent):
         "next": next_step,
         "next_at": next_at,
         "failure": kept.get("failure"),
-        "kind": kept.get("kind"),
+        "failure_type": kept.get("kind"),
         "failed_at": kept.get("failed_at"),
         "export": [wanted["folder"] for wanted in settings["export"]],
         "hooks": hooks.pending(state),

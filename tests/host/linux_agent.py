@@ -15,6 +15,8 @@ from mpest import runtimes
 from mpest.server import EstServer
 from mpest.sim import cpython
 
+# MicroPython of whoever builds it without ffi.
+WITHOUT_FFI = "micropython without ffi"
 # A loaded machine takes its time for an enrolment.
 _SECONDS = 60
 
@@ -29,9 +31,11 @@ def command(runtime: str, checkout: Path | None = None) -> tuple[list[str], dict
         if checkout:
             environment["PYTHONPATH"] = str(checkout / "host_tools")
         return [sys.executable, "-m", "mpest", "agent"], environment
-    program = runtimes.find(runtime)
+    program = runtimes.find("micropython")
     firmware = checkout / "firmware" if checkout else cpython.firmware()
     environment |= program.env | {"MICROPYPATH": f"{firmware}:.frozen"}
+    if runtime == WITHOUT_FFI:
+        return [*program.argv, str(Path(__file__).with_name("without_ffi.py"))], environment
     return [*program.argv, "-m", "estd"], environment
 
 
@@ -81,13 +85,13 @@ class LinuxAgent:
         return found
 
     @contextmanager
-    def running(self, **changes: Any) -> Iterator["Running"]:
-        """The agent as a daemon."""
+    def running(self, *before: str, **changes: Any) -> Iterator["Running"]:
+        """The agent as a daemon. before: words of what starts it."""
         start, environment = command(self.runtime, self.checkout)
         log = self.folder / "log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [*start, "--config", str(self.file(**changes))],
+                [*before, *start, "--config", str(self.file(**changes))],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -1,9 +1,12 @@
 """`mpest agent`, and the same on MicroPython, against the test server."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 import socketserver
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,18 +16,20 @@ from pathlib import Path
 import pytest
 from commands import openssl
 from cryptography import x509
-from linux_agent import LinuxAgent
+from linux_agent import WITHOUT_FFI, LinuxAgent
 
 from mpest.server import EstServer, ServerConfig, running_server
 
 RUNTIMES = ("cpython", "micropython")
+# Until what failed is tried again, without a reason to try before: a minute less a quarter.
+_FIRST_RETRY = 45
 
 
 @pytest.fixture
 def runtime(request: pytest.FixtureRequest, program) -> str:
     name: str = request.param
     if name != "cpython":
-        program(name)
+        program("micropython")
     return name
 
 
@@ -259,12 +264,14 @@ def test_a_card_in_another_board(agent: LinuxAgent) -> None:
 
     records = store.Store(str(agent.state))
     (kept,) = store.unpack(records.load("agent"))
-    assert kept["hardware"]
+    number = kept["hardware"]
     kept["hardware"] = "10000000abcdef01"
     records.save("agent", store.pack(kept))
     posix.close(str(agent.state))
+    agent.config["subject"] = "CN=board-{id}"
     done = agent.run("--once")
     assert done.returncode == 0
+    assert f"CN=board-{number}" in agent.run("status").stdout
     assert "hardware: this card, or its copy, was in board 10000000abcdef01 before" in done.stderr
 
 
@@ -293,3 +300,60 @@ def test_an_upgrade_under_it(agent: LinuxAgent) -> None:
             assert time.monotonic() < end and daemon.process.poll() is None
             time.sleep(0.5)
         assert agent.run("renew", "--now").returncode == 0
+
+
+@pytest.mark.parametrize("runtime", [WITHOUT_FFI], indirect=True)
+def test_without_ffi(agent: LinuxAgent) -> None:
+    """Programs of the system do what the C library does else; what docs/linux.md says is less."""
+    agent.config["hooks"] = {"on_renewed": ["true"], "log": str(agent.hook_log)}
+    with agent.running() as daemon:
+        daemon.says("hook: renewed: done")
+        assert agent.state.stat().st_mode & 0o777 == 0o700
+        assert (agent.export / "key.pem").stat().st_mode & 0o777 == 0o640
+        second = agent.run("--once")
+        assert second.returncode == 7 and "an agent runs in" in second.stderr
+        assert agent.run("renew", "--now").returncode == 0
+        assert agent.status()["certificate"]["generation"] == 2
+        # It ends, for its supervisor to start it.
+        daemon.hang_up()
+        assert daemon.process.wait(60) == -signal.SIGHUP
+
+
+@each
+def test_a_network_that_returns(agent: LinuxAgent) -> None:
+    """It is tried at once, and not only when the back-off is over."""
+    if os.geteuid() or not (shutil.which("unshare") and shutil.which("ip")):
+        pytest.skip("needs root, unshare and ip")
+    # A name would be looked up first.
+    with agent.running("unshare", "--net", url="https://127.0.0.1:8443") as daemon:
+        daemon.says("cannot reach 127.0.0.1 port 8443")
+        failed = time.monotonic()
+        # What is told before it sleeps comes before it listens.
+        time.sleep(1)
+        in_network = ["nsenter", "--net", "--target", str(daemon.process.pid)]
+        subprocess.run([*in_network, "ip", "link", "set", "lo", "up"], check=True)
+        daemon.says("cannot reach 127.0.0.1 port 8443", 2)
+        assert time.monotonic() - failed < _FIRST_RETRY
+
+
+@once
+def test_trust_anchors(agent: LinuxAgent) -> None:
+    """They are exported; damage to their record takes nothing away."""
+    told = agent.folder / "told"
+    command = ["sh", "-c", f"echo $MPEST_EVENT >>{told}"]
+    agent.config["hooks"] = {"on_renewed": command, "on_trust": command}
+    agent.config["export"]["anchors"] = "ca.pem"
+    assert agent.run("--once").returncode == 0
+    anchors = (agent.export / "ca.pem").read_bytes()
+    assert told.read_text() == "renewed\n"
+    kept = {path: path.read_bytes() for path in agent.state.glob("anchors.*")}
+    for path in kept:
+        path.write_bytes(b"EST2" + bytes(100))
+    assert agent.run("--once").returncode == 0
+    assert (agent.export / "ca.pem").read_bytes() == anchors
+    assert told.read_text() == "renewed\n"
+    for path, octets in kept.items():
+        path.write_bytes(octets)
+    (agent.export / "ca.pem").resolve().write_bytes(b"")
+    assert agent.run("--once").returncode == 0
+    assert (agent.export / "ca.pem").read_bytes() == anchors
