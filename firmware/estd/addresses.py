@@ -6,11 +6,12 @@ moment: the next one is tried beside it (RFC 8305).
 
 import select
 import socket
+import sys
 import time
 
 from micropython import const
 
-from est import client
+from est import client, lookup
 from est.errors import PeerError
 
 # Until the next address is tried beside those that are silent.
@@ -31,14 +32,14 @@ def client_class(proxy=None):
     class Client(client.Client):
         def _connect(self):
             host, port = proxy or (self._host, self._port)
-            self._sock = connect(host, port, self._left)
+            found = yield from find(host, port, self._left)
+            self._sock = connect(found, host, port, self._left)
             if proxy:
                 try:
                     tunnel(self._sock, self._host, self._port, self._left)
                 except OSError as error:
                     raise PeerError("the proxy %s ends the connection (%s)" % (host, error))
             self.wrap()
-            return ()
 
     return Client
 
@@ -51,15 +52,25 @@ def parse_proxy(url):
     return host.strip("[]"), int(port)
 
 
-def connect(host, port, left):
-    """A connected TCP socket. left: gives the milliseconds left, raises PeerError without any.
+def find(host, port, left):
+    """What socket.getaddrinfo gives of a host, in steps (est.run). Raises PeerError.
 
-    Raises PeerError.
+    left: gives the milliseconds left, raises PeerError without any.
     """
     try:
-        addresses = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        if sys.implementation.name == "cpython":
+            return (yield from lookup.find(host, port, left))
+        # Without threads that take turns it takes the time that the system's resolver does.
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
     except OSError as error:
         raise PeerError("no address known for %s (%s)" % (host, error))
+
+
+def connect(addresses, host, port, left):
+    """A TCP socket that is connected to one of the addresses of `host`, as `find` gives them.
+
+    left: as there. Raises PeerError.
+    """
     waiting = []
     reason = "no answer"
     for address in addresses[:_MAX_ADDRESSES] + [None]:

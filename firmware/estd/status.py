@@ -86,5 +86,8 @@ def lines(status):
     for folder in status["export"]:
         out.append("export:      %s" % folder)
     for hook in status["hooks"]:
-        out.append("hook due:    %s" % events.words(hook))
+        text = "%s, try %d" % (hook["kind"], hook["tries"])
+        if hook["error"]:
+            text += "; %s; again at %s" % (hook["error"], events.date(hook["next"]))
+        out.append("hook due:    %s" % text)
     return out

@@ -4,22 +4,9 @@ import socket
 import time
 
 import check
+from est import run
 from est.errors import PeerError
 from estd import addresses
-
-
-class Names:
-    """In the place of the module socket: a name with several addresses."""
-
-    def __init__(self, *found):
-        self.found = found
-        self.socket = socket.socket
-        self.SOCK_STREAM = socket.SOCK_STREAM
-
-    def getaddrinfo(self, *_):
-        return [
-            socket.getaddrinfo("127.0.0.1", port, 0, socket.SOCK_STREAM)[0] for port in self.found
-        ]
 
 
 def port_of(sock):
@@ -53,13 +40,10 @@ def limit(ms):
     return left
 
 
-def connected(*ports):
-    usual = addresses.socket
-    addresses.socket = Names(*ports)
-    try:
-        return addresses.connect("est.example", 443, limit(5000))
-    finally:
-        addresses.socket = usual
+def connected(*ports, ms=5000):
+    """What comes of a name whose addresses have these ports."""
+    found = [socket.getaddrinfo("127.0.0.1", port, 0, socket.SOCK_STREAM)[0] for port in ports]
+    return addresses.connect(found, "est.example", 443, limit(ms))
 
 
 def silent():
@@ -107,18 +91,14 @@ def test_what_is_silent_does_not_hold_up():
     other.send(b"x")
     assert sock.recv(1) == b"x"
     close(sock, other, good)
-    usual = addresses.socket
-    addresses.socket = Names(port, port)
-    try:
-        error = check.raises(PeerError, addresses.connect, "est.example", 443, limit(700))
-    finally:
-        addresses.socket = usual
+    error = check.raises(PeerError, lambda: connected(port, port, ms=700))
     assert "took longer" in str(error)
     close(*kept)
 
 
 def test_no_such_name():
-    error = check.raises(PeerError, addresses.connect, "nowhere.invalid", 443, limit(5000))
+    steps = addresses.find("nowhere.invalid", 443, limit(60000))
+    error = check.raises(PeerError, run, steps)
     assert "no address known for nowhere.invalid" in str(error)
 
 
