@@ -5,7 +5,7 @@ The server is asked as ever, over the same code. The store keeps what it is give
 
 from est import errors, run, store
 from est.errors import EstError, Refused, RetryLater
-from estd import events, exits, export, facts, hardware, readers
+from estd import events, exits, export, facts, hardware, hooks, readers
 from estd.run import make_agent
 
 # A request that no CA can issue for: an empty SEQUENCE.
@@ -56,9 +56,22 @@ def prove(settings, tell):
     wrong = readers.unwritable([state] + [wanted["folder"] for wanted in settings["export"]])
     for wanted in settings["export"]:
         wrong += readers.refused(wanted, tell)
+    wrong += _missing(settings["hooks"])
     for text in wrong:
         tell("failed", {"type": "StorageError", "operation": "export", "text": text})
     return code or (exits.STORAGE if wrong else exits.DONE)
+
+
+def _missing(configured):
+    # The programs of hooks that are not there: a list of lines.
+    lines = []
+    for kind in hooks.KINDS:
+        for words in hooks.commands(configured, kind):
+            name = words[0]
+            folders = [""] if "/" in name else [path + "/" for path in hooks.PATH.split(":")]
+            if not [path for path in folders if readers.exists(path + name)]:
+                lines.append("hooks: there is no program %s" % name)
+    return lines
 
 
 def _detail(agent, error):

@@ -34,7 +34,7 @@ SECONDS = 300
 _MAX_LOG = 1 << 20
 # Characters of each fact: all events go into one record of 32 KB.
 _MAX_FACT = 1000
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What certbot calls them.
 _CERTBOT = {"lineage": "RENEWED_LINEAGE", "domains": "RENEWED_DOMAINS"}
 # How often and how long after a reload the server is asked for its certificate.
@@ -175,7 +175,7 @@ def _verified(hooks, kind):
 
 def _environment(state, kind, event):
     environment = {
-        "PATH": _PATH,
+        "PATH": PATH,
         "MPEST_EVENT": kind,
         "MPEST_NUMBER": "%d" % event["number"],
         "MPEST_TRY": "%d" % event["tries"],

@@ -9,6 +9,7 @@ from micropython import const
 from estd import export, system
 
 _PASSWD = const("/etc/passwd")
+_GROUP = const("/etc/group")
 _SELINUX = const("/sys/fs/selinux/enforce")
 _APPARMOR = const("/sys/kernel/security/apparmor/profiles")
 # Where refusals are noted, as far as this user may read them.
@@ -42,7 +43,7 @@ def refused(wanted, tell, root=""):
     """
     folder = wanted["folder"].rstrip("/")
     paths = [folder + "/" + wanted[kind] for kind in sorted(export.FILES) if wanted.get(kind)]
-    paths = [path for path in paths if _exists(path)]
+    paths = [path for path in paths if exists(path)]
     lines = []
     for reader in wanted["readers"]:
         try:
@@ -50,10 +51,8 @@ def refused(wanted, tell, root=""):
         except LookupError:
             lines.append("export: readers: there is no user %s here" % reader)
             continue
-        if not paths:
-            tell.note("%s is empty before the first certificate: %s tries then" % (folder, reader))
-            continue
-        place = _first_closed(reader, user, paths)
+        places = _folders(folder + "/x") + paths
+        place = _first_closed(reader, user, [place for place in places if exists(place)])
         if place is None:
             tell.note("only root can try whether %s reads %s" % (reader, folder))
         elif place:
@@ -62,9 +61,14 @@ def refused(wanted, tell, root=""):
             what = "enter" if export.folder_exists(place) else "read"
             found = (status[0] & 0o7777, status[4], status[5], hints(reader, folder, root))
             lines.append(text % ((reader, what, place) + found))
+        elif paths or _will_read(reader, user, wanted):
+            can = "can" if paths else "will be able to"
+            text = "%s %s read %s%s"
+            tell("dry-run", {"text": text % (reader, can, folder, hints(reader, folder, root))})
         else:
-            confined = hints(reader, folder, root)
-            tell("dry-run", {"text": "%s can read %s%s" % (reader, folder, confined)})
+            text = "%s will not be able to read %s: mode %s, and group %s, which it is not in"
+            group = wanted["group"] or "that of the agent"
+            lines.append(text % (reader, folder, wanted["mode"], group))
     return lines
 
 
@@ -106,7 +110,8 @@ def _end(path):
     return "".join([chr(octet) if octet < 128 else "?" for octet in octets])
 
 
-def _exists(path):
+def exists(path):
+    """Whether there is something at `path`, as far as this user can tell."""
     try:
         os.stat(path)
         return True
@@ -135,7 +140,7 @@ def _user(name):
     raise LookupError(name)
 
 
-def _first_closed(reader, user, paths):
+def _first_closed(reader, user, places):
     # The first folder that the user cannot enter, or file that it cannot read; "" for none, None
     # where only root could try.
     if hasattr(os, "fork"):
@@ -148,7 +153,6 @@ def _first_closed(reader, user, paths):
     number, fork, groups, group_id, user_id, wait, leave = calls
     if number() not in (0, user[0]):
         return None
-    places = _folders(paths[0]) + paths
     child = fork()
     if not child:
         code = len(places)
@@ -165,6 +169,27 @@ def _first_closed(reader, user, paths):
     return places[code - 1] if code else ""
 
 
+def _will_read(reader, user, wanted):
+    # Whether the user can read files of such mode and group, once they are there.
+    mode = int(wanted["mode"], 8)
+    if mode & 0o004 or not user[0] or (wanted["owner"] in (reader, str(user[0])) and mode & 0o400):
+        return True
+    try:
+        group = system.number(wanted["group"] or "", "group")
+    except LookupError:
+        return False
+    if not mode & 0o040:
+        return False
+    if group == user[1]:
+        return True
+    with open(_GROUP) as file:
+        for line in file:
+            fields = line.strip().split(":")
+            if fields[2:3] == ["%d" % group] and reader in fields[3].split(","):
+                return True
+    return False
+
+
 def _folders(path):
     # Folders from the top to that of the file, with what leads to the set in use.
     folders = []
@@ -172,8 +197,7 @@ def _folders(path):
     while at > 0:
         folders.append(path[:at])
         at = path.find("/", at + 1)
-    live = folders[-1] + "/.live"
-    return folders + ([live] if _exists(live) else [])
+    return folders + [folders[-1] + "/.live"]
 
 
 def _first(places):

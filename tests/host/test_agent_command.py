@@ -164,6 +164,8 @@ def test_dry_run(agent: LinuxAgent, est: EstServer) -> None:
     assert done.returncode == 0, done.stderr
     assert "the server takes the login" in done.stderr
     assert "CN=board-1,O=Example would be asked for by simpleenroll now" in done.stderr
+    done = agent.run("--dry-run", hooks={"on_renewed": ["true"], "reload": "no-such-program -r"})
+    assert done.returncode == 7 and "there is no program no-such-program" in done.stderr
     done = agent.run("--dry-run", secret_file=None, secret="wrong")
     assert done.returncode == 4 and "wrong user, password or token" in done.stderr
     done = agent.run("--dry-run", anchors=None, sha256="00" * 32)

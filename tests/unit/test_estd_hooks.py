@@ -110,7 +110,7 @@ def test_what_a_command_is_given():
         "MPEST_STATE=" + bench.state,
         "MPEST_TEXT=two lines",
         "MPEST_TRY=1",
-        "PATH=" + hooks._PATH,
+        "PATH=" + hooks.PATH,
         "RENEWED_DOMAINS=a.example b.example",
         "RENEWED_LINEAGE=/etc/est",
     ]

@@ -64,11 +64,33 @@ def test_what_cannot_be_tried():
     wanted["readers"] = ["no-such-user"]
     lines = readers.refused(wanted, Told(), parent)
     assert lines == ["export: readers: there is no user no-such-user here"]
-    wanted["readers"] = ["nobody"]
+    check.clean(parent)
+
+
+def test_before_there_are_files():
+    may_try()
+    group = [line.split(":")[0] for line in open("/etc/group") if line.split(":")[2] == "1"][0]
+    parent, wanted = exported(0o644, 0o755)
     wanted["folder"] += "/none"
-    told = Told()
-    assert readers.refused(wanted, told, parent) == []
-    assert "before the first certificate" in told.lines[0]
+    wanted["readers"] = ["daemon"]
+    for changes, able in (
+        ({}, False),
+        ({"group": "root"}, False),
+        ({"group": group}, True),
+        ({"group": group, "mode": "600"}, False),
+        ({"mode": "644"}, True),
+        ({"owner": "daemon"}, True),
+    ):
+        told = Told()
+        lines = readers.refused(dict(wanted, **changes), told, parent)
+        if able:
+            assert lines == [], lines
+            assert told.lines == ["daemon will be able to read " + wanted["folder"]]
+        else:
+            assert "daemon will not be able to read" in lines[0] and told.lines == []
+    system.chmod(parent, 0o700)
+    lines = readers.refused(wanted, Told(), parent)
+    assert "daemon cannot enter %s (mode 700" % parent in lines[0]
     check.clean(parent)
 
 
