@@ -47,7 +47,9 @@ class Day:
         self._later: list[tuple[int, int, Callable[[], None]]] = []
         world.install(self.world)
         clock = SimpleNamespace(
-            time=self.world.clock, gmtime=time.gmtime, sleep=lambda seconds: None
+            time=lambda: self.world.now + (self.world.clock_error or 0),
+            gmtime=time.gmtime,
+            sleep=lambda seconds: None,
         )
         stack.enter_context(mock.patch.object(hooks, "time", clock))
         usual_write = system.write

@@ -55,3 +55,16 @@ def test_a_clock_in_2098(day: Day, before: bool) -> None:
     day.run(3 * HOUR, gapless=False)
     day.check(True)
     assert day.life.code() == 0
+
+
+def test_a_clock_that_is_not_set(day: Day) -> None:
+    """It asks nobody, and goes on once the clock is set."""
+    day.world.clock_error = None
+    day.run(HOUR, gapless=False)
+    assert day.world.connections == 0
+    assert day.life.code() == 5
+    day.world.clock_error = 0
+    day.life.agent.until = 0
+    day.run(60)
+    assert day.life.agent.known.generation == 1
+    assert day.life.code() == 0
