@@ -52,6 +52,9 @@ class Machine:
         anchors = [self.authority.root.certificate.public_bytes(Encoding.DER)]
         der = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
         listed = [one.public_bytes(Encoding.DER) for one in chain]
+        # Every program is given both.
+        traditional = self.wanted.get("key_form") == "pkcs8"
+        self.wanted["key_form"] = "traditional" if traditional else "pkcs8"
         assert export.deploy([self.wanted], listed, der, anchors)
         state = str(self.folder / "state")
         facts = {"sha256": leaf.fingerprint(SHA256()).hex()}

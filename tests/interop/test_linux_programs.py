@@ -334,7 +334,7 @@ def test_postgresql(machine):
     with postgres.running() as server:
         user = pwd.getpwnam(server.user)
         group = grp.getgrgid(user.pw_gid).gr_name
-        host = machine(owner=server.user, group=group, mode="600", key_form="traditional")
+        host = machine(owner=server.user, group=group, mode="600")
         first = host.renew()
         folder = server.folder / "data"
         with (folder / "postgresql.conf").open("a") as settings:
