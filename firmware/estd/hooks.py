@@ -226,7 +226,9 @@ def _reload(item):
     if isinstance(item, dict):
         if "touch" in item:
             return ["touch", item["touch"]]
-        return ["sh", "-c", _SIGNAL, item["signal"], item["pid_file"]]
+        name = item["signal"]
+        name = name[3:] if name[:3] == "SIG" else name  # dash knows it by the rest alone
+        return ["sh", "-c", _SIGNAL, name, item["pid_file"]]
     return _words(item)
 
 

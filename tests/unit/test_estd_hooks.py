@@ -235,7 +235,7 @@ def test_reload():
         "reload": [
             "touch %s/by-command" % bench.state,
             {"touch": touched},
-            {"signal": "TERM", "pid_file": pid_file},
+            {"signal": "SIGTERM", "pid_file": pid_file},
         ]
     }
     for text in ("", "-1", "0", "1", "7 8", "$(reboot)"):
