@@ -360,3 +360,29 @@ def test_trust_anchors(agent: LinuxAgent) -> None:
     (agent.export / "ca.pem").resolve().write_bytes(b"")
     assert agent.run("--once").returncode == 0
     assert (agent.export / "ca.pem").read_bytes() == anchors
+
+
+def test_a_key_is_on_no_medium(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython's ssl reads keys from files, which are in memory alone."""
+    from mpest.sim import cpython
+
+    cpython.install()
+    import tls
+
+    from est import pem
+
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("a file for a key")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", refused)
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    openssl(
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+        *("-subj", "/CN=a", "-keyout", key, "-out", cert),
+    )
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    (certificate,) = pem.decode(cert.read_text(), "CERTIFICATE")
+    (private,) = pem.decode(key.read_text(), "PRIVATE KEY")
+    for _ in range(2):
+        context.load_cert_chain(certificate, private)

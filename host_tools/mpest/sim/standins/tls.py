@@ -2,7 +2,7 @@
 
 import os
 import ssl
-import tempfile
+from contextlib import contextmanager
 
 from est import pem
 
@@ -54,13 +54,10 @@ class SSLContext:
         # Called again it appends, as MicroPython does; ssl reads files only.
         try:
             self._chain.append(ssl.DER_cert_to_PEM_cert(cert))
-            handle, path = tempfile.mkstemp()
-            try:
-                with os.fdopen(handle, "w") as file:
-                    file.write("".join(self._chain) + pem.encode(_label(key), key))
+            with _private_file() as (file, path):
+                file.write("".join(self._chain) + pem.encode(_label(key), key))
+                file.flush()
                 self._context.load_cert_chain(path)
-            finally:
-                os.unlink(path)
         except ssl.SSLError as error:
             raise ValueError("invalid key or cert") from error
 
@@ -72,6 +69,21 @@ class SSLContext:
         if do_handshake_on_connect:
             wrapped.handshake()
         return wrapped
+
+
+@contextmanager
+def _private_file():
+    """(A file for what no medium shall keep, if the system has such, and a path to read it by)."""
+    try:
+        number = os.memfd_create("key")
+    except (AttributeError, OSError):
+        import tempfile
+
+        with tempfile.NamedTemporaryFile("w") as file:
+            yield file, file.name
+        return
+    with os.fdopen(number, "w") as file:
+        yield file, f"/proc/self/fd/{number}"
 
 
 def _label(key):
