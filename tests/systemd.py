@@ -16,8 +16,9 @@ set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs {folder}
 mkdir {folder}/upper {folder}/work {folder}/root
-mount -t overlay overlay -o lowerdir=/,upperdir={folder}/upper,workdir={folder}/work {folder}/root
-cd {folder}/root
+cd {folder}
+mount -t overlay overlay -o lowerdir={lower},upperdir=upper,workdir=work root
+cd root
 mount --rbind /dev dev
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
@@ -53,11 +54,14 @@ def need() -> None:
 
 
 class Machine:
-    """A machine with nothing started. Its network is loopback alone; what is written is lost."""
+    """A machine with nothing started. Its network is loopback alone; what is written is lost.
 
-    def __init__(self) -> None:
+    lower: the folder of its system, this machine's own unless given.
+    """
+
+    def __init__(self, lower: str = "/") -> None:
         self._folder = tempfile.mkdtemp(prefix="mpest-systemd-")
-        boot = _BOOT.format(folder=self._folder, systemd=_SYSTEMD, targets=_TARGETS)
+        boot = _BOOT.format(folder=self._folder, lower=lower, systemd=_SYSTEMD, targets=_TARGETS)
         command = ["unshare", "--mount", "--pid", "--net", "--cgroup", "--uts", "--ipc", "--fork"]
         command += ["--kill-child", "sh", "-c", boot]
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
