@@ -21,7 +21,7 @@ NO_VECTORS = "needs the vectors"
 _EMULATED = 16
 _LONG = 8
 _LONG_FILES = (
-    "tests/faults/|test_(application|examples|flash_cuts|flash_ports|station|line|agent|linux|systemd)"
+    "tests/faults/|test_(application|examples|flash_cuts|flash_ports|station|line|agent|deb|linux|systemd)"
     "|test_power_cuts|test_headers_without_end"
 )
 

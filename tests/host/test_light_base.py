@@ -179,3 +179,13 @@ def test_it_enrols_renews_and_shows(mpest: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "CN=a" in done.stdout
     assert (tmp_path / "board/key.pem").exists()
+
+
+def test_the_agent_enrols_and_exports(mpest: Run, tmp_path: Path) -> None:
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        settings = {"url": server.url, "anchors": str(server.ca_pem), "subject": "CN=a"}
+        settings |= {"state": str(tmp_path / "state"), "export": {"folder": f"{tmp_path}/live"}}
+        (tmp_path / "a.json").write_text(json.dumps(settings))
+        done = mpest("agent", "--once", "--config", tmp_path / "a.json")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "live/fullchain.pem").exists()
