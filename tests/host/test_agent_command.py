@@ -46,7 +46,7 @@ def est(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EstServer]:
 
 @pytest.fixture
 def agent(est: EstServer, tmp_path: Path, runtime: str) -> LinuxAgent:
-    return LinuxAgent(est, tmp_path, runtime)
+    return LinuxAgent(est.url, est.ca_pem, tmp_path, runtime)
 
 
 each = pytest.mark.parametrize("runtime", RUNTIMES, indirect=True)
@@ -183,7 +183,7 @@ def test_dry_run(agent: LinuxAgent, est: EstServer) -> None:
 @each
 def test_an_identity_of_another_program(agent: LinuxAgent, est: EstServer) -> None:
     """The first order is a renewal: no password is needed."""
-    other = LinuxAgent(est, agent.folder / "other", agent.runtime)
+    other = LinuxAgent(est.url, est.ca_pem, agent.folder / "other", agent.runtime)
     assert other.run("--once").returncode == 0
     pair = ("--cert", str(other.export / "fullchain.pem"), "--key", str(other.export / "key.pem"))
     nameless: dict[str, None] = {"user": None, "secret_file": None}

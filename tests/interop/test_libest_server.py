@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from libest import USER, Site, running
+from linux_agent import LinuxAgent
 
 from mpest.server import CsrAttrsPolicy
 from mpest.sim import cpython
@@ -56,6 +57,26 @@ def test_csrattrs(libest: Site, runtime: str, tmp_path: Path) -> None:
     assert not found[0]["challenge_password"]
     assert found[0]["digest"] == "SHA-384"
     assert found[0]["unknown"] == ["1.3.6.1.1.1.1.22", "1.2.840.113549.1.9.1"]
+
+
+@pytest.mark.parametrize("name", ["cpython", "micropython"])
+def test_the_agent_of_linux(libest: Site, name: str, tmp_path: Path, program: Callable) -> None:
+    """Its dry run tells a good login from a wrong one, and has nothing issued."""
+    program("micropython")
+    login = (USER["user"], USER["password"])
+    url = libest.config()["url"]
+    agent = LinuxAgent(url, libest.ca, tmp_path / "agent", name, *login)
+    done = agent.run("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "the server takes the login" in done.stderr
+    done = agent.run("--dry-run", secret_file=None, secret="wrong")
+    assert done.returncode == 4, done.stderr
+    assert not list((libest.folder / "newcerts").iterdir())
+    done = agent.run("--once")
+    assert done.returncode == 0, done.stderr
+    done = agent.run("renew", "--now")
+    assert done.returncode == 0, done.stderr
+    assert agent.status()["certificate"]["generation"] == 2
 
 
 # What is in a subject too; libest leaves a challengePassword out of what it enforces.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from mpest import runtimes
-from mpest.server import EstServer
 from mpest.sim import cpython
 
 # MicroPython of whoever builds it without ffi.
@@ -35,14 +34,22 @@ def command(runtime: str, checkout: Path | None = None) -> tuple[list[str], dict
     firmware = checkout / "firmware" if checkout else cpython.firmware()
     environment |= program.env | {"MICROPYPATH": f"{firmware}:.frozen"}
     if runtime == WITHOUT_FFI:
-        return [*program.argv, str(Path(__file__).with_name("without_ffi.py"))], environment
+        return [*program.argv, str(Path(__file__).parent / "host/without_ffi.py")], environment
     return [*program.argv, "-m", "estd"], environment
 
 
 class LinuxAgent:
     """An agent in folder `folder`: `config` is what it is given, `state` where it lives."""
 
-    def __init__(self, server: EstServer, folder: Path, runtime: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        anchors: Path,
+        folder: Path,
+        runtime: str,
+        user: str = "board",
+        password: str = "correct horse",
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.runtime = runtime
@@ -50,14 +57,14 @@ class LinuxAgent:
         self.state = folder / "state"
         self.export = folder / "export"
         self.hook_log = folder / "hooks.log"
-        (folder / "secret").write_text("correct horse\n")
+        (folder / "secret").write_text(password + "\n")
         (folder / "secret").chmod(0o600)
         self.config: dict[str, Any] = {
-            "url": server.url,
-            "anchors": str(server.ca_pem),
+            "url": url,
+            "anchors": str(anchors),
             "subject": "CN=board-1,O=Example",
             "san": ["DNS:board-1.example"],
-            "user": "board",
+            "user": user,
             "secret_file": "secret",
             "state": str(self.state),
             "export": {"folder": str(self.export)},
