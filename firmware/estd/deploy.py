@@ -119,7 +119,10 @@ def run(path, tell):
     from estd.run import lock
 
     records = lock(settings["state"])
-    pair = _taken(settings)
+    user = _user(settings)
+    for wanted in settings["export"]:
+        _check_folder(wanted["folder"], user)
+    pair = _taken(settings, user)
     if not pair:
         tell.note("%s holds no certificate yet" % settings["from"])
         return exits.DONE
@@ -138,14 +141,25 @@ def run(path, tell):
     return exits.DONE if waiting is None else exits.HOOK
 
 
-def _taken(settings):
-    # The pair that the agent exported, or None. Raises UsageError, StorageError.
+def _user(settings):
     from estd import system
 
     try:
-        user = system.number(settings["user"], "passwd")
+        return system.number(settings["user"], "passwd")
     except LookupError:
         raise UsageError("user: there is no %s here" % settings["user"])
+
+
+def _check_folder(path, user):
+    # In a folder of the agent's user a link could have root write anywhere.
+    while path.strip("/"):
+        if os.geteuid() != user and os.path.lexists(path) and os.lstat(path).st_uid == user:
+            raise UsageError("export: %s is of the agent's user: choose another folder" % path)
+        path = os.path.dirname(path.rstrip("/"))
+
+
+def _taken(settings, user):
+    # The pair that the agent exported, or None. Raises UsageError, StorageError.
     folder = settings["from"].rstrip("/") + "/"
     try:
         os.stat(folder + settings["fullchain"])

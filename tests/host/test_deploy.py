@@ -132,6 +132,9 @@ def test_what_only_root_can_read_is_not_taken(deploy: Run, tmp_path: Path) -> No
     for name in ("fullchain.pem", "key.pem"):
         os.chown(tmp_path / "secret" / name, NOBODY, NOBODY)
     deploy(user=str(NOBODY))
+    os.chown(tmp_path / "secret", NOBODY, NOBODY)
+    done = deploy(Exit.USAGE, user=str(NOBODY), export={"folder": f"{tmp_path}/secret/a/b"})
+    assert "choose another folder" in done.stderr
 
 
 def test_settings_that_others_could_write_are_refused(
