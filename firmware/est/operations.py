@@ -3,12 +3,14 @@
 Each is a generator in the manner of est.protocol.Est `est`, its first argument.
 """
 
+from micropython import const
+
 from est import cms
 from est.errors import PeerError
 
 # Of a request that may wait (est.protocol). Without a word for how long they tell that what stands
 # behind a proxy is not there.
-_ABSENT = (202, 502, 503, 504)
+_ABSENT = const((202, 502, 503, 504))
 
 
 def cacerts(est):

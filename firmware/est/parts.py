@@ -238,7 +238,13 @@ def attributes(agent, shown, needed=False):
             # A password that is wrong stays so.
             if needed or getattr(error, "status", 0) == 401 and agent.credentials:
                 raise
-            if client.date is None and not (yield from _answers(agent, shown)):
+            if client.date is None and client.context.leaf:
+                # A server that was verified said nothing. Does it say something to /cacerts?
+                try:
+                    yield from _asked(agent, shown)
+                except EstError:
+                    pass
+            if client.date is None:
                 raise error  # it is the network
             agent.log("the server's csrattrs are left out: %s" % error)
         # TLS leaves little room for making the request.
@@ -352,17 +358,6 @@ def _asked(agent, candidate):
 
     yield from client.steps(part(client.est.exchange("GET", "cacerts")))
     return client.date
-
-
-def _answers(agent, shown):
-    # Whether a server that was verified, and then said nothing, says something to /cacerts.
-    client = agent.client(shown)
-    if client.context.leaf:
-        try:
-            yield from _asked(agent, shown)
-        except EstError:
-            pass
-    return client.date is not None
 
 
 def prove(agent, candidate):

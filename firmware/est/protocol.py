@@ -70,7 +70,7 @@ class Est:
     """
 
     def __init__(self, authority, label=None, credentials=None, bootstrap=False):
-        self.authority = authority
+        self._authority = authority
         self._base = "/.well-known/est/" + (label + "/" if label else "")
         self._credentials = None if bootstrap else credentials
         self._bootstrap = bootstrap

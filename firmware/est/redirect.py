@@ -6,7 +6,7 @@ from est.errors import PeerError
 def path(est, request):
     """Path that the answered est.protocol.Request `request` is redirected to, or None.
 
-    est: est.protocol.Est, whose authority has the host and port of the URL asked. Anywhere else
+    est: est.protocol.Est, which has host and port of the URL asked. Anywhere else
     the user would have to be asked, so PeerError is raised. Location may be relative (RFC 9110
     10.2.2).
     """
@@ -21,7 +21,7 @@ def path(est, request):
             location = ""
     if location[:2] == "//":
         origin, _, location = location[2:].partition("/")
-        location = "/" + location if _host(origin) == _host(est.authority) else ""
+        location = "/" + location if _host(origin) == _host(est._authority) else ""
     if not location or ":" in location.partition("?")[0].partition("/")[0]:
         original = est.shown(request, original.encode(), 100)
         raise PeerError("the server redirects elsewhere: if %s is right, give its host" % original)
