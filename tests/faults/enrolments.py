@@ -70,8 +70,8 @@ async def serve():
 asyncio.run(serve())
 """
 LIFE_SECONDS = 1.0
-# On a machine that has more to do a life is longer: until the server ran for so long,
-# if it does before that.
+# On a machine that has more to do a life is longer: until the server had so much of a processor,
+# or the second time has passed.
 RAN_SECONDS, LONGEST_SECONDS = 0.25, 10.0
 # Each third life has a disk that is full once some certificates are on record.
 FULL_EACH, FULL_OCTETS = 3, 150_000
