@@ -41,8 +41,8 @@ Event = dict[str, Any]
 def server_of(folder: Path, **changes: Any) -> Iterator[EstServer]:
     """A server that lets the station bring the requests of units."""
     rule = {"users": STATION, "role": "ra", "subject": "CN=unit-*"}
-    usual = {"users": {STATION: PASSWORD}, "policy": {"rule": [rule]}, "chain_length": 2}
-    config = ServerConfig(directory=folder / "ca", auth="basic", **{**usual, **changes})
+    usual = {"auth": "basic", "users": {STATION: PASSWORD}, "policy": {"rule": [rule]}}
+    config = ServerConfig(directory=folder / "ca", **{"chain_length": 2, **usual, **changes})
     with running_server(config) as server:
         yield server
 

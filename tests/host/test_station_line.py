@@ -112,23 +112,6 @@ def test_a_board_that_is_not_accepted(make: Make) -> None:
     line.check(0)
 
 
-def test_rework_gives_a_new_key(make: Make) -> None:
-    line = make(1)
-    line.run()
-    first = line.certificates()
-    with line.start("--rework", "came back") as run:
-        run.until(board("done"))
-        run.end()
-    both = line.certificates()
-    assert [entry.current for entry in both] == [False, True]
-    assert both[0].key_hash == first[0].key_hash != both[1].key_hash
-    assert both[1].proven
-    with Ledger(str(line.ledger)) as ledger:
-        [rework] = [event for event in ledger.history("A001") if event.event == "rework"]
-        assert rework.outcome == "came back"
-        assert rework.detail["key_hash"] == first[0].key_hash
-
-
 def test_what_the_job_does_not_know(make: Make) -> None:
     line = make(1)
     (line.boards[0].root / "boot.py").write_text("print('mine')\n")

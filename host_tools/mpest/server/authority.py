@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -49,9 +50,11 @@ class Authority:
         signers: list[Signer],
         rollover: Rollover | None = None,
         retired: Sequence[Signer] = (),
+        password: bytes | None = None,
     ) -> None:
         """`signers` run from the root to the one that issues, `retired` are those that issued
-        under the root before."""
+        under the root before. `password` is that of all keys' files."""
+        self._password = password
         self.root = signers[0]
         self.issuer = signers[-1]
         self.rollover = rollover
@@ -59,9 +62,16 @@ class Authority:
         self._signers = signers
 
     @classmethod
-    def open(cls, directory: Path, chain_length: int, root_key: str = "P-256") -> "Authority":
+    def open(
+        cls,
+        directory: Path,
+        chain_length: int,
+        root_key: str = "P-256",
+        password: bytes | None = None,
+    ) -> "Authority":
         """Reopen the CA, or make what is missing; a chain that is longer already stays so.
 
+        `password`: the keys' files are encrypted by it; without one they are not.
         Raises CliError when the files are damaged or not a CA's, OSError when it can't write.
         """
         files.finish(directory)
@@ -74,14 +84,16 @@ class Authority:
         chain_length = max(chain_length, _length_of(directory))
         for name in _names(chain_length):
             parent = signers[-1] if signers else None
-            signer = _load(directory, name, parent)
+            signer = _load(directory, name, parent, password)
             if signer is None:
                 signer = _make(chain_length, len(signers), parent, root_key)
-                made |= _contents(name, signer)
+                made |= _contents(name, signer, password)
             signers.append(signer)
-        rollover = _open_rollover(directory, signers[0])
-        retired = _open_retired(directory, chain_length, rollover.old) if rollover else []
-        authority = cls(signers, rollover, retired)
+        rollover = _open_rollover(directory, signers[0], password)
+        retired = (
+            _open_retired(directory, chain_length, rollover.old, password) if rollover else []
+        )
+        authority = cls(signers, rollover, retired, password)
         _check_lists(directory, authority)
         if made:
             files.replace(directory, made)
@@ -100,9 +112,10 @@ class Authority:
         for name, certificate in _link_files(rollover).items():
             contents[name] = certificate.public_bytes(Encoding.PEM)
         for name, old_signer, signer in zip(_names(length), self._signers, new, strict=True):
-            contents |= _contents(_old(name), old_signer) | _contents(name, signer)
+            for kept, one in ((_old(name), old_signer), (name, signer)):
+                contents |= _contents(kept, one, self._password)
         files.replace(directory, contents)
-        return type(self)(new, rollover, self._signers[1:])
+        return type(self)(new, rollover, self._signers[1:], self._password)
 
     @property
     def certificates(self) -> list[x509.Certificate]:
@@ -191,10 +204,11 @@ def _make(chain_length: int, number: int, parent: Signer | None, root_key: str) 
     return new_ca(subject, parent, below=below)
 
 
-def _contents(name: str, signer: Signer) -> dict[str, bytes | None]:
+def _contents(name: str, signer: Signer, password: bytes | None) -> dict[str, bytes | None]:
     """What its two files hold."""
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
     return {
-        f"{name}.key": signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        f"{name}.key": signer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption),
         f"{name}.pem": signer.certificate.public_bytes(Encoding.PEM),
     }
 
@@ -206,7 +220,7 @@ def _link_files(rollover: Rollover) -> dict[str, x509.Certificate]:
     }
 
 
-def _open_rollover(directory: Path, root: Signer) -> Rollover | None:
+def _open_rollover(directory: Path, root: Signer, password: bytes | None) -> Rollover | None:
     """What is left of the last rollover; None once its root has expired."""
     path = directory / "old.pem"
     try:
@@ -217,7 +231,7 @@ def _open_rollover(directory: Path, root: Signer) -> Rollover | None:
         raise _damaged(path, "is not a certificate") from error
     if expires <= now():
         return None
-    old = _load(directory, "old", None)
+    old = _load(directory, "old", None, password)
     if old is None or old.certificate == root.certificate:
         return None  # it was interrupted before the root changed
     links = []
@@ -233,11 +247,13 @@ def _open_rollover(directory: Path, root: Signer) -> Rollover | None:
     return Rollover(old, *links)
 
 
-def _open_retired(directory: Path, chain_length: int, parent: Signer) -> list[Signer]:
+def _open_retired(
+    directory: Path, chain_length: int, parent: Signer, password: bytes | None
+) -> list[Signer]:
     """The CAs that issued under the old root `parent`; none, if a version before 0.3 rolled."""
     retired: list[Signer] = []
     for name in _names(chain_length)[1:]:
-        signer = _load(directory, _old(name), parent)
+        signer = _load(directory, _old(name), parent, password)
         if signer is None:
             break
         retired.append(signer)
@@ -245,7 +261,9 @@ def _open_retired(directory: Path, chain_length: int, parent: Signer) -> list[Si
     return retired
 
 
-def _load(directory: Path, name: str, parent: Signer | None) -> Signer | None:
+def _load(
+    directory: Path, name: str, parent: Signer | None, password: bytes | None
+) -> Signer | None:
     """The CA in the files of this name; None where there are none."""
     certificate_file, key_file = directory / f"{name}.pem", directory / f"{name}.key"
     if not certificate_file.exists() and not key_file.exists():
@@ -259,8 +277,13 @@ def _load(directory: Path, name: str, parent: Signer | None) -> Signer | None:
     except Exception as error:  # cryptography names no common base for what bad input raises
         raise _damaged(certificate_file, "is not a CA certificate of this server") from error
     try:
-        key = load_pem_private_key(key_file.read_bytes(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        key = load_pem_private_key(key_file.read_bytes(), password)
+    except TypeError as error:  # one of both has a password
+        what = "is not encrypted, and a password was given" if password else "is encrypted"
+        raise CliError(f"{key_file} {what}: see --key-password-file") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        if password:
+            raise CliError(f"{key_file} does not open with this password") from error
         raise _damaged(key_file, "is not an unencrypted private key") from error
     if not isinstance(key, CaKey):
         raise _damaged(certificate_file, "was not made by this server")

@@ -147,6 +147,13 @@ _NEEDS = {"basic": "--users", "digest": "--users", "token": "--token-file"}
     help="Of the certificates issued.",
 )
 @click.option("--chain-length", type=click.Choice(["1", "2"]), default="1", show_default=True)
+@click.option(
+    "--key-password-file",
+    "key_password",
+    callback=inputs.key_password,
+    metavar="FILE|-",
+    help="The CA's keys in DIR are encrypted by its first line; - asks for it.",
+)
 @click.option("--rollover", is_flag=True, help="Start with a new root, linked with the old one.")
 @click.option("--cmc-ra", is_flag=True, help="Serve as id-kp-cmcRA (RFC 7030 3.6.1).")
 @click.option("--tls-max", type=click.Choice(["1.2", "1.3"]), default="1.3", show_default=True)
@@ -202,7 +209,7 @@ def serve(
 ) -> None:
     """Run a test EST server with its own CA until interrupted.
 
-    Not for production: its CA key lies unencrypted in DIR.
+    Not for production: its CA key lies in DIR, unencrypted without --key-password-file.
     """
     directory = Path(str(options["directory"]))
     decisions = [

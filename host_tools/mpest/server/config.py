@@ -101,6 +101,8 @@ class ServerConfig(BaseModel):
     chain_length: Annotated[int, Field(ge=1, le=4)] = 1
     """Certificates of a chain without the root. 1: the root issues; 2: an intermediate does."""
     root_key: Literal["P-256", "RSA-4096"] = "P-256"
+    key_password: str | None = Field(default=None, repr=False)
+    """When set, the CA's keys lie encrypted in `directory`."""
     rollover: bool = False
     """Starts with a new root and publishes the certificates that link it with the old one."""
     csrattrs: CsrAttrsPolicy | None = None

@@ -148,7 +148,10 @@ class FullCmc:
             shown = serial if len(serial) <= _MAX_SHOWN else f"{serial[:_MAX_SHOWN]}..."
             text = f"no such certificate was issued here: {shown}"
             raise _Failed(Failure.BAD_CERT_ID, text, asked.body_part)
-        if not self._may_revoke(found, signer, asked.passphrase):
+        if not (
+            self._may_revoke(found, signer, asked.passphrase)
+            or self._brings(found, certificate.subject, signer)
+        ):
             text = f"only who owns a certificate may have it revoked: {found.serial}"
             raise _Failed(Failure.BAD_IDENTITY, text, asked.body_part)
         if asked.reason not in OWN_REASONS:
@@ -160,6 +163,14 @@ class FullCmc:
         if own and own.whose == issued.whose:
             return True
         return bool(passphrase) and secret.fits(passphrase, issued.challenge_password)
+
+    def _brings(self, issued: Issued, subject: x509.Name, signer: x509.Certificate) -> bool:
+        """Whether a station brought it, and the signer is one that may bring the like now."""
+        rules = self._config.rules
+        principal = self._auth.holder(signer)
+        if not (issued.forwarded_by and rules):
+            return False
+        return rules.may_bring(principal, subject, now())
 
     def _grant(self, number: int, data: bytes, signer: x509.Certificate, before: int) -> Granted:
         try:

@@ -19,6 +19,7 @@ from mpest.server.ca import check_cas
 from mpest.server.config import ServerConfig
 from mpest.server.proxy import Network
 from mpest.server.users import print_hashed, read_lines
+from mpest.text import text_of
 
 _Policy = TypeVar("_Policy", bound=BaseModel)
 
@@ -31,6 +32,22 @@ def lifetime(_ctx: click.Context, _param: click.Parameter, value: str) -> timede
         return settings.lifetime(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def key_password(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """The first line of a file, or what is typed for `-`. Raises CliError."""
+    if value is None:
+        return None
+    if value == "-":
+        return str(click.prompt("Password of the CA's keys", hide_input=True, err=True))
+    try:
+        lines = text_of(Path(value).read_bytes()).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise CliError(f"cannot read {value}: {reason}") from None
+    if not lines or not lines[0]:
+        raise CliError(f"{value} is empty")
+    return lines[0]
 
 
 def seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:

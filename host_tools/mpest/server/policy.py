@@ -211,6 +211,16 @@ class Policy(BaseModel):
         named = [rule for rule in self.rule if rule.names(principal)]
         return named if any(rule.role == "holder" for rule in named) else [*named, _DEFAULT]
 
+    def may_bring(self, principal: Principal, subject: x509.Name, moment: datetime) -> bool:
+        """Whether it is a registration authority for this subject."""
+        return any(
+            rule.role == "ra"
+            and rule.names(principal)
+            and not (rule.until is not None and moment >= _end(rule.until))
+            and rule.allows_subject(principal, subject)
+            for rule in self.rule
+        )
+
     def allow(
         self,
         principal: Principal,

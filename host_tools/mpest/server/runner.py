@@ -237,7 +237,8 @@ class EstServer:
         directory = config.directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock(directory)
-        self._authority = Authority.open(directory, config.chain_length, config.root_key)
+        password = config.key_password.encode() if config.key_password else None
+        self._authority = Authority.open(directory, config.chain_length, config.root_key, password)
         if config.rollover:
             self._authority = self._authority.roll(directory, config.root_key)
         self._database = Database(directory / "est.db")

@@ -127,6 +127,27 @@ class Authority:
         nobody has judged yet. The same request may be sent again whatever was cut."""
         return self._answer("simpleenroll", csr)
 
+    def revoke(self, certificate: bytes) -> None:
+        """Have the server revoke a certificate (DER), which another took the place of.
+
+        By full CMC (RFC 5272 6.11), signed with the station's own certificate. Raises Refused
+        where it shows none, or the server says no.
+        """
+        if not self._shown:
+            raise Refused("revocations are signed, and the station has no certificate")
+        chain, key = self._shown
+        cmc, parsed = import_module("est.cmc"), import_module("est.x509").Certificate
+        with self._operation("fullcmc"):
+            leaf = parsed(certificate)
+            control = cmc.revoke_request(leaf.issuer, leaf.serial, "superseded")
+            signer = import_module("est.keys").load(key)
+            request = cmc.Request(signer, chain, (control,))
+            client = self._connected()
+            anchors = import_module("est.cms").issued(client.run(client.est.answer("cacerts")))
+            sending = import_module("est.fullcmc").fullcmc(client.est, request.der)
+            status, answer = client.run(sending)
+            request.accept(answer, [parsed(one) for one in anchors], int(time.time()), status)
+
     @property
     def date(self) -> str:
         """The Date header that came with the last answer, "" without one."""

@@ -3,7 +3,7 @@
 import contextlib
 import getpass
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +19,7 @@ from mpest.station import (
     ledger_place,
     line,
     output,
+    own_server,
     ports,
     scanning,
     terminal,
@@ -127,6 +128,7 @@ def provision(
     """
     try:
         made, problems = job.read(file)
+        made = own_server.with_trust(made)
         problems += validate.problems(made, ask=not is_dry_run and not check_pc)
         if problems:
             raise JobError(problems)
@@ -181,6 +183,8 @@ def _run(made: Job, options: line.Options, wanted_page: _WantedPage | None, as_j
             emits.append(stack.enter_context(terminal.Terminal()))
         emit = each(emits)
         url = ledger_place.url(made)
+        made, own = stack.enter_context(own_server.running(made))
+        options = replace(options, own_server=own)
         running = line.Line(made, url, options, emit)
         if wanted_page:
             page = stack.enter_context(_page(made, url, wanted_page, running))

@@ -49,6 +49,8 @@ def settings(
     for key, value in by_job.items():
         if made.get(key) is None and value is not None:
             made[key] = value
+    if job.server.serve and not (made.get("sha256") or made.get("anchors")):
+        made |= _trust(job)
     references: dict[str, Credential] = dict(job.secrets.items())
     if on_the_line and job.network:
         for key in type(job.network).model_fields:

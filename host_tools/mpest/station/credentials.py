@@ -16,8 +16,9 @@ from mpest.station import templates
 
 _HOW = (
     'a secret does not stand in the job: write {file = "FILE"}, {env = "NAME"}, '
-    '{prompt = true} or {column = "NAME"} in its place'
+    '{prompt = true}, {systemd = "NAME"} or {column = "NAME"} in its place'
 )
+_SYSTEMD = "CREDENTIALS_DIRECTORY"
 _OTHERS = 0o077  # rights of anybody but the owner
 
 
@@ -31,6 +32,8 @@ class Credential(BaseModel):
     env: str | None = None
     prompt: bool = False
     """Somebody types it, once."""
+    systemd: str | None = None
+    """A credential of the service that the line runs as (systemd.exec(5), LoadCredential=)."""
     column: str | None = None
     """Of the CSV file of the devices. The ledger does not get this column."""
 
@@ -58,6 +61,8 @@ class Credential(BaseModel):
             case {"env": str(name), **others} if name and not others:
                 return given
             case {"column": str(name), **others} if name and not others:
+                return given
+            case {"systemd": str(name), **others} if name and "/" not in name and not others:
                 return given
         raise PydanticCustomError(settings.HIDDEN, _HOW)
 
@@ -94,6 +99,11 @@ class Secrets:
             if not secret:
                 raise CliError(f"the environment has no {credential.env}")
             return secret
+        if credential.systemd:
+            folder = os.environ.get(_SYSTEMD)
+            if not folder:
+                raise CliError(f"there is no {_SYSTEMD}: the line is no service of systemd")
+            return read_secret(str(Path(folder) / credential.systemd))
         if credential.column:
             serial = (values or {}).get("serial", "")
             secret = self._rows.get(serial, {}).get(credential.column)

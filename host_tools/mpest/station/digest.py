@@ -16,7 +16,7 @@ from mpest.station.ledger.units import NewUnit
 
 _OF_THE_STATION = {
     *("source", "station", "ledger", "ledger_password", "lease", "limits", "boards", "page"),
-    "idle",
+    *("idle", "serve"),
     *("certificate", "key", "key_password", "user", "password", "token", "print", "csv"),
 }
 """Entries that shape no board."""

@@ -1,6 +1,7 @@
 """The entries of a job file, table by table."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,6 +70,13 @@ def _folder_beside(name: object, info: ValidationInfo) -> Path:
     return folder
 
 
+def _any_beside(name: object, info: ValidationInfo) -> Path:
+    """A path that need not be there yet."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError("the name of a folder is expected, in quotes")
+    return Path(info.context or ".") / name
+
+
 File = Annotated[Path, BeforeValidator(_beside_the_job)]
 Trust = Annotated[Path | str, BeforeValidator(_trust)]
 LabelFile = Annotated[Path, BeforeValidator(_label_beside)]
@@ -91,12 +99,25 @@ def _no_text() -> str:
     raise ValueError("text is expected that can be printed")
 
 
+class Serve(Strict):
+    """A `mpest serve` of the job's own, for a line without a network."""
+
+    folder: Annotated[Path, BeforeValidator(_any_beside)]
+    """Of its CA, made at the first start."""
+    password: Credential
+    """Of the CA's keys."""
+    lifetime: settings.Lifetime = timedelta(days=90)
+    """Of certificates."""
+
+
 class Server(Strict):
     """The EST server, and what the station shows it."""
 
     url: Text
-    trust: Trust
+    """With `serve`, what the boards get for the field."""
+    trust: Trust = ""
     """A file of CA certificates, or sha256: and the fingerprint of one in lower-case hex."""
+    serve: Serve | None = None
     certificate: File | None = None
     """The station's own, as registration authority, and its key."""
     key: File | None = None
@@ -114,6 +135,8 @@ class Server(Strict):
             raise ValueError("user and token: one of them is enough")
         if self.key_password and not self.key:
             raise ValueError("key_password goes with key")
+        if self.serve and (self.certificate or self.user or self.token):
+            raise ValueError("with serve the station needs no certificate, user or token")
         return self
 
 

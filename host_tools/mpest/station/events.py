@@ -11,6 +11,7 @@
 | operator | operator: who works here from now on; "" where somebody is to say so |
 | scan | port, state: wanted (the next scan is for the board there), turn (others first), over |
 | decision | serial, operator; what was decided on the page: rework, scrap, label; label |
+| revoke | port, serial, number: of a replaced certificate; outcome: done, left; message |
 | note | port, message |
 | stop | message |
 | counts | quantity, open, working, failed, done, rework, aside, first_pass, labels: boards |

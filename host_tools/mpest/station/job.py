@@ -312,7 +312,10 @@ def _misfits(job: Job) -> Iterator[tuple[Keys, str]]:
         if job.secrets:
             yield ("secrets",), "are for the config.json that settings names, which is missing"
     server = job.server
-    if job.way != "network" and not (server.certificate or server.user or server.token):
+    if not (server.trust or server.serve):
+        yield ("server", "trust"), "is missing"
+    shown = server.certificate or server.user or server.token or server.serve
+    if job.way != "network" and not shown:
         yield ("server",), "certificate and key are missing, or user and password, or token"
     for key, credential in job.all_credentials:
         if credential.per_board and key[0] not in ("secrets", "network"):

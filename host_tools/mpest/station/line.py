@@ -17,6 +17,7 @@ from mpest.station.events import Emit, Event
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Counts, LedgerError, Who
+from mpest.station.own_server import OwnServer
 from mpest.station.ports import Port
 from mpest.station.processes import Processes, Worker
 from mpest.station.scanning import Scans
@@ -43,6 +44,7 @@ class Options:
     rework: str = ""
     wipe: bool = False
     only_failed: bool = False
+    own_server: OwnServer | None = None
     asks: bool = False
 
 
@@ -114,6 +116,7 @@ class Line:
             rework=self._options.rework,
             wipe=self._options.wipe,
             only_failed=self._options.only_failed,
+            own_server=self._options.own_server,
             labels=self._labels,
         )
         looked = 0.0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from mpest.exits import CliError, Exit
 from mpest.flash import application
-from mpest.station import certifying, contents, finishing, starting
+from mpest.station import certifying, contents, finishing, starting, withdrawing
 from mpest.station.authority import Later, Unreachable
 from mpest.station.board_run import Bench, BoardRun
 from mpest.station.errors import Gone, OtherBoard
@@ -54,6 +54,14 @@ class Making:
     def run(self) -> Outcome:
         """Make it, as far as it goes now. Raises nothing that a board, a server, a disk or a
         database can cause."""
+        outcome = self._outcome()
+        if outcome.kind in ("done", "known"):
+            run = self._run
+            with contextlib.suppress(LedgerError):  # it is tried again when the board is seen
+                withdrawing.withdraw(run.bench, outcome.serial, run.emit)
+        return outcome
+
+    def _outcome(self) -> Outcome:
         try:
             return self._make()
         except Waiting as error:

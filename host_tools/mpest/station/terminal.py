@@ -97,6 +97,8 @@ class Terminal:
                 return f"{place}scan the label of this board" if wanted else ""
             case "decision":
                 return "{serial}: {what} {label}, by {operator}".format(**{"label": "", **fields})
+            case "revoke":
+                return place + revocation(fields)
             case "note" | "stop":
                 return f"{place}{fields['message']}"
             case "end":
@@ -109,3 +111,12 @@ class Terminal:
             sign, colour = _SIGNS.get(kind, ("▶", "blue"))
             table.add_row(sign, port, serial, step, text, style=colour)
         return table
+
+
+def revocation(fields: dict[str, Any]) -> str:
+    """Of an event `revoke`, in words."""
+    what = "{serial}: the old certificate {number}".format(**fields)
+    if fields["outcome"] == "done":
+        return f"{what} is revoked"
+    how = f"mpest ledger revoke --serial {fields['serial']}"
+    return f"{what} is to be revoked, and the line cannot: {fields['message']}: {how}"

@@ -136,6 +136,8 @@ def _of_server(job: Job, ask: bool) -> Told:
             read_trust((str(server.trust),))
         except CliError as error:
             yield ("server", "trust"), error.message
+    if server.serve and not server.serve.folder.parent.is_dir():
+        yield ("server", "serve", "folder"), f"there is no folder {server.serve.folder.parent}"
     if server.certificate and server.key:
         try:
             own_certificate.check_dates(server.certificate)

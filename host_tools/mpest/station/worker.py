@@ -21,6 +21,7 @@ from mpest.station.ledger.units import LedgerError, NotForThisBoard, Who
 from mpest.station.link import Serial
 from mpest.station.making import Making
 from mpest.station.outcome import Outcome, Stopped
+from mpest.station.own_server import OwnServer
 from mpest.station.ports import Plugged, Port
 
 _POLL = 0.2  # seconds between two looks whether a board is there
@@ -43,6 +44,7 @@ class Shared:
     wipe: bool = False
     only_failed: bool = False
     """As board_run.Bench has them."""
+    own_server: OwnServer | None = None
     labels: bool = False
     """Labels are scanned back: until then no other board begins at the port."""
 
@@ -52,9 +54,11 @@ def work(shared: Shared, port: Port, line: Connection) -> None:
     _Worker(shared, port, ToLine(line)).run()
 
 
-def authority_of(job: Job) -> Authority:
-    """The job's EST server, with what the station shows it. Raises CliError."""
+def authority_of(job: Job, own: OwnServer | None = None) -> Authority:
+    """The job's EST server, or its own, with what the station shows it. Raises CliError."""
     server = job.server
+    if own:
+        return Authority(own.url, own.trust, user=own.user, password=own.password)
 
     def secret(what: str, credential: Credential | None) -> str | None:
         return job.credentials.read(what, credential) if credential else None
@@ -96,7 +100,7 @@ class _Worker:
     def _bench(self, stack: contextlib.ExitStack) -> Bench:
         job = self._shared.job
         ledger = stack.enter_context(Ledger(self._shared.ledger))
-        authority = authority_of(job)
+        authority = authority_of(job, self._shared.own_server)
         stack.callback(authority.close)
         return Bench(
             job=job,

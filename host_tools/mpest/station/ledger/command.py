@@ -215,6 +215,7 @@ def verify(
 @click.option(
     "--serial", metavar="SERIAL", help="What a rework replaced, or a scrapped board has."
 )
+@click.option("--superseded", is_flag=True, help="The same, of all boards.")
 @click.option("--reason", metavar="TEXT", default="no reason given", help="For the history.")
 @click.option(
     "--ca-dir",
@@ -233,6 +234,7 @@ def revoke(
     station: str | None,
     since: str | None,
     serial: str | None,
+    superseded: bool,
     reason: str,
     ca_dir: Path | None,
     certificate: Path | None,
@@ -245,13 +247,16 @@ def revoke(
 
     Without --ca-dir it says what to do at the CA; then the same again with --done.
     """
-    if bool(station and since) == bool(serial) or bool(station) != bool(since):
-        raise CliError("say which: --station NAME with --since TIME, or --serial SERIAL")
+    ways = bool(station and since) + bool(serial) + superseded
+    if ways != 1 or bool(station) != bool(since):
+        raise CliError(
+            "say which: --station NAME with --since TIME, --serial SERIAL, or --superseded"
+        )
     if certificate and not ca_dir:
         raise CliError("--certificate needs --ca-dir DIR")
     if done and ca_dir:
         raise CliError("--done is for another CA than that of --ca-dir: leave one out")
-    if serial:
+    if serial or superseded:
         chosen = ledger.superseded(serial)
     else:
         found = ledger.certificates(station=station, since=inputs.time(since or ""))

@@ -77,13 +77,18 @@ class Reading(Base):
                 conditions.append(CertificateRow.recorded >= since)
             return rows.certificates_of(session, *conditions)
 
-    def superseded(self, serial: str) -> list[Certificate]:
-        """What a unit must not have any more and isn't revoked: replaced, or of a scrapped one."""
-        state = self.unit(serial).state
+    def superseded(self, serial: str | None = None) -> list[Certificate]:
+        """What a board must not have any more and isn't revoked: replaced, or of a scrapped one.
+
+        Of one unit, or of all.
+        """
+        units = self.units() if serial is None else [self.unit(serial)]
+        states = {unit.serial: unit.state for unit in units}
         return [
             certificate
             for certificate in self.certificates(serial=serial)
             if certificate.revoked is None
+            and (state := states.get(certificate.serial))
             and (state == "scrapped" or (state == "done" and not certificate.current))
         ]
 

@@ -14,6 +14,15 @@ from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Certificate, Who
 
 
+def in_folder(directory: Path, certificate: Certificate) -> None:
+    """Revoke one in the folder of a `mpest serve`. Raises CliError."""
+    with desk.opened(directory) as database:
+        try:
+            database.revoke(int(certificate.number, 16))
+        except KeyError:
+            raise CliError(f"the server in {directory} did not issue it") from None
+
+
 def at_server(
     ledger: Ledger,
     certificates: Sequence[Certificate],

@@ -245,9 +245,13 @@ class Working(Base):
             certificate.proven = certificate.proven or writing.now
             certificate.pem = max(certificate.pem, pem, key=len)
             row.state, row.lease, row.lease_until = "done", None, None
-            self._note(
-                writing, "finish", who, row, outcome="done", detail={"fingerprint": fingerprint}
-            )
+            replaced = writing.session.scalars(
+                select(CertificateRow.fingerprint)
+                .join(KeyRow, CertificateRow.key_id == KeyRow.id)
+                .where(KeyRow.unit_id == row.id, KeyRow.id != row.key_id)
+            ).all()
+            detail = {"fingerprint": fingerprint, "replaces": list(replaced)}
+            self._note(writing, "finish", who, row, outcome="done", detail=detail)
 
         return self._held(unit, work)
 

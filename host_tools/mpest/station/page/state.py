@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mpest.station.terminal import revocation
+
 _MAX_NOTES = 20  # an operator reads the newest
 _MAX_MESSAGE = 2000  # characters; a board may print anything
 _RESULTS = ("done", "failed")
@@ -77,6 +79,9 @@ class State:
                 self._counts = dict(fields)
             case "note":
                 self._notes.append({"at": time.time(), "port": "", **_bounded(fields)})
+            case "revoke":
+                note = {"port": fields["port"], "message": revocation(fields)}
+                self._notes.append({"at": time.time(), **_bounded(note)})
             case "stop":
                 self._stop = _bounded(fields)["message"]
             case "end":

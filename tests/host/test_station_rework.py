@@ -1,0 +1,140 @@
+"""Boards that are made again: a new key under the same number, and what becomes of the old one."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
+from line_of_boards import STATION, Line, Make, board, server_of
+from server_client import make_csr
+
+from mpest.exits import CliError
+from mpest.server import EstServer
+from mpest.station.authority import Authority
+from mpest.station.ledger.ledger import Ledger
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def _rework(line: Line) -> dict[str, Any]:
+    """The event that tells what became of the old certificate."""
+    with line.start("--rework", "came back") as run:
+        told, _ = run.until_all(lambda event: event["event"] == "revoke", board("done"))
+        run.end()
+    return told
+
+
+def _revoked(server: EstServer) -> list[bool]:
+    """Of the units, in the order in which they were issued."""
+    return [entry.revoked is not None for entry in server.issued() if "unit-" in entry.subject]
+
+
+def test_by_a_password_the_old_one_is_told_and_listed(make: Make) -> None:
+    """Both are linked in the ledger. Nothing but the station's certificate signs revocations."""
+    line = make(1)
+    line.plug()
+    line.run()
+    first = line.certificates()
+    told = _rework(line)
+    assert (told["outcome"], told["serial"], told["number"]) == ("left", "A001", first[0].number)
+    both = line.certificates()
+    assert [entry.current for entry in both] == [False, True]
+    assert both[0].key_hash == first[0].key_hash != both[1].key_hash
+    assert both[1].proven and both[0].revoking and not both[0].revoked
+    with Ledger(str(line.ledger)) as ledger:
+        history = ledger.history("A001")
+        [rework] = [event for event in history if event.event == "rework"]
+        assert (rework.outcome, rework.detail["key_hash"]) == ("came back", first[0].key_hash)
+        finish = [event for event in history if event.event == "finish"][-1]
+        assert finish.detail["replaces"] == [both[0].fingerprint]
+    command = [sys.executable, "-m", "mpest", "ledger", "--ledger", str(line.ledger), "revoke"]
+    command += ["--superseded", "--json"]
+    done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
+    assert [json.loads(text)["number"] for text in done.stdout.splitlines()] == [both[0].number]
+    subprocess.run([*command, "--ca-dir", str(line.folder / "ca")], check=True)
+    assert _revoked(line.server) == [True, False]
+
+
+def test_by_its_certificate_the_line_revokes_the_old_one(tmp_path: Path) -> None:
+    with server_of(tmp_path, auth="mtls", users={}) as server:
+        line = Line(server, tmp_path, 1)
+        _show_certificate(line, server)
+        line.plug()
+        try:
+            line.run()
+            told = _rework(line)
+        finally:
+            line.unplug()
+        assert told["outcome"] == "done", told
+        assert _revoked(server) == [True, False]
+        both = line.certificates()
+        assert both[0].revoked and not both[1].revoked
+
+
+def _show_certificate(line: Line, server: EstServer) -> None:
+    for name, content in zip(("ra.pem", "ra.key"), server.new_identity(STATION), strict=True):
+        (line.folder / name).write_bytes(content)
+    (line.folder / "ra.key").chmod(0o600)
+    text = line.job.read_text()
+    text = text.replace(f'user = "{STATION}"', 'certificate = "ra.pem"')
+    line.job.write_text(text.replace('password = {file = "password"}', 'key = "ra.key"'))
+
+
+@pytest.fixture
+def brought(tmp_path: Path) -> Iterator[tuple[EstServer, bytes]]:
+    """A server, and a certificate of a unit that a station brought."""
+    rules = [
+        {"users": name, "role": "ra", "subject": subject, **more}
+        for name, subject, more in (
+            ("station", "CN=unit-*", {}),
+            ("second", "CN=unit-*", {}),
+            ("other", "CN=hub-*", {}),
+            ("over", "CN=unit-*", {"until": "2001-01-01"}),
+        )
+    ]
+    with server_of(tmp_path, auth="mtls", users={}, policy={"rule": rules}) as server:
+        authority = _authority(server, tmp_path, "station")
+        authority.enroll(make_csr("CN=unit-1").public_bytes(Encoding.DER))
+        yield server, server.issued()[-1].der
+
+
+def _authority(server: EstServer, folder: Path, name: str) -> Authority:
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    for file, content in zip((certificate, key), server.new_identity(name), strict=True):
+        file.write_bytes(content)
+    return Authority(server.url, str(server.ca_pem), certificate=certificate, key=key)
+
+
+@pytest.mark.parametrize("name", ["station", "second"])
+def test_a_station_revokes_what_it_may_bring(
+    brought: tuple[EstServer, bytes], tmp_path: Path, name: str
+) -> None:
+    server, der = brought
+    authority = _authority(server, tmp_path, name)
+    authority.revoke(der)
+    authority.revoke(der)  # the answer was lost
+    assert _revoked(server) == [True]
+
+
+@pytest.mark.parametrize("name", ["other", "over", "nobody"])
+def test_others_revoke_nothing(
+    brought: tuple[EstServer, bytes], tmp_path: Path, name: str
+) -> None:
+    server, der = brought
+    with pytest.raises(CliError, match="only who owns"):
+        _authority(server, tmp_path, name).revoke(der)
+    # Nor what nobody brought, and not with a revoked certificate.
+    other = server.new_identity("unit-7")[0]
+    station = _authority(server, tmp_path, "station")
+    with pytest.raises(CliError, match="only who owns"):
+        station.revoke(load_pem_x509_certificate(other).public_bytes(Encoding.DER))
+    own = server.issued()[-1]
+    server.revoke(load_der_x509_certificate(own.der).serial_number)
+    with pytest.raises(CliError, match="revoked"):
+        station.revoke(der)
+    assert _revoked(server)[0] is False
