@@ -2,15 +2,19 @@
 
 import os
 import signal
+import socket
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import ports
 import pytest
-from line_of_boards import Make, Run, board, make_here, step
+from line_of_boards import PASSWORD, STATION, Make, Run, board, make_here, step
 from postgres import Postgres
 
 from mpest.exits import Exit
+from mpest.station import firmware
 from mpest.station.authority import Authority
 from mpest.station.ledger.ledger import Ledger
 
@@ -198,3 +202,70 @@ def test_the_server_refuses(make: Make) -> None:
     with Ledger(str(line.ledger)) as ledger:
         assert ledger.units("batch-1")[0].key_hash == before.key_hash
     line.check(1)
+
+
+class _Elsewhere(Authority):
+    """One whose server is another by the time of the request: nobody listens there."""
+
+    def enroll(self, csr: bytes) -> bytes:
+        return self._other(f"https://127.0.0.1:{ports.reserve()}").enroll(csr)
+
+    def _other(self, url: str) -> Authority:
+        return Authority(url, self._trust_text, user=STATION, password=PASSWORD, seconds=1)
+
+    def __init__(self, url: str, trust: str, **others: Any) -> None:
+        super().__init__(url, trust, **others)
+        self._trust_text = trust
+
+
+class _Silent(_Elsewhere):
+    """It accepts a connection, and says nothing."""
+
+    def enroll(self, csr: bytes) -> bytes:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            return self._other(f"https://127.0.0.1:{silent.getsockname()[1]}").enroll(csr)
+
+
+@pytest.mark.parametrize(
+    ("authority", "fault"),
+    [
+        (_Elsewhere, ""),
+        (_Silent, ""),
+        (Authority, "cut-connection@simpleenroll"),
+        (Authority, "truncated-body@simpleenroll"),
+    ],
+)
+def test_the_server_goes_away_amid_a_board(
+    make: Make, authority: type[Authority], fault: str
+) -> None:
+    """The board waits, and is made by the same request: one certificate."""
+    line = make(1)
+    line.server.config.faults = {fault} if fault else set()
+    outcome = make_here(line, authority=authority)
+    assert (outcome.kind, outcome.step) == ("waiting", "enrol"), outcome
+    assert outcome.seconds >= 1
+    with Ledger(str(line.ledger)) as ledger:
+        [before] = ledger.units("batch-1")
+    assert before.key_hash and before.failures == 0
+    line.server.config.faults = set()
+    assert make_here(line).kind == "done"
+    with Ledger(str(line.ledger)) as ledger:
+        assert ledger.units("batch-1")[0].key_hash == before.key_hash
+    line.check(1)
+
+
+def test_firmware_that_is_written_twice(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the rate of a line was too fast stands in the history."""
+
+    def write(*arguments: Any) -> None:
+        arguments[-1]("the line was too fast")
+
+    monkeypatch.setattr(firmware, "write", write)
+    line = make(1)
+    assert make_here(line, job={"firmware_sha256": "AB" * 32}).kind == "done"
+    with Ledger(str(line.ledger)) as ledger:
+        steps = [event for event in ledger.history("A001") if event.step == "firmware"]
+    assert [(event.outcome, event.detail) for event in steps] == [
+        ("again", {"reason": "the line was too fast"}),
+        ("done", {"sha256": "ab" * 32}),
+    ]
