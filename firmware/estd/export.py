@@ -19,7 +19,7 @@ from estd import pem, system
 
 _LIVE = ".live"
 _SET = ".set."
-# A link on its way to its name.
+# A link or folder on its way to its name.
 _NEW = ".new"
 # Of stat's mode: what kind it is, a folder, and what chmod sets.
 _KIND = 0xF000
@@ -110,8 +110,11 @@ def _deploy(wanted, texts):
     user = _number(wanted, "owner", "passwd")
     group = _number(wanted, "group", "group")
     if not folder_exists(folder):
-        _make_folders(folder)
-        _own(folder, group, folder_mode)
+        # With mode and group from the first moment on, whatever cuts it.
+        new = folder + _NEW
+        _make_folders(new)
+        _own(new, group, folder_mode)
+        os.rename(new, folder)
     for name in texts:
         path = folder + "/" + name
         if _exists(path) and not system.leads(path, _LIVE + "/" + name):
@@ -244,7 +247,8 @@ def _make_folders(folder):
     parent = folder.rsplit("/", 1)[0]
     if parent and not folder_exists(parent):
         _make_folders(parent)
-    os.mkdir(folder)
+    if not folder_exists(folder):
+        os.mkdir(folder)
 
 
 def folder_exists(path):

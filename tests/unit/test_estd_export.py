@@ -173,6 +173,20 @@ def test_what_a_cut_left_is_mended():
     folder.clean()
 
 
+def test_a_folder_has_its_mode_from_the_first_moment_on():
+    folder = Folder()
+    export.system = Failing(1)
+    try:
+        check.raises(StorageError, folder.deploy)
+    finally:
+        export.system = system
+    assert os.listdir(folder.parent + "/a") == ["b.new"]
+    assert folder.deploy()
+    assert mode(folder.path("")) == 0o750
+    assert os.listdir(folder.parent + "/a") == ["b"]
+    folder.clean()
+
+
 class Failing:
     """Stands for est.system: the call with that number fails."""
 
