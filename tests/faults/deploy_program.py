@@ -17,6 +17,8 @@ from estd import events, hooks, run, system
 class Agent:
     """Has what est.agent.Agent would have."""
 
+    trust = [b"an anchor"]
+
     def __init__(self, records):
         self.store = records
         self.known = Identity(records)
