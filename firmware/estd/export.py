@@ -109,12 +109,7 @@ def _deploy(wanted, texts):
     folder_mode = int(wanted.get("folder_mode") or FOLDER_MODE, 8)
     user = _number(wanted, "owner", "passwd")
     group = _number(wanted, "group", "group")
-    if not folder_exists(folder):
-        # With mode and group from the first moment on, whatever cuts it.
-        new = folder + _NEW
-        _make_folders(new)
-        _own(new, group, folder_mode)
-        os.rename(new, folder)
+    _make_folders(folder, group, folder_mode)
     for name in texts:
         path = folder + "/" + name
         if _exists(path) and not system.leads(path, _LIVE + "/" + name):
@@ -243,12 +238,16 @@ def _remove_set(path):
         pass  # there is none, or the next deploy() removes it
 
 
-def _make_folders(folder):
-    parent = folder.rsplit("/", 1)[0]
-    if parent and not folder_exists(parent):
-        _make_folders(parent)
-    if not folder_exists(folder):
-        os.mkdir(folder)
+def _make_folders(folder, group, mode):
+    # Those of the path that lack. Each has group and mode from the first moment on, whatever cuts.
+    if not folder or folder_exists(folder):
+        return
+    _make_folders(folder.rpartition("/")[0], group, mode)
+    new = folder + _NEW
+    if not folder_exists(new):
+        os.mkdir(new)
+    _own(new, group, mode)
+    os.rename(new, folder)
 
 
 def folder_exists(path):

@@ -17,9 +17,8 @@ from estd import events, hooks, run, system
 class Agent:
     """Has what est.agent.Agent would have."""
 
-    trust = [b"an anchor"]
-
     def __init__(self, records):
+        self.trust = [b"an anchor"]
         self.store = records
         self.known = Identity(records)
         self.known.take(self.load("identity"))

@@ -57,7 +57,7 @@ def test_the_usual_files():
     for name in names:
         assert mode(folder.path(name)) == 0o640
         assert system.leads(folder.path(name), ".live/" + name)
-    for name in ("", ".set.1"):
+    for name in ("", ".set.1", ".."):
         assert mode(folder.path(name)) == 0o750
     assert not folder.deploy()
     assert folder.names() == [".live", ".set.1"] + names
@@ -180,7 +180,7 @@ def test_a_folder_has_its_mode_from_the_first_moment_on():
         check.raises(StorageError, folder.deploy)
     finally:
         export.system = system
-    assert os.listdir(folder.parent + "/a") == ["b.new"]
+    assert os.listdir(folder.parent) == ["a.new"]
     assert folder.deploy()
     assert mode(folder.path("")) == 0o750
     assert os.listdir(folder.parent + "/a") == ["b"]
