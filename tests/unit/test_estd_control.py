@@ -89,6 +89,34 @@ def test_sleeping():
     check.clean(state)
 
 
+class Jumped:
+    """An alarm that goes off since the clock was set: what `sock` is sent makes it ready."""
+
+    def __init__(self, sock):
+        self.number = sock.fileno()
+
+    def set(self, seconds):
+        return True
+
+    def read(self):
+        return True
+
+
+def test_a_clock_that_is_set():
+    state = check.folder("control")
+    listener = control.listen(state)
+    client = control.connect(state)
+    other = listener.accept()[0]
+    bed = wake.Bed(listener)
+    bed.alarm = Jumped(client)
+    other.send(b"x")
+    assert bed.sleep(60) == ("clock", None)
+    bed.close()
+    other.close()
+    client.close()
+    check.clean(state)
+
+
 def test_an_alarm():
     try:
         alarm = wake.Alarm()
