@@ -289,7 +289,7 @@ def _read(path):
 def lock(state):
     """The est.store.Store of folder `state`, made if need be, for this process alone.
 
-    Raises StorageError.
+    Raises StorageError, UsageError.
     """
     from est import posix
     from estd import system
@@ -298,6 +298,12 @@ def lock(state):
         if not export.folder_exists(state):
             _make_folders(state)
             system.chmod(state, 0o700)
+        owner = os.stat(state)[4]
+        if owner and system.user() == 0:
+            # What root writes there could not be read by the agent that usually runs.
+            text = "%s is the user %s's: `runuser -u %s -- mpest agent ...` is to do it"
+            owner = system.name(owner)
+            raise UsageError(text % (state, owner, owner))
         asked = control.connect(state)
         if asked:
             asked.close()

@@ -108,6 +108,24 @@ def sync_folder(path):
             folder.flush()
 
 
+def user():
+    """The number of the user that this process acts as; None where that cannot be told."""
+    if hasattr(os, "geteuid"):
+        return os.geteuid()
+    libc = _libc()
+    return libc.func("i", "geteuid", "")() if libc else None
+
+
+def name(user):
+    """The name of the user of this number, which is text itself where it has none."""
+    with open("/etc/passwd") as lines:
+        for line in lines:
+            fields = line.split(":")
+            if fields[2:3] == ["%d" % user]:
+                return fields[0]
+    return "%d" % user
+
+
 def number(name, file):
     """The number of a user or group (`file`: "passwd" or "group"), of its name or in digits.
 

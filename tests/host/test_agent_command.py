@@ -123,6 +123,13 @@ def test_by_a_timer(agent: LinuxAgent, est: EstServer) -> None:
     assert leaf(agent) == first
     # What was removed comes back.
     (agent.export / "cert.pem").unlink()
+    if os.geteuid() == 0:
+        # Root leaves nothing there that the agent's user could not read.
+        os.chown(agent.state, 65534, -1)
+        done = agent.run("export")
+        assert done.returncode == 2 and "is the user nobody's" in done.stderr
+        assert agent.run("status").returncode == 0
+        os.chown(agent.state, 0, -1)
     assert agent.run("export").returncode == 0
     assert leaf(agent) == first
     assert agent.run("reset").returncode == 0
@@ -187,6 +194,9 @@ def test_an_identity_of_another_program(agent: LinuxAgent, est: EstServer) -> No
     assert other.run("--once").returncode == 0
     pair = ("--cert", str(other.export / "fullchain.pem"), "--key", str(other.export / "key.pem"))
     nameless: dict[str, None] = {"user": None, "secret_file": None}
+    done = agent.run("--dry-run", *pair, **nameless)
+    assert done.returncode == 0 and "would be renewed by simplereenroll" in done.stderr
+    assert not agent.state.exists()
     assert agent.run("--once", *pair, **nameless).returncode == 0
     assert leaf(agent) == leaf(other)
     done = agent.run("renew", "--now", **nameless)
