@@ -147,7 +147,7 @@ class Life:
         try:
             self.deploy()
             self.vain = 0
-        except (EstError, OSError) as error:
+        except Exception as error:  # whatever it is, renewals go on
             wait = _RETRY << min(self.vain, 6)
             self.vain += 1
             detail = {"type": type(error).__name__, "operation": "export", "status": None}
@@ -155,8 +155,8 @@ class Life:
             self.on_event("failed", detail)
         try:
             seconds = hooks.run_due(self.state, self.hooks, self.tell)
-        except (EstError, OSError) as error:
-            self.tell.note("hooks: %s" % error)
+        except Exception as error:
+            self.tell.note("hooks: %s: %s" % (type(error).__name__, error))
             seconds = _RETRY
         return wait if seconds is None else min(wait, seconds)
 
@@ -210,6 +210,9 @@ class Life:
             return exits.of(self.failed["type"])
         if (self.agent.known.next or ("",))[0] == "retry":
             return exits.LATER
+        return self._hook_code()
+
+    def _hook_code(self):
         return exits.HOOK if hooks.pending(self.state) else exits.DONE
 
     # What a person asks for.
@@ -226,13 +229,17 @@ class Life:
                 self.keep(identity=None)
             else:
                 raise UsageError("no such action: %s" % action)
-        except EstError as error:
-            self.tell("error", {"text": str(error), "type": type(error).__name__})
-            return exits.of(error)
+        except Exception as error:  # whatever it is, the agent that runs goes on
+            kind = type(error).__name__
+            text = str(error) if isinstance(error, EstError) else "%s: %s" % (kind, error)
+            self.tell("error", {"text": text, "type": kind})
+            return exits.of(kind)
         finally:
             self.agent.close()
         self.follow()
-        return exits.of(self.failed["type"]) if self.failed else exits.DONE
+        if self.failed and self.failed["operation"] == "export":
+            return exits.of(self.failed["type"])
+        return self._hook_code()
 
     def _renew(self):
         agent = self.agent

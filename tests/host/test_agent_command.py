@@ -105,6 +105,8 @@ def test_a_life(agent: LinuxAgent, est: EstServer) -> None:
         done = agent.run("status")
         assert "agent:       running" in done.stdout
         assert done.returncode == 0
+        done = agent.run("revoke", "--reason", "no such")
+        assert done.returncode == 2 and "error: " in done.stderr, done.stderr
         done = agent.run("revoke", "--reason", "superseded")
         assert done.returncode == 0 and "revoked: " in done.stderr
     # Killed: what is stored is shown.
