@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -281,3 +282,47 @@ def _judge_start(
     assert bench.run(root, names=names) == []
     assert len(list((root / "live").glob(".set.*"))) == 1
     assert exported(root, names) == stored
+
+
+def full_disk(runtime: str) -> str | None:
+    """What is wrong where the disk of the files is full, "" for nothing.
+
+    None where nothing can be mounted, which it does in a namespace of its own.
+    """
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", sys.executable, __file__, runtime],
+        env=line.environment(),
+        capture_output=True,
+        text=True,
+    )
+    if "not permitted" in done.stderr or "permission denied" in done.stderr:
+        return None
+    return done.stdout + done.stderr
+
+
+def _full_disk(runtime: str, folder: Path) -> None:
+    root = folder / "root"
+    (root / "state").mkdir(parents=True)
+    live = root / "live"
+    live.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", live], check=True)
+    bench = Bench(runtime, folder)
+    old, new = bench.identity(1), bench.identity(2)
+    bench.run(root, old)
+    with suppress(OSError), (live / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(64)):
+            pass
+    process = bench.start(root, new)
+    _, errors = process.communicate(timeout=_SECONDS)
+    assert b"failed: export: cannot export to" in errors, errors
+    assert exported(root) == name_of(old.chain[0])
+    assert len(list(live.glob(".set.*"))) == 1, "half a set is left"
+    (live / "filler").unlink()
+    assert [text.split()[-1] for text in bench.run(root)] == [name_of(new.chain[0])]
+    assert exported(root) == name_of(new.chain[0])
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as _name:
+        _full_disk(sys.argv[1], Path(_name))
+        subprocess.run(["umount", Path(_name, "root/live")], check=True)

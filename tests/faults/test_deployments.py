@@ -51,3 +51,12 @@ def test_killed_while_a_hook_runs(program, runtime, tmp_path):
     # The hook has a process group of its own.
     os.kill(int(bench.lines()[1]), signal.SIGKILL)
     assert bench.run(root, command=note) == ["1 2"]
+
+
+@pytest.mark.parametrize("runtime", deployments.RUNTIMES)
+def test_full_disk(program, runtime):
+    program("micropython")
+    wrong = deployments.full_disk(runtime)
+    if wrong is None:
+        pytest.skip("nothing can be mounted here")
+    assert wrong == ""
