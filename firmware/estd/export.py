@@ -76,6 +76,8 @@ def withdraw(exports):
                     os.remove(folder + "/" + _LIVE)
                 _remove_sets(folder, ())
                 system.sync_folder(folder)
+                if _sets(folder):
+                    raise OSError("%s is still there" % _sets(folder)[0])
         except OSError as error:
             raise StorageError("cannot remove what is exported to %s: %s" % (folder, error))
 

@@ -264,6 +264,9 @@ def test_withdrawn():
         export.withdraw([folder.wanted])
         assert folder.names() == ["other"]
     assert folder.deploy()
+    os.mkdir(folder.path(".set.1/mine"))
+    error = check.raises(StorageError, export.withdraw, folder.wanted)
+    assert ".set.1 is still there" in str(error)
     folder.clean()
     export.withdraw(folder.wanted)
 
