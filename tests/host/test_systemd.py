@@ -70,6 +70,8 @@ def test_the_folder_of_a_user_is_told() -> None:
     for program in ("/home/me/venv/bin/mpest", "/root/mpest"):
         with pytest.raises(CliError, match="/opt/mpest"):
             install.check_program(program)
+    with pytest.raises(CliError, match="from / on"):
+        install.check_program("mpest")
     with pytest.raises(CliError, match="take"):
         install.check_program("/opt/my programs/mpest")
 

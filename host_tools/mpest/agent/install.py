@@ -26,6 +26,7 @@ def install(root: Path, folder: str | None, program: str | None) -> None:
     """
     folder = (folder or _UNITS).strip("/")
     program = program or _this_program()
+    check_program(program)
     files = {f"{folder}/{name}": units.unit(name, program) for name in units.UNITS}
     files[_SYSUSERS] = units.sysusers()
     here = root.resolve() == Path("/")
@@ -52,17 +53,19 @@ def install(root: Path, folder: str | None, program: str | None) -> None:
 
 def _this_program() -> str:
     found = shutil.which(sys.argv[0]) or str(Path(sys.executable).with_name("mpest"))
-    path = os.path.abspath(found)
-    check_program(path)
-    return path
+    # A venv's Python is a link, perhaps to one that a user installed.
+    check_program(os.path.realpath(sys.executable))
+    return os.path.abspath(found)
 
 
 def check_program(path: str) -> None:
     """Raises CliError where a unit cannot start the program at `path`."""
+    if not path.startswith("/"):
+        raise CliError(f"{path}: a unit needs the whole path, from / on")
     if path.startswith(tuple(f"{folder}/" for folder in _HIDDEN)):
         raise CliError(
             f"{path} is in a home folder, which the agent's service cannot see: install mpest"
-            " elsewhere, such as by python3 -m venv /opt/mpest"
+            " elsewhere, such as by /usr/bin/python3 -m venv /opt/mpest"
         )
     if any(character in path for character in " \t\"'\\$"):
         raise CliError(f"systemd would not take {path} as it is: install mpest elsewhere")
