@@ -8,7 +8,7 @@ from estd import config, control, events, exits, status
 
 
 def run(options):
-    """Do what the options (est.__main__) say. Returns the exit code."""
+    """Do what the options (estd.__main__) say. Returns the exit code."""
     as_json = "--json" in options
     tell = events.Events(as_json)
     path = options["--config"]
@@ -83,14 +83,14 @@ def _status(settings, tell):
 
 
 def _run(settings, tell, path, once):
-    from estd import run
+    from estd import life, run
 
     if not once:
         run.handle_signals()
-    life = run.Life(settings, tell)
+    alive = life.Life(settings, tell)
     if once:
-        return run.once(life)
-    return run.forever(life, path)
+        return run.once(alive)
+    return run.forever(alive, path)
 
 
 def _act(settings, tell, action, options):
@@ -102,9 +102,9 @@ def _act(settings, tell, action, options):
         if asked:
             asked.close()
             raise UsageError("an agent runs in %s: stop it first" % settings["state"])
-        from estd import reset, run
+        from estd import life, reset
 
-        reset.all_of(settings, run.lock(settings["state"]))
+        reset.all_of(settings, life.lock(settings["state"]))
         tell("reset", {"text": "forgotten: the next start enrols anew"})
         return exits.DONE
     if asked:
@@ -113,6 +113,6 @@ def _act(settings, tell, action, options):
             if code is not None:
                 return code
             tell(answer.pop("event", "note"), answer)
-    from estd import run
+    from estd import life
 
-    return run.Life(settings, tell).do(request)
+    return life.Life(settings, tell).do(request)

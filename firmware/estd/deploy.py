@@ -116,7 +116,7 @@ def run(path, tell):
         tell("config", {"text": line})
     if lines:
         return exits.USAGE
-    from estd.run import lock
+    from estd.life import lock
 
     records = lock(settings["state"])
     user = _user(settings)

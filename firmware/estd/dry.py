@@ -6,7 +6,7 @@ The server is asked as ever, over the same code. The store keeps what it is give
 from est import errors, run, store
 from est.errors import EstError, Refused, RetryLater
 from estd import events, exits, export, facts, hardware, hooks, readers
-from estd.run import make_agent
+from estd.life import make_agent
 
 # A request that no CA can issue for: an empty SEQUENCE.
 _EMPTY = b"\x30\x00"

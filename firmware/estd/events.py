@@ -9,7 +9,7 @@ class Events:
     """Called with an event's name and a dict, as est.agent.Agent's `on_event` is.
 
     as_json: whether objects are wanted. listeners: functions that get each object too, such as
-    those of another process that asked for something (est.control).
+    those of another process that asked for something (estd.control).
     """
 
     def __init__(self, as_json=False):

@@ -39,7 +39,7 @@ def unwritable(folders, root=""):
 def refused(wanted, tell, root=""):
     """What the readers of an export cannot read: a list of lines.
 
-    tell: an est.events.Events, told of what can be read, and of what cannot be tried.
+    tell: an estd.events.Events, told of what can be read, and of what cannot be tried.
     """
     folder = wanted["folder"].rstrip("/")
     paths = [folder + "/" + wanted[kind] for kind in sorted(export.FILES) if wanted.get(kind)]

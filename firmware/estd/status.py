@@ -7,7 +7,7 @@ from estd import events, facts, hooks
 
 
 def of(life):
-    """Dict of the est.run.Life that runs. Times in Unix seconds, None for what there is not."""
+    """Dict of the estd.life.Life that runs. Times in Unix seconds, None for what there is not."""
     agent = life.agent
     return _dict(agent.known, life.kept, life.state, life.settings, "running")
 

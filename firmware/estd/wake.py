@@ -1,6 +1,6 @@
 """Sleeping until the next step is due, and not a moment less.
 
-What ends it early: another process asks (est.control), SIGHUP, the clock is set or the board
+What ends it early: another process asks (estd.control), SIGHUP, the clock is set or the board
 resumes (timerfd), an address or route appears (netlink). Without timerfd it is looked hourly.
 """
 
@@ -137,7 +137,7 @@ class Hangup:
 
 
 class Bed:
-    """Where the agent sleeps. listener: the socket of est.control, or None."""
+    """Where the agent sleeps. listener: the socket of estd.control, or None."""
 
     def __init__(self, listener=None):
         self.listener = listener
@@ -149,7 +149,7 @@ class Bed:
         """Sleep for `seconds` at most. Returns why it ended, and what for.
 
         ("time", None), ("clock", None), ("network", None), ("hangup", None), or ("caller", the
-        est.control.Caller). watch_network: whether a network that returns is worth to wake for.
+        estd.control.Caller). watch_network: whether a network that returns is worth to wake for.
         """
         seconds = min(seconds, _DAY if self.alarm else _HOUR)
         if self.alarm and not self.alarm.set(seconds):

@@ -2,7 +2,7 @@
 
 Reads one JSON object: state, export and hooks as in the configuration; chain and key (hex DER) of
 an identity to store first, and its generation; flaw, which breaks the code on purpose. Runs what
-est.run.Life does then, and prints what is pending.
+estd.life.Life does then, and prints what is pending.
 """
 
 import json
@@ -11,7 +11,7 @@ from binascii import unhexlify
 
 from est import posix, store
 from est.identity import Identity
-from estd import events, hooks, run, system
+from estd import events, hooks, life, system
 
 
 class Agent:
@@ -27,7 +27,7 @@ class Agent:
         return store.unpack(self.store.load(name))
 
 
-class Life(run.Life):
+class Life(life.Life):
     """Without a server."""
 
     def __init__(self, settings):

@@ -22,7 +22,7 @@ import world
 
 from est import keys, pem, posix, x509
 from estd import config, events, hooks, system
-from estd import run as agent
+from estd import life as agent
 
 HOUR = 3600
 _WHOLE = 100

@@ -19,7 +19,7 @@ class Told:
 
 
 def exported(mode, folder_mode):
-    """An export (est.config) of such modes."""
+    """An export (estd.config) of such modes."""
     parent = check.folder("readers")
     system.chmod(parent, 0o755)
     wanted = {"folder": parent + "/out", "readers": ["nobody"], "cert": "cert.pem"}
