@@ -1,5 +1,7 @@
 """The programs that tests run, the vectors that they read, and how many of those passed."""
 
+import functools
+import inspect
 import os
 import re
 import zlib
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from click.testing import CliRunner
 
 from mpest import runtimes
 from mpest.sim.board_process import RUNTIMES
@@ -26,6 +29,10 @@ _LONG_FILES = (
 )
 
 Find = Callable[[str], runtimes.Program]
+
+# Before click 8.2 it mixes the two streams, unless told.
+if "mix_stderr" in inspect.signature(CliRunner).parameters:
+    CliRunner.__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
 
 # How long an example takes is the machine's.
 hypothesis.settings.register_profile(

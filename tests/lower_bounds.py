@@ -18,6 +18,7 @@ LEFT_OUT = {"atheris", "codespell", "mypy", "ruff", "mpest"}
 # A path through each dependency, in less than two minutes.
 TESTS = (
     "test_boards.py",
+    "test_deploy.py::test_wrong_settings_are_told_all_at_once",
     "test_flash.py::test_esptool_writes_firmware",
     "test_flash.py::test_made_up_board",
     "test_flash.py::test_unix",
