@@ -93,6 +93,10 @@ class Machine:
         enter = ("nsenter", "--target", str(self._inside), "--all", "--")
         return [*enter, "env", "-i", path, "LC_ALL=C.UTF-8", *words]
 
+    def in_its_network(self, *words: str | Path) -> list[str | Path]:
+        """What runs `words` with this machine's files, in that machine's network."""
+        return ["nsenter", "--target", str(self._inside), "--net", "--", *words]
+
     def run(self, *words: str | Path, code: int = 0, stdin: str = "") -> str:
         """Run a program there, which is to end with `code`; returns what it printed."""
         done = subprocess.run(

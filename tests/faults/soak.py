@@ -23,6 +23,7 @@ import deployments
 import enrolments
 import ext4
 import fleet
+import fresh_debian
 import kills
 import line_cuts
 import line_page
@@ -34,6 +35,8 @@ import station_scale
 import ten_years
 import use
 from report import ROOT, save, show
+
+from mpest.exits import CliError
 
 # Where littlefs erases next depends on what was written before: a cut there is another cut.
 _AGES = range(8)
@@ -233,6 +236,15 @@ def deployments_(sample, seed):
 def linux_days(sample, seed):
     """A hundred days of the agent on Linux, with certificates of an hour."""
     return _counted(linux_day.run(sample, seed))
+
+
+@proof
+def linux_page(sample, seed):
+    """docs/linux.md on a fresh Debian 13."""
+    try:
+        return [fresh_debian.run()], []
+    except (AssertionError, CliError, subprocess.SubprocessError) as error:
+        return [{"system": "-"}], [str(error)]
 
 
 @proof
