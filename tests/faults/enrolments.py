@@ -43,8 +43,6 @@ from mpest.server.database import Database
 
 told = json.loads(sys.argv[1])
 chance = random.Random()
-if told["full"]:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (told["full"], resource.RLIM_INFINITY))
 record = Database.record
 
 def kill():
@@ -64,6 +62,8 @@ if told["flaw"] == "hasty":
 
 async def serve():
     async with EstServer(ServerConfig.model_validate(told["config"])):
+        if told["full"]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (told["full"], resource.RLIM_INFINITY))
         print("ready", flush=True)
         await asyncio.Event().wait()
 
@@ -74,10 +74,11 @@ LIFE_SECONDS = 1.0
 # or the second time has passed.
 RAN_SECONDS, LONGEST_SECONDS = 0.25, 10.0
 # Each third life has a disk that is full once some certificates are on record.
-FULL_EACH, FULL_OCTETS = 3, 150_000
+FULL_EACH, FULL_OCTETS = 3, 60_000
 LOCKED_SECONDS = 10.0
-# Between two tries of a client, drawn from these.
+# Between two tries of a client, drawn from these; many share the time.
 WAIT_SECONDS = (0.05, 0.5)
+MANY = 50
 
 
 @dataclass
@@ -135,6 +136,8 @@ class _Client:
     name: str
     url: str
     chance: random.Random
+    patience: float = 1
+    """Of which the time between two tries is a multiple."""
     tries: int = 0
     put_off: int = 0
     """Answers of 503."""
@@ -184,7 +187,7 @@ class _Client:
                         return
                     assert answer.status == 503, f"{self.name}, {operation}: {content!r}"
                     self.put_off += 1
-            await asyncio.sleep(self.chance.uniform(*WAIT_SECONDS))
+            await asyncio.sleep(self.patience * self.chance.uniform(*WAIT_SECONDS))
 
 
 def _certificate(content: bytes) -> x509.Certificate:
@@ -245,7 +248,12 @@ async def _run(
     }
     server = _Server(config, chance, flaw)
     devices = [
-        _Client(name, f"https://127.0.0.1:{port}/.well-known/est", random.Random(f"{seed} {name}"))
+        _Client(
+            name,
+            f"https://127.0.0.1:{port}/.well-known/est",
+            random.Random(f"{seed} {name}"),
+            max(1, clients / MANY),
+        )
         for name in names
     ]
     keeping = asyncio.create_task(server.keep())
