@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -202,3 +203,21 @@ def test_the_schema_refuses_other_documents(folder: Path, wrong: str) -> None:
             del first["steps"]
     with pytest.raises(jsonschema.ValidationError):
         validator.validate(document)
+
+
+def test_an_auditor_has_openssl_and_a_shell(signed: Path, folder: Path, tmp_path: Path) -> None:
+    """The lines of docs/factory.md, for a board of this manifest."""
+    page = (Path(__file__).parents[2] / "docs/factory.md").read_text()
+    script = "\n".join(re.findall(r"(?m)^    (.*)", page.split("## For the one who audits")[1]))
+    boards = {entry["serial"]: entry for entry in json.loads(signed.read_text())["boards"]}
+    wanted = boards["A0002"]
+    (tmp_path / "demo.json").write_bytes(signed.read_bytes())
+    (tmp_path / "ca").mkdir()
+    root = wanted["certificate"]["pem"].split("-----BEGIN")[-1]
+    (tmp_path / "ca/ca.pem").write_text("-----BEGIN" + root)
+    done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "board.pem: OK" in done.stdout
+    computed, told = done.stdout.splitlines()[-2:]
+    assert computed.split()[0] == wanted["key_sha256"]
+    assert wanted["key_sha256"] in told

@@ -7,6 +7,7 @@ import re
 import ssl
 import subprocess
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,12 +17,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
+from documents import block
 from hypothesis import given
 from hypothesis import strategies as st
 from server_client import PKCS10, body_of, make_csr, write
 
 from mpest.cli import main
-from mpest.server.patterns import fits, same_alternative
+from mpest.server.patterns import check_alternative, fits, same_alternative
+from mpest.server.policy import Policy
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -208,3 +211,41 @@ def test_serve(tmp_path: Path, options: list[str], subjects: dict[str, int]) -> 
     assert found == subjects
     warned = "Open: whoever is let in may have any name but the server's and the CA's." in people
     assert warned == (options == ["--open"])
+
+
+def hardware(kind: bytes, number: bytes, oid: str = "1.3.6.1.5.5.7.8.4") -> x509.OtherName:
+    content = b"\x06" + bytes((len(kind),)) + kind + b"\x04" + bytes((len(number),)) + number
+    whole = b"\x30" + bytes((len(content),)) + content
+    return x509.OtherName(x509.ObjectIdentifier(oid), whole)
+
+
+def test_names_of_hardware() -> None:
+    """Of birth certificates (IEEE 802.1AR 8.6): its type, and a pattern of its number."""
+    kind = bytes.fromhex("2b0601040181fd5901")  # 1.3.6.1.4.1.32473.1
+    pattern = "HW:1.3.6.1.4.1.32473.1:A*"
+    assert same_alternative(pattern, hardware(kind, b"A17"), {})
+    assert same_alternative("HW:1.3.6.1.4.1.32473.1:{CN}", hardware(kind, b"7"), {"CN": "7"})
+    deep = b"\x30\x80" * 20_000
+    for other in (
+        hardware(kind, b"B17"),
+        hardware(kind, b"A"),
+        hardware(kind[:-1] + b"\x02", b"A17"),
+        hardware(kind, b"A17", "1.3.6.1.4.1.311.20.2.3"),
+        hardware(kind, b"A\xff"),
+        hardware(kind, b"A\n"),
+        x509.OtherName(hardware(kind, b"").type_id, hardware(kind, b"A17").value + b"\0"),
+        x509.OtherName(hardware(kind, b"").type_id, b"\x0c\x03A17"),
+        x509.OtherName(hardware(kind, b"").type_id, deep),
+        x509.DNSName("A17"),
+    ):
+        assert not same_alternative(pattern, other, {}), other
+    for wrong in ("HW:A*", "HW:1.3", "HW:1.3.*:A", "HW:1.3:"):
+        with pytest.raises(ValueError, match="hardware type and number"):
+            check_alternative(wrong)
+
+
+def test_the_rule_for_birth_certificates() -> None:
+    """Of docs/factory.md."""
+    rules = tomllib.loads(block("docs/factory.md", "[[rule]]"))
+    [rule] = Policy.model_validate(rules).rule
+    assert rule.role == "ra" and rule.san[0].startswith("HW:")

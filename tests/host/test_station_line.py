@@ -21,6 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 STEPS = ("identify", "settings", "key", "request", "enrol", "install", "prove", "accept", "label")
 OTP = "good for once"
 _ACCEPTANCE = "acceptance = 'accept.py'"
+_HARDWARE = "HW:1.3.6.1.4.1.32473.1:A*"
 _LABEL = "[label]\nzpl = 'default'\nscan = false\n"
 
 
@@ -173,7 +174,8 @@ def test_a_board_enrols_by_its_own_network(tmp_path: Path) -> None:
 
 
 def test_birth_certificates(tmp_path: Path) -> None:
-    with server_of(tmp_path, policy=None) as server:
+    rule = {"users": STATION, "role": "ra", "subject": "serialNumber=A*", "san": _HARDWARE}
+    with server_of(tmp_path, policy={"rule": [rule]}) as server:
         line = Line(server, tmp_path, 1, "way = 'birth'")
         text = line.job.read_text().replace("CN=unit-{serial}", "serialNumber={serial}")
         line.job.write_text(text + '[birth]\nhardware_type = "1.3.6.1.4.1.32473.1"\n')

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from documents import block
 from line_of_boards import Line, board
 
 from mpest.cli import main
@@ -156,3 +157,14 @@ def test_a_credential_of_systemd(
     shown = CliRunner(env=given).invoke(main, ["provision", str(line.job), "--dry-run"])
     assert (shown.exit_code == 0) == (not told)
     assert told in shown.output
+
+
+def test_the_example_of_the_documents(line: Line, tmp_path: Path) -> None:
+    example = block("docs/factory.md", "serve = {folder").replace(
+        "{prompt = true}", "{env = 'CA'}"
+    )
+    head, rest = line.job.read_text().split("[server]")
+    line.job.write_text(head + example + "[devices]" + rest.split("[devices]")[1])
+    shown = CliRunner(env={"CA": "x"}).invoke(main, ["provision", str(line.job), "--dry-run"])
+    assert shown.exit_code == 0, shown.output
+    assert "https://est.example.com" in shown.output

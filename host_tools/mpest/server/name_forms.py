@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from pyasn1.codec.der.decoder import decode
 from pyasn1.error import PyAsn1Error
+from pyasn1_modules.rfc4108 import HardwareModuleName
 
 from mpest.server.wire import Refused
 
@@ -15,6 +16,7 @@ _MAX_HOST = 253  # characters that a name of DNS can have (RFC 1035 2.3.4)
 _MAX_SHOWN = 100  # characters of a name, in the answer to who sent it
 # UTF8String, NumericString, PrintableString, TeletexString, IA5String, VisibleString, BMPString.
 _STRINGS = (b"\x0c", b"\x12", b"\x13", b"\x14", b"\x16", b"\x1a", b"\x1e")
+_HARDWARE_MODULE_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.4")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # RFC 1123 2.1, with the underscores that people give hosts, and `*` for wildcards.
 _LABEL = r"[A-Za-z0-9_*](?:[A-Za-z0-9_*-]{0,61}[A-Za-z0-9_*])?"
@@ -47,6 +49,19 @@ def text_in(name: x509.OtherName) -> str | None:
         return str(decode(name.value)[0])
     except PyAsn1Error as error:
         raise ValueError("it is no text") from error
+
+
+def hardware_in(name: x509.OtherName) -> str | None:
+    """The type and serial number, as 1.3.6.1.4.1.99.1:A0001, of a hardwareModuleName (RFC 4108 5)
+    whose number is text in ASCII; None of any other name."""
+    if name.type_id != _HARDWARE_MODULE_NAME:
+        return None
+    try:
+        content, rest = decode(name.value, asn1Spec=HardwareModuleName())
+        text = bytes(content["hwSerialNum"]).decode("ascii")
+    except (PyAsn1Error, ValueError):
+        return None
+    return f"{content['hwType']}:{text}" if text.isprintable() and not rest else None
 
 
 def _texts(name: x509.Name) -> Iterator[str]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from mpest.server.name_forms import hardware_in
+
 ANY_SUBJECT = "*"
 """The pattern that each subject fits."""
 _WORDS = ("user", "serialNumber", "CN")
@@ -20,7 +22,9 @@ _KINDS: dict[str, type[x509.GeneralName]] = {
     "IP": x509.IPAddress,
     "URI": x509.UniformResourceIdentifier,
     "email": x509.RFC822Name,
+    "HW": x509.OtherName,
 }
+_HARDWARE = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+:.+")
 _MAX_NAMES, _MAX_SHOWN = 8, 300  # how many are shown to a person, and characters of each
 _ANY, _LABEL = ".", "[^.]"
 _NO_WORDS: Mapping[str, str] = {}
@@ -55,6 +59,8 @@ def check_alternative(text: str) -> str:
     kind, colon, value = text.partition(":")
     if kind not in _KINDS or not colon or not value:
         raise ValueError(f"{text!r} begins with none of {': '.join(_KINDS)}:")
+    if kind == "HW" and not _HARDWARE.fullmatch(value):
+        raise ValueError(f"{value} is no hardware type and number such as 1.3.6.1.4.1.99.1:A*")
     if kind == "IP":
         try:
             ipaddress.ip_network(value)
@@ -94,6 +100,9 @@ def same_alternative(pattern: str, name: x509.GeneralName, words: dict[str, str]
     kind, _, value = pattern.partition(":")
     if not isinstance(name, _KINDS[kind]):
         return False
+    if isinstance(name, x509.OtherName):
+        hardware = hardware_in(name)
+        return hardware is not None and fits(value, hardware, words)
     if isinstance(name, x509.IPAddress):
         network = ipaddress.ip_network(value)
         return isinstance(name.value, ipaddress.IPv4Address | ipaddress.IPv6Address) and (
@@ -116,7 +125,8 @@ def _shown(name: x509.GeneralName) -> str:
     kind = next((kind for kind, of in _KINDS.items() if isinstance(name, of)), "other")
     value = name.value
     if isinstance(name, x509.OtherName):
-        value = name.type_id
+        hardware = hardware_in(name)
+        kind, value = ("HW", hardware) if hardware else ("other", name.type_id)
     match value:
         case x509.Name():
             text = value.rfc4514_string()

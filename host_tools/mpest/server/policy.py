@@ -80,8 +80,8 @@ class Rule(BaseModel):
     """Patterns, one of which must fit all of the name, or `*` for any name. Default: `CN={user}`,
     of a factory's device its serialNumber; none for ra."""
     san: Annotated[list[Annotated[str, AfterValidator(check_alternative)]], _Listed] = []
-    """Patterns, one of which must fit each name: `DNS:`, `URI:`, `email:`, or `IP:` and an address
-    or a network."""
+    """Patterns, one of which must fit each name: `DNS:`, `URI:`, `email:`, `IP:` and an address or
+    a network, or `HW:OID:` and the number of a hardwareModuleName (RFC 4108)."""
     eku: Annotated[
         list[Literal["clientAuth", "serverAuth", "emailProtection"]],
         _Listed,

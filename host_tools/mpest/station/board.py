@@ -217,7 +217,10 @@ class Board(Session):
         expected = {file.path for file in files} | set(self._places)
         expected |= {self._kept} | ({"/unique_id"} if self.profile.emulator else set())
         left = update.leftovers(self.profile)
-        return sorted(path for path in {*self._known.files} - expected if not left(path))
+        found = sorted(path for path in {*self._known.files} - expected if not left(path))
+        # The order of a birth certificate, where that was cut.
+        order = f"{self.birth.folder}/" if self.birth else None
+        return [path for path in found if not (order and path.startswith(order))]
 
     def forget(self) -> None:
         """Have the board forget certificate, key and order, for new ones under the same serial."""

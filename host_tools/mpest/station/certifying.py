@@ -7,9 +7,10 @@ import time
 from datetime import UTC, datetime
 
 from mpest.flash.application import File
-from mpest.station import configuration
+from mpest.station import configuration, contents
 from mpest.station.board_run import BoardRun
 from mpest.station.certs_only import certs_only, chain_in
+from mpest.station.errors import BoardError, RequestDiffers
 from mpest.station.ledger.units import LedgerError
 from mpest.station.request import Request
 
@@ -32,7 +33,7 @@ def certify(run: BoardRun, files: list[File]) -> list[bytes]:
         now=int(datetime.now(UTC).timestamp()),
         date=authority.date,
     )
-    key_hash = run.run("key", lambda: board.make_key(request))
+    key_hash = _make_key(run, request, files)
 
     def ask() -> bytes:
         csr = board.request()
@@ -52,6 +53,25 @@ def certify(run: BoardRun, files: list[File]) -> list[bytes]:
 
     answer, date = run.run("enrol", enrol)
     return run.run("install", lambda: board.install(answer, cacerts, date))
+
+
+def _make_key(run: BoardRun, request: Request, files: list[File]) -> str:
+    """Its hash. A request that lies there already must be one that this job asks for."""
+
+    def make() -> str:
+        return run.board.make_key(request)
+
+    try:
+        return run.run("key", make)
+    except RequestDiffers as error:
+        if run.unit.key_hash:
+            raise
+        if not run.bench.wipe:
+            raise BoardError(
+                f"{error.message}; another job has begun this board: use a new board, or --wipe"
+            ) from None
+    run.run("settings", lambda: contents.erase(run, files))
+    return run.run("key", make)
 
 
 def _by_network(run: BoardRun, files: list[File]) -> list[bytes]:

@@ -35,6 +35,13 @@ def write_firmware(run: BoardRun) -> None:
     run.board.identify()
 
 
+def erase(run: BoardRun, files: list[File]) -> None:
+    """Have the board hold `files` and nothing else. Raises CliError."""
+    run.board.wipe()
+    run.board.identify()
+    run.board.settings(files)
+
+
 def install(run: BoardRun, identity: Identity, files: list[File]) -> None:
     """Have the board hold `files`, and nothing that the job does not know. Raises CliError."""
     board, unit = run.board, run.unit
@@ -42,13 +49,13 @@ def install(run: BoardRun, identity: Identity, files: list[File]) -> None:
     unknown = board.unknown(files)
     # A key that the ledger knows is worth more than a tidy board.
     if (foreign or unknown) and run.bench.wipe and not unit.key_hash:
-        board.wipe()
-        board.identify()
-    elif foreign:
+        erase(run, files)
+        return
+    if foreign:
         raise BoardError(
             "the board has a certificate that is not of this job: use a new board, or --wipe"
         )
-    elif unknown:
+    if unknown:
         raise BoardError(
             f"there are files on the board that the job does not know: {' '.join(unknown)}: "
             "use a new board, or --wipe"
