@@ -47,3 +47,15 @@ def test_a_birth_certificate_goes_on(tmp_path: Path) -> None:
         finally:
             line.unplug()
         line.check(1)
+
+
+def test_a_test_leaves_nothing(make: Make) -> None:
+    line = make(1, "acceptance = 'accept.py'")
+    (line.folder / "accept.py").write_text("open('/left.txt', 'w').close()\n")
+    line.plug()
+    with line.start("--limit", "1") as run:
+        told = run.until(board("failed"))
+        assert told["step"] == "accept"
+        assert "the test has left files on the board: /left.txt" in told["message"]
+        run.end()
+    line.check(0)

@@ -118,7 +118,7 @@ class Making:
         else:
             chain = certifying.certify(run, files)
         run.run("prove", lambda: board.prove(chain))
-        finishing.accept(run)
+        finishing.accept(run, files)
         finishing.label(run)
         run.unit = run.ledger.finish(run.unit, run.who, chain)
         board.leave()
