@@ -56,6 +56,7 @@ mpy: $(READY) ## Compile the device package for each board, for mip, ROMFS and c
 
 heap: $(READY) ## Find the smallest heap that enrols, some minutes (QUICK=1: check the budgets)
 	@$(BIN)/python tests/heap.py $(if $(QUICK),--quick)
+	@$(BIN)/python tests/heap_station.py $(if $(QUICK),--quick)
 
 emulated: $(READY) ## Run real firmware on emulated boards
 	$(BIN)/pytest -n 2 tests/emulated
