@@ -224,10 +224,10 @@ class Run:
         assert self._process.stdout
         self._process.stdout.close()
 
-    def until(self, wanted: Callable[[Event], bool]) -> Event:
+    def until(self, wanted: Callable[[Event], bool], seconds: float = _SECONDS) -> Event:
         """The first such event."""
         seen = []
-        end = time.monotonic() + _SECONDS
+        end = time.monotonic() + seconds
         for event in self:
             seen.append(event)
             if wanted(event):

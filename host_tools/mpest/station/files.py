@@ -12,10 +12,12 @@ from mpest.station.link import Link
 _SECONDS = 60.0  # for a look or a move; reading 200 KB and hashing it takes an RP2040 two
 _CHUNK = 4096  # bytes of a file that travel at once; four times as much heap holds them
 _WINDOW = 12  # of deflate: 4 KB, of which the board's heap holds one
+# Each piece closes its file: none is left open where the station is killed between two of them.
 _WRITE = """
 import binascii, deflate, io
 packed = io.BytesIO(binascii.a2b_base64({data!r}))
-file.write(deflate.DeflateIO(packed, deflate.RAW, {window}).read())
+with open({path!r}, {mode!r}) as file:
+    file.write(deflate.DeflateIO(packed, deflate.RAW, {window}).read())
 """
 
 
@@ -30,11 +32,10 @@ class OverLink(Remote):
     def write(self, files: list[File]) -> Iterator[File]:
         for file in files:
             yield file
-            self._exec(f"file = open({file.path!r}, 'wb')")
-            for at in range(0, len(file.data), _CHUNK):
+            for at in range(0, len(file.data) or 1, _CHUNK):
                 data = _packed(file.data[at : at + _CHUNK])
-                self._exec(_WRITE.format(data=data, window=_WINDOW))
-            self._exec("file.close()")
+                mode = "ab" if at else "wb"
+                self._exec(_WRITE.format(data=data, window=_WINDOW, path=file.path, mode=mode))
 
     def restart(self) -> None:
         self._link.reset(again=True)
