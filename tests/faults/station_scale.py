@@ -10,6 +10,7 @@ import queue
 import random
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +36,7 @@ PORTS = 4  # of each
 _AWAY = 0.5  # seconds that a port is empty between two boards
 _LATER = 3.0  # seconds: within as many after its moment a kill comes
 _SILENT = 300.0  # seconds in which some board must have been made
+_TOLD = 500  # boards after which a long run says how far it is
 # What becomes of a board that is made; after anything else the station goes on with it.
 _MADE = ("done", "known")
 
@@ -185,6 +187,8 @@ def _run(line: Line, url: str, kills: int, chance: random.Random, stations: int)
             except queue.Empty:
                 problems.append(f"no board was made within {_SILENT:.0f} s")
                 break
+            if len(made) % _TOLD == 0:
+                print(len(made), round(time.monotonic() - begun), "s", file=sys.stderr, flush=True)
             if killed < kills and len(made) > moments[killed]:
                 time.sleep(chance.uniform(0, _LATER))
                 victim = running[chance.randrange(stations)]
