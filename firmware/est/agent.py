@@ -59,6 +59,21 @@ class Agent:
     share, spread: latest and spread of est.schedule.share, if the caller sets them.
     """
 
+    # What to add to the clock for the server's time, where they disagree.
+    skew = 0
+    # In a row: errors that ended a step, and refusals of the certificate.
+    failures = refusals = 0
+    # In place of est.client.Client, such as est.aclient's.
+    Client = None
+    # Of `step`: whether a connection was opened, what is being done, (request, items) judged.
+    used = False
+    doing = "start"
+    candidate = None
+    # Keeps room for the TLS connection of the proof, or what stays would come to lie there.
+    room = None
+    connection = None
+    _started = False
+
     def __init__(
         self,
         store,
@@ -94,7 +109,7 @@ class Agent:
         self.timeout = timeout
         self.factory = factory
         self.key = key
-        self._authorize = authorize
+        self.authorize = authorize
         self.orders = orders
         self.on_event = on_event
         self.prove = prove
@@ -107,20 +122,6 @@ class Agent:
         else:
             parts.attach(self)
         self.parts = parts
-        self._started = False
-        self.connection = None
-        # What to add to the clock for the server's time, where they disagree.
-        self.skew = 0
-        # In a row: errors that ended a step, and refusals of the certificate.
-        self.failures = self.refusals = 0
-        # In place of est.client.Client, such as est.aclient's.
-        self.Client = None
-        # Of `step`: whether a connection was opened, what is being done, (request, items) judged.
-        self.used = False
-        self.doing = "start"
-        self.candidate = None
-        # Keeps room for the TLS connection of the proof, or what stays would come to lie there.
-        self.room = None
 
     def now(self):
         """Unix seconds by the clock, or by the server's where both disagree. Raises UsageError."""
@@ -202,8 +203,8 @@ class Agent:
         if self.connection is None or identity is not self.shown:
             self.close()
             client = self.connect(self.anchors(), identity, self.credentials)
-            if self._authorize:
-                self._authorize(client.context)
+            if self.authorize:
+                self.authorize(client.context)
             client.room = self.room
             self.room = None
             self.connection = client
@@ -366,7 +367,7 @@ class Agent:
     def send(self, current, shown, leaf=None, key=None):
         """Over one connection: make the order unless it is made, send it, store the answer.
 
-        In steps. Returns the server's CA certificates as they came, or None.
+        In steps. Returns a list of the server's CA certificates as they came, or of None.
         """
         parts = self.parts
         meta = current.meta
@@ -400,7 +401,7 @@ class Agent:
                 self.room = bytearray(_TLS)
             except MemoryError:
                 pass
-        return cacerts
+        return [cacerts]
 
     def settle(self, current, items):
         """Prove the identity of these items, unless there is none that works, and use it.
@@ -411,7 +412,7 @@ class Agent:
         if self.works() and self.known.chain[0] != items[1]:
             self.doing = "proof"
             # The answer is stored, and copies come to lie together: TLS wants one piece.
-            current.answer = self.candidate = None
+            current.request = current.answer = self.candidate = None
             gc.collect()
             items[:] = list(map(bytes, map(memoryview, items)))
             candidate = items[1:], items[0]
@@ -440,6 +441,7 @@ def _exchange(agent, current, shown):
             raise
         agent.log("cacerts: %s" % error)
     if current:
+        client.context.leaf = None  # the server is verified
         yield from current.send(client)
     return cacerts, client.date
 

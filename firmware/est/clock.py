@@ -30,8 +30,13 @@ def now():
     return seconds
 
 
-def unix_time(year, month, day, hour, minute, second):
-    """Seconds since 1970 of a proleptic Gregorian UTC date; any year, unlike time.mktime."""
+def unix_time(*date):
+    """Seconds since 1970 of a proleptic Gregorian UTC `date`; any year, unlike time.mktime.
+
+    date: year, month, day, hour, minute, second.
+    """
+    # The names of arguments stay in the heap for good, other than these.
+    year, month, day, hour, minute, second = date
     # Years start in March here, so that the leap day comes last.
     year -= month < 3
     days = 365 * year + year // 4 - year // 100 + year // 400

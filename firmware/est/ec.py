@@ -42,17 +42,18 @@ class Curve:
     """A short Weierstrass curve with a = -3.
 
     name: begins the names of its modules for est.comb; without those all works, more slowly.
-    parameters: p, b, n and the generator's x and y, each `size` big-endian bytes.
+    values: p, b, n and the generator's x and y, each `size` big-endian bytes.
     """
 
-    def __init__(self, name, size, parameters):
+    _fast = None
+
+    def __init__(self, name, size, values):
         self.name = name
         self.size = size
         self.p, self.b, self.n, x, y = [
-            int.from_bytes(parameters[at : at + size], "big") for at in range(0, 5 * size, size)
+            int.from_bytes(values[at : at + size], "big") for at in range(0, 5 * size, size)
         ]
         self.generator = x, y
-        self._fast = None
 
     def generate(self, entropy=None):
         """New private key. `entropy(count)` gives random bytes; est.entropy by default."""

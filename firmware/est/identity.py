@@ -2,7 +2,7 @@
 
 
 class Identity:
-    """What est.store.Store `records` holds of the board's identity; unpacks as (chain, key).
+    """What est.store.Store `store` holds of the board's identity; unpacks as (chain, key).
 
     chain: DER certificates, leaf first; empty before the first enrolment. key: DER, or None.
     not_before, not_after: of the leaf. issued: when the CA issued it, as far as the board knew.
@@ -14,9 +14,10 @@ class Identity:
     est.parts.Known has more methods, where that is installed.
     """
 
-    def __init__(self, records):
-        self.store = records
-        self.next = self.failure = self.doubt = None
+    next = failure = doubt = None
+
+    def __init__(self, store):
+        self.store = store
         self.take([])
 
     def take(self, items):

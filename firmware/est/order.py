@@ -15,10 +15,10 @@ class Enrolment:
     kind = "simpleenroll"
     # What tells its requests from others of the kind, besides the agent's settings.
     terms = ""
+    key = request = b""
 
     def __init__(self):
         self.meta = {}
-        self.key = self.request = b""
         self.answer = []
 
     def restore(self, items):

@@ -73,7 +73,7 @@ def name(data):
         return ", which is no certificate in DER: %s," % error
     if key not in _KEYS:
         text += ", whose key %s TLS may not know," % asn1.oid_text(key)
-    for oid, (critical, _) in certificate._extensions.items():
+    for oid, critical, _ in certificate.extensions():
         if critical and oid[-1] not in _LOADED:
             text += ", whose critical extension %s TLS may not know," % asn1.oid_text(oid)
     return text

@@ -53,12 +53,13 @@ class Store:
         older than what was saved last.
     """
 
+    damaged = False
+    # Layouts whose records est.layout1 takes over: saving overwrites them, the older first.
+    replaces = ()
+    files = None
+
     def __init__(self, path):
         self.path = path.rstrip("/") or "/"
-        self.damaged = False
-        # Layouts whose records est.layout1 takes over: saving overwrites them, the older first.
-        self.replaces = ()
-        self.files = None
 
     def _file(self, name, slot):
         if self.files is None:

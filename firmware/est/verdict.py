@@ -8,7 +8,8 @@ def accept(issued, others, key, anchors, now, log=None):
 
     In steps.
 
-    All certificates are DER. others: more intermediates. key: DER. now: Unix seconds. log: see
+    All certificates are DER. others: list of more intermediates, which is emptied, for what is
+    held twice finds no room in a small heap. key: DER. now: Unix seconds. log: see
     x509.certificates. Raises PeerError, NotTrusted, Unsupported, and Ended or NotYetValid for the
     leaf.
     """
@@ -21,7 +22,10 @@ def accept(issued, others, key, anchors, now, log=None):
             break
     else:
         raise errors.PeerError("the server issued a certificate for another key")
-    certificates += x509.certificates(others, log)
+    while others:
+        other = others.pop(0)
+        if other not in issued + anchors:
+            certificates += x509.certificates([other], log)
     anchors = list(map(x509.Certificate, anchors))
     path = yield from x509.path(leaf, certificates, anchors, now)
     return [key] + [cert.der for cert in path if cert is leaf or cert.subject != cert.issuer]
@@ -43,17 +47,20 @@ def validity(leaf):
 def judge(agent, current, others=None):
     """Items [key, leaf, *intermediates] (DER) that the answer of order `current` brings; in steps.
 
-    others: the server's CA certificates as they came; None to ask for them if they are needed.
+    others: list of the server's CA certificates as they came, which it is taken from, since the
+        heap holds nothing twice; without them they are asked for if they are needed.
     Raises RetryLater for one that is not valid yet, NotTrusted where an issuer is missing,
     UsageError where a part of est is, and Unsupported for what the board cannot judge: then the
     order stays. Anything else ends it.
     """
     anchors = agent.anchors()
+    others = others and others.pop()
     offered = []
     while True:
         if others:
             try:
                 offered = cms.issued(others)
+                others = True
                 anchors = yield from agent.adopt(offered)
             except (errors.PeerError, errors.NotTrusted):
                 pass  # then the answer must do without them

@@ -54,8 +54,7 @@ def _time(reader):
     else:
         text = reader.bytes(_GENERALIZED_TIME)
     if text[14:] == b"Z" and text[:14].isdigit():
-        month, day, hour = int(text[4:6]), int(text[6:8]), int(text[8:10])
-        minute, second = int(text[10:12]), int(text[12:14])
+        month, day, hour, minute, second = [int(text[at : at + 2]) for at in range(4, 14, 2)]
         if 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61:
             return clock.unix_time(int(text[:4]), month, day, hour, minute, second)
     raise der.DerError("X.509: malformed time")
@@ -84,8 +83,8 @@ class Certificate:
         start = fields.pos
         tbs = fields.enter()
         self._tbs = memoryview(data)[start : fields.pos]
-        self._algorithm = fields.element(_SEQUENCE)
-        self._signature = fields.bit_string()
+        self.algorithm = fields.element(_SEQUENCE)
+        self.signature = fields.bit_string()
         fields.end()
         version = tbs.optional(0xA0)
         if version and version.integer() > 2:
@@ -93,7 +92,7 @@ class Certificate:
         self.serial = tbs.bytes(_INTEGER)
         if not self.serial:
             raise der.DerError("X.509: no serial")
-        if tbs.element(_SEQUENCE) != self._algorithm:
+        if tbs.element(_SEQUENCE) != self.algorithm:
             raise der.DerError("X.509: two signature algorithms")
         self.issuer = tbs.element(_SEQUENCE)
         validity = tbs.enter()
@@ -105,28 +104,39 @@ class Certificate:
         # Unique identifiers, unused since X.509 version 3.
         tbs.optional(0x81)
         tbs.optional(0x82)
-        self._extensions = {}
-        tagged = tbs.optional(0xA3)
-        if tagged:
-            extensions = tagged.enter()
-            tagged.end()
-            while extensions.more():
-                extension = extensions.enter()
-                oid = extension.oid()
-                critical = extension.peek() == _BOOLEAN and extension.boolean()
-                if oid in self._extensions:
-                    raise der.DerError("X.509: extension twice")
-                self._extensions[oid] = (critical or oid == _NAME_CONSTRAINTS, extension.bytes())
-                extension.end()
+        self._tagged = tbs.optional(0xA3)
         tbs.end()
+        seen = []
+        for oid, _, _ in self.extensions():
+            if oid in seen:
+                raise der.DerError("X.509: extension twice")
+            seen.append(oid)
 
     def __str__(self):
         return name_text(self.subject) or "(no subject)"
 
+    def extensions(self):
+        """Yield (OID content, whether it is critical, DER value) of each."""
+        # Read anew each time: a dict of them takes a KB of heap.
+        tagged = self._tagged
+        if not tagged:
+            return
+        start = tagged.pos
+        fields = tagged.enter()
+        tagged.end()
+        tagged.pos = start
+        while fields.more():
+            extension = fields.enter()
+            oid = extension.oid()
+            critical = extension.peek() == _BOOLEAN and extension.boolean()
+            yield oid, critical or oid == _NAME_CONSTRAINTS, extension.bytes()
+            extension.end()
+
     def extension(self, oid):
         """Value (bytes) of an extension, or None."""
-        entry = self._extensions.get(oid)
-        return entry and entry[1]
+        for other, _, value in self.extensions():
+            if other == oid:
+                return value
 
     def path_length(self):
         """How many intermediates may follow, by basicConstraints; -1 where it is no CA at all.
@@ -157,7 +167,7 @@ class Certificate:
             raise NotYetValid("%s is not valid yet: check the clock" % self, self.not_before - now)
         if now > self.not_after:
             raise Ended("%s has expired" % self)
-        for oid, (critical, _) in self._extensions.items():
+        for oid, critical, _ in self.extensions():
             if critical and not (oid[:-1] == b"\x55\x1d" and oid[2] in _UNDERSTOOD):
                 try:
                     from est.constraints import check
@@ -167,7 +177,7 @@ class Certificate:
 
     def check_signature(self, issuer):
         """Raise NotTrusted unless `issuer`'s key signed this certificate."""
-        if not verify(issuer.spki, self._algorithm, self._tbs, self._signature):
+        if not verify(issuer.spki, self.algorithm, self._tbs, self.signature):
             raise NotTrusted("%s was not signed by %s" % (self, issuer))
 
 

@@ -169,7 +169,7 @@ def test_malformed():
     limited = ca()
 
     def judge(data):
-        limited._extensions[check.NAME_CONSTRAINTS] = True, data
+        limited.extensions = lambda: [(check.NAME_CONSTRAINTS, True, data)]
         constraints.judge([leaf, limited, ROOT])
 
     judge(value)
@@ -192,7 +192,7 @@ def test_malformed_names():
     leaf = certificate("CN=a.b", "CN=ca", KEY, OTHER)
 
     def judge(data):
-        leaf._extensions[check.SUBJECT_ALT_NAME] = False, data
+        leaf.extensions = lambda: [(check.SUBJECT_ALT_NAME, False, data)]
         constraints.judge([leaf, limited, ROOT])
 
     judge(value)
@@ -204,7 +204,7 @@ def test_malformed_names():
         leaf.subject = data
         constraints.judge([leaf, limited, ROOT])
 
-    leaf._extensions = {}
+    leaf.extensions = list
     check.truncated(judge_subject, subject)
     check.mutated(judge_subject, subject)
 

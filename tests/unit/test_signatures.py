@@ -126,10 +126,10 @@ class Signer(P256Key):
 
     def __init__(self, oid):
         super().__init__()
-        self._algorithm = der.sequence(der.tlv(asn1.OID, oid))
+        self.algorithm = der.sequence(der.tlv(asn1.OID, oid))
 
     def sign(self, message):
-        return self._algorithm, bytes(64)
+        return self.algorithm, bytes(64)
 
 
 class Odd(P256Key):
