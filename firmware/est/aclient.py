@@ -46,10 +46,6 @@ class Client(client.Client):
         else:
             raise self.error(reason)
         self.wrap()
-        # A request that is linked to TLS (est.linking) is made before the first write.
-        while self._stream.write(b"") is None:
-            yield self._poll
-            self._left()
 
     def _open(self, address):
         self._sock = sock = socket.socket(address[0], address[1], address[2])

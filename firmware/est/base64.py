@@ -8,10 +8,11 @@ from est.errors import PeerError
 class Decoder:
     """Decodes base64 fed in pieces, white space and line ends anywhere, into `out`."""
 
+    _rest = b""
+    _ended = False
+
     def __init__(self, out):
-        self._out = out
-        self._rest = b""
-        self._ended = False
+        self.out = out
 
     def feed(self, data):
         # libest ends the base64 of /csrattrs with a NUL.
@@ -37,7 +38,7 @@ class Decoder:
                 reason = not_base64(text)
             raise PeerError(reason)
         self._ended = text.endswith(b"=")
-        self._out.extend(decoded)
+        self.out.extend(decoded)
 
     def end(self):
         if self._rest:

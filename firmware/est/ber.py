@@ -78,11 +78,11 @@ class Reader(der.Reader):
         # Where the end-of-contents stands that ends the content which begins at `pos`.
         data = self.data
         last = self.limit - 1
-        depth = self._depth + 1
+        depth = self.depth + 1
         for _ in range(_MAX_ELEMENTS):
             if pos < last and not (data[pos] or data[pos + 1]):
                 depth -= 1
-                if depth == self._depth:
+                if depth == self.depth:
                     return pos
                 pos += 2
                 continue

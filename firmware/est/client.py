@@ -25,28 +25,26 @@ class Client:
     Errors are those of est.errors.
     """
 
+    room = date = stream = _sock = None
+
     def __init__(
         self, url, anchors=(), identity=None, credentials=None, timeout=30, bootstrap=False
     ):
         from est.url import parse
 
         self._host, self._port, label = parse(url)
-        self._authority = url[8:].partition("/")[0]
-        self._operations = label, credentials, bootstrap
+        self.authority = url[8:].partition("/")[0]
+        self._est = label, credentials, bootstrap
         self.identity = identity
-        self.room = None
-        self.date = None
         chain, key = identity or ((), None)
         self.context = Context(anchors, chain, key, bootstrap)
-        self._timeout = timeout
-        self._sock = None
-        self._stream = None
+        self.timeout = timeout
 
     def __getattr__(self, name):
         if name == "est":
             from est.protocol import Est
 
-            self.est = Est(self._authority, *self._operations)
+            self.est = Est(self.authority, *self._est)
             return self.est
         from est import operations
 
@@ -55,13 +53,13 @@ class Client:
 
     def close(self):
         """Close the connection; the next operation opens another."""
-        for stream in (self._stream, self._sock):
+        for stream in (self.stream, self._sock):
             if stream:
                 try:
                     stream.close()
                 except OSError:
                     pass
-        self._stream = self._sock = None
+        self.stream = self._sock = None
 
     def run(self, operation):
         """The result of `operation`, a generator of Requests such as those of `est`."""
@@ -84,64 +82,73 @@ class Client:
             raise
 
     def _exchange(self, request):
-        if self._stream:
+        if self.stream:
             # An answer's end may be followed by the connection's, or by octets nobody asked for.
             try:
-                idle = self._stream.read(1) is None
+                idle = self.stream.read(1) is None
             except OSError:
                 idle = False
             if not idle:
                 self.close()
-        kept = self._stream is not None
-        response = request.response
+        kept = self.stream is not None
         try:
             try:
                 yield from self._send(request)
             except PeerError:
                 # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
-                if not kept or response.status:
+                if not kept or request.response.status:
                     raise
                 self._left()
                 self.close()
                 yield from self._send(request)
         finally:
-            if response.taken:
+            response = request.response
+            if response and response.taken:
                 self.date = response.header("date")
-            if not (response.done and response.keep):
+            if not (response and response.done and response.keep):
                 self.close()
 
     def _send(self, request):
-        self._deadline = time.ticks_add(time.ticks_ms(), self._timeout * 1000)
+        self._deadline = time.ticks_add(time.ticks_ms(), self.timeout * 1000)
         try:
-            if self._stream is None:
+            sent = b""
+            if self.stream is None:
                 yield from self._connect()
-            request.stream = self._stream
-            view = memoryview(request.encode(self._authority))
-            while view:
-                count = self._stream.write(view)
-                if count is None:
-                    # Nearly always it is input that lacks, while TLS shakes hands. Where it is
-                    # room for output, the short wait does.
-                    yield self._poll
-                    self._left()
-                else:
-                    view = view[count:]
+                # TLS shakes hands with the first octets. What comes into the heap for the others
+                # finds room only then.
+                sent = request.method.encode()
+                yield from self._write(sent)
+            request.stream = self.stream
+            yield from self._write(request.encode(self.authority)[len(sent) :])
+            if request.body:
+                yield from self._write(request.body)
             response = request.response
             while not response.done:
                 self._left()
                 # MicroPython forgets TLS's end of data when one read meets both it and data, so
                 # no read may reach for more than is sure to come.
                 size = response.wanted()
-                stream = self._stream
+                stream = self.stream
                 data = stream.read(size) if size > 0 else stream.readline(-size)
                 if data is None:
-                    yield self._poll
+                    yield self.poll
                 elif data:
                     response.feed(data)
                 else:
                     response.eof()
         except (OSError, ValueError) as error:
             raise self.context.error(error, self._host)
+
+    def _write(self, data):
+        while data:
+            count = self.stream.write(data)
+            if count is None:
+                # Nearly always it is input that lacks, while TLS shakes hands. Where it is room
+                # for output, the short wait does.
+                yield self.poll
+                self._left()
+            else:
+                data = data[count:]
 
     def _connect(self):
         try:
@@ -150,7 +157,7 @@ class Client:
             raise PeerError("no address known for %s (%s)" % (self._host, error))
         try:
             self._sock = socket.socket(address[0], address[1], address[2])
-            self._sock.settimeout(self._timeout)
+            self._sock.settimeout(self.timeout)
             self._sock.connect(address[-1])
         except OSError as error:
             raise self.error(error)
@@ -170,15 +177,15 @@ class Client:
             sock.setsockopt(6, 1, 1)
         except OSError:
             pass  # not every network stack knows it
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self.poll = select.poll()
+        self.poll.register(sock, select.POLLIN)
         self.room = None
         gc.collect()  # TLS takes 17 KB in one piece
-        self._stream = self.context.wrap(sock, self._host)
+        self.stream = self.context.wrap(sock, self._host)
 
     def _left(self):
         # Milliseconds until the deadline, of which there must be some.
         left = time.ticks_diff(self._deadline, time.ticks_ms())
         if left <= 0:
-            raise PeerError("the server took longer than %d s" % self._timeout)
+            raise PeerError("the server took longer than %d s" % self.timeout)
         return left

@@ -43,7 +43,7 @@ class Reader:
         self.data = data
         self.pos = start
         self.limit = len(data) if end is None else end
-        self._depth = depth
+        self.depth = depth
 
     def peek(self):
         """Tag of the next element; 0 at the end."""
@@ -87,7 +87,7 @@ class Reader:
     def enter(self, tag=_SEQUENCE):
         """A Reader over the content of the next element, which must have `tag` (0: any)."""
         end = self._header(tag)
-        return type(self)(self.data, self._start, end, self._depth + 1)
+        return type(self)(self.data, self._start, end, self.depth + 1)
 
     def bytes(self, tag=_OCTET_STRING):
         """Content of the next element as bytes."""

@@ -52,4 +52,4 @@ class EcKey(P256Key):
 
     def signature(self, digest):
         """DER signature of `digest`, verified as P256Key's are."""
-        return self._curve.sign(self._private, digest, None, self.checked and self._public)
+        return self._curve.sign(self._private, digest, None, self.checked and self.public)

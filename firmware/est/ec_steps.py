@@ -58,7 +58,7 @@ class _Known(Curve):
         product = yield from _last(self._windows.steps(k, point))
         if u:
             base = yield from _last(self._windows.steps(u, self.generator + (1,)))
-            product = self._windows.add(*(product + base))
+            product = self._windows.add(product + base)
         self._products[k, u] = product
 
 

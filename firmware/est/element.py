@@ -30,7 +30,7 @@ class ElementKey(EcKey):
         if not 0 < len(handle) < self._curve.size or not handle[0]:
             raise UsageError("secure element: a handle has 1 to %d bytes" % (self._curve.size - 1))
         self._private = bytes(handle)
-        self._public = bytes(public)
+        self.public = bytes(public)
         self._sign = sign
         _keys[self.der()] = self
 
@@ -44,7 +44,7 @@ class ElementKey(EcKey):
             signature = der.sequence(
                 asn1.integer(signature[:size]), asn1.integer(signature[size:])
             )
-        if self.checked and not self._curve.verify(self._public, digest, signature):
+        if self.checked and not self._curve.verify(self.public, digest, signature):
             raise UsageError("secure element: its signature is not by the public key given")
         return signature
 

@@ -30,13 +30,13 @@ _READ = const(
 
 
 def request(method, path, host, headers=(), body=None):
-    """Bytes of a request; `headers` are (name, value) pairs."""
+    """Bytes of a request before its `body`; `headers` are (name, value) pairs."""
     text = "%s %s HTTP/1.1\r\nHost: %s\r\n" % (method, path, host)
     for header in headers:
         text += "%s: %s\r\n" % header
     if body is not None:
         text += "Content-Length: %d\r\n" % len(body)
-    return text.encode() + b"\r\n" + (body or b"")
+    return (text + "\r\n").encode()
 
 
 def printable(data):
@@ -52,24 +52,20 @@ class Response:
     headers: (lower-case name, value) pairs in their order, of those that est reads.
     on_head(response): called once with status and headers read; returns the object whose
         `feed(data)` takes the body and whose `end()` is called after it.
-    taken: octets that came. done: the whole response was read. keep: the connection can carry
-        another request.
+    taken: octets that came. left: octets of the body to come, negative if unknown; of a chunk
+        once the body has begun.
+    done: the whole response was read. keep: the connection can carry another request.
     Raises PeerError for a malformed frame and for what is too large.
     """
 
+    status = left = taken = 0
+    reason = _line = _header = b""
+    headers = ()
+    done = keep = False
+    _state = _STATUS
+
     def __init__(self, on_head):
-        self.status = 0
-        self.reason = b""
-        self.headers = []
-        self.done = False
-        self.keep = False
-        self._on_head = on_head
-        self._sink = None
-        self._state = _STATUS
-        self._line = b""
-        self._header = b""
-        self._left = 0
-        self.taken = 0
+        self.on_head = on_head
 
     def header(self, name):
         """Value of the first header `name` (lower case), or ""."""
@@ -81,7 +77,7 @@ class Response:
     def wanted(self):
         """How many bytes to read next, not beyond the end; negative: at most, of a line."""
         if self._state in (_BODY, _CHUNK):
-            return min(self._left, _PIECE) if self._left >= 0 else 1
+            return min(self.left, _PIECE) if self.left >= 0 else 1
         return -_PIECE
 
     def feed(self, data):
@@ -94,12 +90,12 @@ class Response:
                 self.keep = False  # nobody asked for more
                 return
             if self._state in (_BODY, _CHUNK):
-                piece = data[at : at + self._left] if self._left >= 0 else data[at:]
+                piece = data[at : at + self.left] if self.left >= 0 else data[at:]
                 at += len(piece)
                 self._sink.feed(piece)
-                if self._left >= 0:
-                    self._left -= len(piece)
-                    if not self._left:
+                if self.left >= 0:
+                    self.left -= len(piece)
+                    if not self.left:
                         if self._state == _BODY:
                             self._finish()
                         else:
@@ -119,7 +115,7 @@ class Response:
 
         Closed before the answer began; the same Response may then be fed from another connection.
         """
-        if self._state == _BODY and self._left < 0:
+        if self._state == _BODY and self.left < 0:
             self._finish()
         self._line = b""
         if not self.done:
@@ -167,8 +163,8 @@ class Response:
                 _malformed("chunk")
             self._state = _SIZE
         else:
-            self._left = _length(line.partition(b";")[0].strip(), 16)
-            self._state = _CHUNK if self._left else _TRAILER
+            self.left = _length(line.partition(b";")[0].strip(), 16)
+            self._state = _CHUNK if self.left else _TRAILER
 
     def _head(self):
         if self.status // 100 == 1:  # 100 Continue and the like: the real answer follows
@@ -176,7 +172,6 @@ class Response:
             return
         connection = self.header("connection").lower()
         self.keep = "close" not in connection and (self.keep or "keep-alive" in connection)
-        self._sink = self._on_head(self)
         encoding = self.header("transfer-encoding").lower()
         length = -1
         for name, value in self.headers:
@@ -186,6 +181,8 @@ class Response:
                     if length not in (-1, size):
                         _malformed("length")
                     length = size
+        self.left = length
+        self._sink = self.on_head(self)
         if self.status in (204, 304):
             # There is no body, whatever they say (RFC 9112 6.3); what follows may be one.
             self.keep = self.keep and not encoding and length < 1
@@ -198,7 +195,7 @@ class Response:
         # Without length it ends when the peer closes. A bare 202 may come this way too.
         # Nor does a server want more after a 408.
         self.keep = self.keep and length >= 0 and self.status != 408
-        self._left = length
+        self.left = length
         self._state = _BODY
         if not length:
             self._finish()
@@ -215,8 +212,8 @@ def _length(text, base):
     return value
 
 
-def _malformed(what):
-    raise PeerError("HTTP: malformed " + what)
+def _malformed(reason):
+    raise PeerError("HTTP: malformed " + reason)
 
 
 def _check_size(size):

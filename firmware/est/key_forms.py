@@ -101,6 +101,6 @@ def _sec1(data, curve=None):
             from est.ecdh import refusal
 
             raise refusal(public)
-        if public and public != key._public:
+        if public and public != key.public:
             raise UsageError("its public half is another's, or of a secure element not there")
     return key

@@ -4,16 +4,10 @@ MicroPython's TLS has it in no version; CPython's has, up to TLS 1.2. A function
 needs when it runs, for on a board that is most of the package.
 """
 
-import time
-
 import tls
-from micropython import const
 
 from est import base64
-from est.errors import PeerError
 from est.order import Enrolment
-
-_HANDSHAKE_MS = const(30000)
 
 # Stands in the stored request for the value, which each session has its own of.
 _PLACEHOLDER = "tls-unique"
@@ -82,11 +76,6 @@ class Linked(Enrolment):
         encode = request.encode
 
         def bound(host):
-            end = time.ticks_add(time.ticks_ms(), _HANDSHAKE_MS)
-            while request.stream.write(b"") is None:
-                if time.ticks_diff(end, time.ticks_ms()) <= 0:
-                    raise PeerError("TLS: the handshake took too long")
-                time.sleep_ms(1)
             value = base64.encode(request.stream.get_channel_binding("tls-unique"))
             linked = link(self.request, self.key, value.decode().strip())
             request.body = base64.encode(linked)

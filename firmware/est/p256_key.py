@@ -25,17 +25,17 @@ class P256Key:
 
     def __init__(self, private=None):
         self._private = self._curve.generate() if private is None else private
-        self._public = self._curve.public(self._private)
+        self.public = self._curve.public(self._private)
 
     def spki(self):
         """SubjectPublicKeyInfo DER (RFC 5480)."""
         algorithm = encode.sequence(_EC_PUBLIC_KEY, self._oid)
-        return encode.sequence(algorithm, encode.bits(self._public))
+        return encode.sequence(algorithm, encode.bits(self.public))
 
     def sign(self, message):
         """(AlgorithmIdentifier DER, signature) over `message`: ECDSA with SHA-256 (RFC 5758)."""
         digest = hashlib.sha256(message).digest()
-        return _ECDSA_SHA256, P256.sign(self._private, digest, None, self.checked and self._public)
+        return _ECDSA_SHA256, P256.sign(self._private, digest, None, self.checked and self.public)
 
     def der(self):
         """What every MicroPython's TLS loads, DER: ECPrivateKey (RFC 5915), or RSAPrivateKey."""
@@ -43,5 +43,5 @@ class P256Key:
             b"\2\1\1",
             encode.octets(self._private),
             encode.tlv(0xA0, self._oid),
-            encode.tlv(0xA1, encode.bits(self._public)),
+            encode.tlv(0xA1, encode.bits(self.public)),
         )

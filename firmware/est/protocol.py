@@ -6,12 +6,14 @@ result. est.client drives it over blocking sockets.
 
 from micropython import const
 
-from est import base64, errors, http
+from est import errors
 
 # For one operation: three redirects, a challenge, and a nonce that grew stale.
 _MAX_REQUESTS = const(6)
 # What of an error's text is kept and shown.
 _MAX_TEXT = const(200)
+# Octets of a body that find room in the heap before they come: base64 of some certificates.
+_RESERVED = const(4096)
 # Where a server says "later" but not when; and the longest wait believed.
 _WAIT = const(60)
 _MAX_WAIT = const(2678400)
@@ -23,17 +25,20 @@ class Body:
     base64 of a SEQUENCE begins with "M", DER with "0". With a `limit` it is text to cut there.
     """
 
+    _decoder = None
+
     def __init__(self, out, limit):
-        self._out = out
-        self._limit = limit
-        self._decoder = None
+        self.out = out
+        self.limit = limit
 
     def feed(self, data):
-        if self._limit:
-            data = data[: self._limit - len(self._out)]
-        elif not self._out and self._decoder is None and data[0] != 0x30:
-            self._decoder = base64.Decoder(self._out)
-        (self._decoder.feed if self._decoder else self._out.extend)(data)
+        if self.limit:
+            data = data[: self.limit - len(self.out)]
+        elif not self.out and self._decoder is None and data[0] != 0x30:
+            from est.base64 import Decoder
+
+            self._decoder = Decoder(self.out)
+        (self._decoder.feed if self._decoder else self.out.extend)(data)
 
     def end(self):
         if self._decoder:
@@ -47,18 +52,30 @@ class Request:
     stream: the TLS stream that it is about to go over when `encode` is called.
     """
 
+    response = None
+
     def __init__(self, method, path, headers, body):
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
         self.content = bytearray()
-        self.response = http.Response(self.on_head)
 
     def on_head(self, response):
-        return Body(self.content, 0 if response.status in (200, 201) else _MAX_TEXT)
+        limit = _MAX_TEXT
+        if response.status in (200, 201):
+            limit = 0
+            # Grown piece by piece it would be there twice.
+            self.content = bytearray(min(max(response.left, 0), _RESERVED) * 3 // 4)
+            self.content[:] = b""
+        return Body(self.content, limit)
 
     def encode(self, host):
+        """What goes before the body. From then on there is a `response`."""
+        # Loaded only now: the handshake takes more of the heap.
+        from est import http
+
+        self.response = self.response or http.Response(self.on_head)
         return http.request(self.method, self.path, host, self.headers, self.body)
 
 
@@ -70,10 +87,10 @@ class Est:
     """
 
     def __init__(self, authority, label=None, credentials=None, bootstrap=False):
-        self._authority = authority
+        self.authority = authority
         self._base = "/.well-known/est/" + (label + "/" if label else "")
-        self._credentials = None if bootstrap else credentials
-        self._bootstrap = bootstrap
+        self.credentials = None if bootstrap else credentials
+        self.bootstrap = bootstrap
 
     def answer(self, operation, csr=None):
         """What `operation` answers, certs-only CMS (DER) that nobody has judged yet.
@@ -93,15 +110,17 @@ class Est:
             ("Content-Type", "application/pkcs10"),
             ("Content-Transfer-Encoding", "base64"),
         )
-        return self.exchange("POST", operation, (201,), headers, base64.encode(csr))
+        from est.base64 import encode
+
+        return self.exchange("POST", operation, (201,), headers, encode(csr))
 
     def exchange(self, method, operation, accepted=(), headers=(), body=None):
         """The Request of one operation, through challenges and redirects, once it is answered with
         200 or one of the `accepted` statuses."""
-        if self._bootstrap and operation != "cacerts":
+        if self.bootstrap and operation != "cacerts":
             raise errors.UsageError("only cacerts before the server is verified")
         path = self._base + operation
-        credentials = self._credentials
+        credentials = self.credentials
         for attempt in range(_MAX_REQUESTS):
             value = credentials and credentials.header(method, path)
             extra = (("Authorization", value),) if value else ()
@@ -133,8 +152,10 @@ class Est:
             from est.advice import shown
         except ImportError:
             # An optional part, without which the server may repeat a login.
-            return "" if self._credentials else http.printable(data)[:size]
-        return shown(self._credentials, request, data, size)
+            from est.http import printable
+
+            return "" if self.credentials else printable(data)[:size]
+        return shown(self.credentials, request, data, size)
 
     def refusal(self, request):
         """The error for the answered `request`, whose status is not the operation's success."""

@@ -21,7 +21,7 @@ def path(est, request):
             location = ""
     if location[:2] == "//":
         origin, _, location = location[2:].partition("/")
-        location = "/" + location if _host(origin) == _host(est._authority) else ""
+        location = "/" + location if _host(origin) == _host(est.authority) else ""
     if not location or ":" in location.partition("?")[0].partition("/")[0]:
         original = est.shown(request, original.encode(), 100)
         raise PeerError("the server redirects elsewhere: if %s is right, give its host" % original)

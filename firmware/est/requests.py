@@ -120,7 +120,7 @@ class _Head(http.Response):
         if large and self.header("content-length") or len(large) > 1:
             raise PeerError("HTTP: malformed length")
         if large:
-            self._left = large.pop()
+            self.left = large.pop()
 
     def _take(self, line):
         # A line that does not go on with the header before ends it.

@@ -197,12 +197,12 @@ class _Response(http.Response):
     # with the answer, one that is not whole goes on.
     def feed(self, data):
         super().feed(data)
-        if self._left < 0 and not self.done and getattr(self._sink, "whole", False):
+        if self.left < 0 and not self.done and getattr(self._sink, "whole", False):
             self._finish()
 
     def _finish(self):
-        if not (self._left or self.keep or getattr(self._sink, "whole", True)):
-            self._left = -1
+        if not (self.left or self.keep or getattr(self._sink, "whole", True)):
+            self.left = -1
         else:
             super()._finish()
 

@@ -61,9 +61,9 @@ class Context:
         else:
             attach(self)
 
-    def _seen(self, certificate, depth):
+    def _seen(self, cert, depth):
         if depth == 0:
-            self.leaf = bytes(certificate)
+            self.leaf = bytes(cert)
         return 0
 
     def wrap(self, sock, host):

@@ -15,11 +15,11 @@ class Windows:
     """Multiplies on est.ec.Curve `curve`."""
 
     def __init__(self, curve):
-        self._curve = curve
+        self.curve = curve
 
     def base(self, k, entropy):
         """k * G as (x, y), 0 < k < n."""
-        curve = self._curve
+        curve = self.curve
         return self.affine(*self.both(k, curve.blinded(curve.generator, entropy), 0))
 
     def both(self, k, point, u):
@@ -27,9 +27,9 @@ class Windows:
         for point in self.steps(k, point):
             pass
         if u:
-            for base in self.steps(u, self._curve.generator + (1,)):
+            for base in self.steps(u, self.curve.generator + (1,)):
                 pass
-            point = self.add(*(point + base))
+            point = self.add(point + base)
         return point
 
     def steps(self, k, point):
@@ -37,20 +37,20 @@ class Windows:
         table = [point]
         twice = self._double(*point)
         for _ in range((1 << (_WINDOW - 1)) - 1):
-            table.append(self.add(*(table[-1] + twice)))
+            table.append(self.add(table[-1] + twice))
         point = None
-        for index, negative in digits(self._curve, k):
+        for index, negative in digits(self.curve, k):
             x, y, z = table[index]
-            y = (y, self._curve.p - y)[negative]
+            y = (y, self.curve.p - y)[negative]
             if point:
                 for _ in range(_WINDOW):
                     point = self._double(*point)
-                x, y, z = self.add(*(point + (x, y, z)))
+                x, y, z = self.add(point + (x, y, z))
             point = x, y, z
             yield point
 
     def _double(self, x, y, z):
-        p = self._curve.p
+        p = self.curve.p
         zz = z * z % p
         yy = y * y % p
         s = 4 * x * yy % p
@@ -58,9 +58,13 @@ class Windows:
         x3 = (m * m - 2 * s) % p
         return x3, (m * (s - x3) - 8 * yy * yy) % p, 2 * y * z % p
 
-    def add(self, x1, y1, z1, x2, y2, z2):
-        """The sum. Neither point is infinity; both may be equal or opposite."""
-        p = self._curve.p
+    def add(self, points):
+        """The sum of two points, (x, y, z, x, y, z).
+
+        Neither is infinity; both may be equal or opposite.
+        """
+        x1, y1, z1, x2, y2, z2 = points
+        p = self.curve.p
         zz = z2 * z2 % p
         x1 = x1 * zz % p
         y1 = y1 * zz % p * z2 % p
@@ -79,7 +83,7 @@ class Windows:
 
     def affine(self, x, y, z):
         """(x, y) of a point that is not infinity."""
-        p = self._curve.p
+        p = self.curve.p
         i = inverse(z, p)
         ii = i * i % p
         return x * ii % p, y * ii % p * i % p

@@ -572,16 +572,16 @@ class Client(est.client.Client):
     ):
         # As est.tls.Context, which raises for a clock that is not set.
         self.context = _Shown()
-        self._authority = url[8:].partition("/")[0]
+        self.authority = url[8:].partition("/")[0]
         label = url[8:].partition("/")[2]
         label = label.strip("/")[16:] or None
-        self._operations = label, credentials, bootstrap
+        self._est = label, credentials, bootstrap
         self._anchors = None if bootstrap else [x509.Certificate(bytes(one)) for one in anchors]
         self.identity = identity
         self.date = None
-        self._timeout = timeout
+        self.timeout = timeout
         self._sock = None
-        self._stream = None
+        self.stream = None
         self._up = False
         if not bootstrap and not anchors:
             raise errors.UsageError("no trust anchor given")
@@ -608,7 +608,7 @@ class Client(est.client.Client):
     def _exchange(self, request):
         yield  # as where the network takes its time
         world = self.world
-        octets = request.encode(self._authority)
+        octets = request.encode(self.authority) + (request.body or b"")
         world.requests += 1
         world.now += world.latency
         if world.watch:
@@ -624,7 +624,7 @@ class Client(est.client.Client):
             if world.watch:
                 world.watch("answer")
             if fault == "answer":
-                raise PeerError("the server took longer than %d s" % self._timeout)
+                raise PeerError("the server took longer than %d s" % self.timeout)
             if fault == "closed":
                 raise _Closed("the server closed the connection instead of an answer")
             response = request.response

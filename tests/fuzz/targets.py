@@ -190,6 +190,7 @@ def _csrattrs(data):
 
 def _exchange(data, piece):
     request = Request("GET", "/", [], None)
+    request.encode("h")
     response = request.response
     for at in range(0, len(data), piece):
         response.feed(data[at : at + piece])

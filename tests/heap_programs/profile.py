@@ -69,7 +69,7 @@ watch(tls.Context, "__init__", "load anchors")
 watch_steps(
     client.Client,
     "_send",
-    lambda self, request: "exchange" if self._stream else "TLS handshake and exchange",
+    lambda self, request: "exchange" if self.stream else "TLS handshake and exchange",
 )
 watch_steps(client.Client, "steps", "operation")
 watch_steps(agents, "aparts", "request or verify")

@@ -239,7 +239,7 @@ async def main(config):
 
         agent.orders = linking.ORDERS
         if sys.implementation.name == "cpython":
-            linking.time.sleep_ms = _slept.append
+            time.sleep_ms = _slept.append
     if config.get("poor"):
         tls.Context.wrap = wrap_if_room
     tasks = None

@@ -41,7 +41,7 @@ CHUNKED = (
 
 def test_request():
     data = http.request("POST", "/a", "h:1", (("A", "b"),), b"xy")
-    assert data == b"POST /a HTTP/1.1\r\nHost: h:1\r\nA: b\r\nContent-Length: 2\r\n\r\nxy"
+    assert data == b"POST /a HTTP/1.1\r\nHost: h:1\r\nA: b\r\nContent-Length: 2\r\n\r\n"
 
 
 def test_responses():
@@ -261,6 +261,7 @@ def drive(operation, *answers):
         request = next(operation)
         for answer in answers:
             requests.append(request)
+            request.encode("h")
             request.response.feed(answer)
             request = operation.send(None)
     except StopIteration as stop:
@@ -569,8 +570,10 @@ def test_what_the_server_repeats_of_a_login_is_not_shown():
     first = answer("401", b"", OFFER % 'Digest realm="r", nonce="n", qop="auth"')
     steps = simpleenroll(login)
     request = next(steps)
+    request.encode("h")
     request.response.feed(first)
     request = steps.send(None)
+    request.encode("h")
     value = dict(request.headers)["Authorization"]
     request.response.feed(answer("400", value.encode()))
     error = check.raises(Refused, steps.send, None)
@@ -655,8 +658,10 @@ def test_a_digest_that_the_server_repeats():
     login = auth.Password("u", "secret")
     steps = simpleenroll(login)
     request = next(steps)
+    request.encode("h")
     request.response.feed(answer("401", b"", OFFER % 'Digest realm="r", nonce="n", qop="auth"'))
     request = steps.send(None)
+    request.encode("h")
     value = dict(request.headers)["Authorization"].partition('response="')[2].partition('"')[0]
     request.response.feed(answer("400", b"response=" + value.encode()))
     error = str(check.raises(Refused, steps.send, None))
@@ -713,5 +718,6 @@ def test_csrattrs():
 
 def drive_on(steps, body, headers):
     request = next(steps)
+    request.encode("h")
     request.response.feed(answer("200", body, headers))
     steps.send(None)

@@ -105,7 +105,7 @@ def test_other_numbers():
         curve = key._curve
         with _Changed(curve, "n", curve.n ^ 1 << 40):
             check.raises((UsageError, ZeroDivisionError), key.sign, _MESSAGE)
-        key._public = curve.public((5).to_bytes(curve.size, "big"))
+        key.public = curve.public((5).to_bytes(curve.size, "big"))
         _refused(key.sign, _MESSAGE)
 
 
@@ -124,19 +124,19 @@ def test_raw_signatures():
     digest = hashlib.sha256(_MESSAGE).digest()
     for key in _ec_keys():
         curve = key._curve
-        for public in (None, key._public):
+        for public in (None, key.public):
             with _Changed(ec, "inverse", _fault(ec.inverse, 7)):
                 if public:
                     _refused(curve.sign, key._private, digest, None, public)
                 else:
                     wrong = curve.sign(key._private, digest)
-                    assert not curve.verify(key._public, digest, wrong)
-        signature = curve.sign(key._private, digest, bytes, key._public)
+                    assert not curve.verify(key.public, digest, wrong)
+        signature = curve.sign(key._private, digest, bytes, key.public)
         assert signature == curve.sign(key._private, digest, bytes)
-        in_steps = ec_steps.sign(curve, key._private, digest, bytes, key._public)
+        in_steps = ec_steps.sign(curve, key._private, digest, bytes, key.public)
         assert steps.run(in_steps) == signature
         with _Changed(ec, "inverse", _fault(ec.inverse, 7, 1000)):
-            in_steps = ec_steps.sign(curve, key._private, digest, bytes, key._public)
+            in_steps = ec_steps.sign(curve, key._private, digest, bytes, key.public)
             _refused(steps.run, in_steps)
 
 
@@ -160,7 +160,7 @@ def test_unless_told_otherwise():
             with _Changed(ec, "inverse", _fault(ec.inverse, 7)):
                 wrong = key.sign(_MESSAGE)[1]
             digest = hashes.new(getattr(key, "hash_size", 32), _MESSAGE).digest()
-            assert not key._curve.verify(key._public, digest, wrong)
+            assert not key._curve.verify(key.public, digest, wrong)
 
 
 def test_rsa_halves():

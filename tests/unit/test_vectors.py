@@ -24,6 +24,7 @@ _TEMPLATE = der.tlv(asn1.OID, bytes.fromhex("2a864886f70d010910023d"))
 
 def _http(data):
     request = Request("GET", "/", [], None)
+    request.encode("h")
     request.response.feed(data)
     if not request.response.done:
         request.response.eof()
