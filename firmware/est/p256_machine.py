@@ -109,6 +109,7 @@ class Machine(Comb):
                     self._add(memory, next(entries))
             memory[_POINT:_SUM] = table[index]
             self._run(memory, self._full[negative])
+        table = None  # a KB of heap, which is short where TLS has most of it
         product = self._leave(memory)
         if product and contains(self.curve, *product):
             return product
