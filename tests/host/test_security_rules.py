@@ -230,13 +230,16 @@ def test_rfc7030_3_2_3_no_password_before_a_challenge(bench: Bench) -> None:
 def test_rfc7030_4_1_3_only_200_brings_ca_certificates(bench: Bench) -> None:
     bench.server.config.faults = {"http-201@cacerts"}
     fingerprint = {"anchors": None, "fingerprint": bench.server.fingerprint}
-    for operation in ("cacerts", "enroll"):
-        for trust in ({}, fingerprint):
-            event = bench.run(operation, **trust)
-            assert (event["event"], event.get("type")) == ("error", "PeerError"), event
+    for operation, trust in (("cacerts", {}), ("cacerts", fingerprint), ("enroll", fingerprint)):
+        event = bench.run(operation, **trust)
+        assert (event["event"], event.get("type")) == ("error", "PeerError"), event
     assert bench.server.credentials_seen == 0
     assert not bench.server.issued()
     assert not list(bench.state.glob("anchors.*"))
+    # Who was given the anchors needs none of them.
+    *_, note, event = bench.events("enroll")
+    assert event["event"] == "enroll", event
+    assert "cacerts: unexpected HTTP 201" in note["text"], note
 
 
 def test_rfc7030_4_2_2_names_stay(bench: Bench) -> None:
