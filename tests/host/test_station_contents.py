@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from line_of_boards import Line, Make, board, server_of
 
+from mpest.station.ledger.ledger import Ledger
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -59,3 +61,19 @@ def test_a_test_leaves_nothing(make: Make) -> None:
         assert "the test has left files on the board: /left.txt" in told["message"]
         run.end()
     line.check(0)
+
+
+def test_a_key_that_the_ledger_knows_outlives_a_wipe(make: Make) -> None:
+    line = make(1)
+    _cut_at_enrol(line)
+    boot = line.boards[0].root / "boot.py"
+    boot.write_text("print('mine')\n")
+    with Ledger(str(line.ledger)) as ledger:
+        key_hash = ledger.unit("A001").key_hash
+    with line.start("--limit", "1") as run:
+        assert "/boot.py" in run.until(board("failed"))["message"]
+        run.end()
+    line.run("--wipe")
+    assert not boot.exists()
+    [certificate] = line.certificates()
+    assert certificate.key_hash == key_hash

@@ -232,6 +232,12 @@ class Board(Session):
         self.identity = replace(self._known, key_hash="", chain=())
         self._csr = b""
 
+    def remove(self, paths: list[str]) -> None:
+        """Remove files of the board."""
+        self._hold()
+        self._do("move", [(path, None) for path in paths])
+        self.identify()
+
     def wipe(self) -> None:
         """Remove all files of the board, the identity included."""
         self._hold()

@@ -47,7 +47,9 @@ def install(run: BoardRun, identity: Identity, files: list[File]) -> None:
     board, unit = run.board, run.unit
     foreign = identity.provisioned and identity.key_hash != unit.key_hash
     unknown = board.unknown(files)
-    # A key that the ledger knows is worth more than a tidy board.
+    if unknown and run.bench.wipe and unit.key_hash and not foreign:
+        board.remove(unknown)  # a key that the ledger knows is not to be lost
+        unknown = board.unknown(files)
     if (foreign or unknown) and run.bench.wipe and not unit.key_hash:
         erase(run, files)
         return
