@@ -297,7 +297,8 @@ def board(outcome: str) -> Callable[[Event], bool]:
 def make_here(line: Line, **changes: Any) -> Outcome:
     """What becomes of a board of `line` that this process makes.
 
-    changes: machine, unique_id, authority (its class), job (what is another in it), emit.
+    changes: machine, unique_id, authority (its class), job (what is another in it), emit; or
+    port and link of one that is plugged in.
     """
     made, problems = job.read(line.job)
     assert not problems
@@ -307,7 +308,7 @@ def make_here(line: Line, **changes: Any) -> Outcome:
     authority = changes.get("authority", Authority)(
         made.server.url, str(made.server.trust), user=STATION, password=PASSWORD
     )
-    link = Simulated(
+    link = changes.get("link") or Simulated(
         runtimes.find("micropython"), root, machine, changes.get("unique_id", "0a0b0c")
     )
     with Ledger(str(line.ledger)) as ledger:
@@ -324,7 +325,7 @@ def make_here(line: Line, **changes: Any) -> Outcome:
         try:
             return Making(
                 bench,
-                Port("1-1", str(root)),
+                changes.get("port", Port("1-1", str(root))),
                 link,
                 changes.get("emit", lambda *_, **__: None),
                 lambda: False,

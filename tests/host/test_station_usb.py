@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from firmware_files import uf2
-from line_of_boards import Line, server_of
+from line_of_boards import Line, make_here, server_of
 from simulated_usb import Usb
 from usb_boards import Hub, UsbBoard, plugged, program
 
 from mpest import boards as profiles
 from mpest.exits import Exit
 from mpest.station import firmware, job, line, mounting, ports, worker
+from mpest.station.ledger.ledger import Ledger
 from mpest.station.link import Serial
 
 PICO = profiles.load("RPI_PICO_W")
@@ -152,4 +153,36 @@ def test_eight_picos_in_their_boot_loaders(hub: Hub, tmp_path: Path) -> None:
         assert problems == []
         for at, board in enumerate(boards):
             assert board.written == files[at].read_bytes()
-            assert len(hub.names[board.path]) == 2
+            assert [name[:2] for name in hub.names[board.path]] == ["tt", "sd", "tt"]
+
+
+def test_a_board_that_waits_for_firmware(hub: Hub, tmp_path: Path) -> None:
+    """As a new one does, and one whose station was killed while it wrote that."""
+    content = uf2(0xE48BFF56, [0x10000000 + 256 * at for at in range(64)])
+    (tmp_path / "firmware.uf2").write_bytes(content)
+    [board] = boards = _boards(hub, tmp_path, 1, len(content))
+    board.blank = True
+    with server_of(tmp_path) as server:
+        batch = Line(server, tmp_path, 1)
+        with (tmp_path / "boards/SIMULATED/board.toml").open("a") as file:
+            file.write("[flash]" + (PICO.folder / "board.toml").read_text().split("[flash]")[1])
+        changed = {
+            "firmware": tmp_path / "firmware.uf2",
+            "firmware_sha256": sha256(content).hexdigest(),
+        }
+        with plugged(boards):
+            [port] = ports.plugged(hub.usb.root)
+            assert port.board() and not port.path()
+            link = Serial(port.name, port.path)
+            outcome = make_here(batch, port=port, link=link)
+            assert outcome.kind == "waiting" and "the job has none" in outcome.message
+            batch.ledger.unlink()  # it is another job
+            outcome = make_here(batch, port=port, link=link, job=changed)
+            assert outcome.kind == "done", outcome
+        batch.check(1)
+        with Ledger(str(batch.ledger)) as ledger:
+            steps = [event for event in ledger.history("A001") if event.step == "firmware"]
+    assert [(event.outcome, event.detail["sha256"]) for event in steps] == [
+        ("done", changed["firmware_sha256"])
+    ]
+    assert board.written == content

@@ -58,13 +58,15 @@ class Hub:
 
 
 class UsbBoard(threading.Thread):
-    """A board at the USB path `path`; firmware: the size of a file that it starts with."""
+    """A board at the USB path `path`; firmware: the size of the file that it waits for in its boot
+    loader, where it is at first if it is `blank`."""
 
     def __init__(self, hub: Hub, path: str, root: Path, unique_id: str, firmware: int = 0) -> None:
         super().__init__(daemon=True)
         self.hub, self.path, self.root, self.unique_id = hub, path, root, unique_id
         self.firmware = firmware
         self.written = b""
+        self.blank = False
         root.mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
@@ -73,6 +75,8 @@ class UsbBoard(threading.Thread):
         hub.names[path] = []
 
     def run(self) -> None:
+        if self.blank:
+            self._as_drive()
         while not self._ended:
             code = self._as_board()
             if code == _BOOT_LOADER:
@@ -121,14 +125,17 @@ class UsbBoard(threading.Thread):
         folder.mkdir()
         (folder / INFO).write_text("Board-ID: RPI-RP2\n")
         with self.hub.lock:
-            name = self.hub.usb.boot_loader(self.path)
-            self.hub.drives[str(self.hub.usb.root / f"dev/{name}1")] = folder
+            device = self.hub.usb.root / f"dev/{self.hub.usb.boot_loader(self.path)}1"
+            device.write_text("")
+            self.hub.drives[str(device)] = folder
+            self.hub.names[self.path].append(device.name)
         while not self._ended and len(self.written) < self.firmware:
             time.sleep(0.02)
             written = [path.read_bytes() for path in folder.glob("*.uf2")]
             self.written = written[0] if written else b""
         with self.hub.lock:
-            del self.hub.drives[str(self.hub.usb.root / f"dev/{name}1")]
+            del self.hub.drives[str(device)]
+            device.unlink()
             self.hub.usb.unplug(self.path)
         time.sleep(AWAY)
 

@@ -5,14 +5,30 @@ from mpest.station import firmware
 from mpest.station.board_run import BoardRun
 from mpest.station.errors import BoardError
 from mpest.station.identity import Identity
+from mpest.station.outcome import Waiting
 
 
-def write_firmware(run: BoardRun) -> None:
-    """The job's, unless the ledger has it that it is there. Raises CliError."""
+def start_blank(run: BoardRun) -> bool:
+    """Firmware for a board that waits for it, as a new one does, or one whose station was killed
+    in that step: whether it was one. Only then can it say who it is. Raises CliError."""
+    job, port = run.job, run.port
+    if port.path() or not port.drive():
+        return False
+    if not job.firmware_sha256:
+        raise Waiting("the board waits for firmware, and the job has none: take it out")
+    run.run("firmware", lambda: firmware.write(job, port, run.link, run.emit, lambda _: None))
+    return True
+
+
+def write_firmware(run: BoardRun, *, new: bool) -> None:
+    """The job's, unless it is there. new: it was written just now. Raises CliError."""
     job = run.job
     pinned = (job.firmware_sha256 or "").lower()
     if not pinned:
         run.skip("firmware", "the job has none")
+        return
+    if new:
+        run.record("firmware", "done", sha256=pinned)
         return
     written = [
         event.detail.get("sha256")

@@ -97,6 +97,7 @@ class Making:
     def _make(self) -> Outcome:
         run, board = self._run, self._run.board
         starting.check_server(run.bench)
+        new = contents.start_blank(run)
         identity = run.run("identify", board.identify)
         unit = run.unit = starting.claim(run, identity)
         run.after("wait")
@@ -106,7 +107,7 @@ class Making:
         if unit.generation > 1 and not unit.key_hash and records:
             run.run("key", board.forget)  # a rework gives it a new one
             identity = board.identify()
-        contents.write_firmware(run)
+        contents.write_firmware(run, new=new)
         files = run.files()
         run.run("settings", lambda: contents.install(run, identity, files))
         if identity.provisioned and identity.key_hash == unit.key_hash:

@@ -40,9 +40,11 @@ class Port:
         return str(self.root / found.device.lstrip("/")) if found else None
 
     def board(self) -> Plugged | None:
-        """What is plugged in; None without a board."""
+        """What is plugged in, in its boot loader too; None without a board."""
         found = None if self.device else usb.port_at(self.name, self.root)
         path = str(self.root / found.device.lstrip("/")) if found else self.device
+        if not path and self.name in usb.boot_loaders(self.root) and (drive := self.drive()):
+            path = drive.device
         try:
             state = os.stat(path)
         except OSError:
@@ -57,5 +59,6 @@ class Port:
 
 
 def plugged(root: Path = usb.ROOT) -> list[Port]:
-    """The serial ports of USB that there are right now."""
-    return [Port(found.path, root=root) for found in usb.ports(root)]
+    """The serial ports of USB that there are right now, and boards that wait for firmware."""
+    paths = [*(found.path for found in usb.ports(root)), *usb.boot_loaders(root)]
+    return [Port(path, root=root) for path in paths]

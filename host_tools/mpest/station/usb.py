@@ -17,6 +17,7 @@ ROOT = Path("/")
 _DEVICE = re.compile(r"\d+-\d+(\.\d+)*")  # of a USB device in sysfs
 _INTERFACE = re.compile(r"\d+-\d+(?:\.\d+)*:(\d+\.\d+)")
 _CDC = "cdc_acm"  # a board's own USB; other drivers are of converters, each port being a board
+_RP2_BOOT = {("2e8a", "0003"), ("2e8a", "000f")}  # boot loaders of RP2040 and RP2350
 _TEXT_BYTES = 256  # of a device's strings, which the device chose
 
 
@@ -78,6 +79,16 @@ def ports(root: Path = ROOT) -> list[Port]:
 def port_at(path: str, root: Path = ROOT) -> Port | None:
     """The serial port at a USB path now; None while there is none, as in a boot loader."""
     return next((port for port in ports(root) if port.path == path), None)
+
+
+def boot_loaders(root: Path = ROOT) -> list[str]:
+    """USB paths of the boards that wait for firmware on their drive."""
+    found = set()
+    for entry in _entries(root / "sys/class/block"):
+        place = _usb(entry)
+        if place and (_text(place[0] / "idVendor"), _text(place[0] / "idProduct")) in _RP2_BOOT:
+            found.add(place[0].name)
+    return sorted(found, key=order)
 
 
 def drive_at(path: str, root: Path = ROOT) -> Drive | None:
