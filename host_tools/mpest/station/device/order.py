@@ -49,6 +49,7 @@ class Station:
             raise Handed("the station has the request")
         self.date = ANSWERS["date"]
         head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+        request.encode("station")  # from then on there is a response
         request.response.feed(head)
         request.response.feed(body)
 
