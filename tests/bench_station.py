@@ -151,9 +151,10 @@ def main(slower: int) -> None:
     )
     if slower > 1:
         print(f"Lines and flash took {slower} times as long as real ones.")
-    share = eight["CPU seconds of the station per board"] / REAL_SECONDS
+    real = REAL_SECONDS * slower
+    share = eight["CPU seconds of the station per board"] / real
     print(f"Eight ports make {times:.2f} times as many as one; the target is {TARGET}.")
-    print(f"{100 * share:.1f} % of the {REAL_SECONDS:.0f} s of a board are the station's CPU.")
+    print(f"{100 * share:.1f} % of the {real:.0f} s of a board are the station's CPU.")
     if waited > _QUIET:
         print(f"The machine was busy: a worker waited {100 * waited:.0f} % of its time for it.")
     sys.exit(times < TARGET and waited <= _QUIET)
