@@ -154,7 +154,11 @@ def _run(state, records, record, kind, event, hooks, listed):
         except OSError as error:
             return "%s: %s" % (words[0], error)
         if code:
-            how = "took too long" if code == system.TIMED_OUT else "ended with %d" % code
+            how = "ended with %d" % code
+            if code == system.TIMED_OUT:
+                how = "took too long"
+            elif code == system.TOO_MUCH:
+                how = "wrote more than %d octets" % system.MAX_OUTPUT
             return "%s %s, see %s" % (words[0], how, log)
         event["done"].append(digest)
         _save(records, record)
@@ -195,9 +199,9 @@ def _line(value):
 def _begin(log, kind, event, words):
     # One line ahead of a command's output.
     try:
-        if os.stat(log)[6] > _MAX_LOG:
+        exists = os.stat(log)[6] <= _MAX_LOG
+        if not exists:
             os.rename(log, log + ".1")
-        exists = True
     except OSError:
         exists = False
     with open(log, "ab") as file:

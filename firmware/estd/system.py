@@ -7,14 +7,18 @@ that is not built in, programs of the system do it, started by `os.system`.
 import os
 import time
 
-# Seconds between two looks at a program that runs: at first, and at most.
+# Seconds between two looks at a program that runs: at first, and at most. What it writes between
+# two of them is on the disk.
 _FIRST_LOOK = 0.01
-_LAST_LOOK = 0.5
+_LAST_LOOK = 0.1
 # Open files of ours that a program would inherit from MicroPython, which marks none to be closed.
 _MAX_FILES = 64
 _ENV = "/usr/bin/env"
-# What run() returns where a program had to be killed, as timeout(1) does.
+# What run() returns where a program had to be killed: as timeout(1) does, and minus SIGXFSZ.
 TIMED_OUT = 124
+TOO_MUCH = -25
+# Octets that one program may leave in its log.
+MAX_OUTPUT = 1 << 20
 _WNOHANG = 1
 _SIGKILL = 9
 _SIGPIPE = 13
@@ -156,12 +160,37 @@ def run(command, environment, log, seconds):
 
     command: list of texts. environment: all of it, a dict. log: path of the file that its output
     is appended to, not a pipe: it may leave a daemon. A negative code is minus the signal that
-    ended it. After so many seconds the group is killed: TIMED_OUT.
+    ended it. After so many seconds the group is killed: TIMED_OUT. So it is once it wrote more
+    than MAX_OUTPUT: TOO_MUCH. Of that the log keeps the beginning.
     """
+    most = size(log) + MAX_OUTPUT
+    code = _run(command, environment, log, seconds, most)
+    if size(log) > most:
+        _cut(log, most)
+    return code
+
+
+def size(path):
+    """Octets of a file, 0 where there is none."""
+    try:
+        return os.stat(path)[6]
+    except OSError:
+        return 0
+
+
+def _cut(path, size):
+    if hasattr(os, "truncate"):
+        os.truncate(path, size)
+    else:
+        # off_t of C's truncate() is of no size that is known here.
+        _program("dd", "if=/dev/null", "of=" + path, "bs=1", "seek=%d" % size)
+
+
+def _run(command, environment, log, seconds, most):
     words = [_ENV, "-i"] + ["%s=%s" % pair for pair in sorted(environment.items())]
     words += command
     if not hasattr(os, "posix_spawn") and not _libc():
-        return _by_shell(words, log, seconds)
+        return _by_shell(words, log, seconds, most)
     with open(log, "ab") as output:
         process = (_spawn if hasattr(os, "posix_spawn") else _fork)(words, output.fileno())
     look = _FIRST_LOOK
@@ -169,11 +198,12 @@ def run(command, environment, log, seconds):
         code = _ended(process)
         if code is not None:
             return code
-        if seconds <= 0:
+        too_much = size(log) > most
+        if too_much or seconds <= 0:
             _kill_group(process)
             while _ended(process) is None:
                 time.sleep(_FIRST_LOOK)
-            return TIMED_OUT
+            return TOO_MUCH if too_much else TIMED_OUT
         # Counted, for a clock may be set meanwhile.
         time.sleep(look)
         seconds -= look
@@ -278,22 +308,26 @@ def _kill_group(process):
         _libc().func("i", "kill", "ii")(-process, _SIGKILL)
 
 
-# {0} runs the program, {1} is its log, {2} the seconds. Without setsid the shell's job control
-# makes the group; where it has none, the program alone is killed.
+# It runs a program, for so many seconds and while its log is not too large. Without setsid the
+# shell's job control makes the group; where it has none, the program alone is killed.
 _SHELL = """\
 s=; if command -v setsid >/dev/null; then s=setsid; else set -m 2>/dev/null; fi
 $s %s </dev/null >>%s 2>&1 & p=$!
-n=0
+n=0; e=; l=%s
 while kill -0 $p 2>/dev/null; do
-    if [ $n -ge %d ]; then kill -9 -$p 2>/dev/null || kill -9 $p; exit %d; fi
+    set -- $(ls -lnL "$l" 2>/dev/null)
+    if [ "$5" -gt %d ] 2>/dev/null; then e=%d; elif [ $n -ge %d ]; then e=%d; fi
+    if [ $e ]; then kill -9 -$p 2>/dev/null || kill -9 $p 2>/dev/null; exit $e; fi
     sleep 1; n=$((n+1))
 done
 wait $p"""
 
 
-def _by_shell(words, log, seconds):
+def _by_shell(words, log, seconds, most):
     command = " ".join([quoted(word) for word in words])
-    code = os.system(_SHELL % (command, quoted(log), seconds, TIMED_OUT)) >> 8
+    log = quoted(log)
+    script = _SHELL % (command, log, log, most, 128 - TOO_MUCH, seconds, TIMED_OUT)
+    code = os.system(script) >> 8
     # As the shell tells of a signal.
     return 128 - code if code > 128 else code
 

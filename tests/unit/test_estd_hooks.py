@@ -312,6 +312,20 @@ def test_the_log_is_bounded():
     bench.run()
     assert os.stat(log)[6] < 100
     assert os.stat(log + ".1")[6] > 1 << 20
+    assert system_mode(log) == 0o600
+    bench.clean()
+
+
+def test_one_that_writes_without_end():
+    bench = Bench(on_failed="yes")
+    hooks.due(bench.state, "failed", {})
+    assert bench.run() == 10
+    error = hooks.pending(bench.state)[0]["error"]
+    assert "yes wrote more than 1048576 octets, see " in error
+    with open(bench.state + "/hooks.log", "rb") as file:
+        log = file.read()
+    assert len(log) < (1 << 20) + 100
+    assert log.split(b"\n", 2)[0].endswith(b" UTC failed 1, try 1: yes")
     bench.clean()
 
 

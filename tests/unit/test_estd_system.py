@@ -146,6 +146,27 @@ def test_a_program_may_leave_a_daemon():
     ways(try_it)
 
 
+def test_output_is_bounded():
+    def try_it(folder):
+        log = folder + "/log"
+        with open(log, "wb") as file:
+            file.write(b"before\n")
+        most = 7 + system.MAX_OUTPUT
+        # It ends by itself, or does not.
+        code = system.run(["sh", "-c", "yes | head -c 3000000"], {"PATH": "/bin:/usr/bin"}, log, 9)
+        assert code in (0, system.TOO_MUCH)
+        assert os.stat(log)[6] == most
+        assert shell(folder, "yes")[0] == system.TOO_MUCH
+        with open(log, "rb") as file:
+            assert file.read(9) == b"before\ny\n"
+        assert os.stat(log)[6] == most + system.MAX_OUTPUT
+        # Its own files are no log.
+        code = shell(folder, "yes | head -c 3000000 >%s/own; exit 4" % folder)[0]
+        assert code == 4 and os.stat(folder + "/own")[6] == 3000000
+
+    ways(try_it)
+
+
 def test_another_program():
     if not hasattr(os, "execv") and not system._libc():
         raise check.Skip("needs os.execv or ffi")
