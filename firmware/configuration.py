@@ -195,11 +195,11 @@ def agent(make, config, store, number, **others):
     if config.get("anchors") is None:
         ca = None
     else:
-        trust = _read_der(config, "anchors")
+        trust = read_der(config, "anchors")
     factory = None
     if config.get("factory_key") is not None:
-        chain = _read_der(config, "factory_certificate")
-        factory = chain, _read_der(config, "factory_key")
+        chain = read_der(config, "factory_certificate")
+        factory = chain, read_der(config, "factory_key")
     new_agent = make(
         store,
         _url_with_label(config),
@@ -242,14 +242,16 @@ def _without_mark(text):
     return text.lstrip("\ufeff")
 
 
-def _read_der(config, key):
+def read_der(config, key):
     from est.errors import EstError, UsageError
 
     try:
         with open(config[key], "rb") as file:
             return FILES[key](file.read())
-    except (EstError, OSError, ValueError) as error:
+    except (EstError, OSError) as error:
         raise UsageError("%s: %s: %s" % (key, config[key], error))
+    except ValueError:
+        raise UsageError("%s: %s: it is neither PEM nor DER" % (key, config[key]))
 
 
 def _certificates(data):
@@ -265,16 +267,25 @@ def _certificates(data):
 
 def _key(data):
     from est import keys, pem
+    from est.errors import UsageError
 
     if data[:1] != b"0":
-        for label in ("PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY"):
-            blocks = pem.decode(data.decode(), label)
+        for kind in ("", "EC ", "RSA ", "ENCRYPTED "):
+            blocks = pem.decode(data.decode(), kind + "PRIVATE KEY")
             if blocks:
                 data = blocks[0]
                 break
+        else:
+            raise UsageError("no private key in PEM or DER")
     return keys.load(data).der()
 
 
 # Keys that name files, and what makes DER, or a list of it, of their content or raises EstError or
 # ValueError.
-FILES = {"anchors": _certificates, "factory_certificate": _certificates, "factory_key": _key}
+FILES = {
+    "anchors": _certificates,
+    "factory_certificate": _certificates,
+    "factory_key": _key,
+    "identity_certificate": _certificates,
+    "identity_key": _key,
+}

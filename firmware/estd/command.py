@@ -87,7 +87,12 @@ def _run(settings, tell, path, once):
 
     if not once:
         run.handle_signals()
-    alive = life.Life(settings, tell)
+    try:
+        alive = life.Life(settings, tell)
+    except UsageError as error:
+        # Nobody looks at a daemon's exit code.
+        tell("failed", {"type": "UsageError", "operation": "start", "text": str(error)})
+        return exits.USAGE
     if once:
         return run.once(alive)
     return run.forever(alive, path)

@@ -176,7 +176,7 @@ def _taken(settings, user):
         anchors = rules.FILES["anchors"](found[2]) if found[2] else []
         matches = keys.load(key).spki() == bytes(x509.Certificate(chain[0]).spki)
     except (EstError, ValueError) as error:
-        raise StorageError("%s: %s" % (folder, error))
+        raise StorageError("what is in %s cannot be deployed: %s" % (folder, error))
     if not matches:
         # The agent replaced the files between the two reads: the next try has both.
         raise StorageError("%s: certificate and key do not match" % folder)

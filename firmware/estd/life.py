@@ -260,34 +260,29 @@ def make_agent(settings, records, number, on_event, note):
     rules = config.board_rules()
     if not number and "{id}" in "".join([settings["subject"]] + (settings.get("san") or [])):
         raise UsageError("{id}: nothing here tells this board's number; write the name itself")
-    identity = None
-    if settings.get("identity_key"):
-        identity = [
-            rules.FILES[rule](_read(settings[key]))
-            for key, rule in (
-                ("identity_certificate", "factory_certificate"),
-                ("identity_key", "factory_key"),
-            )
+    agent = rules.agent(Agent, settings, records, number, on_event=on_event, log=note)
+    if agent.factory:
+        _check_pair("factory", *agent.factory)
+    # Without an identity of its own, and while none is on its way.
+    if settings.get("identity_key") and not (agent.load("identity") or agent.load("order")):
+        agent.given = [
+            rules.read_der(settings, key) for key in ("identity_certificate", "identity_key")
         ]
-    agent = rules.agent(
-        Agent,
-        settings,
-        records,
-        number,
-        on_event=on_event,
-        log=note,
-        identity=identity and tuple(identity),
-    )
+        _check_pair("identity", *agent.given)
     agent.Client = addresses.client_class(addresses.parse_proxy(settings["proxy"]))
     return agent
 
 
-def _read(path):
+def _check_pair(name, chain, key):
+    # Raises UsageError where the key (DER) is not that of the first certificate (DER).
+    from est import keys, x509
+
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UsageError("cannot read %s: %s" % (path, error))
+        leaf = x509.Certificate(chain[0])
+    except EstError as error:
+        raise UsageError("%s_certificate: %s" % (name, error))
+    if keys.load(key).spki() != bytes(leaf.spki):
+        raise UsageError("%s_key is not that of %s_certificate" % (name, name))
 
 
 def lock(state):

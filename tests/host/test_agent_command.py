@@ -207,7 +207,40 @@ def test_an_identity_of_another_program(agent: LinuxAgent, est: EstServer) -> No
     assert leaf(agent) != leaf(other)
     done = agent.run("reset")
     done = agent.run("--once", "--cert", str(agent.folder / "none"), "--key", pair[3])
-    assert done.returncode == 2 and "cannot read" in done.stderr
+    assert done.returncode == 2 and "failed: identity_certificate: " in done.stderr
+
+
+@each
+def test_an_identity_that_is_none(agent: LinuxAgent, est: EstServer) -> None:
+    """Wrong configuration, told in plain words, whether or not it is to go on for ever."""
+    folder = agent.folder
+    for name in ("a", "b"):
+        openssl(
+            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", "/CN=" + name),
+            *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"),
+        )
+    locked = folder / "locked.key"
+    openssl("pkcs8", "-topk8", "-in", folder / "a.key", "-passout", "pass:x", "-out", locked)
+    (folder / "junk").write_bytes(b"\xff\xfe junk")
+    wrongs = (
+        ("b.key", "failed: identity_key is not that of identity_certificate\n"),
+        ("locked.key", "private key: encrypted, and no password was given\n"),
+        ("junk", f" identity_key: {folder}/junk: it is neither PEM nor DER\n"),
+        ("b.pem", f" identity_key: {folder}/b.pem: no private key in PEM or DER\n"),
+    )
+    for key, words in wrongs:
+        pair = {"identity_certificate": str(folder / "a.pem"), "identity_key": str(folder / key)}
+        for arguments in ((), ("--once",)) if key == "b.key" else (("--dry-run",),):
+            done = agent.run(*arguments, **pair)
+            assert done.returncode == 2 and words in done.stderr, done.stderr
+            assert "Error" not in done.stderr
+    factory = {key.replace("identity", "factory"): str(folder / "junk") for key in pair}
+    done = agent.run("--once", **factory)
+    assert done.returncode == 2 and "factory_certificate: " in done.stderr
+    # It is of no matter once there is one.
+    assert agent.run("--once").returncode == 0
+    assert agent.run("--once", **pair).returncode == 0
 
 
 class _Proxy(socketserver.ThreadingTCPServer):
