@@ -55,21 +55,20 @@ def _failed(error, tell):
 
 
 def _status(settings, tell):
-    asked = None
+    agent = "not running"
+    found = None
     try:
         asked = control.connect(settings["state"])
+        for answer in control.ask(asked, {"action": "status"}) if asked else ():
+            if answer.get("event") == "status":
+                found = answer
+    except control.Busy as error:
+        agent = "busy"
+        events.tell("note", {"text": "%s: this is what is stored" % error})
     except OSError as error:
         events.tell("note", {"text": "the agent that runs cannot be asked: %s" % error})
-    found = None
-    if asked:
-        try:
-            for answer in control.ask(asked, {"action": "status"}):
-                if answer.get("event") == "status":
-                    found = answer
-        except OSError as error:
-            events.tell("note", {"text": str(error)})
     if not found:
-        found = dict(status.stored(settings), event="status")
+        found = dict(status.stored(settings, agent), event="status")
     if tell.as_json:
         events.write(sys.stdout, json.dumps(found))
     else:
@@ -102,22 +101,24 @@ def _act(settings, tell, action, options):
     if action == "renew" and "--now" not in options:
         return _run(settings, tell, None, True)
     request = {"action": action, "reason": options.get("--reason")}
-    asked = control.connect(settings["state"])
     if action == "reset":
-        if asked:
-            asked.close()
+        if control.runs(settings["state"]):
             raise UsageError("an agent runs in %s: stop it first" % settings["state"])
         from estd import life, reset
 
         reset.all_of(settings, life.lock(settings["state"]))
         tell("reset", {"text": "forgotten: the next start enrols anew"})
         return exits.DONE
-    if asked:
-        for answer in control.ask(asked, request):
+    try:
+        asked = control.connect(settings["state"])
+        for answer in control.ask(asked, request) if asked else ():
             code = answer.get("exit")
             if code is not None:
                 return code
             tell(answer.pop("event", "note"), answer)
+    except control.Busy as error:
+        tell("error", {"text": "%s: ask again later" % error, "type": "RetryLater"})
+        return exits.LATER
     from estd import life
 
     return life.Life(settings, tell).do(request)

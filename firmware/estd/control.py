@@ -1,7 +1,7 @@
 """The running agent is told what to do by another process: a socket in the folder of its state.
 
-A request is one line, a JSON object whose "action" is a name. The answer is one object a line: the
-events, then {"exit": exit code}, with what was asked for.
+The agent says {} first: it listens. A request is one line, a JSON object whose "action" is a name.
+The answer is one object a line: the events, then {"exit": exit code}, with what was asked for.
 """
 
 import json
@@ -18,6 +18,14 @@ _MAX_PATH = const(107)
 # What asks is on this machine, and has the whole line by then.
 _READ_MS = const(2000)
 _AF_UNIX = const(1)
+# An agent that sleeps answers at once. One that works does so between two steps.
+_LISTENS_MS = const(3000)
+# EAGAIN, ETIMEDOUT; CPython's TimeoutError has no number.
+_TIMED_OUT = const((11, 110, None))
+
+
+class Busy(OSError):
+    """An agent runs and does not listen now: a hook or a step takes its time, or it is stopped."""
 
 
 def endpoint(path):
@@ -57,29 +65,55 @@ def listen(state):
 
 
 def connect(state):
-    """A socket to the agent that runs, or None. Raises OSError where it is another user's."""
+    """A socket to the agent that runs, or None. Raises Busy; OSError for another user's."""
     path = state + _NAME
     if len(path.encode()) > _MAX_PATH:
         return None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # While many wait at one that does not listen.
+    sock.settimeout(_LISTENS_MS // 1000)
     try:
         sock.connect(endpoint(path))
     except OSError as error:
         sock.close()
         if error.errno in (2, 20, 111):  # ENOENT, ENOTDIR, ECONNREFUSED
             return None
-        raise
+        raise _busy() if error.errno in _TIMED_OUT else error
+    sock.settimeout(None)
     return sock
 
 
-def ask(sock, request):
-    """Send a request; yields the objects of the answer. Raises OSError where it is cut off."""
-    data = b""
+def runs(state):
+    """Whether an agent runs. Raises OSError where it is another user's."""
     try:
-        sock.send(json.dumps(request).encode() + b"\n")
+        sock = connect(state)
+    except Busy:
+        return True
+    if sock:
+        sock.close()
+    return bool(sock)
+
+
+def _busy():
+    return Busy("the agent that runs is busy, such as with a hook, or is stopped")
+
+
+def ask(sock, request):
+    """Send a request; yields the objects of the answer. Raises OSError where it is cut off.
+
+    Raises Busy where nothing comes, before the request is sent: it is not done later.
+    """
+    data = b""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    # A status is told at once, a renewal takes its time.
+    limit = _LISTENS_MS
+    try:
         while True:
             line, end, rest = data.partition(b"\n")
             if not end:
+                if not poll.poll(limit):
+                    raise _busy()
                 received = sock.recv(4096)
                 if not received:
                     raise OSError("the agent ended before it answered")
@@ -87,6 +121,10 @@ def ask(sock, request):
                 continue
             data = rest
             answer = json.loads(line)
+            if not answer:
+                sock.send(json.dumps(request).encode() + b"\n")
+                limit = _LISTENS_MS if request["action"] == "status" else -1
+                continue
             yield answer
             if "exit" in answer:
                 return
@@ -101,7 +139,8 @@ class Caller:
         self.sock = sock
         # Who does not read holds nothing up for long.
         sock.settimeout(_READ_MS // 1000)
-        self.request = self._read()
+        self.tell({})
+        self.request = self._read() if self.sock else None
 
     def _read(self):
         poll = select.poll()

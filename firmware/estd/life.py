@@ -303,9 +303,7 @@ def lock(state):
             text = "%s is the user %s's: `runuser -u %s -- mpest agent ...` is to do it"
             owner = system.name(owner)
             raise UsageError(text % (state, owner, owner))
-        asked = control.connect(state)
-        if asked:
-            asked.close()
+        if control.runs(state):
             raise StorageError("an agent runs in %s already: it is the one to ask" % state)
         posix.lock(state)
     except OSError as error:

@@ -12,8 +12,8 @@ def of(life):
     return _dict(agent.known, life.kept, life.state, life.settings, "running")
 
 
-def stored(settings):
-    """The same of what is stored, while no agent runs. Raises StorageError."""
+def stored(settings, agent="not running"):
+    """The same of what is stored, while no agent answers. Raises StorageError."""
     records = store.Store(settings["state"])
     known = Identity(records)
     known.take(store.unpack(records.load("identity", 0)))
@@ -22,7 +22,7 @@ def stored(settings):
     if until > clock.now_or_0():
         known.next = ("retry", until)
     kept = (_unpacked(records, "agent") or [{}])[0]
-    return _dict(known, kept, settings["state"], settings, "not running")
+    return _dict(known, kept, settings["state"], settings, agent)
 
 
 def _unpacked(records, name):

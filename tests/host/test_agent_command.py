@@ -159,11 +159,30 @@ def test_what_fails(agent: LinuxAgent, est: EstServer) -> None:
     assert agent.run("--once", **wrong).returncode == 5
     assert failed.read_text() == "Refused\n"
     # Another password waits for nothing.
-    done = agent.run("--once", hooks={"on_renewed": ["false"], "log": str(agent.hook_log)})
+    failing = {"on_renewed": ["false"], "log": str(agent.hook_log)}
+    done = agent.run("--once", hooks=failing)
     assert done.returncode == 8 and "hook: renewed: false ended with 1" in done.stderr
     status = agent.run("status")
     assert status.returncode == 8 and "hook due:    " in status.stdout
     assert "failure" not in status.stdout
+    assert agent.run("export", hooks=failing).returncode == 8
+    assert agent.run("renew", "--now", hooks=failing).returncode == 8
+
+
+@each
+def test_while_a_hook_runs(agent: LinuxAgent) -> None:
+    """It is told how it stands by what is stored; what it cannot do now is not done later."""
+    begun = agent.folder / "begun"
+    command = ["sh", "-c", f"echo $MPEST_TRY >>{begun}; sleep 100"]
+    agent.config["hooks"] = {"on_renewed": command, "log": str(agent.hook_log)}
+    with agent.running() as daemon:
+        daemon.says("renewed: generation=1")
+        status = agent.run("status")
+        assert status.returncode == 0 and "agent:       busy" in status.stdout
+        assert "is busy, such as with a hook, or is stopped: this is" in status.stderr
+        assert "hook due:    renewed, try 1" in status.stdout
+        renewal = agent.run("renew", "--now")
+        assert renewal.returncode == 5 and "ask again later" in renewal.stderr
 
 
 @each

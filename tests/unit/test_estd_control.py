@@ -34,6 +34,37 @@ def test_asking():
     check.clean(state)
 
 
+def test_one_that_does_not_listen():
+    """Whoever asks is told soon, and what was asked for is not done later."""
+    state = check.folder("control")
+    listener = control.listen(state)
+    client = control.connect(state)
+    error = check.raises(control.Busy, list, control.ask(client, {"action": "renew"}))
+    assert "is busy" in str(error)
+    assert control.accept(listener).request is None
+    assert control.runs(state)
+    assert control.accept(listener).request is None
+    # One that is stopped while it is asked how it stands.
+    client = control.connect(state)
+    sock = listener.accept()[0]
+    sock.send(b"{}\n")
+    check.raises(control.Busy, list, control.ask(client, {"action": "status"}))
+    sock.close()
+    # So many wait that no more can.
+    waiting = []
+
+    def one_more():
+        for _ in range(64):
+            waiting.append(control.connect(state))
+
+    check.raises(control.Busy, one_more)
+    assert control.runs(state)
+    for sock in waiting + [listener]:
+        sock.close()
+    assert not control.runs(state)
+    check.clean(state)
+
+
 def test_what_cannot_be_understood():
     state = check.folder("control")
     listener = control.listen(state)
