@@ -28,6 +28,10 @@ def run(options):
             return _status(settings, tell)
         for note in notes:
             tell.note(note)
+        if action in ("run", "renew", "export"):
+            code = _checked(settings, tell)
+            if code:
+                return code
         if "--dry-run" in options:
             from estd import dry
 
@@ -37,6 +41,20 @@ def run(options):
         return _act(settings, tell, action, options)
     except (EstError, OSError) as error:
         return _failed(error, tell)
+
+
+def _checked(settings, tell):
+    from estd import checks
+
+    lines = checks.settings(settings)
+    for line in lines:
+        tell("config", {"text": line})
+    if lines:
+        return exits.USAGE
+    lines = checks.disk(settings)
+    for line in lines:
+        tell("error", {"text": line, "type": "StorageError"})
+    return exits.STORAGE if lines else exits.DONE
 
 
 def _deploy(path, tell):

@@ -18,6 +18,11 @@ _TEXT = const('must be text in "..."')
 _SECRETS = const(("secret", "token", "enrolment_code"))
 # What names files of the configuration's folder.
 _PATHS = const(("anchors", "factory_certificate", "factory_key"))
+# man 7 signal, those of POSIX and more of Linux.
+_SIGNALS = (
+    "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM CHLD CONT STOP TSTP "
+    "TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS"
+).split()
 # Of boards alone, and without meaning here.
 _BOARD = const(("ssid", "password", "country", "ntp", "app"))
 
@@ -94,12 +99,26 @@ def _commands(value):
             return wrong
 
 
+def _signal(value):
+    wrong = _text(value)
+    if not wrong:
+        name = value.upper()
+        if name[:3] == "SIG":
+            name = name[3:]
+        if name not in _SIGNALS and not (name.isdigit() and 0 < int(name) < 65):
+            wrong = 'must be the name of a signal, such as "HUP"'
+    return wrong
+
+
 def _reloads(value):
     for reload in value if isinstance(value, list) else [value]:
         if isinstance(reload, str):
             wrong = _text(reload)
         elif isinstance(reload, dict) and sorted(reload) == ["pid_file", "signal"]:
-            wrong = _text(reload["pid_file"]) or _text(reload["signal"])
+            wrong = _signal(reload["signal"])
+            if wrong:
+                return "signal " + wrong
+            wrong = _text(reload["pid_file"])
         elif isinstance(reload, dict) and sorted(reload) == ["touch"]:
             wrong = _text(reload["touch"])
         else:
@@ -260,6 +279,12 @@ def parse(config, folder=".", unit=""):
         if value is not None:
             settings[key] = _from(folder, value)
     settings["state"] = (linux.get("state") or _state(unit)).rstrip("/") or "/"
+    for path in folders:
+        # Who mounts an export whole has all of it.
+        if (settings["state"] + "/").startswith(path.rstrip("/") + "/"):
+            lines.append("export: folder: %s holds the state: give it one of its own" % path)
+    if lines:
+        return None, lines, []
     settings["proxy"] = linux.get("proxy")
     settings["export"] = [_with_defaults(export) for export in exports]
     settings["hooks"] = {key: value for key, value in hooks.items() if value is not None}

@@ -109,8 +109,7 @@ def _deploy(wanted, texts):
     folder = _path(wanted)
     mode = int(wanted.get("mode") or MODE, 8)
     folder_mode = int(wanted.get("folder_mode") or FOLDER_MODE, 8)
-    user = _number(wanted, "owner", "passwd")
-    group = _number(wanted, "group", "group")
+    user, group = owners(wanted)
     _make_folders(folder, group, folder_mode)
     for name in texts:
         path = folder + "/" + name
@@ -272,6 +271,11 @@ def _path(wanted):
     if folder[:1] != "/":
         raise UsageError("export: folder: %s: must begin with /" % wanted["folder"])
     return folder
+
+
+def owners(wanted):
+    """The numbers of an export's owner and group, -1 for none. Raises UsageError."""
+    return _number(wanted, "owner", "passwd"), _number(wanted, "group", "group")
 
 
 def _number(wanted, key, file):

@@ -62,10 +62,13 @@ def forever(life, path):
         if reason == "caller":
             answer(life, caller)
         elif reason == "hangup":
+            from estd import checks
+
             settings, lines, _ = config.read(path)
+            lines += checks.settings(settings) if settings else []
             for line in lines:
                 life.tell("config", {"text": line})
-            if settings:
+            if not lines:
                 life.tell.note("SIGHUP: the agent starts again")
                 again(life, bed)
         elif reason == "network":

@@ -198,6 +198,16 @@ def test_dry_run(agent: LinuxAgent, est: EstServer) -> None:
     assert done.returncode == 4 and "wrong user, password or token" in done.stderr
     done = agent.run("--dry-run", anchors=None, sha256="00" * 32)
     assert done.returncode == 3, done.stderr
+    # What needs no server is told before it is asked.
+    handshakes = est.handshakes
+    export = {"folder": str(agent.export), "group": "nobody is called so"}
+    for arguments in (("--dry-run",), ("--once",), ()):
+        done = agent.run(*arguments, subject="board", export=export)
+        assert done.returncode == 2 and "config: subject: " in done.stderr
+        assert "config: export: group: there is no nobody is called so here" in done.stderr
+    done = agent.run("--once", state=str(agent.folder / "secret"))
+    assert done.returncode == 7 and "secret is no folder" in done.stderr
+    assert est.handshakes == handshakes
     # Nobody was asked for a certificate, and nothing was written.
     assert len(est.issued()) == issued
     assert not agent.state.exists()

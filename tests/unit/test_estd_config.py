@@ -128,6 +128,15 @@ def test_wrong_values():
     assert wrong(export=[{"folder": "/a"}, {"folder": "/a"}]) == [
         "export: two of them have the same folder"
     ]
+    for folder in ("/a", "/a/", "/a/b", "/a/b/"):
+        line = "export: folder: %s holds the state: give it one of its own" % folder
+        assert wrong(state="/a/b", export={"folder": folder}) == [line]
+    assert not wrong(state="/a/b", export=[{"folder": "/a/b/c"}, {"folder": "/a/bc"}])
+    for value in ("HOP", "65", "", "SIG", 1):
+        reload = {"signal": value, "pid_file": "/run/a.pid"}
+        assert "signal must be" in wrong(hooks={"reload": reload})[0], value
+    for value in ("HUP", "SIGUSR1", "term", "1"):
+        assert not wrong(hooks={"reload": {"signal": value, "pid_file": "/run/a.pid"}}), value
     for value in ([], [[]], [["a"], "b"], [""], {}, ""):
         assert wrong(hooks={"on_renewed": value}), value
     for value in ("", [""], [5], {"touch": 5}, {"touch": "/a", "signal": "HUP"}):
