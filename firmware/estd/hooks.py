@@ -5,6 +5,8 @@ What is due is a record of the heart's store, named `hooks`, written before anyt
     number: how many events there were.
     due: {kind: event}, the newest of each kind. An event holds `number`, `facts`, `tries`, `next`
     (Unix seconds), `done` (digests of the commands that are done) and `error`, or null.
+    running: estd.system.mark of the command that runs, or null. One that is found there was left
+    by an agent that was killed.
 
 A command may run twice, such as when the power goes while it runs. Then MPEST_NUMBER is the same
 and MPEST_TRY another. A newer event of a kind takes the place of the one before, whose commands
@@ -93,6 +95,10 @@ def run_due(state, hooks, tell=None):
     waits = []
     try:
         record = _load(records)
+        if record.get("running"):
+            if system.end(record["running"]) and tell:
+                tell("hook", {"text": "a command that an agent before this one left is ended"})
+            _mark(records, record, None)
         for kind, event in _events(record):
             wait = event["next"] - int(time.time())
             # A clock that was set back makes none wait for longer.
@@ -150,9 +156,17 @@ def _run(state, records, record, kind, event, hooks, listed):
             continue
         try:
             _begin(log, kind, event, words)
-            code = system.run(words, environment, log, hooks.get("seconds") or SECONDS)
+            code = system.run(
+                words,
+                environment,
+                log,
+                hooks.get("seconds") or SECONDS,
+                lambda marked: _mark(records, record, marked),
+            )
         except OSError as error:
             return "%s: %s" % (words[0], error)
+        finally:
+            record["running"] = None  # saved with what became of it
         if code:
             how = "ended with %d" % code
             if code == system.TIMED_OUT:
@@ -171,6 +185,11 @@ def _run(state, records, record, kind, event, hooks, listed):
         # The next try begins with the first command.
         event["done"] = []
         return error
+
+
+def _mark(records, record, marked):
+    record["running"] = marked
+    _save(records, record)
 
 
 def _verified(hooks, kind):

@@ -1,8 +1,5 @@
 """The loop over estd.life.Life: once, or for ever."""
 
-import os
-import sys
-
 from micropython import const
 
 from est import clock
@@ -10,14 +7,6 @@ from estd import config, control, events, exits, notify
 
 # A network that comes and goes brings no more tries than one in so many seconds.
 _NETWORK_REST = const(60)
-
-
-def handle_signals():
-    """End by SIGTERM as PID 1 of a container too. What is stored bears it at any moment."""
-    if hasattr(os, "fspath"):
-        import signal
-
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(exits.DONE))
 
 
 def once(life):

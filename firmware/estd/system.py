@@ -11,6 +11,8 @@ import time
 # two of them is on the disk.
 _FIRST_LOOK = 0.01
 _LAST_LOOK = 0.1
+# At a program that was killed: what the kernel does for it may take its time.
+_LAST_LOOKS = 50
 # Open files of ours that a program would inherit from MicroPython, which marks none to be closed.
 _MAX_FILES = 64
 _ENV = "/usr/bin/env"
@@ -22,6 +24,7 @@ MAX_OUTPUT = 1 << 20
 _WNOHANG = 1
 _SIGKILL = 9
 _SIGPIPE = 13
+_SIGTERM = 15
 # SIG_SETMASK, and octets of sigset_t: estd.wake has SIGHUP blocked.
 _SETMASK = 2
 _MASK = 128
@@ -155,16 +158,86 @@ def number(name, file):
         raise LookupError(name)
 
 
-def run(command, environment, log, seconds):
+# The group of the program that runs, and what C calls at SIGTERM.
+_running = [0]
+_handlers = []
+
+
+def end_by_sigterm(code):
+    """Have SIGTERM end this process with this exit code, and first the program that runs.
+
+    Also as the first process of a container. On MicroPython without ffi the system ends it.
+    """
+    if hasattr(os, "fspath"):
+        import signal
+        import sys
+
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(code))
+        return
+    try:
+        import ffi
+
+        libc = ffi.open(None)
+        kill = libc.func("i", "kill", "ii")
+        leave = libc.func("v", "_exit", "i")
+
+        def end(number):
+            # At any moment of the interpreter, so nothing is allocated here.
+            if _running[0]:
+                kill(-_running[0], _SIGKILL)
+            leave(code)
+
+        _handlers.append(ffi.callback("v", end, "i", lock=True))
+        libc.func("p", "signal", "iP")(_SIGTERM, _handlers[-1])
+    except (ImportError, OSError, MemoryError, TypeError):
+        pass  # such as without memory that is both written to and run
+
+
+def mark(process):
+    """Text that tells a process from all others, also after a restart of the system.
+
+    None where it has ended, or the system does not tell.
+    """
+    try:
+        with open("/proc/%d/stat" % process, "rb") as file:
+            # A name is in brackets, and may hold some.
+            fields = file.read().rpartition(b")")[2].split()
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            start = file.read().strip()
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return "%d %s %s" % (process, fields[19].decode(), start.decode())
+
+
+def end(marked):
+    """End the group of a program that an agent before this one left running.
+
+    marked: its `mark`. Returns whether it still ran.
+    """
+    process = int(marked.split()[0])
+    if mark(process) != marked:
+        return False
+    _kill_group(process)
+    for _ in range(_LAST_LOOKS):
+        if mark(process) != marked:
+            break
+        time.sleep(_LAST_LOOK)
+    return True
+
+
+def run(command, environment, log, seconds, begun=None):
     """Run a program in a process group of its own; returns its exit code.
 
     command: list of texts. environment: all of it, a dict. log: path of the file that its output
     is appended to, not a pipe: it may leave a daemon. A negative code is minus the signal that
     ended it. After so many seconds the group is killed: TIMED_OUT. So it is once it wrote more
-    than MAX_OUTPUT: TOO_MUCH. Of that the log keeps the beginning.
+    than MAX_OUTPUT: TOO_MUCH. Of that the log keeps the beginning. begun: called with the `mark`,
+    where there is one. Whatever ends the wait ends the program.
     """
     most = size(log) + MAX_OUTPUT
-    code = _run(command, environment, log, seconds, most)
+    code = _run(command, environment, log, seconds, most, begun)
     if size(log) > most:
         _cut(log, most)
     return code
@@ -186,13 +259,28 @@ def _cut(path, size):
         _program("dd", "if=/dev/null", "of=" + path, "bs=1", "seek=%d" % size)
 
 
-def _run(command, environment, log, seconds, most):
+def _run(command, environment, log, seconds, most, begun):
     words = [_ENV, "-i"] + ["%s=%s" % pair for pair in sorted(environment.items())]
     words += command
     if not hasattr(os, "posix_spawn") and not _libc():
         return _by_shell(words, log, seconds, most)
     with open(log, "ab") as output:
         process = (_spawn if hasattr(os, "posix_spawn") else _fork)(words, output.fileno())
+    _running[0] = process
+    code = None
+    try:
+        marked = begun and mark(process)
+        if marked:
+            begun(marked)
+        code = _awaited(process, log, seconds, most)
+        return code
+    finally:
+        if code is None:
+            _kill_group(process)
+        _running[0] = 0
+
+
+def _awaited(process, log, seconds, most):
     look = _FIRST_LOOK
     while True:
         code = _ended(process)

@@ -186,6 +186,56 @@ def test_while_a_hook_runs(agent: LinuxAgent) -> None:
 
 
 @each
+def test_an_agent_that_is_ended_while_a_hook_runs(agent: LinuxAgent) -> None:
+    """The hook ends too: by SIGTERM at once, else before it runs again."""
+    begun = agent.folder / "begun"
+    command = ["sh", "-c", f"echo $MPEST_TRY $$ >>{begun}; sleep 100; :"]
+    agent.config["hooks"] = {"on_renewed": command, "log": str(agent.hook_log)}
+
+    def hook(count: int) -> tuple[str, Path]:
+        end = time.monotonic() + 60
+        while not begun.exists() or begun.read_text().count("\n") < count:
+            assert time.monotonic() < end, daemon.text()
+            time.sleep(0.1)
+        number, process = begun.read_text().splitlines()[-1].split()
+        return number, Path("/proc", process, "cmdline")
+
+    def ended(process: Path) -> bool:
+        end = time.monotonic() + 60
+        # Whoever adopted it may not have waited for it yet.
+        while process.exists() and process.read_bytes():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return True
+
+    with agent.running() as daemon:
+        number, process = hook(1)
+        assert number == "1"
+        daemon.process.terminate()
+        assert daemon.process.wait(60) == 0
+        assert ended(process)
+    with agent.running() as daemon:
+        number, killed = hook(2)
+        assert number == "2"
+        # It begins before it is noted.
+        noted = killed.parent.name.encode() + b" "
+        end = time.monotonic() + 60
+        while not any(noted in path.read_bytes() for path in agent.state.glob("hooks.?")):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        daemon.process.kill()
+        daemon.process.wait()
+        assert killed.read_bytes()
+    with agent.running() as daemon:
+        daemon.says("hook: a command that an agent before this one left is ended")
+        number, process = hook(3)
+        assert number == "3" and ended(killed)
+        daemon.process.terminate()
+        assert daemon.process.wait(60) == 0
+
+
+@each
 def test_dry_run(agent: LinuxAgent, est: EstServer) -> None:
     issued = len(est.issued())
     done = agent.run("--dry-run")
