@@ -18,7 +18,7 @@ def load(data, password=None):
     password: bytes, for an encrypted PKCS #8. Raises UsageError; Unsupported for a key that the
     board, or the parts on it, cannot use.
     """
-    if data[:5] in (b"-----", "-----"):
+    if data[:5] == ("-----" if isinstance(data, str) else b"-----"):
         raise UsageError("private key: this is PEM, of which est.pem.decode makes DER")
     try:
         return _load(data, password)
