@@ -97,6 +97,8 @@ def _status(settings, tell):
         return exits.of(found["failure_type"])
     if not found["certificate"]:
         return exits.USAGE
+    if found["ended"]:
+        return exits.LATER
     return exits.HOOK if [hook for hook in found["hooks"] if hook["error"]] else exits.DONE
 
 

@@ -4,6 +4,12 @@ import json
 import sys
 import time
 
+from micropython import const
+
+# No point in time that is told is before 2001; seconds since the start of a board without a clock
+# are.
+_FIRST = const(1000000000)
+
 
 class Events:
     """Called with an event's name and a dict, as est.agent.Agent's `on_event` is.
@@ -57,6 +63,11 @@ def date(seconds):
     if not seconds:
         return "never"
     return "%04d-%02d-%02dT%02d:%02d:%02dZ" % tuple(time.gmtime(seconds)[:6])
+
+
+def at(seconds):
+    """The words " at DATE" of a point in time; none of one by a clock that was not set."""
+    return " at " + date(seconds) if seconds and seconds >= _FIRST else ""
 
 
 def write(stream, line):

@@ -151,7 +151,7 @@ def _run(state, records, record, kind, event, hooks, listed):
     log = hooks.get("log") or state + "/hooks.log"
     environment = _environment(state, kind, event)
     for words in listed:
-        digest = hashlib.sha256(repr(words).encode()).digest()[:8].hex()
+        digest = hashlib.sha256(system.text(words).encode()).digest()[:8].hex()
         if digest in event["done"]:
             continue
         try:

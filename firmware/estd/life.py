@@ -13,7 +13,7 @@ from micropython import const
 from est import clock, run, store
 from est.agent import Agent
 from est.errors import EstError, StorageError, UsageError
-from estd import addresses, config, control, exits, export, facts, hardware, hooks
+from estd import addresses, config, control, exits, export, facts, hardware, hooks, system
 
 _RECORD = const("agent")
 # A step that wants another at once: bootstrap, order, proof, what was set aside.
@@ -128,15 +128,18 @@ class Life:
 
     # Steps.
 
-    def step(self):
-        """One step of the agent, and what follows. Returns the seconds until the next."""
-        wait = self.agent.step()
-        if not self.agent.failures:
-            self.failed = None
+    def steps(self):
+        """Do what is due, and what follows from it. Returns the seconds until the next step."""
+        for _ in range(_MAX_STEPS):
+            wait = self.agent.step()
+            if not self.agent.failures:
+                self.failed = None
+            if wait > 0:
+                break
         wait = min(wait, self.follow())
         if not self.failed:
             self.keep(**_WELL)
-        return wait
+        return max(wait, 1)
 
     def follow(self):
         """Export what is new and run hooks. Returns the seconds until the next try."""
@@ -166,7 +169,7 @@ class Life:
         if not known.chain:
             return
         exports = self.settings["export"]
-        how = repr([sorted(wanted.items()) for wanted in exports]).encode()
+        how = system.text([sorted(wanted.items()) for wanted in exports]).encode()
         identity = store.digest(b"".join([how, known.key or b""] + known.chain))
         other_identity = identity != self.kept.get("identity")
         anchors = self._anchors()
@@ -190,14 +193,6 @@ class Life:
         except StorageError:
             return []
         return anchors or (agent.trust if isinstance(agent.trust, list) else [])
-
-    def steps(self):
-        """Steps until none is due at once. Returns the seconds until the next."""
-        for _ in range(_MAX_STEPS):
-            wait = self.step()
-            if wait > 0:
-                return wait
-        return 1
 
     def code(self):
         """The exit code that tells how it stands."""
@@ -223,6 +218,8 @@ class Life:
             elif action == "revoke":
                 self._revoke(request.get("reason") or "unspecified")
             elif action == "export":
+                if not self.agent.known.chain:
+                    raise UsageError("there is no certificate to export yet")
                 self.keep(identity=None)
             else:
                 raise UsageError("no such action: %s" % action)
@@ -291,7 +288,6 @@ def lock(state):
     Raises StorageError, UsageError.
     """
     from est import posix
-    from estd import system
 
     try:
         if not export.folder_exists(state):

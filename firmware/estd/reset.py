@@ -16,7 +16,8 @@ def all_of(settings, records):
     # The identity's copies are overwritten by nothing: a card that is given away wants more.
     for name in _RECORDS:
         records.erase(name)
-    try:
-        os.remove(settings["state"] + "/control")
-    except OSError:
-        pass
+    for name in ("control", "hooks.log", "hooks.log.1"):
+        try:
+            os.remove("%s/%s" % (settings["state"], name))
+        except OSError:
+            pass

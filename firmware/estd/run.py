@@ -103,7 +103,7 @@ def said(life):
     if life.failed:
         text += "; " + life.failed["text"]
     if known.next:
-        text += "; %s at %s" % (known.next[0], events.date(known.next[1]))
+        text += "; %s%s" % (known.next[0], events.at(known.next[1]))
     return " ".join(text.split())
 
 

@@ -37,6 +37,8 @@ def _dict(known, kept, state, settings, agent):
     now = clock.now_or_0()
     if known.chain and not next_step:
         next_step, next_at = "renew", known.renew_at(now)
+    if not events.at(next_at):
+        next_at = None
     order = _unpacked(known.store, "order")
     return {
         "agent": agent,
@@ -78,16 +80,16 @@ def lines(status):
     if status["order"]:
         out.append("order:       %s" % status["order"])
     next_step = status["next"] or "enrol"
-    at = " at " + events.date(status["next_at"]) if status["next_at"] else ""
-    out.append("next:        %s%s" % (next_step, at))
+    out.append("next:        %s%s" % (next_step, events.at(status["next_at"])))
     if status["failure"]:
         out.append("failure:     %s" % " ".join(status["failure"].split()))
-        out.append("             since %s" % events.date(status["failed_at"]))
+        if status["failed_at"]:
+            out.append("             since %s" % events.date(status["failed_at"]))
     for folder in status["export"]:
         out.append("export:      %s" % folder)
     for hook in status["hooks"]:
         text = "%s, try %d" % (hook["kind"], hook["tries"])
         if hook["error"]:
-            text += "; %s; again at %s" % (hook["error"], events.date(hook["next"]))
+            text += "; %s; again%s" % (hook["error"], events.at(hook["next"]))
         out.append("hook due:    %s" % text)
     return out

@@ -31,6 +31,13 @@ _MASK = 128
 _NO_LINK = 22  # EINVAL of readlink()
 
 
+try:
+    # What MicroPython's repr() gives: a state may be used by either.
+    text = ascii
+except NameError:
+    text = repr
+
+
 def _libc():
     # The C library through ffi, or None.
     try:

@@ -134,10 +134,28 @@ def test_by_a_timer(agent: LinuxAgent, est: EstServer) -> None:
         os.chown(agent.state, 0, -1)
     assert agent.run("export").returncode == 0
     assert leaf(agent) == first
+    (agent.state / "hooks.log").write_text("")
     assert agent.run("reset").returncode == 0
     assert sorted(path.name for path in agent.state.iterdir()) == ["est.lock"]
     assert not (agent.export / "key.pem").exists()
     assert agent.run("status").returncode == 2
+    done = agent.run("export")
+    assert done.returncode == 2 and "there is no certificate to export yet" in done.stderr
+
+
+@each
+def test_an_export_that_fails(agent: LinuxAgent) -> None:
+    """It is told once, and tried again later."""
+    agent.export.mkdir()
+    (agent.export / "cert.pem").write_text("of another program")
+    done = agent.run("--once", key="P-384")
+    assert done.returncode == 2 and done.stderr.count("failed: export: ") == 1, done.stderr
+    assert "Warning" not in done.stderr
+    assert "failure:     export: " in agent.run("status").stdout
+    (agent.export / "cert.pem").unlink()
+    done = agent.run("--once", key="P-384")
+    assert done.returncode == 0 and "Warning" not in done.stderr, done.stderr
+    assert leaf(agent)
 
 
 @each
@@ -400,6 +418,13 @@ def test_a_card_in_another_board(agent: LinuxAgent) -> None:
     assert done.returncode == 0
     assert f"CN=board-{number}" in agent.run("status").stdout
     assert "hardware: this card, or its copy, was in board 10000000abcdef01 before" in done.stderr
+    # Some years on.
+    records = store.Store(str(agent.state))
+    meta, *items = store.unpack(records.load("identity"))
+    meta["not_after"] = meta["not_before"] + 1
+    records.save("identity", store.pack(meta, *items))
+    status = agent.run("status")
+    assert status.returncode == 5 and "has ENDED" in status.stdout
 
 
 @each

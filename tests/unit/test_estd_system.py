@@ -146,6 +146,10 @@ def test_a_program_may_leave_a_daemon():
     ways(try_it)
 
 
+def test_text_is_the_same_on_each_runtime():
+    assert system.text([("ä€", None, "a'b")]) == "[('\\xe4\\u20ac', None, \"a'b\")]"
+
+
 def test_output_is_bounded():
     def try_it(folder):
         log = folder + "/log"
