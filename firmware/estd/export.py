@@ -113,7 +113,8 @@ def _deploy(wanted, texts):
     _make_folders(folder, group, folder_mode)
     for name in texts:
         path = folder + "/" + name
-        if _exists(path) and not system.leads(path, _LIVE + "/" + name):
+        # What it leads to may be another user's.
+        if not system.leads(path, _LIVE + "/" + name) and _exists(path):
             raise UsageError("export: %s is not a file of mpest: move it away" % path)
     before = live = _live(folder)
     names = _names(folder, _sets(folder))

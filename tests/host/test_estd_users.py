@@ -75,3 +75,17 @@ def test_what_only_root_may_give_is_told(folder: Path, wanted: dict[str, str]) -
         assert not live.exists() or not [path for path in live.iterdir() if path.is_dir()]
 
     as_user(deploy)
+
+
+def test_what_root_exported_before(folder: Path) -> None:
+    """A set of root's, such as of an agent that it ran itself once, stops no renewal."""
+    key = P256Key().der()
+    wanted = {"folder": str(folder / "live")}
+
+    def deploy() -> None:
+        export.deploy(wanted, [b"0\1x"], key)
+
+    as_user(deploy)
+    assert export.deploy(wanted, [b"0\1y"], key)
+    as_user(deploy)
+    assert (folder / "live/cert.pem").stat().st_uid == USER
