@@ -285,7 +285,7 @@ def test_a_key_in_a_secure_element_stays_there():
     from est.element import ElementKey
 
     key = P256Key()
-    kept = ElementKey(b"slot 1", key._public, None)
+    kept = ElementKey(b"slot 1", key.public, None)
     for form in (pem.PKCS8, pem.TRADITIONAL):
         error = check.raises(UsageError, pem.key, kept.der(), form)
         assert "secure element" in str(error)
