@@ -89,7 +89,7 @@ def _texts(value):
 
 
 def _commands(value):
-    wrong = 'must be a command, ["COMMAND", "ARGUMENT"...], or a list of such'
+    wrong = 'must be a command, ["COMMAND", "ARGUMENT"...], or a list of commands'
     if isinstance(value, str):
         return _text(value)
     if not isinstance(value, list) or not value:
@@ -126,7 +126,7 @@ def _reloads(value):
         if wrong:
             return (
                 'must be "COMMAND...", {"signal": "HUP", "pid_file": FILE}, {"touch": FILE}, '
-                "or a list of such"
+                "or a list of these"
             )
 
 
