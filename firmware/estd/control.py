@@ -19,7 +19,7 @@ _MAX_PATH = const(107)
 _READ_MS = const(2000)
 _AF_UNIX = const(1)
 # An agent that sleeps answers at once. One that works does so between two steps.
-_LISTENS_MS = const(3000)
+LISTENS_MS = 3000
 # EAGAIN, ETIMEDOUT; CPython's TimeoutError has no number.
 _TIMED_OUT = const((11, 110, None))
 
@@ -71,7 +71,7 @@ def connect(state):
         return None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # While many wait at one that does not listen.
-    sock.settimeout(_LISTENS_MS // 1000)
+    sock.settimeout(LISTENS_MS // 1000)
     try:
         sock.connect(endpoint(path))
     except OSError as error:
@@ -107,7 +107,7 @@ def ask(sock, request):
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     # A status is told at once, a renewal takes its time.
-    limit = _LISTENS_MS
+    limit = LISTENS_MS
     try:
         while True:
             line, end, rest = data.partition(b"\n")
@@ -123,7 +123,7 @@ def ask(sock, request):
             answer = json.loads(line)
             if not answer:
                 sock.send(json.dumps(request).encode() + b"\n")
-                limit = _LISTENS_MS if request["action"] == "status" else -1
+                limit = LISTENS_MS if request["action"] == "status" else -1
                 continue
             yield answer
             if "exit" in answer:
