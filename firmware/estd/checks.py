@@ -14,7 +14,7 @@ def settings(settings):
     """What is wrong with settings (estd.config) on this system: a list of lines."""
     from est import csr, extensions
 
-    number = hardware.number()
+    number = hardware.number() or "0"  # estd.life tells where there is none
     lines = []
     tries = [("subject", lambda: csr.name(settings["subject"].replace("{id}", number)))]
     for name in settings.get("san") or ():
