@@ -151,7 +151,8 @@ class Life:
             wait = _RETRY << min(self.vain, 6)
             self.vain += 1
             detail = {"type": type(error).__name__, "operation": "export", "status": None}
-            detail.update(seconds=wait, text="export: %s" % error)
+            text = str(error)
+            detail.update(seconds=wait, text=text if text[:6] == "export" else "export: " + text)
             self.on_event("failed", detail)
         try:
             seconds = hooks.run_due(self.state, self.hooks, self.tell)

@@ -149,7 +149,7 @@ def test_an_export_that_fails(agent: LinuxAgent) -> None:
     agent.export.mkdir()
     (agent.export / "cert.pem").write_text("of another program")
     done = agent.run("--once", key="P-384")
-    assert done.returncode == 2 and done.stderr.count("failed: export: ") == 1, done.stderr
+    assert done.returncode == 2 and done.stderr.count("failed: export: /") == 1, done.stderr
     assert "Warning" not in done.stderr
     assert "failure:     export: " in agent.run("status").stdout
     (agent.export / "cert.pem").unlink()
