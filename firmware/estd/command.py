@@ -11,7 +11,7 @@ def run(options):
     """Do what the options (estd.__main__) say. Returns the exit code."""
     as_json = "--json" in options
     tell = events.Events(as_json)
-    system.end_by_sigterm(exits.TERMINATED)
+    system.end_by_sigterm()
     path = options["--config"]
     if options["action"] == "deploy":
         return _deploy(path, tell)

@@ -11,7 +11,6 @@ NETWORK = const(6)
 STORAGE = const(7)
 HOOK = const(8)
 INTERRUPTED = const(130)
-TERMINATED = const(143)
 
 _BY_TYPE = {
     "UsageError": USAGE,

@@ -170,16 +170,25 @@ _running = [0]
 _handlers = []
 
 
-def end_by_sigterm(code):
-    """Have SIGTERM end this process with this exit code, and first the program that runs.
+def end_by_sigterm(code=None):
+    """Have SIGTERM end the program that runs and this process, with an exit code or by the signal.
 
-    Also as the first process of a container. On MicroPython without ffi the system ends it.
+    With a code also as the first process of a container. On MicroPython without ffi the system
+    ends this process alone.
     """
     if hasattr(os, "fspath"):
         import signal
         import sys
 
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(code))
+        def ended(number, frame):
+            if code is not None:
+                sys.exit(code)
+            if _running[0]:
+                _kill_group(_running[0])
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+        signal.signal(signal.SIGTERM, ended)
         return
     try:
         import ffi
@@ -187,15 +196,25 @@ def end_by_sigterm(code):
         libc = ffi.open(None)
         kill = libc.func("i", "kill", "ii")
         leave = libc.func("v", "_exit", "i")
+        handle = libc.func("v", "signal", "iP")
+        own = libc.func("i", "getpid", "")()
+
+        # One variable: a call of what has five of its own is made in the heap.
+        known = (kill, leave, handle, own, code)
 
         def end(number):
             # At any moment of the interpreter, so nothing is allocated here.
+            kill, leave, handle, own, code = known
             if _running[0]:
                 kill(-_running[0], _SIGKILL)
-            leave(code)
+            if code is None:
+                handle(number, 0)
+                kill(own, number)
+            else:
+                leave(code)
 
         _handlers.append(ffi.callback("v", end, "i", lock=True))
-        libc.func("p", "signal", "iP")(_SIGTERM, _handlers[-1])
+        handle(_SIGTERM, _handlers[-1])
     except (ImportError, OSError, MemoryError, TypeError):
         pass  # such as without memory that is both written to and run
 

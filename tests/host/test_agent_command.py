@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from commands import openssl
 from cryptography import x509
-from linux_agent import WITHOUT_FFI, LinuxAgent
+from linux_agent import WITHOUT_FFI, LinuxAgent, command
 
 from mpest.server import EstServer, ServerConfig, running_server
 
@@ -191,8 +191,8 @@ def test_what_fails(agent: LinuxAgent, est: EstServer) -> None:
 def test_while_a_hook_runs(agent: LinuxAgent) -> None:
     """It is told how it stands by what is stored; what it cannot do now is not done later."""
     begun = agent.folder / "begun"
-    command = ["sh", "-c", f"echo $MPEST_TRY >>{begun}; sleep 100"]
-    agent.config["hooks"] = {"on_renewed": command, "log": str(agent.hook_log)}
+    words = ["sh", "-c", f"echo $MPEST_TRY >>{begun}; sleep 100"]
+    agent.config["hooks"] = {"on_renewed": words, "log": str(agent.hook_log)}
     with agent.running() as daemon:
         daemon.says("renewed: generation=1")
         status = agent.run("status")
@@ -207,8 +207,8 @@ def test_while_a_hook_runs(agent: LinuxAgent) -> None:
 def test_an_agent_that_is_ended_while_a_hook_runs(agent: LinuxAgent) -> None:
     """The hook ends too: by SIGTERM at once, else before it runs again."""
     begun = agent.folder / "begun"
-    command = ["sh", "-c", f"echo $MPEST_TRY $$ >>{begun}; sleep 100; :"]
-    agent.config["hooks"] = {"on_renewed": command, "log": str(agent.hook_log)}
+    words = ["sh", "-c", f"echo $MPEST_TRY $$ >>{begun}; sleep 100; :"]
+    agent.config["hooks"] = {"on_renewed": words, "log": str(agent.hook_log)}
 
     def hook(count: int) -> tuple[str, Path]:
         end = time.monotonic() + 60
@@ -251,6 +251,16 @@ def test_an_agent_that_is_ended_while_a_hook_runs(agent: LinuxAgent) -> None:
         assert number == "3" and ended(killed)
         daemon.process.terminate()
         assert daemon.process.wait(60) == 0
+    # What is no daemon has the exit code of the signal.
+    start, environment = command(agent.runtime)
+    once = subprocess.Popen([*start, "--once", "--config", str(agent.file())], env=environment)
+    try:
+        number, process = hook(4)
+        once.terminate()
+        assert once.wait(60) == -signal.SIGTERM
+        assert ended(process)
+    finally:
+        once.kill()
 
 
 @each
@@ -492,8 +502,8 @@ def test_a_network_that_returns(agent: LinuxAgent) -> None:
 def test_trust_anchors(agent: LinuxAgent) -> None:
     """They are exported; damage to their record takes nothing away."""
     told = agent.folder / "told"
-    command = ["sh", "-c", f"echo $MPEST_EVENT >>{told}"]
-    agent.config["hooks"] = {"on_renewed": command, "on_trust": command}
+    words = ["sh", "-c", f"echo $MPEST_EVENT >>{told}"]
+    agent.config["hooks"] = {"on_renewed": words, "on_trust": words}
     agent.config["export"]["anchors"] = "ca.pem"
     assert agent.run("--once").returncode == 0
     anchors = (agent.export / "ca.pem").read_bytes()
