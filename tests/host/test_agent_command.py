@@ -201,6 +201,9 @@ def test_while_a_hook_runs(agent: LinuxAgent) -> None:
         assert "hook due:    renewed, try 1" in status.stdout
         renewal = agent.run("renew", "--now")
         assert renewal.returncode == 5 and "ask again later" in renewal.stderr
+        # With its hook.
+        daemon.process.terminate()
+        assert daemon.process.wait(60) == 0
 
 
 @each
