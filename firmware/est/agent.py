@@ -99,11 +99,12 @@ class Agent:
         self.url = url
         self.wanted = (subject, san, eku, extra)
         self.trust = trust
-        self.ca = ca
+        self.ca = None
         self.given = identity
         # What vouches for anchors once they are stored: the fingerprint, or that of the list.
         self.voucher = trust
         if isinstance(trust, list):
+            self.ca = ca
             self.voucher = hashlib.sha256(b"".join(trust)).digest()
         self.credentials = credentials
         self.timeout = timeout
@@ -119,6 +120,8 @@ class Agent:
         except ImportError:
             parts = None
             self.known = Identity(store)
+            if self.ca:
+                raise UsageError("ca: needs est.parts")
         else:
             parts.attach(self)
         self.parts = parts
@@ -188,8 +191,15 @@ class Agent:
 
         In steps.
         """
-        anchors = self.anchors()
-        return (self.parts and (yield from self.parts.adopt(self, anchors, offered))) or anchors
+        adopt = self.parts and self.parts.adopt
+        return (adopt and (yield from adopt(self, self.anchors(), offered))) or self.judges()
+
+    def judges(self):
+        """The anchors (DER) that judge what is issued; [] where /cacerts must name them first.
+
+        They are other than those of TLS where its server is of another CA.
+        """
+        return self.parts.judges(self) if self.parts else self.anchors()
 
     def connect(self, anchors, identity=None, credentials=None, bootstrap=False):
         """A Client of the agent's server."""

@@ -98,7 +98,7 @@ def ask(agent, controls, requests=(), identity=None):
     yield
     request = cmc.Request(key, chain, controls, requests)
     yield
-    anchors = agent.anchors()
+    anchors = agent.judges()
     try:
         client = agent.client(identity)
         offered = cms.issued((yield from client.steps(client.est.answer("cacerts"))))

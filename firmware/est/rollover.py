@@ -17,7 +17,7 @@ import hashlib
 
 from micropython import const
 
-from est import clock, operations, run, store
+from est import clock, operations, parts, run, store
 from est.errors import EstError, NotTrusted, PeerError, Unsupported, UsageError
 from est.tls import Context
 
@@ -53,17 +53,17 @@ def adopt(agent, known, offered):
     # Now and then the time is noted, so that a board that sleeps much knows when to ask again.
     recent = 0 <= now - meta.get("checked", 0) < _NOTED
     anchors = known
-    if set(known) != set(offered):
+    given = parts.named(agent, given)  # another fingerprint is another trust
+    if set(known) != set(offered) or _lacks(agent.ca, known):
         agent.close()  # TLS leaves its room to the signatures
-        if agent.ca:
-            given += agent.ca.hex()  # another fingerprint is another trust
         judges = stored if given and meta.get("given") == given else []
         anchors, passes = yield from _chosen(agent, known, offered, first, stored, judges, recent)
         if not passes:
             voucher = ""  # nothing that is given, so that what is given stays in use
-    if damaged or anchors != stored or meta.get("voucher") != voucher or not recent:
+    told = meta.get("voucher") == voucher and (not agent.ca or meta.get("given") == given)
+    if damaged or anchors != stored or not told or not recent:
         meta = {"voucher": voucher, "checked": now}
-        if not voucher:
+        if agent.ca or not voucher:
             meta["given"] = given
         agent.store.save("anchors", store.pack(meta, *anchors))
     if anchors != known:
@@ -312,19 +312,23 @@ def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
         offered.remove(ca)
     anchors = bag.anchors
     chosen = yield from bag.chosen()
-    foreign = first and len(bag.roots) > 0 and not chosen
+    foreign = agent.ca or (first and len(bag.roots) > 0 and not chosen)
     if foreign:
+        chosen = []
         if judges:
             bag = yield from _bag(judges, all_offered, now, log)
             chosen = yield from bag.chosen()
         if not chosen:
-            own_roots = _own(agent.ca, bag.roots)
+            own_roots = _own(agent.ca, bag)
             chosen = own_roots + (yield from bag.follow(own_roots))
+            if not chosen and agent.ca:
+                raise NotTrusted(
+                    "no CA certificate that the server offers has the given fingerprint"
+                )
             if not chosen:
-                log("no CA certificate that the server offers has the given fingerprint")
                 return known, False
         if recent and set(_ders(chosen)) == set(judges):
-            return judges, False
+            return judges, not first
     bag.tell(log)
     if not chosen:
         return known, True
@@ -351,12 +355,23 @@ def _chosen(agent, known, offered, first, stored, judges=(), recent=False):
     return _ders(chosen), True
 
 
-def _own(fingerprint, roots):
-    # Which of `roots` is the server's own where anchors from elsewhere verified it: the one that
-    # is named, else by the server's word, the one that begins last.
+def _lacks(fingerprint, certificates):
+    # Whether none of them (DER) has the fingerprint that is given.
+    return fingerprint and fingerprint not in [
+        hashlib.sha256(one).digest() for one in certificates
+    ]
+
+
+def _own(fingerprint, bag):
+    # Which root is the server's own where anchors from elsewhere verified it: the one that is
+    # named, else by the server's word, the one that begins last.
+    roots = bag.roots
     for index in range(len(roots) - 1, -1, -1):
         if not fingerprint or hashlib.sha256(roots[index].der).digest() == fingerprint:
             return [roots.pop(index)]
+    for anchor in bag.anchors:
+        if anchor.der in bag.offered and hashlib.sha256(anchor.der).digest() == fingerprint:
+            return [anchor]
     return []
 
 

@@ -53,7 +53,7 @@ def judge(agent, current, others=None):
     UsageError where a part of est is, and Unsupported for what the board cannot judge: then the
     order stays. Anything else ends it.
     """
-    anchors = agent.anchors()
+    anchors = agent.judges()
     others = others and others.pop()
     offered = []
     while True:
@@ -62,8 +62,8 @@ def judge(agent, current, others=None):
                 offered = cms.issued(others)
                 others = True
                 anchors = yield from agent.adopt(offered)
-            except (errors.PeerError, errors.NotTrusted):
-                pass  # then the answer must do without them
+            except (errors.PeerError, errors.NotTrusted) as error:
+                agent.log(str(error))  # then the answer must do without them
         try:
             now = max(agent.now(), current.meta["date"])
             return (yield from current.accept(offered, anchors, now, agent.log))

@@ -31,7 +31,7 @@ def interrupted(agent, current, shown, error, final):
         from est import refusal
 
         # What TLS of a board does not say.
-        text = refusal.of_anchors(agent.anchors())
+        text = refusal.of_anchors(agent.judges())
         super(EstError, error).__init__("%s%s" % (error, text))
     if isinstance(error, Closed) and shown:
         from est import proof
@@ -90,7 +90,7 @@ def _over(agent, current):
     date = current.meta["date"]
     try:
         if date:
-            yield from current.accept([], agent.anchors(), date, agent.log)
+            yield from current.accept([], agent.judges(), date, agent.log)
         return False
     except Ended:
         return True

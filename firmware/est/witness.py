@@ -53,7 +53,7 @@ def disbelieve(agent, current):
     if not 0 < abs(ahead) < _DAY or abs(agent.now() - meta["since"]) > _TOLERANCE:
         return False
     try:
-        yield from current.accept([], agent.anchors(), clock.now(), agent.log)
+        yield from current.accept([], agent.judges(), clock.now(), agent.log)
     except EstError:
         return False
     agent.disbelieved = ahead

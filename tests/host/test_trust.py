@@ -10,14 +10,17 @@ from board_bench import Bench
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
 from mpest.server import ServerConfig, der, faults, running_server
 from mpest.server.authority import Authority
 from mpest.server.ca import link, new_ca
 from mpest.server.tls import own_identity
+from mpest.server.wire import CERTS_ONLY, base64_reply
 from mpest.sim.board_process import run_board
+
+NO_SUCH_CA = "no CA certificate that the server offers has the given fingerprint"
 
 
 def der_hex(certificate: x509.Certificate) -> str:
@@ -204,7 +207,7 @@ def test_server_of_another_ca_and_a_named_one(tmp_path: Path, runtime: str) -> N
         bench.config |= {"anchors": [der_hex(web.root.certificate)], "user": None}
         event, said = run(bench, "enroll", fingerprint="12" * 32)
         assert event["type"] == "NotTrusted"
-        assert "no CA certificate that the server offers has the given fingerprint" in said
+        assert NO_SUCH_CA in said
         bench.config["fingerprint"] = server.fingerprint
         assert run(bench, "enroll")[0]["event"] == "enroll"
         first = fingerprints(server.ca_certificates[-1])
@@ -230,9 +233,51 @@ def test_a_fingerprint_given_later_counts(tmp_path: Path, runtime: str) -> None:
         bench.config |= {"anchors": [der_hex(web.root.certificate)], "user": None}
         for before in ({}, {"fingerprint": server.fingerprint}):
             assert run(bench, "cacerts", **before)[0]["event"] == "cacerts"
-            event, said = run(bench, "cacerts", fingerprint="12" * 32)
-            assert "no CA certificate that the server offers has the given fingerprint" in said
-            assert not trusted(event) & {server.fingerprint}
+            event, _ = run(bench, "cacerts", fingerprint="12" * 32)
+            assert event["type"] == "NotTrusted"
+            assert NO_SUCH_CA in event["message"]
+
+
+# Which of two roots, TLS's and another, /cacerts has; who issues; whose fingerprint is given.
+CASES = {
+    "tls-alone": ("t", "t", "other", False),
+    "both": ("ot", "t", "other", False),
+    "other-alone": ("o", "t", "other", False),
+    "honest": ("to", "o", "other", True),
+    "honest-first": ("ot", "o", "other", True),
+    "the-same": ("to", "t", "tls", True),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_named_ca_alone_judges(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    """Whatever else /cacerts has, and however often the same answer is judged."""
+    offered, issuer, named, good = CASES[case]
+    (tmp_path / "web").mkdir()
+    web = Authority.open(tmp_path / "web", 1)
+    with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
+        own = server.ca_certificates[-1]
+        roots = {"t": own, "o": web.root.certificate}
+        if issuer == "o":
+            roots = {"t": web.root.certificate, "o": own}
+            server.show(own_identity(web, "127.0.0.1", cmc_ra=False))
+        certificates = [roots[name] for name in offered]
+        message = pkcs7.serialize_certificates(certificates, Encoding.DER)
+        reply = base64_reply(message, CERTS_ONLY, 64)
+        monkeypatch.setitem(faults.INSTEAD, "other-cacerts", lambda _context: reply)
+        monkeypatch.setitem(faults.DESCRIPTIONS, "other-cacerts", "answers as a test says")
+        server.config.faults = {"other-cacerts@cacerts"}
+        bench = Bench(server, tmp_path / "board", runtime)
+        (fingerprint,) = fingerprints(roots[named[0]])
+        bench.config |= {"anchors": [der_hex(roots["t"])], "fingerprint": fingerprint}
+        for _ in range(2):
+            event, said = run(bench, "enroll")
+            assert (event["event"] == "enroll") == good, (event, said)
+            assert good or event["type"] == "NotTrusted", event
+        if good:
+            assert run(bench, "reenroll")[0]["event"] == "reenroll"
 
 
 def test_rfc7030_3_3_1_new_trust_replaces_the_old_only_after_it_verified_a_server(

@@ -74,7 +74,7 @@ def test_a_download_larger_than_est_takes():
             head.feed(b"Content-Length: %d\r\n" % length)
         head.feed(b"\r\n")
         while not head.done:
-            head._taken = 0
+            head.taken = 0
             head.feed(bytes(head.wanted()))
         assert sink.size == 200000
     for lengths in ((200000, 200001), (200000, 5), (5, 200000)):
