@@ -238,14 +238,14 @@ def test_a_fingerprint_given_later_counts(tmp_path: Path, runtime: str) -> None:
             assert NO_SUCH_CA in event["message"]
 
 
-# Which of two roots, TLS's and another, /cacerts has; who issues; whose fingerprint is given.
+# Of two roots, TLS's (T) and the CA's (C): those in /cacerts, the issuer, whose fingerprint it is.
 CASES = {
-    "tls-alone": ("t", "t", "other", False),
-    "both": ("ot", "t", "other", False),
-    "other-alone": ("o", "t", "other", False),
-    "honest": ("to", "o", "other", True),
-    "honest-first": ("ot", "o", "other", True),
-    "the-same": ("to", "t", "tls", True),
+    "tls-alone": ("T", "T", "C", False),
+    "both": ("CT", "T", "C", False),
+    "other-alone": ("C", "T", "C", False),
+    "honest": ("TC", "C", "C", True),
+    "honest-first": ("CT", "C", "C", True),
+    "the-same": ("TC", "T", "T", True),
 }
 
 
@@ -259,9 +259,9 @@ def test_the_named_ca_alone_judges(
     web = Authority.open(tmp_path / "web", 1)
     with running_server(ServerConfig(directory=tmp_path / "ca")) as server:
         own = server.ca_certificates[-1]
-        roots = {"t": own, "o": web.root.certificate}
-        if issuer == "o":
-            roots = {"t": web.root.certificate, "o": own}
+        roots = {"T": own, "C": web.root.certificate}
+        if issuer == "C":
+            roots = {"T": web.root.certificate, "C": own}
             server.show(own_identity(web, "127.0.0.1", cmc_ra=False))
         certificates = [roots[name] for name in offered]
         message = pkcs7.serialize_certificates(certificates, Encoding.DER)
@@ -270,8 +270,8 @@ def test_the_named_ca_alone_judges(
         monkeypatch.setitem(faults.DESCRIPTIONS, "other-cacerts", "answers as a test says")
         server.config.faults = {"other-cacerts@cacerts"}
         bench = Bench(server, tmp_path / "board", runtime)
-        (fingerprint,) = fingerprints(roots[named[0]])
-        bench.config |= {"anchors": [der_hex(roots["t"])], "fingerprint": fingerprint}
+        (fingerprint,) = fingerprints(roots[named])
+        bench.config |= {"anchors": [der_hex(roots["T"])], "fingerprint": fingerprint}
         for _ in range(2):
             event, said = run(bench, "enroll")
             assert (event["event"] == "enroll") == good, (event, said)
