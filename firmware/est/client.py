@@ -111,15 +111,14 @@ class Client:
     def _send(self, request):
         self._deadline = time.ticks_add(time.ticks_ms(), self.timeout * 1000)
         try:
-            sent = b""
             if self.stream is None:
                 yield from self._connect()
-                # TLS shakes hands with the first octets. What comes into the heap for the others
-                # finds room only then.
-                sent = request.method.encode()
-                yield from self._write(sent)
+                # TLS shakes hands. What the request takes of the heap finds room only then.
+                while self.stream.write(b"") is None:
+                    yield self.poll
+                    self._left()
             request.stream = self.stream
-            yield from self._write(request.encode(self.authority)[len(sent) :])
+            yield from self._write(request.encode(self.authority))
             if request.body:
                 yield from self._write(request.body)
             response = request.response
@@ -141,7 +140,11 @@ class Client:
 
     def _write(self, data):
         while data:
-            count = self.stream.write(data)
+            try:
+                count = self.stream.write(data)
+            except OSError:
+                self.stream.read(1)  # raises what the server said before it ended
+                raise
             if count is None:
                 # Nearly always it is input that lacks, while TLS shakes hands. Where it is room
                 # for output, the short wait does.

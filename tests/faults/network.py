@@ -487,8 +487,8 @@ def leak(
             while bench.counts["failed"] < failures:
                 way = chance.choice(list(lengths))
                 kind = chance.choice(("cut", "reset", "truncate"))
-                # In the first third nothing can end well.
-                offset = chance.randrange(lengths[way] // 3)
+                # In the first quarter no request is answered.
+                offset = chance.randrange(lengths[way] // 4)
                 bench.fail(Fault(kind, way, offset, always=True))
             bench.try_fault("reenroll", Fault("cut", "server", 0), lengths["server"])
             fifth = len(bench.heap) // 5
