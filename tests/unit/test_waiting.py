@@ -78,7 +78,7 @@ class FakeAgent:
     def end(self):
         self.store.erase("order")
 
-    def anchors(self):
+    def judges(self):
         return []
 
     def cacerts(self, identity):
