@@ -20,7 +20,8 @@ class Client:
     bootstrap: do not verify the server; only `cacerts` works then.
     identity: as given. context: the est.tls.Context. est: the est.protocol.Est; deleted, it leaves
         the heap until it is used again.
-    room: anything; it is let go of right before TLS takes the heap.
+    authority: host and port as in `url`. stream: that of TLS while it is connected, or None.
+    poll: of that connection. room: anything; it is let go of right before TLS takes the heap.
     date: the Date that came with the last answer, whole or not; "" without one, None before any.
     Errors are those of est.errors.
     """

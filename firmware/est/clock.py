@@ -35,7 +35,7 @@ def unix_time(*date):
 
     date: year, month, day, hour, minute, second.
     """
-    # The names of arguments stay in the heap for good, other than these.
+    # Names of arguments stay in a board's heap for good; those of local variables do not.
     year, month, day, hour, minute, second = date
     # Years start in March here, so that the leap day comes last.
     year -= month < 3

@@ -16,7 +16,8 @@ _ECDSA_SHA256 = const(b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02")
 class P256Key:
     """A P-256 key in memory: a new one, or the one whose 32 bytes are given.
 
-    checked: verify each signature before it leaves, for a wrong one may give the key away.
+    public: the point, uncompressed (SEC 1). checked: verify each signature before it leaves, for a
+    wrong one may give the key away.
     """
 
     checked = True

@@ -6,9 +6,8 @@ from est.errors import PeerError
 def path(est, request):
     """Path that the answered est.protocol.Request `request` is redirected to, or None.
 
-    est: est.protocol.Est, which has host and port of the URL asked. Anywhere else
-    the user would have to be asked, so PeerError is raised. Location may be relative (RFC 9110
-    10.2.2).
+    est: est.protocol.Est, which has host and port of the URL asked. Anywhere else the user would
+    have to be asked, so PeerError is raised. Location may be relative (RFC 9110 10.2.2).
     """
     status = request.response.status
     if status not in (301, 302, 307, 308) and (status != 303 or request.body):

@@ -72,6 +72,8 @@ def name_text(name):
 class Certificate:
     """A parsed certificate. Names, key and extension values are DER; times are Unix seconds.
 
+    algorithm: AlgorithmIdentifier (DER) of the signature. signature: content of its BIT STRING.
+
     Raises DerError for what is no certificate.
     """
 
