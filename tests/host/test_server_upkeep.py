@@ -241,6 +241,8 @@ async def test_it_does_so_by_itself(tmp_path, monkeypatch):
         later(monkeypatch, tls, 300)
         while await server_certificate(server) == first:
             await asyncio.sleep(0.02)
+        while not path.is_file():
+            await asyncio.sleep(0.02)
         assert lists(server)
 
 
