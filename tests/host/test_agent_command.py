@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -16,10 +17,12 @@ from pathlib import Path
 import pytest
 from commands import openssl
 from cryptography import x509
+from documents import block, commands
 from linux_agent import WITHOUT_FFI, LinuxAgent, command
 
 from mpest.server import EstServer, ServerConfig, running_server
 
+ROOT = Path(__file__).parents[2]
 RUNTIMES = ("cpython", "micropython")
 # Until what failed is tried again, without a reason to try before: a minute less a quarter.
 _FIRST_RETRY = 45
@@ -56,6 +59,25 @@ once = pytest.mark.parametrize("runtime", ["micropython"], indirect=True)
 
 def leaf(agent: LinuxAgent) -> x509.Certificate:
     return x509.load_pem_x509_certificate((agent.export / "cert.pem").read_bytes())
+
+
+def test_as_the_page_starts_it_on_micropython(est: EstServer, tmp_path: Path, program) -> None:
+    """In the folder of a clone."""
+    (line,) = commands(block("docs/linux.md", "MICROPYPATH"))
+    variable, _, *options, file = shlex.split(line)
+    assert file == "FILE"
+    agent = LinuxAgent(est.url, est.ca_pem, tmp_path, "micropython")
+    micropython = program("micropython")
+    done = subprocess.run(
+        [*micropython.argv, *options, agent.file(), "--once"],
+        env=os.environ | micropython.env | dict([variable.split("=")]),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert leaf(agent)
 
 
 @each
