@@ -58,8 +58,7 @@ def plan(agent):
         agent.until = agent.wait = agent.floor = agent.polls = agent.failures = agent.refusals = 0
         agent.candidate = None
     now = agent.now()
-    # The certificate in use has been valid, and once clock and server agreed.
-    earliest = max(identity.not_before, identity.meta.get("agreed", 0)) - _DAY
+    earliest = identity.earliest()
     if clock.now() < earliest:
         raise UsageError(
             "the clock is %d s or more behind what it must be: set it" % (earliest - now)

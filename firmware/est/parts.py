@@ -13,6 +13,7 @@ from est.errors import EstError, PeerError, Refused, UsageError, missing
 from est.identity import Identity
 
 _RETRY = const(60)
+_DAY = const(86400)
 
 
 def optional(part):
@@ -80,6 +81,11 @@ class Known(Identity):
 
         return status.of(self)
 
+    def earliest(self):
+        """Unix seconds that are past: the certificate has been valid, and once clock and server
+        agreed. A day less, for who is early."""
+        return max(self.not_before, self.meta.get("agreed", 0)) - _DAY
+
     def refused(self, error):
         """Tell what the application's own server said of the certificate.
 
@@ -109,7 +115,17 @@ def attach(agent):
 
         return task.run(agent, *arguments)
 
+    authorize = agent.authorize
+
+    def connecting(context):
+        agent.validity = getattr(context, "validity", None)
+        if authorize:
+            authorize(context)
+
     apart(part)
+    agent.authorize = connecting
+    # As est.watch has it, of the server of the last connection.
+    agent.validity = None
     agent.known = Known(agent.store)
     agent.lacks_memory = agent.busy = False
     agent.erasures = 0

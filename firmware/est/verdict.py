@@ -70,7 +70,9 @@ def judge(agent, current, others=None):
         except errors.EstError as error:
             if others or type(error) not in (errors.NotTrusted, errors.Unsupported):
                 if agent.parts:
-                    yield from agent.parts.rejected(agent, current, error)
+                    if (yield from agent.parts.rejected(agent, current, error)):
+                        others = None
+                        continue
                 elif isinstance(error, (errors.Ended, errors.PeerError, errors.Refused)):
                     agent.end()
                 if isinstance(error, errors.NotYetValid):

@@ -51,7 +51,7 @@ def interrupted(agent, current, shown, error, final):
 def rejected(agent, current, error):
     """Note in the answered order `current` that its judgement ended with EstError `error`.
 
-    Its text then begins with the operation.
+    Its text then begins with the operation. Returns whether to judge once more, by the clock.
     """
     operation = current.kind
     if operation == "linked":
@@ -63,7 +63,7 @@ def rejected(agent, current, error):
         current.answer = []
         postpone(agent, current, error)
     elif (yield from _is_misdated(agent, current, error)):
-        raise RetryLater("valid by the clock", 0)
+        return True
     elif isinstance(error, Ended) and not (yield from _over(agent, current)):
         # It may be the clock that is wrong.
         from est import aside

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from est import clock, httpdate
+from est import apart, clock, der, httpdate
 from est.errors import EstError, RetryLater
 
 _DAY = const(86400)
@@ -16,7 +16,8 @@ def check(agent, date):
 
     Beyond some minutes est.agent.Agent `agent` counts by the server's time (its `skew`), unless
     that is disbelieved. Within a day, both have agreed. Returns the Unix seconds of `date`, or 0
-    if it is of no use. The server has answered: the certificate that it was shown is not refused.
+    if it is of no use: also where the server's certificate, which vouches for it, or the board's
+    is not valid then. The server has answered: the certificate that it was shown is not refused.
     """
     if agent.shown is agent.known:
         agent.refusals = 0
@@ -25,6 +26,13 @@ def check(agent, date):
     except ValueError:
         return 0
     now = clock.now()
+    useless = seconds < agent.known.earliest()
+    if agent.validity and not useless:
+        validity = der.Reader(agent.validity[0]).enter()
+        useless = not _time(validity) <= seconds <= _time(validity)
+    if useless:
+        agent.log("the server's Date contradicts the certificates in use: the clock counts")
+        return 0
     ahead = now - seconds
     if abs(ahead) < _DAY:
         agent.agreed = now
@@ -42,25 +50,41 @@ def check(agent, date):
     return 0 if agent.disbelieved else seconds
 
 
+def _time(reader):
+    # Of X.509, as TLS has read it; est.x509 would find no room beside TLS.
+    text = reader.bytes(0)
+    text = b"20"[: 15 - len(text)] + text  # UTCTime has no century
+    return clock.unix_time(int(text[:4]), *[int(text[at : at + 2]) for at in range(4, 14, 2)])
+
+
 def disbelieve(agent, current):
     """Whether the answer of order `current`, not valid by the server's Date, is by the clock.
 
-    If it has just come, and both are less than a day apart, it is the Date that is wrong, and the
-    clock counts. In steps.
+    If it has just come, and both are less than a day apart, or what was issued begins within a day
+    of the clock, it is the Date that is wrong, and the clock counts. In steps.
     """
     meta = current.meta
     ahead = -agent.skew
-    if not 0 < abs(ahead) < _DAY or abs(agent.now() - meta["since"]) > _TOLERANCE:
+    if not ahead or abs(agent.now() - meta["since"]) > _TOLERANCE:
         return False
+    now = clock.now()
     try:
-        yield from current.accept([], agent.judges(), clock.now(), agent.log)
+        items = yield from current.accept([], agent.judges(), now, agent.log)
     except EstError:
+        return False
+    if abs(ahead) >= _DAY and abs(apart(_begins, items[1]) - now) >= _DAY:
         return False
     agent.disbelieved = ahead
     agent.skew = meta["date"] = 0
     agent.log("the server's Date contradicts what it issued: the clock counts")
     agent.keep(current, "answered")
     return True
+
+
+def _begins(leaf):
+    from est import x509
+
+    return x509.Certificate(leaf).not_before
 
 
 def hold_back(agent, date):

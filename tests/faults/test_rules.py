@@ -689,6 +689,42 @@ def test_the_clock_is_a_witness_against_a_server_whose_date_is_wrong(lifetime, h
     assert board.counts["orders"] <= 30
 
 
+@pytest.mark.parametrize("days", [-20, -3, 3, 20])
+def test_the_clock_is_a_witness_against_a_date_that_is_wrong_by_days(days):
+    # Within the server's own certificate, and beyond what it issues: that begins by the clock.
+    server = Server(lifetime=2 * DAY, date=days * DAY, tls_life=90 * DAY)
+    board = Board(server)
+    board.live(60)
+    assert board.works()
+    board.live(20 * DAY)
+    assert board.works()
+    assert not board.counts["gap"]
+    assert board.counts["orders"] <= 30
+
+
+@pytest.mark.parametrize("years", [-57, -10, 10, 70])
+def test_the_clock_is_a_witness_against_a_date_outside_the_servers_certificate(years):
+    server = Server(date=years * 365 * DAY, tls_life=90 * DAY)
+    board = Board(server)
+    board.live(60)
+    assert board.works()
+    assert board.agent.skew == 0
+    board.live(200 * DAY)
+    assert board.works()
+    assert not board.counts["gap"]
+    assert board.counts["orders"] <= 5
+
+
+def test_the_clock_is_a_witness_at_once_where_one_thing_is_done():
+    for ahead in (2 * HOUR, -2 * HOUR, 3 * DAY):
+        server = Server(lifetime=2 * DAY, date=ahead, tls_life=90 * DAY)
+        if abs(ahead) < DAY:
+            server.lifetime = HOUR
+        board = Board(server)
+        assert board.agent.enroll()
+        assert len(server.issued) == 1
+
+
 def test_the_clock_is_a_witness_of_the_time_of_issue():
     server = Server()
     board = Board(server)

@@ -31,6 +31,7 @@ from est import (
     key_forms,
     keys,
     signed,
+    watch,
     x509,
 )
 from est.ec import P256
@@ -560,6 +561,7 @@ class _Shown:
         self.leaf = None
         self.ssl = None
         self.now = clock.now()
+        self.validity = []
 
 
 class Client(est.client.Client):
@@ -595,6 +597,7 @@ class Client(est.client.Client):
         if world.down:
             raise PeerError("cannot reach the server: it is down")
         self.context.leaf = world.server_leaf.der
+        self.context.validity[:] = [watch.validity_of(world.server_leaf.der)]
         if self._anchors is not None:
             try:
                 x509.verify_path(world.server_leaf, [], self._anchors, clock.now())

@@ -49,7 +49,6 @@ NO_ACT = {
         "the watchdog ended what ran before: app.py waits for the agent",
         "the clock is wrong: what is due is judged by the server's",
         "the server said to wait",
-        "valid by the clock",
         "config.new.json: …",
         "… in … s",
     ],

@@ -1,7 +1,7 @@
 """Rules for paths that few CAs use: name constraints, names of another form, servers' chains."""
 
 import check
-from est import asn1, constraints, der, tls, x509
+from est import asn1, constraints, der, tls, watch, x509
 from est.errors import EstError, NotTrusted, Unsupported
 from test_messages import KEY, NOW, OTHER, certificate
 
@@ -251,11 +251,18 @@ def test_servers():
         )
         assert session.shows(LEAF, ca(), ROOT) == 0
         assert "forbid" not in str(session.context.error(OSError(-0x7280, "gone"), "h"))
+    # When it is valid is kept.
+    assert session.context.validity == [watch.validity_of(LEAF.der)]
+    assert LEAF.der.count(session.context.validity[0]) == 1
     # The OID by chance: elsewhere in the certificate.
     stray = ca((check.EXT_KEY_USAGE, der.sequence(b"\x06\x03\x55\x1d\x1e")))
     assert session.shows(LEAF, stray, ROOT) == 0
     # Malformed ones do not pass.
     assert session.shows(LEAF, ca((check.NAME_CONSTRAINTS, b"\5\0")), ROOT) == -0x3000
+    cut = x509.Certificate(LEAF.der)
+    for size in range(0, 60, 7):
+        cut.der = LEAF.der[:size]
+        assert session.shows(cut, ROOT) == -0x3000
 
 
 def test_servers_without_the_part():

@@ -3,7 +3,7 @@
 import sys
 
 import check
-from est import aside, clock, order, retry, run, store, verdict, waiting, witness
+from est import aside, clock, der, order, parts, retry, run, store, verdict, waiting, witness
 from est.errors import (
     Closed,
     Ended,
@@ -15,10 +15,12 @@ from est.errors import (
     StorageError,
     UsageError,
 )
-from est.identity import Identity
+from test_messages import KEY, certificate
 
 DAY = 86400
 NOW = 1800000000
+# Since the day before.
+LEAF = certificate("CN=leaf", "CN=ca", KEY, KEY)
 
 
 class FakeAgent:
@@ -31,10 +33,11 @@ class FakeAgent:
     def __init__(self):
         self.path = check.folder("waiting")
         self.store = store.Store(self.path)
-        self.known = Identity(self.store)
+        self.known = parts.Known(self.store)
         self.time = NOW
         self.failures = self.until = self.wait = self.floor = self.floored = self.refusals = 0
         self.kept_floor = self.disbelieved = 0
+        self.validity = None
         self.floor_of = ""
         self.agreed = self.told_ahead = self.skew = 0
         self.used = False
@@ -535,7 +538,7 @@ def at(seconds, function, *arguments):
     """`function` while the board's clock says so."""
 
     class Clock:
-        pass
+        unix_time = clock.unix_time
 
     Clock.now = lambda: seconds
     kept = witness.clock
@@ -576,22 +579,19 @@ def test_a_date_that_contradicts_what_was_issued_is_not_believed():
         # A CA may be early by minutes; beyond a day it is the clock; and without a Date.
         (5 * 3600, 200, NOW, False),
         (DAY, 3600, NOW, False),
+        (-DAY, 0, NOW, True),
         (5 * 3600, 3600, 0, False),
     ):
         agent = FakeAgent()
         at(NOW + ahead, witness.check, agent, DATE)
         current = agent.new_order("answered", date=date)
         agent.keep(current, "answered")
-        current.accept = lambda *arguments: check.steps([])
+        current.accept = lambda *arguments: check.steps([b"key", LEAF.der])
         error = NotYetValid("early", early) if early else Ended("ended")
         if not date:
             agent.skew = 0
-        try:
-            at(NOW + ahead, lambda: run(waiting.rejected(agent, current, error)))
-            raised = False
-        except RetryLater as again:
-            raised = again.seconds == 0
-        assert raised == counts, (ahead, early)
+        again = at(NOW + ahead, lambda: run(waiting.rejected(agent, current, error)))
+        assert bool(again) == counts, (ahead, early)
         if counts:
             assert (agent.skew, agent.load("order")[0]["date"]) == (0, 0)
             # From then on, as long as it is as wrong.
@@ -600,6 +600,30 @@ def test_a_date_that_contradicts_what_was_issued_is_not_believed():
             assert at(NOW + ahead + 3600, witness.check, agent, DATE) == NOW
             assert agent.skew == -ahead - 3600
         agent.clean()
+
+
+def test_a_date_beyond_the_servers_certificate_is_no_witness():
+    agent = FakeAgent()
+    for ahead in (0, 3600, -20 * 365 * DAY):
+        for lasts, counts in (
+            (b"\x17\x0d270101000000Z\x17\x0d280101000000Z", True),
+            (b"\x17\x0d270115080000Z\x18\x0f20270115080000Z", True),
+            (b"\x17\x0d270115080001Z\x17\x0d280101000000Z", False),
+            (b"\x17\x0d260101000000Z\x17\x0d270115075959Z", False),
+            (b"\x18\x0f20500101000000Z\x18\x0f99991231235959Z", False),
+        ):
+            agent.validity = [der.tlv(0x30, lasts)]
+            agent.skew = 7
+            agent.agreed = 0
+            assert at(NOW + ahead, witness.check, agent, DATE) == (NOW if counts else 0), lasts
+            assert (agent.skew != 7) == counts
+            if not counts:
+                assert agent.agreed == 0
+    agent.validity = None
+    for begins, counts in ((DAY, True), (DAY + 1, False)):
+        agent.live(begins, 9 * DAY)
+        assert at(NOW, witness.check, agent, DATE) == (NOW if counts else 0)
+    agent.clean()
 
 
 def test_beyond_a_day_the_server_counts():
