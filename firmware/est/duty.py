@@ -321,6 +321,8 @@ def leftover(agent, current, leaf, key):
     try:
         key_and_chain = yield from verdict.judge(agent, current)
     except (Ended, PeerError, Refused) as error:
+        if agent.resume():
+            raise  # it is the network
         agent.log("a certificate that came before is of no use: %s" % error)
         return None
     except (NotTrusted, UsageError) as error:

@@ -10,8 +10,7 @@ def accept(issued, others, key, anchors, now, log=None):
 
     All certificates are DER. others: list of more intermediates, which is emptied, for what is
     held twice finds no room in a small heap. key: DER. now: Unix seconds. log: see
-    x509.certificates. Raises PeerError, NotTrusted, Unsupported, and Ended or NotYetValid for the
-    leaf.
+    x509.certificates. Raises PeerError and as x509.verify_path.
     """
     # Making it takes heap that verifying needs.
     ours = apart(spki, key)
@@ -49,9 +48,9 @@ def judge(agent, current, others=None):
 
     others: list of the server's CA certificates as they came, which it is taken from, since the
         heap holds nothing twice; without them they are asked for if they are needed.
-    Raises RetryLater for one that is not valid yet, NotTrusted where an issuer is missing,
-    UsageError where a part of est is, and Unsupported for what the board cannot judge: then the
-    order stays. Anything else ends it.
+    Raises RetryLater for one that is not valid yet, or whose issuer is not, NotTrusted where an
+    issuer is missing, UsageError where a part of est is, and Unsupported for what the board cannot
+    judge: then the order stays. Anything else that is found wrong ends it.
     """
     anchors = agent.judges()
     others = others and others.pop()
@@ -68,18 +67,22 @@ def judge(agent, current, others=None):
             now = max(agent.now(), current.meta["date"])
             return (yield from current.accept(offered, anchors, now, agent.log))
         except errors.EstError as error:
-            if others or type(error) not in (errors.NotTrusted, errors.Unsupported):
-                if agent.parts:
-                    if (yield from agent.parts.rejected(agent, current, error)):
-                        others = None
-                        continue
-                elif isinstance(error, (errors.Ended, errors.PeerError, errors.Refused)):
-                    agent.end()
-                if isinstance(error, errors.NotYetValid):
-                    raise errors.RetryLater("%s; kept for then" % error, error.seconds)
-                raise
-        # The server may have what is missing.
-        others = yield from agent.cacerts(agent.known if agent.works() else None)
+            if not others and type(error) in (errors.NotTrusted, errors.Unsupported):
+                # The server may have what is missing.
+                try:
+                    others = yield from agent.cacerts(agent.known if agent.works() else None)
+                    continue
+                except errors.Refused as refused:
+                    agent.log(str(refused))
+            if agent.parts:
+                if (yield from agent.parts.rejected(agent, current, error)):
+                    others = None
+                    continue
+            elif isinstance(error, (errors.Ended, errors.PeerError, errors.Refused)):
+                agent.end()
+            if isinstance(error, errors.NotYetValid):
+                raise errors.RetryLater("%s; kept for then" % error, error.seconds)
+            raise error
 
 
 def take(agent, current, items, memo):

@@ -221,7 +221,8 @@ def verify_path(*arguments):
     `others` (list) are untrusted Certificates in any order. Dates, signatures, CA flags, path
     lengths and critical extensions are checked (RFC 5280 6.1, without policies), and what
     est.constraints adds. Without that part name constraints are refused, critical or not.
-    Raises NotTrusted with the reason that got furthest, Unsupported where that is no verdict.
+    Raises NotTrusted with the reason that got furthest, Unsupported where that is no verdict, and
+    Ended or NotYetValid for the leaf; NotYetValid for who signed, too.
     """
     return run(path(*arguments))
 
@@ -252,9 +253,9 @@ def path(leaf, others, anchors, now):
             try:
                 if issuer.path_length() < length:
                     raise NotTrusted("%s may not issue %s" % (issuer, tip))
-                issuer.check(now)
                 tip.check_signature(issuer)
                 yield
+                issuer.check(now)
                 whole = extended = path + [issuer]
                 if issuer not in anchors:
                     longer = length + (not match(issuer.subject, issuer.issuer))
@@ -269,7 +270,9 @@ def path(leaf, others, anchors, now):
     leaf.check(now)
     path = yield from extend([leaf], 0)
     if not path:
-        raise (Unsupported if isinstance(reason, Unsupported) else NotTrusted)(
+        if isinstance(reason, (Unsupported, NotYetValid)):
+            raise reason
+        raise NotTrusted(
             reason or "%s: no trusted certificate named %s" % (leaf, name_text(leaf.issuer))
         )
     return path

@@ -3,7 +3,7 @@
 import sys
 
 import check
-from est import aside, clock, der, order, parts, retry, run, store, verdict, waiting, witness
+from est import aside, clock, der, duty, order, parts, retry, run, store, verdict, waiting, witness
 from est.errors import (
     Closed,
     Ended,
@@ -15,6 +15,7 @@ from est.errors import (
     StorageError,
     UsageError,
 )
+from est.keys import P256Key
 from test_messages import KEY, certificate
 
 DAY = 86400
@@ -279,6 +280,79 @@ def test_an_answer_that_says_to_wait_is_no_answer():
     run(waiting.rejected(agent, current, RetryLater("pending", 70)))
     meta, *rest = agent.load("order")
     assert (meta["state"], meta["until"], rest) == ("waiting", NOW + 70, [b"key", b"request"])
+    agent.clean()
+
+
+class Parts:
+    """The part of est.parts that judging takes."""
+
+    rejected = waiting.rejected
+
+
+def issued_by(start, known=True):
+    """An agent, and its answered order, whose certificate is of a CA that begins at `start`."""
+    agent = FakeAgent()
+    agent.parts = Parts
+    agent.works = lambda: False
+    agent.adopt = lambda offered: check.steps(agent.judges())
+    ours, issuing, top = P256Key(), P256Key(), P256Key()
+    root = certificate("CN=root", "CN=root", top, top, 1)
+    issuer = certificate("CN=issuing", "CN=root", issuing, top, 0, start)
+    leaf = certificate("CN=leaf", "CN=issuing", ours, issuing)
+    agent.judges = lambda: [root.der]
+    current = agent.new_order("answered")
+    current.answer = [b"answer"]
+    agent.keep(current, "answered")
+    current.accept = lambda others, anchors, now, log: verdict.accept(
+        [leaf.der] + ([issuer.der] if known else []),
+        others,
+        ours.der(),
+        anchors,
+        now,
+    )
+    return agent, current
+
+
+def test_what_a_ca_issued_that_begins_later_waits():
+    agent, current = issued_by(DAY)
+    error = check.raises(RetryLater, run, verdict.judge(agent, current))
+    assert error.seconds == DAY
+    assert "CN=issuing is not valid yet" in str(error) and "kept for then" in str(error)
+    assert agent.load("order")[3:] == [b"answer"]
+    agent.time += DAY
+    assert len(run(verdict.judge(agent, current))) == 3
+    agent.clean()
+
+
+def test_an_issuer_that_the_server_refuses_to_name():
+    """It is as unknown as it was: the answer stays, and blocks no longer than the floor."""
+    agent, current = issued_by(-DAY, False)
+
+    def refused(identity):
+        raise Refused("cacerts: refused with HTTP 404", 404)
+        yield
+
+    agent.cacerts = refused
+    error = check.raises(NotTrusted, run, verdict.judge(agent, current))
+    assert "no trusted certificate named CN=issuing" in str(error), str(error)
+    assert agent.said == ["cacerts: refused with HTTP 404"]
+    assert agent.load("order")[3:] == [b"answer"]
+    agent.clean()
+
+
+def test_the_network_says_nothing_of_an_answer():
+    agent, current = issued_by(-DAY, False)
+
+    def lost(identity):
+        raise PeerError("cacerts: no route")
+        yield
+
+    agent.cacerts = lost
+    agent.resume = lambda: current
+    agent.orders = order.SIMPLE
+    check.raises(PeerError, run, duty.leftover(agent, current, None, None))
+    assert not agent.said
+    assert agent.load("order")[3:] == [b"answer"]
     agent.clean()
 
 
