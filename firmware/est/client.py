@@ -96,12 +96,15 @@ class Client:
             try:
                 yield from self._send(request)
             except PeerError:
-                # A kept connection may have been closed meanwhile: nothing was read, so ask anew.
-                if not kept or request.response.status:
-                    raise
-                self._left()
-                self.close()
-                yield from self._send(request)
+                response = request.response
+                if not (response and response.decided):
+                    # A kept connection may have been closed meanwhile: nothing was read, so ask
+                    # anew.
+                    if not kept or response.status:
+                        raise
+                    self._left()
+                    self.close()
+                    yield from self._send(request)
         finally:
             response = request.response
             if response and response.taken:

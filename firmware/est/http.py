@@ -55,13 +55,14 @@ class Response:
     taken: octets that came. left: octets of the body to come, negative if unknown; of a chunk
         once the body has begun.
     done: the whole response was read. keep: the connection can carry another request.
+    decided: the headers were read, and the status tells all: it does without the rest.
     Raises PeerError for a malformed frame and for what is too large.
     """
 
     status = left = taken = 0
     reason = _line = _header = b""
     headers = ()
-    done = keep = False
+    done = keep = decided = False
     _state = _STATUS
 
     def __init__(self, on_head):
@@ -170,6 +171,7 @@ class Response:
         if self.status // 100 == 1:  # 100 Continue and the like: the real answer follows
             self._state = _STATUS
             return
+        self.decided = self.status > 201
         connection = self.header("connection").lower()
         self.keep = "close" not in connection and (self.keep or "keep-alive" in connection)
         encoding = self.header("transfer-encoding").lower()

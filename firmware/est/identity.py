@@ -28,10 +28,7 @@ class Identity:
         for name in ("not_before", "not_after", "issued", "generation"):
             setattr(self, name, meta.get(name, 0))
 
-    def __iter__(self):
-        return iter((self.chain, self.key))
-
-    def __getitem__(self, index):
+    def __getitem__(self, index):  # which unpacking asks, too
         return (self.chain, self.key)[index]
 
     def life(self, now):

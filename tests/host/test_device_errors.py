@@ -122,6 +122,29 @@ def test_an_end_amid_the_body_is_noticed(bench: Bench, answer: Answer, cut: bool
         assert "closed" in message or "TLS" in message
 
 
+NO = b"HTTP/1.1 403 No\r\n"
+BROKEN_BODIES = {
+    "larger than any answer": [NO + b"Content-Length: 200000\r\n\r\n", b"its words"],
+    "so in chunks": [
+        NO + b"Transfer-Encoding: chunked\r\n\r\n",
+        *[b"400\r\n%1024d\r\n" % 0] * 200,
+    ],
+    "shorter than said": [NO + b"Content-Length: 500\r\n\r\nits words"],
+    "of no length": [NO + b"Content-Length: some\r\n\r\nits words"],
+    "no chunk": [NO + b"Transfer-Encoding: chunked\r\n\r\nits words\r\n"],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BODIES)
+def test_a_status_counts_whatever_its_body_is(bench: Bench, answer: Answer, name: str) -> None:
+    answer(*BROKEN_BODIES[name], cut=name == "shorter than said")
+    event = bench.run("enroll", timeout=20)
+    assert event["type"] == "Refused", event
+    assert "refused with HTTP 403: " in event["message"], event
+    bench.server.config.faults = set()
+    assert bench.run("enroll")["event"] == "enroll"
+
+
 def test_what_the_server_says_can_be_shown(bench: Bench, answer: Answer) -> None:
     said = b"<html>\r\n\x1b]0;title\x07<b>N\xffo</b>\x00" + 9000 * b"!"
     answer(response("400 Bad", said))

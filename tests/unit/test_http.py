@@ -62,6 +62,16 @@ def test_cut_short():
             check.raises(PeerError, parse, data[:size], True)
 
 
+def test_what_its_status_decides():
+    for status in (200, 201):
+        assert not parse(b"HTTP/1.1 %d A\r\nContent-Length: 9\r\n\r\nx" % status).decided
+    for status in (202, 302, 403, 500):
+        head = b"HTTP/1.1 100 B\r\n\r\nHTTP/1.1 %d A\r\nContent-Length: 9\r\n\r\n" % status
+        assert not parse(head[:-1]).decided
+        response = parse(head)
+        assert response.decided and not response.done
+
+
 def test_mutated():
     for data in (OK, CHUNKED):
         check.mutated(parse, data)
