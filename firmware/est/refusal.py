@@ -14,25 +14,23 @@ _REFUSED = const(-0x3000)
 # The last octets of the extensions that mbedTLS loads where they are critical.
 _LOADED = const(b"\x0f\x11\x13\x25")
 _ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
-# What TLS has against a certificate of a known issuer, in mbedTLS's words or OpenSSL's: dates;
-# hashes, keys and algorithms; extensions.
+# What TLS says of dates, in mbedTLS's words or OpenSSL's.
 _DATED = const(("expired", "future", "yet"))
-_FAULTS = const(("expired", "future", "yet", "unaccept", "weak", "critical", "invalid", "length"))
 # Keys that TLS of every board has: id-ecPublicKey, rsaEncryption.
 _KEYS = const((b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"))
 
 
 def reason(context, host, number, words):
-    """Text for the refusal of what `host` showed in TLS of est.tls.Context `context`.
+    """Text for the refusal of what a server showed in TLS of est.tls.Context `context`.
 
     number: mbedTLS's error. words: those of the platform's TLS, which the text keeps.
     """
     if not context.leaf:
         return words
-    return "%s (%s)" % (_reason(context.leaf, host, context.now, number, words), words)
+    return "%s (%s)" % (_reason(context.leaf, context.now, number, words), words)
 
 
-def _reason(certificate, host, now, number, words):
+def _reason(certificate, now, number, words):
     try:
         leaf = x509.Certificate(certificate)
         try:
@@ -40,23 +38,27 @@ def _reason(certificate, host, now, number, words):
         except (Ended, NotYetValid) as error:
             return "%s%s" % (error, _clock())
         usage = leaf.extension(_EXT_KEY_USAGE)
-        if usage and not purposes.lists(usage, _SERVER_AUTH, _ANY_PURPOSE):
-            return "%s may not be used by a server" % leaf
+        # OpenSSL does not take any purpose for this one.
+        others = () if "purpose" in words else (_ANY_PURPOSE,)
+        if usage and not purposes.lists(usage, _SERVER_AUTH, *others):
+            return "%s may not be used by a server: it lacks id-kp-serverAuth" % leaf
         names = _host_names(leaf)
     except (NotTrusted, PeerError, Unsupported, ValueError) as error:
         return str(error)
-    is_for_host = host.lower() in names or "*." + host.partition(".")[2].lower() in names
-    if is_for_host and number == _REFUSED:
-        return "its certificate %s lacks id-kp-cmcRA" % leaf
     # What TLS says first: an unknown issuer, in mbedTLS's words or OpenSSL's.
-    unknown = "trusted CA" in words or "issuer" in words or "self" in words
-    for word in _FAULTS:
-        if is_for_host and not unknown and word in words:
-            text = "its certificate %s or an issuer's is refused" % leaf
-            return text + _clock() if word in _DATED else text
-    if is_for_host or unknown:
+    if "trusted CA" in words or "issuer" in words or "self" in words:
         return "no trust anchor vouches for its certificate %s" % leaf
-    return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host: a CN is none")
+    if names is None:
+        return "its certificate %s has no subjectAltName: its common name does not count" % leaf
+    if number == _REFUSED:
+        return "its certificate %s lacks id-kp-cmcRA" % leaf
+    if "(CN)" in words or "mismatch" in words:
+        return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host")
+    text = "its certificate %s or an issuer's is refused" % leaf
+    for word in _DATED:
+        if word in words:
+            return text + _clock()
+    return text
 
 
 def _clock():
@@ -89,15 +91,20 @@ def of_anchors(anchors):
 
 
 def _host_names(certificate):
-    # Lower-case texts of the DNS names and IP addresses in subjectAltName.
-    names = []
+    # Lower-case texts of the DNS names and IP addresses in subjectAltName; None without that.
     value = certificate.extension(_SUBJECT_ALT_NAME)
-    general_names = value and der.Reader(value).enter()
-    while general_names and general_names.more():
+    if value is None:
+        return None
+    names = []
+    general_names = der.Reader(value).enter()
+    while general_names.more():
         tag = general_names.peek()
         name = general_names.bytes(tag)
         if tag == 0x82:
-            names.append(name.decode().lower())
+            name = name.decode().lower()
+            if name.replace(".", "").isdigit() or ":" in name:
+                name = "%s (a DNS name, not an address)" % name
+            names.append(name)
         elif tag == 0x87 and len(name) == 4:
             names.append(".".join([str(octet) for octet in name]))
         elif tag == 0x87:

@@ -16,12 +16,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mpest.server.ca import new_key, now
+from mpest.server.ca import key_usage, new_key, now
 from mpest.sim.board_process import run_board
 
 UNKNOWN = "no trust anchor vouches for its certificate"
+NO_NAMES = "its certificate CN=127.0.0.1 has no subjectAltName: its common name does not count"
 
 
 def named(text: str) -> x509.Name:
@@ -96,17 +97,23 @@ def shown(
 ADDRESS = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
 ADDRESS_6 = x509.SubjectAlternativeName([x509.IPAddress(ip_address("::1"))])
 ELSEWHERE = x509.SubjectAlternativeName([x509.DNSName("elsewhere.example")])
+AS_DNS = x509.SubjectAlternativeName([x509.DNSName("127.0.0.1")])
+ANY_PURPOSE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+SIGNS_CERTIFICATES = key_usage("key_cert_sign")
 
 
 @pytest.mark.parametrize(
     ("known", "extensions", "reason"),
     [
-        (False, (), UNKNOWN),
+        # TLS of a board looks at the server's certificate before it has an issuer.
+        (False, (), NO_NAMES),
+        (True, (), NO_NAMES),
         (False, (ADDRESS,), UNKNOWN),
         (False, (ADDRESS_6,), UNKNOWN),
         (False, (ELSEWHERE,), UNKNOWN),
         (True, (ADDRESS_6,), "is for an IPv6 address"),
         (True, (ELSEWHERE,), "is for elsewhere.example"),
+        (True, (ADDRESS, SIGNS_CERTIFICATES), "or an issuer's is refused"),
     ],
 )
 def test_reasons(
@@ -125,6 +132,26 @@ def test_reasons(
         *_, event = run_board(config, runtime, tmp_path / "board")
     assert event["type"] == "NotTrusted", event
     assert reason in event["message"], event
+
+
+@pytest.mark.parametrize(
+    ("extensions", "reason"),
+    [
+        ((AS_DNS,), "is for 127.0.0.1 (a DNS name, not an address)"),
+        ((ADDRESS, ANY_PURPOSE), "may not be used by a server: it lacks id-kp-serverAuth"),
+    ],
+)
+def test_what_openssl_alone_refuses(
+    tmp_path: Path, runtime: str, extensions: tuple[x509.ExtensionType, ...], reason: str
+) -> None:
+    root = Root("root")
+    anchor = root.certificate.public_bytes(Encoding.DER).hex()
+    with shown(root, tmp_path, *extensions) as port:
+        url = f"https://127.0.0.1:{port}"
+        config = {"url": url, "anchors": [anchor], "operations": ["cacerts"]}
+        *_, event = run_board(config, runtime, tmp_path / "board")
+    assert (event["type"] == "NotTrusted") == (runtime == "cpython"), event
+    assert (reason in event["message"]) == (runtime == "cpython"), event
 
 
 @pytest.mark.parametrize("fault", ["ended", "early", "short key"])
