@@ -12,6 +12,8 @@ _PARAMETER = const(-0x6600)
 _MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x6180, -0x5180, -0x4D80, -0x6A, -0x10))
 # A certificate in the server's chain that is not even read.
 _EXTENSION = const(-0x2562)
+# So is one there whose key, curve or signature TLS does not know.
+_UNKNOWN = const((-0x3C80, -0x3A00, -0x2600, -0x262E))
 # As a server ends that wants a certificate in the handshake, and has none: EPIPE.
 _UNREAD = const((32, -32))
 # The connection ended: EPIPE, ECONNRESET, and mbedTLS's CONN_EOF.
@@ -35,6 +37,8 @@ def reason(context, host, number, text):
             + ": in the server's chain is a critical extension that this TLS does not know, such"
             " as name constraints"
         )
+    if number in _UNKNOWN:
+        return text + ": in the server's chain is a key or signature that this TLS does not know"
     lower = text.lower()
     if number == _RECORD or "wrong_version" in lower or "wrong version" in lower:
         return text + ": is it a port without TLS?"

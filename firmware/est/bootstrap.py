@@ -4,7 +4,7 @@ import binascii
 import hashlib
 
 from est import clock, operations, store
-from est.errors import NotTrusted, UsageError
+from est.errors import NotTrusted, Unsupported, UsageError
 from est.tls import Context
 
 
@@ -14,7 +14,7 @@ def anchors(agent):
     In steps. It is of a CA certificate in /cacerts, the only thing asked for, or of the
     certificate that the server shows in TLS. Raises NotTrusted where neither matches, or where
     what the server of that certificate offers does not vouch for it; UsageError where it is no
-    SHA-256.
+    SHA-256; Unsupported where TLS cannot use it.
     """
     fingerprint = agent.trust
     if len(fingerprint) != 32:
@@ -31,7 +31,10 @@ def anchors(agent):
         matches = hashlib.sha256(encoded).digest() == fingerprint
         if certificate.path_length() >= 0:
             if matches or pinned and certificate.subject == certificate.issuer:
-                Context([encoded])  # raises UsageError for what TLS cannot use
+                try:
+                    Context([encoded])
+                except UsageError as error:  # TLS cannot use it
+                    raise Unsupported(str(error))
                 certificate.check(clock.now())
                 trusted.append(encoded)
         elif matches:

@@ -12,6 +12,7 @@ from est.errors import (
     PeerError,
     Refused,
     RetryLater,
+    Unsupported,
 )
 
 _DAY = const(86400)
@@ -56,7 +57,8 @@ def rejected(agent, current, error):
     operation = current.kind
     if operation == "linked":
         operation = "simplereenroll" if current.meta["leaf"] else "simpleenroll"
-    prefix = "the certificate that came: " if isinstance(error, NotTrusted) else ""
+    of_it = isinstance(error, (NotTrusted, Unsupported))
+    prefix = "the certificate that came: " if of_it else ""
     super(EstError, error).__init__("%s: %s%s" % (operation, prefix, error))
     if isinstance(error, RetryLater):
         # CMC says so in an answer.

@@ -14,7 +14,6 @@ INTERRUPTED = const(130)
 
 _BY_TYPE = {
     "UsageError": USAGE,
-    "Unsupported": USAGE,
     "NotTrusted": NOT_TRUSTED,
     "NotYetValid": LATER,
     "Ended": NOT_TRUSTED,

@@ -6,15 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from board_bench import Bench
+from commands import simulate
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mpest import packages, shipped
-from mpest.server import ServerConfig, ca, running_server
+from mpest.exits import Exit
+from mpest.server import EstServer, ServerConfig, ca, running_server
 from mpest.server.authority import Authority
 from mpest.server.ca import Signer, new_ca, new_key
 from mpest.server.tls import own_identity
@@ -144,13 +148,71 @@ def test_a_root_with_constraints(tmp_path: Path, runtime: str, critical: bool) -
         event, text = told(bench, "enroll")
         if critical and runtime != "cpython":
             # Some versions read no chain that holds it.
-            assert event in ("UsageError", "PeerError"), text
+            assert event in ("Unsupported", "PeerError"), text
             assert "critical extension" in text, text
-            if event == "UsageError":
+            if event == "Unsupported":
                 assert "CN=root, whose critical extension 2.5.29.30" in text, text
             assert not list(bench.state.glob("anchors.*"))
         else:
             assert event == "enroll", text
+
+
+def issuing_ca(parent: Signer, key: Any, begins: timedelta) -> Signer:
+    start = ca.now() + begins
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(ca.common_name("issuing"))
+        .issuer_name(parent.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=365))
+        .add_extension(x509.BasicConstraints(True, 0), critical=True)
+        .sign(parent.key, hashes.SHA256())
+    )
+    return Signer(certificate, key)
+
+
+@contextmanager
+def issued_by(folder: Path, key: Any, begins: timedelta) -> Iterator[EstServer]:
+    """A server whose issuing CA has this key and begins then, but for its own certificate."""
+    root = new_ca("root")
+    directory = folder / "ca"
+    directory.mkdir()
+    save(directory / "ca", root)
+    save(directory / "issuing", issuing_ca(root, key, begins))
+    (folder / "root.pem").write_bytes(root.certificate.public_bytes(Encoding.PEM))
+    with running_server(ServerConfig(directory=directory, auth="none", chain_length=2)) as server:
+        server.show(own_identity(Authority([root]), "127.0.0.1", cmc_ra=False))
+        yield server
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_an_issuer_with_a_key_that_is_not_supported(tmp_path: Path, runtime: str) -> None:
+    """It is the server that uses it, no wrong use; what it is is named, and what becomes of it."""
+    with issued_by(tmp_path, ec.generate_private_key(ec.BrainpoolP256R1()), -HOUR) as server:
+        use = "--runtime", runtime, "--url", server.url, "--trust", tmp_path / "root.pem"
+        done = simulate(tmp_path / "board", *use, "--subject", "CN=board-1", "enroll")
+    assert done.returncode == Exit.NETWORK, done.stderr
+    words = (
+        "the certificate that came: curve 1.3.36.3.3.2.8.1.1.7 (brainpoolP256r1) is not supported"
+    )
+    assert words in done.stderr, done.stderr
+    assert "is kept, and judged again by the next enroll" in done.stderr, done.stderr
+
+
+def test_an_issuer_that_begins_later(tmp_path: Path, runtime: str) -> None:
+    """Its certificate waits, and is not asked for again."""
+    with issued_by(tmp_path, new_key(), HOUR) as server:
+        use = "--runtime", runtime, "--url", server.url, "--trust", tmp_path / "root.pem"
+        for _ in range(2):
+            done = simulate(tmp_path / "board", *use, "--subject", "CN=board-1", "enroll")
+            assert done.returncode == Exit.LATER, done.stderr
+            assert "CN=issuing is not valid yet" in done.stderr, done.stderr
+            assert "kept for then" in done.stderr, done.stderr
+        assert len(server.issued()) == 1
 
 
 def test_a_given_root_with_constraints(tmp_path: Path, runtime: str) -> None:

@@ -159,7 +159,7 @@ def test_what_lacks_is_named(bench: Bench) -> None:
         (
             {"public_keys": public, "cipher": "aes-192-cbc"},
             {"decrypt_key": private},
-            "UsageError",
+            "Unsupported",
             "not supported",
         ),
     ):

@@ -20,6 +20,7 @@ def test_words():
             PeerError,
             "an alert (A_FATAL_ALERT); it may not take TLS 1.2, or a client without a certificate",
         ),
+        (OSError(-0x3C80, "-15488"), PeerError, "a key or signature that this TLS does not know"),
         (OSError(104, "ECONNRESET"), Closed, "TLS: the server ended the connection"),
         (OSError(-0x7280, "-29312"), Closed, "TLS: the server ended the connection"),
         (OSError("broken  pipe"), PeerError, "TLS: broken pipe"),

@@ -288,3 +288,11 @@ def test_why_the_own_certificate_is_refused():
     odd = certificate("CN=root", "CN=root", OTHER, OTHER, 0, extra=[(b"\x55\x1d\x1c", b"\x30\0")])
     text = refusal.of_own([leaf.der], [odd.der], NOW)
     assert "cannot be judged here" in text and "unknown critical extension" in text, text
+
+
+def test_it_is_no_wrong_use():
+    """What a server uses ends no service, as wrong settings do."""
+    from estd import exits
+
+    assert exits.of(UsageError("x")) == exits.USAGE
+    assert exits.of(Unsupported("x")) == exits.of(PeerError("x")) == exits.NETWORK

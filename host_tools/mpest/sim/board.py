@@ -35,8 +35,16 @@ def emit(event, **fields):
 
 
 def kind(error):
-    """Name of the class in est.errors that `error` belongs to."""
-    for name in ("UsageError", "NotTrusted", "Refused", "RetryLater", "StorageError"):
+    """Name of the class in est.errors that `error` belongs to, the narrowest that tells whose
+    fault it is."""
+    for name in (
+        "Unsupported",
+        "UsageError",
+        "NotTrusted",
+        "Refused",
+        "RetryLater",
+        "StorageError",
+    ):
         if isinstance(error, getattr(errors, name)):
             return name
     return "PeerError"
@@ -222,6 +230,15 @@ def run(operation, agent, config):
     return {"certificate": describe(revocation.revoke(agent, config.get("reason")))}
 
 
+def keeps_answer(agent):
+    """Whether a certificate that came is kept, to be judged again."""
+    try:
+        current = agent and agent.resume()
+        return bool(current and current.answer)
+    except errors.EstError:
+        return False  # the storage is what failed
+
+
 def main():
     # As an application on a small board does, or the heap is in pieces when TLS wants 17 KB of it.
     if hasattr(gc, "mem_free") and gc.mem_free() < 1 << 18:
@@ -268,11 +285,13 @@ def main():
                 type=kind(error),
                 message=str(error),
                 seconds=getattr(error, "seconds", None),
+                kept=keeps_answer(agent),
             )
             return
         except MemoryError as error:
             words = "the heap is too small, perhaps for the server's CA certificates: %s" % error
-            emit("error", operation=operation, type="UsageError", message=words, seconds=None)
+            fields = {"message": words, "seconds": None, "kept": False}
+            emit("error", operation=operation, type="UsageError", **fields)
             return
         emit(operation, ms=time.ticks_diff(time.ticks_ms(), started), **result)
     if agent:

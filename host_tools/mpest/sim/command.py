@@ -292,7 +292,7 @@ def _run(use: Settings) -> Exit:
     if not failed:
         return code
     later = f" (try again in {failed['seconds']} s)" if failed["seconds"] else ""
-    text = words.in_words(failed) + words.not_accepted(failed, use.state)
+    text = words.in_words(failed) + words.not_accepted(failed, use.state) + words.kept(failed)
     if not text.startswith(f"{failed['operation']}: "):
         text = f"{failed['operation']}: {text}"
     click.echo(f"Error: {text}{later}", err=True)

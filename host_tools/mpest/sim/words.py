@@ -21,6 +21,22 @@ _DAMAGED = {
     "the stored identity: damaged": "enroll again",
     "the stored anchors: damaged": "give --trust again",
 }
+# Algorithms and curves that boards do not have, by the object identifier that their texts show.
+_ALGORITHMS = {
+    "1.2.840.10040.4.1": "DSA",
+    "1.3.36.3.3.2.8.1.1.7": "brainpoolP256r1",
+    "1.3.36.3.3.2.8.1.1.11": "brainpoolP384r1",
+    "1.3.36.3.3.2.8.1.1.13": "brainpoolP512r1",
+    "1.3.101.110": "X25519",
+    "1.3.101.111": "X448",
+    "1.3.101.112": "Ed25519",
+    "1.3.101.113": "Ed448",
+    "1.3.132.0.10": "secp256k1",
+    "2.16.840.1.101.3.4.3.17": "ML-DSA-44",
+    "2.16.840.1.101.3.4.3.18": "ML-DSA-65",
+    "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
+}
+_OID = re.compile(r"\b\d(?:\.\d+){3,}\b")
 _NO_TRUST = "nothing to trust: give anchors or a fingerprint"
 _INDENT = "\n    "
 
@@ -29,6 +45,8 @@ def in_words(failed: Event) -> str:
     """The message of the `error` event, with the operating system's words for its errors."""
     if failed["message"] == _NO_TRUST:
         return "nothing to trust: give --trust, a file or a fingerprint"
+    if failed["type"] == "Unsupported":
+        return _OID.sub(_with_name, failed["message"])
     if failed["type"] not in ("PeerError", "StorageError") or "HTTP" in failed["message"]:
         return str(failed["message"])
     text = _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
@@ -36,6 +54,20 @@ def in_words(failed: Event) -> str:
     if text in _DAMAGED:
         text += "; " + _DAMAGED[text]
     return text.replace(_CONNECTION_EOF, "TLS: the other side closed the connection")
+
+
+def _with_name(oid: re.Match[str]) -> str:
+    name = _ALGORITHMS.get(oid[0])
+    return f"{oid[0]} ({name})" if name else oid[0]
+
+
+def kept(failed: Event) -> str:
+    """What to add where a certificate came that may yet become good."""
+    if not failed["kept"] or failed["type"] == "RetryLater":  # whose text says so
+        return ""
+    return (
+        f"; the certificate that came is kept, and judged again by the next {failed['operation']}"
+    )
 
 
 def not_accepted(failed: Event, state: Path) -> str:
