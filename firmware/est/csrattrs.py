@@ -1,8 +1,8 @@
-"""The answer of /csrattrs, DER: attributes (est.attributes), or a template of a request."""
+"""The answer of /csrattrs: attributes (est.attributes), or a template of a request."""
 
 from micropython import const
 
-from est import der
+from est import cms, der
 from est.attributes import CsrAttrs
 
 _TEMPLATE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x3d")
@@ -11,11 +11,20 @@ _TEMPLATE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x3d")
 def parse(data):
     """CsrAttrs from DER, or the est.csrtemplate.Template that it holds. Raises DerError.
 
-    An empty answer asks for nothing.
+    An empty answer asks for nothing. BER is read as well where est.ber is there.
     """
+    try:
+        return _parsed(der.Reader(data))
+    except der.DerError as error:
+        try:
+            return _parsed(cms.reader(data))
+        except der.DerError:
+            raise error
+
+
+def _parsed(reader):
     attrs = CsrAttrs()
-    if data:
-        reader = der.Reader(data)
+    if reader.more():
         sequence = reader.enter()
         reader.end()
         for template in attrs.take_all(sequence):

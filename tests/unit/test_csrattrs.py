@@ -3,6 +3,7 @@
 import check
 from est import asn1, base64, csrattrs, csrtemplate, der, extensions, x509
 from est.csr import name
+from est.der import DerError
 from est.errors import UsageError
 
 EXAMPLES = (
@@ -402,3 +403,15 @@ def test_each_of_the_boards_names_is_taken_once():
     assert found == der.sequence(b"\x82\1a", b"\x87\4\xc0\0\2\1", b"\x82\1b")
     attrs = csrattrs.parse(template(b"", b"", partial((SAN, False, value))))
     assert "DNS name" in str(check.raises(UsageError, applied, attrs, "CN=a", names[2:]))
+
+
+def test_an_answer_in_ber():
+    """As in DER, where est.ber is there; what is neither stays an error."""
+    listed = oid(CHALLENGE) + attribute(EXTENSION_REQUEST, oid(SAN))
+    for data in (b"\x30\x80" + listed + b"\0\0", b"\x30\x82\0" + bytes((len(listed),)) + listed):
+        attrs = csrattrs.parse(data)
+        assert meaning(attrs) == meaning(csrattrs.parse(der.sequence(listed)))
+        error = check.raises(DerError, check.without, "ber", csrattrs.parse, data)
+        assert "BER needs est.ber" in str(error), str(error)
+    for bad in (b"\x30\x80" + listed, b"\x30\x80" + listed + b"\0\0\0", b"<html>"):
+        check.raises(DerError, csrattrs.parse, bad)
