@@ -73,11 +73,12 @@ def _login(request, login):
 
 
 def _names(offered):
-    # Such as "Negotiate, Digest algorithm=SHA-512-256".
+    # Such as "Negotiate, Digest algorithm=SHA-512-256", "Digest qop=auth-int".
     schemes = ""
     for element in parts(offered):
         for word in element.split()[:1]:
-            if word[:10].lower() == "algorithm=":
+            word = word.replace('"', "")
+            if word[:10].lower() == "algorithm=" or word.lower() == "qop=auth-int":
                 schemes += " " + word
             elif "=" not in word and word not in schemes:
                 schemes += ", " + word

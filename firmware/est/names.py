@@ -12,6 +12,9 @@ _PRINTABLE_STRING = const(0x13)
 _IA5_STRING = const(0x16)
 _SET = const(0x31)
 
+# Octets of a character in UniversalString and BMPString.
+_WIDTHS = {0x1C: 4, 0x1E: 2}
+
 ATTRIBUTES = {
     b"\x55\x04\x03": "CN",
     b"\x55\x04\x05": "serialNumber",
@@ -117,11 +120,7 @@ def text(name):
         while pairs.more():
             pair = pairs.enter()
             oid = pair.oid()
-            value = pair.bytes(0)
-            try:
-                value = value.decode()
-            except ValueError:
-                value = "?"
+            value = string(pair)
             short_name = ATTRIBUTES.get(oid)
             if not short_name:
                 from est.asn1 import oid_text
@@ -129,6 +128,32 @@ def text(name):
                 short_name = oid_text(oid)
             out.append("%s=%s" % (short_name, value))
     return ",".join(out)
+
+
+def string(reader):
+    """Text of the string of whatever type that comes next; "?" for what is none."""
+    tag = reader.peek()
+    value = reader.bytes(0)
+    try:
+        if tag not in _WIDTHS:
+            return value.decode()
+        # By way of UTF-8: MicroPython keeps each character of a text for good.
+        out = bytearray()
+        width = _WIDTHS[tag]
+        for at in range(0, len(value), width):
+            code = int.from_bytes(value[at : at + width], "big")
+            if code < 0x80:
+                out.append(code)
+            else:
+                if code < 0x800:
+                    out.append(0xC0 | code >> 6)
+                else:
+                    out.append(0xE0 | code >> 12)
+                    out.append(0x80 | code >> 6 & 0x3F)
+                out.append(0x80 | code & 0x3F)
+        return out.decode()
+    except ValueError:
+        return "?"
 
 
 def _oid(name):

@@ -14,6 +14,8 @@ def path(est, request):
         return None
     original = request.response.header("location")
     location = original.partition("#")[0]
+    if not location:
+        raise PeerError("the server redirects and does not say where: Location is empty")
     if location[:6].lower() == "https:":
         location = location[6:]
         if location[:2] != "//":

@@ -3,7 +3,7 @@
 import hashlib
 
 import check
-from est import auth, base64, encode, http, operations, protocol
+from est import auth, base64, encode, http, httpdate, operations, protocol
 from est import requests as est_requests
 from est.challenge import answer as logs_in
 from est.errors import Closed, PeerError, Refused, RetryLater, UsageError
@@ -358,10 +358,27 @@ def test_retry_after():
         ("x", 60),
         ("\xb2", 60),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 1),
+        # The longest wait believed: the forms of RFC 9110 5.6.7.
+        ("Sun, 06 Nov 2089 08:49:37 GMT", 2678400),
+        ("Sunday, 06-Nov-89 08:49:37 GMT", 2678400),
+        ("Sun Nov  6 08:49:37 2089", 2678400),
+        ("Sun Nov  6 08:49 2089", 60),
+        ("Nov  6 08:49:37 2089", 60),
+        ("-5", 60),
     ):
         answer = "HTTP/1.1 202 Wait\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % value
         _, error = drive(operations.simpleenroll(protocol.Est("h"), b"0"), answer.encode())
         assert isinstance(error, RetryLater) and error.seconds == seconds
+
+
+def test_forms_of_dates():
+    for text in (
+        "Sun, 06 Nov 2033 08:49:37 GMT",
+        "Sunday, 06-Nov-33 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 2033",
+        "Sun Nov 06 08:49:37 2033",
+    ):
+        assert httpdate.unix_time(text) == 2014879777, text
 
 
 def test_before_the_server_is_verified():
@@ -424,6 +441,13 @@ def test_redirects():
         "#x",
     ):
         assert to(bad) is None, bad
+
+
+def test_a_redirect_to_nowhere():
+    for location in (b"", b"#x"):
+        found = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location
+        _, error = drive(operations.cacerts(protocol.Est("h:1")), found)
+        assert isinstance(error, PeerError) and "does not say where" in str(error), error
 
 
 def test_redirects_of_requests():
@@ -521,6 +545,7 @@ def test_what_is_offered_is_named():
         ('NTLM, Negotiate abc==, Basic2 realm="a, b"', "for NTLM, Negotiate, Basic2)"),
         ('Digest realm="e", nonce="n", algorithm=SHA-512-256', "Digest algorithm=SHA-512-256)"),
         ('Digest realm="e", nonce="n", algorithm=MD5-sess, qop="auth"', "algorithm=MD5-sess)"),
+        ('Digest realm="e", nonce="n", qop="auth-int"', "for Digest qop=auth-int)"),
     ):
         for login in (None, auth.Password("a", "secret"), auth.Token("secret")):
             requests, error = drive(simpleenroll(login), answer("401", b"", OFFER % offered))

@@ -105,3 +105,17 @@ def test_object_identifiers_without_the_part():
 def test_the_errors_are_typed():
     for bad in (b"", b"\x30\x05", der.sequence(b"\x05\0"), der.sequence(der.set_of(b"\x05\0"))):
         check.raises(EstError, names.text, bad)
+
+
+def test_strings_of_every_type():
+    for tag, value, text in (
+        (0x0C, b"Ger\xc3\xa4t", "Ger\xe4t"),
+        (0x13, b"device", "device"),
+        (0x1E, b"\0G\0e\0r\0\xe4\0t", "Ger\xe4t"),
+        (0x1E, b"\0\x31\x20\xac", "1\u20ac"),
+        (0x1C, b"\0\0\0\xe4\0\0\0b", "\xe4b"),
+        (0x0C, b"\xff", "?"),
+        (0x1E, b"", ""),
+    ):
+        pair = der.sequence(b"\x06\x03\x55\x04\x03", der.tlv(tag, value))
+        assert names.text(der.sequence(der.set_of(pair))) == "CN=" + text, (tag, value)

@@ -82,11 +82,11 @@ def show(records):
 
 
 def text(value):
-    """What a DER string says."""
-    try:
-        return der.Reader(value).bytes(0).decode()
-    except ValueError:
-        return binascii.hexlify(value).decode()
+    """What a DER string says; hexadecimal of what is none."""
+    from est import names
+
+    said = names.string(der.Reader(value))
+    return binascii.hexlify(value).decode() if said == "?" else said
 
 
 def subject(config):
