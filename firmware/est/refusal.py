@@ -48,12 +48,12 @@ def _reason(certificate, now, number, words):
     # What TLS says first: an unknown issuer, in mbedTLS's words or OpenSSL's.
     if "trusted CA" in words or "issuer" in words or "self" in words:
         return "no trust anchor vouches for its certificate %s" % leaf
-    if names is None:
-        return "its certificate %s has no subjectAltName: its common name does not count" % leaf
     if number == _REFUSED:
         return "its certificate %s lacks id-kp-cmcRA" % leaf
     if "(CN)" in words or "mismatch" in words:
-        return "its certificate %s is for %s" % (leaf, " ".join(names) or "no host")
+        if names:
+            return "its certificate %s is for %s" % (leaf, " ".join(names))
+        return "its certificate %s has no subjectAltName for the host" % leaf
     text = "its certificate %s or an issuer's is refused" % leaf
     for word in _DATED:
         if word in words:
@@ -91,13 +91,11 @@ def of_anchors(anchors):
 
 
 def _host_names(certificate):
-    # Lower-case texts of the DNS names and IP addresses in subjectAltName; None without that.
-    value = certificate.extension(_SUBJECT_ALT_NAME)
-    if value is None:
-        return None
+    # Lower-case texts of the DNS names and IP addresses in subjectAltName.
     names = []
-    general_names = der.Reader(value).enter()
-    while general_names.more():
+    value = certificate.extension(_SUBJECT_ALT_NAME)
+    general_names = value and der.Reader(value).enter()
+    while general_names and general_names.more():
         tag = general_names.peek()
         name = general_names.bytes(tag)
         if tag == 0x82:

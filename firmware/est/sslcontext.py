@@ -70,7 +70,6 @@ class _Source:
 
 def _built(server_side, chain, key, anchors):
     context = ssl.SSLContext(_protocol(server_side))
-    context.hostname_checks_common_name = False  # it is no host's name (RFC 9525 2)
     try:
         for anchor in anchors:
             context.load_verify_locations(cadata=anchor)

@@ -9,10 +9,6 @@ from est import clock, errors
 
 # tls.PROTOCOL_TLS_CLIENT of every port, without the name.
 _CLIENT = const(0)
-# subjectAltName as it stands in a certificate.
-_NAMES = const(b"\x06\x03\x55\x1d\x11")
-# mbedTLS's X509_FATAL_ERROR: refused by the callback.
-_REFUSED = const(-0x3000)
 
 
 class Context:
@@ -37,8 +33,6 @@ class Context:
             raise errors.UsageError("no trust anchor given")
         # Not NONE for a bootstrap: the callback would see nothing.
         context.verify_mode = tls.CERT_OPTIONAL if bootstrap else tls.CERT_REQUIRED
-        # Without them mbedTLS takes the common name, which is no host's (RFC 9525 2).
-        self.names = b"" if bootstrap or protocol else _NAMES
         context.verify_callback = self._seen
         element = sys.modules.get("est.element")
         if element:
@@ -70,8 +64,6 @@ class Context:
     def _seen(self, cert, depth):
         if depth == 0:
             self.leaf = bytes(cert)
-            if self.names not in self.leaf:
-                return _REFUSED
         return 0
 
     def wrap(self, sock, host):
@@ -84,8 +76,9 @@ class Context:
         # The words follow the number, or there is only one of both.
         text = " ".join(str((error.args[1:] or (error,))[0]).split())
         number = -0x2700 if isinstance(error, ValueError) else error.errno
-        # mbedTLS: -0x2700 verification failed, -0x7A00 unusable certificate message.
-        refused = number in (-0x2700, _REFUSED, -0x7A00)
+        # mbedTLS: -0x2700 verification failed, -0x3000 refused by the callback, -0x7A00 unusable
+        # certificate message.
+        refused = number in (-0x2700, -0x3000, -0x7A00)
         try:
             if refused:
                 from est.refusal import reason

@@ -48,18 +48,6 @@ for name in ("first", "second"):
     assert told == [["first"], ["first", "second"]]
 
 
-def test_a_common_name_is_no_host(runtime: str, tmp_path: Path) -> None:
-    pki = Pki.of(1)
-    code = """
-trust("root")
-context = known.context(anonymous=True)
-tell(failure(context.wrap_socket, dial(settings["port"]), server_hostname="localhost") > "")
-"""
-    with in_use.line_server(pki.issue(HOST), None) as port:
-        told = in_use.run(runtime, code, tmp_path / "board", port=port, root=pki.root.hex())
-    assert told == [True]
-
-
 def test_anchors_roll_over_while_a_connection_lives(runtime: str, tmp_path: Path) -> None:
     old, new = Pki.of(2, "old"), Pki.of(2, "new")
     code = """

@@ -21,7 +21,6 @@ class SSLContext:
             raise ValueError("only PROTOCOL_TLS_CLIENT is imitated")
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.hostname_checks_common_name = False
         # mbedTLS takes any certificate it was given as an anchor, self-signed or not.
         self._context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         self._chain = []
