@@ -19,8 +19,8 @@ _EXCLUSIVE = const(2)  # F_TLOCK of lockf()
 _locked = {}
 
 
-def _libc():
-    # The C library through ffi, or None.
+def libc():
+    """The C library through ffi, or None."""
     try:
         import ffi
 
@@ -66,9 +66,9 @@ def open(path):
             os.chmod(path, 0o600)
         return file
     file = builtins.open(path, "wb")
-    libc = _libc()
-    if libc:
-        libc.func("i", "chmod", "si")(path, 0o600)
+    found = libc()
+    if found:
+        found.func("i", "chmod", "si")(path, 0o600)
     return file
 
 
@@ -77,14 +77,14 @@ def done(file, path):
     file.flush()
     if hasattr(os, "fsync"):
         os.fsync(file.fileno())
-    _sync_folder(path)
+    _sync_folder_of(path)
 
 
 def remove(path):
     """Remove the file at `path`, on the medium too. Raises StorageError as `open`."""
     lock(path.rsplit("/", 1)[0])
     os.remove(path)
-    _sync_folder(path)
+    _sync_folder_of(path)
 
 
 def prepare(store):
@@ -98,18 +98,22 @@ def close(folder):
         file.close()
 
 
-def _sync_folder(path):
-    path = path.rsplit("/", 1)[0]
+def sync_folder(path):
+    """Write the names in a folder to the medium. Raises OSError."""
+    if hasattr(os, "fsync"):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    else:
+        with builtins.open(path) as folder:
+            folder.flush()
+
+
+def _sync_folder_of(path):
     try:
-        if hasattr(os, "fsync"):
-            folder = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        else:
-            with builtins.open(path) as folder:
-                folder.flush()
+        sync_folder(path.rsplit("/", 1)[0])
     except OSError:
         pass  # a file system that does not sync folders
 
@@ -131,11 +135,11 @@ def lock(folder):
             return 0
 
     except ImportError:
-        libc = _libc()
-        if not libc:
+        found = libc()
+        if not found:
             file.close()
             return
-        call = libc.func("i", "lockf", "iil")
+        call = found.func("i", "lockf", "iil")
 
         def take(number):
             return call(number, _EXCLUSIVE, 0)

@@ -4,14 +4,14 @@ import json
 import sys
 
 from est.errors import EstError, UsageError
-from estd import config, control, events, exits, status, system
+from estd import config, control, events, exits, programs, status
 
 
 def run(options):
     """Do what the options (estd.__main__) say. Returns the exit code."""
     as_json = "--json" in options
     tell = events.Events(as_json)
-    system.end_by_sigterm()
+    programs.end_by_sigterm()
     path = options["--config"]
     if options["action"] == "deploy":
         return _deploy(path, tell)
@@ -106,7 +106,7 @@ def _run(settings, tell, path, once):
     from estd import life, run
 
     if not once:
-        system.end_by_sigterm(exits.DONE)
+        programs.end_by_sigterm(exits.DONE)
     try:
         alive = life.Life(settings, tell)
     except UsageError as error:

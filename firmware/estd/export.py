@@ -14,6 +14,7 @@ that deploy() which finds nothing to change.
 
 import os
 
+from est import posix
 from est.errors import StorageError, UsageError
 from estd import pem, system
 
@@ -75,7 +76,7 @@ def withdraw(exports):
                 if _live(folder):
                     os.remove(folder + "/" + _LIVE)
                 _remove_sets(folder, ())
-                system.sync_folder(folder)
+                posix.sync_folder(folder)
                 if _sets(folder):
                     raise OSError("%s is still there" % _sets(folder)[0])
         except OSError as error:
@@ -129,7 +130,7 @@ def _deploy(wanted, texts):
             if not system.leads(folder + "/" + name, _LIVE + "/" + name):
                 _link(folder, _LIVE + "/" + name, name)
         # `.live` may never lead to what the medium does not hold.
-        system.sync_folder(folder)
+        posix.sync_folder(folder)
         if changed:
             _link(folder, live, _LIVE)
     except OSError:
@@ -139,7 +140,7 @@ def _deploy(wanted, texts):
     # Of names that the configuration had before.
     _remove_links(folder, [name for name in names if name not in texts])
     if changed:
-        system.sync_folder(folder)
+        posix.sync_folder(folder)
     _remove_sets(folder, (before, live))
     return changed
 
@@ -150,7 +151,7 @@ def _write(path, texts, of_files, of_folder):
     for name in sorted(texts):
         system.write(path + "/" + name, texts[name].encode(), *of_files)
     _own(path, *of_folder)
-    system.sync_folder(path)
+    posix.sync_folder(path)
 
 
 def _link(folder, target, name):

@@ -5,7 +5,7 @@ What is due is a record of the heart's store, named `hooks`, written before anyt
     number: how many events there were.
     due: {kind: event}, the newest of each kind. An event holds `number`, `facts`, `tries`, `next`
     (Unix seconds), `done` (digests of the commands that are done) and `error`, or null.
-    running: estd.system.mark of the command that runs, or null. One that is found there was left
+    running: estd.programs.mark of the command that runs, or null. One that is found there was left
     by an agent that was killed.
 
 A command may run twice, such as when the power goes while it runs. Then MPEST_NUMBER is the same
@@ -19,7 +19,7 @@ import time
 
 from est.errors import EstError, StorageError
 from est.store import Store, pack, unpack
-from estd import system, verify
+from estd import programs, system, verify
 
 RENEWED = "renewed"
 FAILED = "failed"
@@ -48,6 +48,13 @@ read -r pid <"$1" || :
 case $pid in ""|0|1|*[!0-9]*) echo "$1 holds no process: $pid"; exit 1;; esac
 exec kill -s "$0" "$pid"
 """
+
+
+try:
+    # What MicroPython's repr() gives: a state may be used by either.
+    text = ascii
+except NameError:
+    text = repr
 
 
 def due(state, kind, facts):
@@ -96,7 +103,7 @@ def run_due(state, hooks, tell=None):
     try:
         record = _load(records)
         if record.get("running"):
-            if system.end(record["running"]) and tell:
+            if programs.end(record["running"]) and tell:
                 tell("hook", {"text": "a command that an agent before this one left is ended"})
             _mark(records, record, None)
         for kind, event in _events(record):
@@ -151,12 +158,12 @@ def _run(state, records, record, kind, event, hooks, listed):
     log = hooks.get("log") or state + "/hooks.log"
     environment = _environment(state, kind, event)
     for words in listed:
-        digest = hashlib.sha256(system.text(words).encode()).digest()[:8].hex()
+        digest = hashlib.sha256(text(words).encode()).digest()[:8].hex()
         if digest in event["done"]:
             continue
         try:
             _begin(log, kind, event, words)
-            code = system.run(
+            code = programs.run(
                 words,
                 environment,
                 log,
@@ -169,10 +176,10 @@ def _run(state, records, record, kind, event, hooks, listed):
             record["running"] = None  # saved with what became of it
         if code:
             how = "ended with %d" % code
-            if code == system.TIMED_OUT:
+            if code == programs.TIMED_OUT:
                 how = "took too long"
-            elif code == system.TOO_MUCH:
-                how = "wrote more than %d octets" % system.MAX_OUTPUT
+            elif code == programs.TOO_MUCH:
+                how = "wrote more than %d octets" % programs.MAX_OUTPUT
             return "%s %s, see %s" % (words[0], how, log)
         event["done"].append(digest)
         _save(records, record)

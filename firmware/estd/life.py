@@ -170,7 +170,7 @@ class Life:
         if not known.chain:
             return
         exports = self.settings["export"]
-        how = system.text([sorted(wanted.items()) for wanted in exports]).encode()
+        how = hooks.text([sorted(wanted.items()) for wanted in exports]).encode()
         identity = store.digest(b"".join([how, known.key or b""] + known.chain))
         other_identity = identity != self.kept.get("identity")
         anchors = self._anchors()

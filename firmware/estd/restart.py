@@ -6,7 +6,7 @@ import time
 
 from micropython import const
 
-from estd import system
+from estd import programs
 
 # Of each part, what a package manager would replace.
 _MODULES = const(("est", "est.agent", "estd", "estd.run"))
@@ -40,5 +40,5 @@ def restart():
     with open("/proc/self/cmdline", "rb") as file:
         arguments = file.read().split(b"\0")[:-1]
     # CPython finds a virtual environment by its name; MicroPython may be run by a loader.
-    system.execute(sys.executable if hasattr(os, "execv") else "/proc/self/exe", arguments)
+    programs.execute(sys.executable if hasattr(os, "execv") else "/proc/self/exe", arguments)
     sys.exit(0)

@@ -55,6 +55,23 @@ def folder(name):
     return path
 
 
+def ways(test):
+    """Run `test(folder)` as the runtime does it, and on MicroPython without ffi as well."""
+    from est import posix
+
+    usual = posix.libc
+    for without in (False, True):
+        if without and hasattr(os, "chmod"):
+            continue
+        path = folder("system")
+        posix.libc = (lambda: None) if without else usual
+        try:
+            test(path)
+        finally:
+            posix.libc = usual
+        os.system("rm -rf " + path)
+
+
 def clean(path):
     """Remove folder `path` and what it holds."""
     for name in os.listdir(path):

@@ -5,7 +5,7 @@ import os
 import time
 
 import check
-from estd import control, system, wake
+from estd import control, programs, wake
 
 
 def test_asking():
@@ -119,7 +119,7 @@ def test_sleeping():
             # It waits for the agent, and not for what the agent starts.
             log = state + "/log"
             command = ["sh", "-c", "kill -HUP $$; echo goes on"]
-            assert system.run(command, {"PATH": "/usr/bin:/bin"}, log, 60) == -1
+            assert programs.run(command, {"PATH": "/usr/bin:/bin"}, log, 60) == -1
             os.system("kill -HUP $PPID")
             assert bed.sleep(60) == ("hangup", None)
         # With a network to be watched it sleeps as well.

@@ -6,7 +6,7 @@ import time
 
 import check
 from est.store import Store
-from estd import hooks, system, verify
+from estd import hooks, programs, verify
 
 FACTS = {
     "lineage": "/etc/est",
@@ -197,12 +197,12 @@ def test_told_apart_when_twice():
     def cut(*arguments):
         raise KeyboardInterrupt
 
-    run = system.run
-    system.run = cut
+    run = programs.run
+    programs.run = cut
     try:
         check.raises(KeyboardInterrupt, bench.run)
     finally:
-        system.run = run
+        programs.run = run
     assert bench.run() is None
     assert bench.lines() == ["renewed 1 2 "]
     bench.clean()
@@ -248,7 +248,8 @@ def test_reload():
     names = os.listdir(bench.state)
     assert "by-command" in names and "touched" in names
     log = bench.state + "/log"
-    system.run(["sh", "-c", "sleep 30 & echo $! >" + pid_file], {"PATH": "/bin:/usr/bin"}, log, 9)
+    command = ["sh", "-c", "sleep 30 & echo $! >" + pid_file]
+    programs.run(command, {"PATH": "/bin:/usr/bin"}, log, 9)
     bench.hasten()
     assert bench.run() is None
     with open(pid_file) as file:
@@ -371,3 +372,7 @@ def test_facts_are_bounded():
     assert len(hooks.pending(bench.state)) == 4
     assert json.dumps(hooks.pending(bench.state))
     bench.clean()
+
+
+def test_text_is_the_same_on_each_runtime():
+    assert hooks.text([("ä€", None, "a'b")]) == "[('\\xe4\\u20ac', None, \"a'b\")]"

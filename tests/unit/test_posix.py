@@ -19,7 +19,7 @@ def test_it_is_found():
 
 
 def test_files_are_for_their_owner_alone():
-    if not hasattr(os, "chmod") and not posix._libc():
+    if not hasattr(os, "chmod") and not posix.libc():
         raise check.Skip("needs os.chmod or ffi")
     path = check.folder("posix")
     records = store.Store(path)
@@ -38,7 +38,7 @@ def test_files_are_for_their_owner_alone():
     if hasattr(os, "chmod"):
         os.chmod(copy, 0o644)
     else:
-        posix._libc().func("i", "chmod", "si")(copy, 0o644)
+        posix.libc().func("i", "chmod", "si")(copy, 0o644)
     records.save("order", b"the private key")
     assert records.load("order") == b"the private key"
     assert mode(copy) == 0o600
@@ -74,15 +74,15 @@ def test_a_folder_is_locked_once():
 def test_what_the_system_cannot_do_is_left_out():
     # MicroPython without ffi: no modes and no lock, and yet it stores.
     path = check.folder("posix")
-    kept = posix._libc
-    posix._libc = lambda: None
+    kept = posix.libc
+    posix.libc = lambda: None
     try:
         records = store.Store(path)
         for payload in (b"first", b"second"):
             records.save("identity", payload)
             assert records.load("identity") == payload
     finally:
-        posix._libc = kept
+        posix.libc = kept
         posix.close(path)
     check.clean(path)
 
