@@ -9,8 +9,8 @@ error_log {folder}/error.log;
 {user}
 events {{}}
 """
-# First in http {{ }}: else it writes where only root may.
-IN_HTTP = """\
+# Of http, else it writes where only root may.
+_FOLDERS = """\
     access_log off;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -18,3 +18,10 @@ IN_HTTP = """\
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
 """
+
+
+def https(certificate: str, key: str, rest: str) -> str:
+    """A server of HTTPS at `port`; the files and the rest of it as nginx is told them."""
+    server = f"listen 127.0.0.1:{{port}} ssl; ssl_certificate {certificate};"
+    server += f" ssl_certificate_key {key};\n{rest}"
+    return f"{HEAD}http {{{{\n{_FOLDERS}server {{{{ {server}}}}}\n}}}}\n"

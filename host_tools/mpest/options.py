@@ -28,6 +28,11 @@ def option(*names: str, **attributes: Any) -> Callable[[_Function], _Function]:
     return click.option(*names, cls=GroupedOption, **attributes)
 
 
+def file_option(*names: str, **attributes: Any) -> Callable[[_Function], _Function]:
+    """`option` whose value is the path of a file, which need not be there."""
+    return option(*names, type=click.Path(dir_okay=False), **attributes)
+
+
 class GroupedCommand(click.Command):
     """A command whose help has its options in groups, in the order of their first options."""
 

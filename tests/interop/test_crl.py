@@ -24,23 +24,16 @@ from mpest.server.authority import Authority
 from mpest.server.tls import own_identity
 
 START_SECONDS = 60
-NGINX = (
-    nginx.HEAD
-    + "http {{\n"
-    + nginx.IN_HTTP
-    + """
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {folder}/server.pem;
-        ssl_certificate_key {folder}/server.key;
+NGINX = nginx.https(
+    "{folder}/server.pem",
+    "{folder}/server.key",
+    """
         ssl_client_certificate {ca}/ca.pem;
         ssl_verify_client on;
         ssl_verify_depth 4;
         ssl_crl {ca}/crl.pem;
         return 200 "$ssl_client_s_dn";
-    }}
-}}
-"""
+""",
 )
 
 CHAINS = pytest.mark.parametrize("server", [1, 2, 4], indirect=True)

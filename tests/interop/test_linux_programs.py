@@ -229,22 +229,11 @@ def answered(stream: ssl.SSLSocket) -> bool:
     return octets.endswith(b"whole")
 
 
-NGINX = (
-    nginx.HEAD.replace("worker_processes 1;", "worker_processes 2;")
-    + """
-http {{
-"""
-    + nginx.IN_HTTP
-    + """
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {live}/fullchain.pem;
-        ssl_certificate_key {live}/key.pem;
-        location / {{ proxy_pass http://127.0.0.1:{behind}; }}
-    }}
-}}
-"""
-)
+NGINX = nginx.https(
+    "{live}/fullchain.pem",
+    "{live}/key.pem",
+    "location / {{ proxy_pass http://127.0.0.1:{behind}; }}",
+).replace("worker_processes 1;", "worker_processes 2;")
 
 
 def test_nginx(machine, program):

@@ -32,17 +32,10 @@ START_SECONDS = 60
 PROXY = "127.0.0.2"  # the proxies' own address, for clients are on this computer too
 USER, PASSWORD = "board-1", "a password"
 
-NGINX_ENDS_TLS = (
-    nginx.HEAD
-    + """
-http {{
-"""
-    + nginx.IN_HTTP
-    + """
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate {folder}/site.pem;
-        ssl_certificate_key {folder}/site.pem;
+NGINX_ENDS_TLS = nginx.https(
+    "{folder}/site.pem",
+    "{folder}/site.pem",
+    """
         ssl_verify_client optional_no_ca;
         location / {{
             proxy_pass https://127.0.0.1:{behind};
@@ -53,9 +46,7 @@ http {{
             proxy_set_header Host $http_host;
             proxy_set_header X-SSL-Client-Cert $ssl_client_escaped_cert;
         }}
-    }}
-}}
-"""
+""",
 )
 NGINX_PASSES = (
     nginx.HEAD

@@ -10,11 +10,10 @@ import click
 from mpest import shipped
 from mpest.agent import install
 from mpest.exits import CliError
-from mpest.options import GroupedCommand, option
+from mpest.options import GroupedCommand, file_option, option
 from mpest.sim import cpython
 
 _ACTIONS = ("run", "status", "renew", "revoke", "export", "reset", "deploy", "install")
-_FILE = click.Path(dir_okay=False)
 
 _RUN = "run, the action without a word"
 _OTHERS = "Other actions"
@@ -23,7 +22,7 @@ _ALL = "All"
 
 
 @click.command(cls=GroupedCommand)
-@option("--config", group=_ALL, type=_FILE, help="The settings, JSON.")
+@file_option("--config", group=_ALL, help="The settings, JSON.")
 @option("--json", group=_ALL, is_flag=True, help="One JSON object per event.")
 @option("--once", group=_RUN, is_flag=True, help="Do what is due and end, for a timer.")
 @option(
@@ -32,8 +31,8 @@ _ALL = "All"
     is_flag=True,
     help="Prove server, trust, credentials and exports; change nothing.",
 )
-@option("--cert", group=_RUN, type=_FILE, help="PEM or DER: a certificate to begin with.")
-@option("--key", group=_RUN, type=_FILE, help="PEM or DER: its key.")
+@file_option("--cert", group=_RUN, help="PEM or DER: a certificate to begin with.")
+@file_option("--key", group=_RUN, help="PEM or DER: its key.")
 @option("--now", group=_OTHERS, is_flag=True, help="renew: though it is not due.")
 @option("--reason", group=_OTHERS, help="revoke: such as keyCompromise, superseded.")
 @option("--program", group=_INSTALL, help="Path of mpest in the units; this one unless given.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mpest.exits import CliError, Exit, missing_extra
-from mpest.options import GroupedCommand, option
+from mpest.options import GroupedCommand, file_option, option
 from mpest.sim import attributes, settings, words
 from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
 from mpest.sim.settings import Settings
@@ -24,7 +24,6 @@ _OPERATIONS = (
     "revoke",
     "show",
 )
-_FILE = click.Path(dir_okay=False)
 
 _BOARD = "Board and server"
 _LOGIN = "To enrol: enroll, serverkeygen"
@@ -86,11 +85,10 @@ def _check_key_type(use: Settings) -> str | None:
     help="https://HOST[:PORT][/.well-known/est[/LABEL]]; show does without.",
     check=settings.check_url,
 )
-@option(
+@file_option(
     "--trust",
     group=_BOARD,
     multiple=True,
-    type=_FILE,
     metavar="FILE|sha256:HEX",
     help="CA certificates (PEM or DER), or the SHA-256 of the CA's; both if TLS has another CA.",
 )
@@ -131,26 +129,23 @@ def _check_key_type(use: Settings) -> str | None:
     help="User name for Basic or Digest.",
     check=_check_user,
 )
-@option(
+@file_option(
     "--password-file",
     group=_LOGIN,
-    type=_FILE,
     help="File whose first line is the password.",
     check=lambda use: None if use.user else _together("--user", "--password-file"),
 )
-@option("--token-file", group=_LOGIN, type=_FILE, help="File whose first line is a bearer token.")
-@option(
+@file_option("--token-file", group=_LOGIN, help="File whose first line is a bearer token.")
+@file_option(
     "--cert",
     group=_LOGIN,
-    type=_FILE,
     help="PEM or DER file: a certificate to enrol with, and its chain; for reenroll, another "
     "program's to renew.",
     check=lambda use: None if use.key else _together("--cert", "--key"),
 )
-@option(
+@file_option(
     "--key",
     group=_LOGIN,
-    type=_FILE,
     help="PEM or DER file: its private key.",
     check=lambda use: None if use.cert else _together("--cert", "--key"),
 )
@@ -167,10 +162,9 @@ def _check_key_type(use: Settings) -> str | None:
     help="Such as DNS:a.example, IP:192.0.2.1; repeatable.",
     check=lambda use: settings.check_printable(*use.san),
 )
-@option(
+@file_option(
     "--challenge-file",
     group=_LOGIN,
-    type=_FILE,
     help="File whose first line is the challengePassword to send.",
 )
 @option(
@@ -180,24 +174,21 @@ def _check_key_type(use: Settings) -> str | None:
     help="Else what the server asks for.",
     check=_check_key_type,
 )
-@option(
+@file_option(
     "--own-key",
     group=_REQUEST,
-    type=_FILE,
     help="PEM or DER file: the key to enrol, instead of a new one.",
     check=_check_own_key,
 )
-@option(
+@file_option(
     "--secure-element",
     group=_REQUEST,
-    type=_FILE,
     help="PEM or DER file: an EC key as in hardware, unseen.",
     check=lambda use: _check_given_key(use, "--secure-element"),
 )
-@option(
+@file_option(
     "--csr",
     group=_REQUEST,
-    type=_FILE,
     help="PEM or DER file: a request to send as it is; needs its key.",
     check=_check_csr,
 )
@@ -210,19 +201,17 @@ def _check_key_type(use: Settings) -> str | None:
 )
 @option("--no-wrap", group=_REQUEST, is_flag=True, help="Send base64 on one line.")
 @option("--same-key", group=_RENEW, is_flag=True, help="Keep the key instead of a new one.")
-@option(
+@file_option(
     "--decrypt-key",
     group=_SERVERKEYGEN,
-    type=_FILE,
     help="RSA or EC key (PEM or DER) to encrypt to.",
     check=lambda use: (
         _exclude("--decrypt-key", "--decrypt-secret-file") if use.decrypt_secret_file else None
     ),
 )
-@option(
+@file_option(
     "--decrypt-secret-file",
     group=_SERVERKEYGEN,
-    type=_FILE,
     help="File with the shared AES key in hex.",
 )
 @option(
@@ -235,10 +224,9 @@ def _check_key_type(use: Settings) -> str | None:
         else "--decrypt-id goes with --decrypt-key or --decrypt-secret-file"
     ),
 )
-@option(
+@file_option(
     "--decrypt-password-file",
     group=_SERVERKEYGEN,
-    type=_FILE,
     help="File with the key's password.",
 )
 @option(
