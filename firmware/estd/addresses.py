@@ -11,8 +11,8 @@ import time
 
 from micropython import const
 
-from est import client, lookup
-from est.errors import PeerError
+from est import auth, client, lookup
+from est.errors import PeerError, UsageError
 
 # Until the next address is tried beside those that are silent.
 _NEXT_MS = const(500)
@@ -27,16 +27,16 @@ _FAILED = const(0x18)
 
 
 def client_class(proxy=None):
-    """What takes the place of est.client.Client. proxy: (host, port) of an HTTP proxy, or None."""
+    """What takes the place of est.client.Client. proxy: as `parse_proxy` gives it."""
 
     class Client(client.Client):
         def _connect(self):
-            host, port = proxy or (self._host, self._port)
+            host, port, login = proxy or (self._host, self._port, None)
             found = yield from find(host, port, self._left)
             self._sock = connect(found, host, port, self._left)
             if proxy:
                 try:
-                    tunnel(self._sock, self._host, self._port, self._left)
+                    tunnel(self._sock, self._host, self._port, self._left, login)
                 except OSError as error:
                     raise PeerError("the proxy %s ends the connection (%s)" % (host, error))
             self.wrap()
@@ -44,12 +44,34 @@ def client_class(proxy=None):
     return Client
 
 
-def parse_proxy(url):
-    """(host, port) of http://HOST:PORT, None for None."""
+def parse_proxy(url, password=None):
+    """(host, port, est.auth.Password or None) of http://[USER@]HOST:PORT, None for None.
+
+    USER is as in a URL, with % for octets. Raises UsageError.
+    """
     if not url:
         return None
-    host, _, port = url[7:].rstrip("/").rpartition(":")
-    return host.strip("[]"), int(port)
+    user, at, place = url[7:].rstrip("/").rpartition("@")
+    host, _, port = place.rpartition(":")
+    login = None
+    if at:
+        login = auth.Password(_unquoted(user), password)
+        login.basic = True
+    return host.strip("[]"), int(port), login
+
+
+def _unquoted(user):
+    first, *parts = user.split("%")
+    try:
+        octets = first.encode()
+        for part in parts:
+            octets += bytes([int(part[:2], 16)]) + part[2:].encode()
+        user = octets.decode()
+    except ValueError:
+        raise UsageError("a % in the user begins no octet of UTF-8")
+    if ":" in user:
+        raise UsageError("Basic knows no user with a colon")
+    return user
 
 
 def find(host, port, left):
@@ -136,14 +158,20 @@ def _close(sockets):
         sock.close()
 
 
-def tunnel(sock, host, port, left):
-    """Have the proxy at the other end of `sock` connect to `host`. Raises PeerError, OSError."""
+def tunnel(sock, host, port, left, login=None):
+    """Have the proxy at the other end of `sock` connect to `host`. Raises PeerError, OSError.
+
+    login: sent at once, as curl does: its header is Basic's (RFC 7617).
+    """
     authority = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
     sock.setblocking(False)
     poll = select.poll()
     poll.register(sock, select.POLLIN)
+    asked = "CONNECT %s HTTP/1.1\r\nHost: %s\r\n" % (authority, authority)
+    if login:
+        asked += "Proxy-Authorization: %s\r\n" % login.header("CONNECT", authority)
     # It is short: what is sent goes into the socket's buffer whole.
-    sock.send(("CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (authority, authority)).encode())
+    sock.send((asked + "\r\n").encode())
     head = b""
     # One octet at a time: what follows the head is TLS.
     while not head.endswith(b"\r\n\r\n"):
@@ -157,10 +185,26 @@ def tunnel(sock, host, port, left):
     status = words[1] if len(words) > 1 else b""
     if status[:1] == b"2" and len(status) == 3:
         return
-    shown = "".join([chr(octet) for octet in head.split(b"\r\n")[0][:100] if 31 < octet < 127])
+    # What it says may hold the password again.
+    shown = status[:3] if login else head.split(b"\r\n")[0][:100]
+    shown = "".join([chr(octet) for octet in shown if 31 < octet < 127])
     text = "the proxy does not let %s through: %s" % (authority, shown)
     if status in (b"502", b"503", b"504"):
         raise PeerError(text + "; is the EST server up?")
     if status == b"407":
-        text += "; proxies that ask for a login are not supported"
+        text += "; " + _about_login(head, login)
     raise PeerError(text)
+
+
+def _about_login(head, login):
+    # What to do about a 407 (RFC 9110 15.5.8).
+    schemes = [
+        line.split(b":", 1)[1].strip().lower()
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"proxy-authenticate:")
+    ]
+    if schemes and not [scheme for scheme in schemes if scheme[:5] == b"basic"]:
+        return "it wants a login of a kind that is not supported: only Basic is"
+    if login:
+        return "it refuses the login: check the user in proxy, and proxy_password_file"
+    return "it wants a login: proxy as http://USER@HOST:PORT, and proxy_password_file"

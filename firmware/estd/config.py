@@ -7,6 +7,8 @@ import os
 
 from micropython import const
 
+from est.errors import UsageError
+
 # Texts in all keys, hooks included, take less.
 _MAX_SIZE = const(65536)
 _MAX_SECRET = const(8192)
@@ -73,8 +75,12 @@ def _verify(value):
 
 def _proxy(value):
     wrong = _text(value)
-    if not wrong and (value[:7] != "http://" or "@" in value or _host_port(value[7:].rstrip("/"))):
-        wrong = "must be http://HOST:PORT, without a user"
+    if not wrong:
+        user, at, place = value[7:].rstrip("/").rpartition("@")
+        if ":" in user:
+            return "holds a password: write that into a file, and name it in proxy_password_file"
+        if value[:7] != "http://" or _host_port(place) or (at and not user):
+            wrong = "must be http://HOST:PORT or http://USER@HOST:PORT"
     return wrong
 
 
@@ -147,6 +153,7 @@ def _absolute(value):
 _LINUX = {
     "state": _absolute,
     "proxy": _proxy,
+    "proxy_password_file": _text,
     "identity_certificate": _text,
     "identity_key": _text,
     "secret_file": _text,
@@ -268,6 +275,11 @@ def parse(config, folder=".", unit=""):
         lines.append("export: two of them have the same folder")
     hooks = linux.get("hooks", {})
     lines += _object("hooks", hooks, _HOOKS)
+    proxy = None
+    if not [line for line in lines if line[:5] == "proxy"]:
+        proxy, wrong = _parsed_proxy(folder, linux.get("proxy"), linux.get("proxy_password_file"))
+        if wrong:
+            lines.append(wrong)
     pair = ("identity_certificate", "identity_key")
     if (pair[0] in linux) != (pair[1] in linux):
         lines.append("%s and %s go together" % pair)
@@ -285,7 +297,7 @@ def parse(config, folder=".", unit=""):
             lines.append("export: folder: %s holds the state: give it one of its own" % path)
     if lines:
         return None, lines, []
-    settings["proxy"] = linux.get("proxy")
+    settings["proxy"] = proxy
     settings["export"] = [_with_defaults(export) for export in exports]
     settings["hooks"] = {key: value for key, value in hooks.items() if value is not None}
     notes = []
@@ -293,6 +305,24 @@ def parse(config, folder=".", unit=""):
     if ignored:
         notes.append("of boards alone, and without meaning here: " + " ".join(ignored))
     return settings, [], notes
+
+
+def _parsed_proxy(folder, url, name):
+    # (What estd.addresses has of it, what is wrong or None). name: of the file of the password.
+    from estd import addresses
+
+    if ("@" in (url or "")) != bool(name):
+        return (
+            None,
+            "proxy_password_file and a user in proxy (http://USER@HOST:PORT) go together",
+        )
+    password, wrong = _secret(_from(folder, name)) if name else (None, None)
+    if wrong:
+        return None, "proxy_password_file: " + wrong
+    try:
+        return addresses.parse_proxy(url, password), None
+    except UsageError as error:
+        return None, "proxy: %s" % error
 
 
 def _state(name):

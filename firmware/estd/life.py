@@ -267,7 +267,7 @@ def make_agent(settings, records, number, on_event, note):
             rules.read_der(settings, key) for key in ("identity_certificate", "identity_key")
         ]
         _check_pair("identity", *agent.given)
-    agent.Client = addresses.client_class(addresses.parse_proxy(settings["proxy"]))
+    agent.Client = addresses.client_class(settings["proxy"])
     return agent
 
 

@@ -5,13 +5,9 @@ import os
 import shlex
 import shutil
 import signal
-import socket
-import socketserver
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -373,65 +369,6 @@ def test_an_identity_that_is_none(agent: LinuxAgent, est: EstServer) -> None:
     # It is of no matter once there is one.
     assert agent.run("--once").returncode == 0
     assert agent.run("--once", **pair).returncode == 0
-
-
-class _Proxy(socketserver.ThreadingTCPServer):
-    """An HTTP proxy that knows CONNECT alone; `asked` holds its requests' first lines."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Tunnel)
-        self.asked: list[str] = []
-
-
-class _Tunnel(socketserver.StreamRequestHandler):
-    def handle(self) -> None:
-        assert isinstance(self.server, _Proxy)
-        line = self.rfile.readline().decode()
-        while self.rfile.readline().strip():
-            pass
-        self.server.asked.append(line.strip())
-        host, _, port = line.split()[1].rpartition(":")
-        with socket.create_connection((host, int(port))) as server:
-            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_copy, args=(server, self.connection), daemon=True)
-            back.start()
-            _copy(self.connection, server)
-            back.join()
-
-
-def _copy(source: socket.socket, to: socket.socket) -> None:
-    try:
-        while octets := source.recv(65536):
-            to.sendall(octets)
-        to.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
-
-
-@contextmanager
-def proxy() -> Iterator[_Proxy]:
-    with _Proxy() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@each
-def test_through_a_proxy(agent: LinuxAgent, est: EstServer) -> None:
-    with proxy() as between:
-        port = between.server_address[1]
-        done = agent.run("--once", proxy=f"http://127.0.0.1:{port}")
-        assert done.returncode == 0, done.stderr
-        authority = est.url.split("/")[2]
-        assert between.asked == [f"CONNECT {authority} HTTP/1.1"]
-    done = agent.run("renew", "--now", proxy=f"http://127.0.0.1:{port}")
-    assert done.returncode == 6 and f"cannot reach 127.0.0.1 port {port}" in done.stderr
 
 
 @once

@@ -5,7 +5,7 @@ import time
 
 import check
 from est import run
-from est.errors import PeerError
+from est.errors import PeerError, UsageError
 from estd import addresses
 
 
@@ -102,7 +102,7 @@ def test_no_such_name():
     assert "no address known for nowhere.invalid" in str(error)
 
 
-def tunnel(answer, ms=3000):
+def tunnel(answer, ms=3000, login=None):
     """What a proxy that answers so was asked, or what is raised."""
     proxy = listener()
     sock = socket.socket()
@@ -113,7 +113,7 @@ def tunnel(answer, ms=3000):
             other.close()
         else:
             other.send(answer)
-        addresses.tunnel(sock, "est.example", 8443, limit(ms))
+        addresses.tunnel(sock, "est.example", 8443, limit(ms), login)
         # What follows is not the proxy's.
         assert sock.recv(3) == b"TLS"
         return other.recv(1000)
@@ -126,7 +126,8 @@ def test_a_proxy():
     assert asked == b"CONNECT est.example:8443 HTTP/1.1\r\nHost: est.example:8443\r\n\r\n"
     for answer, words in (
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", "does not let est.example:8443 through: HTTP/1.1 403"),
-        (b"HTTP/1.1 407 Login\r\n\r\n", "a login are not supported"),
+        (b"HTTP/1.1 407 Login\r\n\r\n", "Login; it wants a login: proxy as http://USER@HOST"),
+        (b"HTTP/1.1 407 Login\r\nproxy-authenticate: NTLM\r\n\r\n", "only Basic is"),
         (b"HTTP/1.1 503 Down\r\n\r\n", "is the EST server up?"),
         (b"\r\n\r\n", "does not let"),
         (b"x" * 9000, "does not answer CONNECT as it should"),
@@ -136,7 +137,27 @@ def test_a_proxy():
     assert "took longer" in str(check.raises(PeerError, tunnel, b"HTTP/1.1 200", 200))
 
 
+def test_a_proxy_with_a_login():
+    login = addresses.parse_proxy("http://Aladdin@p:1", "open sesame")[2]
+    asked = tunnel(b"HTTP/1.1 200 OK\r\n\r\nTLS", 3000, login).split(b"\r\n")
+    assert asked[2:] == [b"Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", b"", b""]
+    ntlm = b"Proxy-Authenticate: NTLM\r\n"
+    for fields, words in (
+        (b"", "it refuses the login"),
+        (ntlm + b"Proxy-Authenticate: Basic realm=x\r\n", "it refuses the login"),
+        (ntlm, "only Basic is"),
+    ):
+        answer = b"HTTP/1.1 407 open sesame\r\n" + fields + b"\r\n"
+        text = str(check.raises(PeerError, tunnel, answer, 3000, login))
+        assert words in text and "sesame" not in text, text
+
+
 def test_where_the_proxy_is():
-    assert addresses.parse_proxy(None) is None
-    assert addresses.parse_proxy("http://proxy.example:3128/") == ("proxy.example", 3128)
-    assert addresses.parse_proxy("http://[2001:db8::1]:80") == ("2001:db8::1", 80)
+    parse = addresses.parse_proxy
+    assert parse(None) is None
+    assert parse("http://proxy.example:3128/") == ("proxy.example", 3128, None)
+    assert parse("http://[2001:db8::1]:80") == ("2001:db8::1", 80, None)
+    host, port, login = parse("http://%C3%A4@b%40c@[::1]:80", "x")
+    assert (host, port, login.user, login.secret) == ("::1", 80, "ä@b@c", "x")
+    for user in ("%4", "%zz", "%ff", "a%3Ab", "%0a"):
+        check.raises(UsageError, parse, "http://%s@a:1" % user, "x")

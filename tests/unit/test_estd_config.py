@@ -110,7 +110,7 @@ def test_every_mistake_is_told():
 def test_wrong_values():
     for key, values in (
         ("state", ("", 5, "a", [])),
-        ("proxy", ("http://a", "http://a:0", "http://u:p@a:1", "a:1", 1)),
+        ("proxy", ("http://a", "http://a:0", "http://u:p@a:1", "http://@a:1", "a:1", 1)),
         ("export", (5, [5], [], {"folder": "a"}, {"folder": "/a", "cert": "a/b"})),
         ("hooks", (5, [], {"seconds": True}, {"verify": "a"}, {"log": "a"}, {"x": 1})),
     ):
@@ -171,6 +171,19 @@ def test_secrets_from_files():
         assert len(lines) == 1 and words in lines[0], lines
     lines = config.parse(dict(login, secret="a", secret_file="good"), folder)[1]
     assert lines == ["secret and secret_file: one of them is enough"]
+    proxy = {"proxy": "http://u@a:1", "proxy_password_file": "good"}
+    settings, lines, _ = config.parse(dict(_LEAST, **proxy), folder)
+    assert lines == [] and settings["proxy"][2].secret == "correct horse"
+    for change, words in (
+        ({"proxy_password_file": "none"}, "proxy_password_file: %s/none cannot be read" % folder),
+        ({"proxy_password_file": None}, "go together"),
+        ({"proxy": "http://a:1"}, "go together"),
+        ({"proxy": None}, "go together"),
+        ({"proxy": "http://u%@a:1"}, "begins no octet"),
+        ({"proxy": "http://u:secret@a:1"}, "proxy holds a password"),
+    ):
+        lines = config.parse(dict(_LEAST, **dict(proxy, **change)), folder)[1]
+        assert len(lines) == 1 and words in lines[0] and "secret@" not in lines[0], lines
     settings, lines, _ = config.parse(dict(_LEAST, token_file="good"), folder)
     assert settings["token"] == "correct horse"
     check.clean(folder)
