@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,9 @@ def start(tmp_path: Path, program: Callable[[str], Program]) -> Callable[[], lis
             ROOT / "firmware" / name, library / name, ignore=shutil.ignore_patterns("__pycache__")
         )
     shutil.copy(ROOT / "firmware/configuration.py", library)
+    agent = ROOT / "packaging/openwrt/mpest.agent"
+    (library / "agent").write_text(f"#!{busybox} ash\n{agent.read_text()}")
+    (library / "agent").chmod(agent.stat().st_mode)
     (tmp_path / "etc/mpest").mkdir(parents=True)
     (tmp_path / "rc.common").write_text(RC_COMMON)
     text = INIT.read_text()
@@ -96,11 +100,71 @@ def test_an_instance_of_each_configuration_enrols(
                     break
             assert any(line.startswith("renewed:") for line in lines), lines
         finally:
-            agent.kill()
+            agent.terminate()
             agent.communicate()
     state = folder / "state/two"
     assert (state.stat().st_mode & 0o777) == 0o700
     assert list(state.glob("identity*"))
+
+
+@pytest.fixture
+def keep(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
+    """Runs a script of the shell as the agent of instance `one`; ubus writes what it is told."""
+    busybox = shutil.which("busybox")
+    assert busybox
+    ubus = tmp_path / "ubus"
+    # As procd ends an instance: its process is told.
+    ubus.write_text(f'#!/bin/sh\necho "$*" >{tmp_path}/told\nkill $PPID\nsleep 0.2\n')
+    ubus.chmod(0o755)
+
+    def run(script: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [busybox, "ash", ROOT / "packaging/openwrt/mpest.agent", "one", "sh", "-c", script],
+            env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def test_wrong_settings_end_an_instance(
+    keep: Callable[[str], subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    agent = keep("echo 'config: wrong' >&2; exit 2")
+    assert "config: wrong\none stays ended: mend its settings" in agent.communicate()[1]
+    assert agent.returncode == 2
+    told = (tmp_path / "told").read_text()
+    assert json.loads(told.removeprefix("call service delete ")) == {
+        "name": "mpest",
+        "instance": "one",
+    }
+
+
+@pytest.mark.parametrize("code", [0, 5, 7])
+def test_other_ends_are_left_to_procd(
+    keep: Callable[[str], subprocess.Popen[str]], tmp_path: Path, code: int
+) -> None:
+    agent = keep(f"exit {code}")
+    assert agent.communicate() == ("", "")
+    assert agent.returncode == code
+    assert not (tmp_path / "told").exists()
+
+
+def test_signals_reach_the_agent(keep: Callable[[str], subprocess.Popen[str]]) -> None:
+    agent = keep(
+        "trap 'echo hangup' HUP; trap 'echo end; exit 2' TERM; echo ready;"
+        " while :; do sleep 0.1; done"
+    )
+    assert agent.stdout
+    assert agent.stdout.readline() == "ready\n"
+    for _ in range(2):
+        agent.send_signal(signal.SIGHUP)
+        assert agent.stdout.readline() == "hangup\n"
+    agent.terminate()
+    assert agent.communicate()[0] == "end\n"
+    assert agent.returncode == 2
 
 
 def test_what_an_upgrade_keeps() -> None:
