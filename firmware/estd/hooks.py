@@ -4,7 +4,9 @@ What is due is a record of the heart's store, named `hooks`, written before anyt
 
     number: how many events there were.
     due: {kind: event}, the newest of each kind. An event holds `number`, `facts`, `tries`, `next`
-    (Unix seconds), `done` (digests of the commands that are done) and `error`, or null.
+    (Unix seconds), `done` (digests of the commands that are done), `error`, or null, and `cause`,
+    absent without one: `exit` (a code or signal), `timeout`, `output` (too much), `start` (it
+    cannot be run) or `verify`.
     running: estd.programs.mark of the command that runs, or null. One that is found there was left
     by an agent that was killed.
 
@@ -81,11 +83,12 @@ def due(state, kind, facts):
 
 def pending(state):
     """The events whose commands are not done, the oldest first: dicts with `kind`, `number`,
-    `tries`, `next` and `error`."""
+    `tries`, `next`, `error` and `cause`."""
     found = []
     for kind, event in _events(_load(Store(state))):
         shown = {name: event[name] for name in ("number", "tries", "next", "error")}
         shown["kind"] = kind
+        shown["cause"] = event.get("cause")
         found.append(shown)
     return found
 
@@ -135,13 +138,14 @@ def _try(state, records, record, kind, event, hooks, tell):
     if listed or _verified(hooks, kind):
         event["tries"] += 1
         _save(records, record)
-        error = _run(state, records, record, kind, event, hooks, listed)
+        cause, error = _run(state, records, record, kind, event, hooks, listed)
         if error:
             wait = min(_FIRST_WAIT << min(event["tries"] - 1, 20), _MAX_WAIT)
             event["next"] = int(time.time()) + wait
         detail = {"kind": kind, "number": event["number"], "try": event["tries"]}
         detail["text"] = "%s: %s" % (kind, error or "done")
         event["error"] = error
+        event["cause"] = cause
         if error:
             _save(records, record)
             detail["text"] += ", again in %d s" % wait
@@ -154,7 +158,8 @@ def _try(state, records, record, kind, event, hooks, tell):
 
 
 def _run(state, records, record, kind, event, hooks, listed):
-    # What failed, in words, or None.
+    # (Cause, what failed in words), or two None.
+    seconds = hooks.get("seconds") or SECONDS
     log = hooks.get("log") or state + "/hooks.log"
     environment = _environment(state, kind, event)
     for words in listed:
@@ -167,20 +172,24 @@ def _run(state, records, record, kind, event, hooks, listed):
                 words,
                 environment,
                 log,
-                hooks.get("seconds") or SECONDS,
+                seconds,
                 lambda marked: _mark(records, record, marked),
             )
         except OSError as error:
-            return "%s: %s" % (words[0], error)
+            return "start", "%s: %s" % (words[0], error)
         finally:
             record["running"] = None  # saved with what became of it
         if code:
-            how = "ended with %d" % code
+            cause = "exit"
+            how = "ended with %d" % code if code > 0 else "was ended by signal %d" % -code
             if code == programs.TIMED_OUT:
-                how = "took too long"
+                cause = "timeout"
+                how = "took more than %d s and was killed: give it more `seconds`, " % seconds
+                how += "or have it start what takes longer as a service"
             elif code == programs.TOO_MUCH:
-                how = "wrote more than %d octets" % programs.MAX_OUTPUT
-            return "%s %s, see %s" % (words[0], how, log)
+                cause = "output"
+                how = "wrote more than %d octets and was killed" % programs.MAX_OUTPUT
+            return cause, "%s %s, see %s" % (words[0], how, log)
         event["done"].append(digest)
         _save(records, record)
     if _verified(hooks, kind):
@@ -188,10 +197,11 @@ def _run(state, records, record, kind, event, hooks, listed):
             time.sleep(wait)
             error = verify.failure(hooks["verify"], event["facts"].get("sha256"))
             if not error:
-                return None
+                return None, None
         # The next try begins with the first command.
         event["done"] = []
-        return error
+        return "verify", error
+    return None, None
 
 
 def _mark(records, record, marked):

@@ -18,8 +18,8 @@ _LAST_LOOKS = 50
 # Open files of ours that a program would inherit from MicroPython, which marks none to be closed.
 _MAX_FILES = 64
 _ENV = "/usr/bin/env"
-# What run() returns where a program had to be killed: as timeout(1) does, and minus SIGXFSZ.
-TIMED_OUT = 124
+# What run() returns where a program had to be killed: minus SIGXCPU and SIGXFSZ.
+TIMED_OUT = -24
 TOO_MUCH = -25
 # Octets that one program may leave in its log.
 MAX_OUTPUT = 1 << 20
@@ -306,7 +306,7 @@ wait $p"""
 def _by_shell(words, log, seconds, most):
     command = " ".join([system.quoted(word) for word in words])
     log = system.quoted(log)
-    script = _SHELL % (command, log, log, most, 128 - TOO_MUCH, seconds, TIMED_OUT)
+    script = _SHELL % (command, log, log, most, 128 - TOO_MUCH, seconds, 128 - TIMED_OUT)
     code = os.system(script) >> 8
     # As the shell tells of a signal.
     return 128 - code if code > 128 else code

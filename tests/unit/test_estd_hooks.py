@@ -78,7 +78,8 @@ def test_a_renewal():
     bench.hooks = {"on_renewed": [bench.note("first"), bench.note("second")]}
     hooks.due(bench.state, "renewed", FACTS)
     shown = hooks.pending(bench.state)
-    assert shown == [{"kind": "renewed", "number": 1, "tries": 0, "next": 0, "error": None}]
+    found = {"kind": "renewed", "number": 1, "tries": 0, "next": 0, "error": None, "cause": None}
+    assert shown == [found]
     assert bench.run() is None
     assert bench.lines() == ["renewed 1 1 first", "renewed 1 1 second"]
     assert bench.told[-1][0] == "hook" and bench.told[-1][1]["text"] == "renewed: done"
@@ -134,6 +135,7 @@ def test_a_failure_is_tried_again():
     assert bench.lines() == ["failed 1 1 first"] + ["failed 1 %d failing" % n for n in (1, 2, 3)]
     shown = hooks.pending(bench.state)[0]
     assert shown["tries"] == 3 and "sh ended with 1, see " in shown["error"]
+    assert shown["cause"] == "exit"
     assert bench.told[-1][1]["text"].endswith(", again in 40 s")
     bench.mend()
     assert bench.run() is None
@@ -208,11 +210,24 @@ def test_told_apart_when_twice():
     bench.clean()
 
 
+def test_how_a_command_ended():
+    # 124 is timeout(1)'s, which a hook may use.
+    for end, words in (("exit 124", "ended with 124, see"), ("kill -9 $$", "ended by signal 9,")):
+        bench = Bench(on_failed=["sh", "-c", end])
+        hooks.due(bench.state, "failed", {})
+        assert bench.run() == 10
+        shown = hooks.pending(bench.state)[0]
+        assert words in shown["error"] and shown["cause"] == "exit", shown
+        bench.clean()
+
+
 def test_too_long():
     bench = Bench(on_stranded=["sleep", "60"], seconds=1)
     hooks.due(bench.state, "stranded", {})
     assert bench.run() == 10
-    assert "sleep took too long" in hooks.pending(bench.state)[0]["error"]
+    shown = hooks.pending(bench.state)[0]
+    assert "sleep took more than 1 s and was killed: give it more `seconds`" in shown["error"]
+    assert shown["cause"] == "timeout"
     bench.clean()
 
 
@@ -290,7 +305,8 @@ def test_verify():
         hooks.due(bench.state, "renewed", {"sha256": "ab"})
         assert bench.run() == 10
         assert asked == [("broker.example:8883", "ab")] * 4
-        assert hooks.pending(bench.state)[0]["error"] == "it does not"
+        shown = hooks.pending(bench.state)[0]
+        assert (shown["cause"], shown["error"]) == ("verify", "it does not")
         bench.hasten()
         # The commands run again, for the server may have missed them.
         assert bench.run() is None
@@ -321,8 +337,9 @@ def test_one_that_writes_without_end():
     bench = Bench(on_failed="yes")
     hooks.due(bench.state, "failed", {})
     assert bench.run() == 10
-    error = hooks.pending(bench.state)[0]["error"]
-    assert "yes wrote more than 1048576 octets, see " in error
+    shown = hooks.pending(bench.state)[0]
+    assert "yes wrote more than 1048576 octets and was killed, see " in shown["error"]
+    assert shown["cause"] == "output"
     with open(bench.state + "/hooks.log", "rb") as file:
         log = file.read()
     assert len(log) < (1 << 20) + 100
