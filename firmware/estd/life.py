@@ -137,7 +137,8 @@ class Life:
             if wait > 0:
                 break
         wait = min(wait, self.follow())
-        if not self.failed:
+        # One that another process met, whose back-off goes on, counts.
+        if not (self.failed or self.agent.failures):
             self.keep(**_WELL)
         return max(wait, 1)
 

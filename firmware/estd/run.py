@@ -12,6 +12,10 @@ _NETWORK_REST = const(60)
 def once(life):
     """What is due now, for a timer. Returns the exit code."""
     life.steps()
+    step, at = life.agent.known.next or (None, None)
+    if step == "retry" and not life.failed:
+        why = life.kept.get("failure")
+        life.tell.note("no try before %s%s" % (events.date(at), ", after: " + why if why else ""))
     return life.code()
 
 

@@ -191,8 +191,14 @@ def test_what_fails(agent: LinuxAgent, est: EstServer) -> None:
     assert failed.read_text() == "Refused\n"
     status = agent.run("status")
     assert status.returncode == 4 and "failure:     simpleenroll: refused" in status.stdout
-    # Not before its time, and not told twice.
-    assert agent.run("--once", **wrong).returncode == 5
+    # Not before its time, and not told twice; who asks hears why.
+    for _ in range(2):
+        done = agent.run("--once", **wrong)
+        assert done.returncode == 5
+        assert "note: no try before 2" in done.stderr
+        assert ", after: simpleenroll: refused with HTTP 401" in done.stderr
+        status = agent.run("status", **wrong)
+        assert status.returncode == 4 and "failure:     simpleenroll: refused" in status.stdout
     assert failed.read_text() == "Refused\n"
     # Another password waits for nothing.
     failing = {"on_renewed": ["false"], "log": str(agent.hook_log)}
