@@ -21,7 +21,8 @@ def settings(settings):
         name = name.replace("{id}", number)
         tries.append(("san", lambda name=name: extensions.requested([name], ())))
     for wanted in settings["export"]:
-        tries.append(("export", lambda wanted=wanted: export.owners(wanted)))
+        for of in export.OWNERS:
+            tries.append(("export", lambda wanted=wanted, of=of: export.number(wanted, *of)))
     for key, attempt in tries:
         try:
             attempt()

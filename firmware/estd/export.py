@@ -36,6 +36,8 @@ FILES = {
     "combined": None,
     "anchors": None,
 }
+# Who has the files, and where the system lists them.
+OWNERS = (("owner", "passwd"), ("group", "group"))
 MODE = "640"
 FOLDER_MODE = "750"
 
@@ -110,7 +112,7 @@ def _deploy(wanted, texts):
     folder = _path(wanted)
     mode = int(wanted.get("mode") or MODE, 8)
     folder_mode = int(wanted.get("folder_mode") or FOLDER_MODE, 8)
-    user, group = owners(wanted)
+    user, group = [number(wanted, *of) for of in OWNERS]
     _make_folders(folder, group, folder_mode)
     for name in texts:
         path = folder + "/" + name
@@ -275,13 +277,11 @@ def _path(wanted):
     return folder
 
 
-def owners(wanted):
-    """The numbers of an export's owner and group, -1 for none. Raises UsageError."""
-    return _number(wanted, "owner", "passwd"), _number(wanted, "group", "group")
+def number(wanted, key, file):
+    """The number of an export's user or group, -1 for none. Raises UsageError.
 
-
-def _number(wanted, key, file):
-    # The user's or group's number, -1 for none.
+    key, file: one of OWNERS.
+    """
     name = wanted.get(key)
     if name is None:
         return -1

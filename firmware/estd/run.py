@@ -3,6 +3,7 @@
 from micropython import const
 
 from est import clock
+from est.errors import EstError
 from estd import config, control, events, exits, notify
 
 # A network that comes and goes brings no more tries than one in so many seconds.
@@ -55,10 +56,7 @@ def forever(life, path):
         if reason == "caller":
             answer(life, caller)
         elif reason == "hangup":
-            from estd import checks
-
-            settings, lines, _ = config.read(path)
-            lines += checks.settings(settings) if settings else []
+            lines = wrong(life, path)
             for line in lines:
                 life.tell("config", {"text": line})
             if not lines:
@@ -68,6 +66,21 @@ def forever(life, path):
             returned = True
         elif reason == "clock" and life.agent.failures:
             life.agent.until = 0
+
+
+def wrong(life, path):
+    """Lines that say why an agent with the settings at `path` would end."""
+    from estd import checks, hardware
+    from estd.life import make_agent
+
+    settings, lines, _ = config.read(path)
+    if settings:
+        lines += checks.settings(settings)
+        try:
+            make_agent(settings, life.records, hardware.number(), life.tell, life.tell.note)
+        except EstError as error:
+            lines.append(str(error))
+    return lines
 
 
 def again(life, bed):

@@ -120,6 +120,10 @@ def test_a_life(agent: LinuxAgent, est: EstServer) -> None:
         agent.file(url="http://est.example")
         daemon.hang_up()
         daemon.says("url must be https://")
+        # What only an agent finds would end it, and it is not started again then.
+        agent.file(anchors=str(agent.folder / "none.pem"))
+        daemon.hang_up()
+        daemon.says("config: anchors: ")
         done = agent.run("status")
         assert "agent:       running" in done.stdout
         assert done.returncode == 0

@@ -31,6 +31,8 @@ def test_owners():
     for key in ("owner", "group"):
         lines = checks.settings(made(export=dict(wanted, **{key: "nobody is called so"})))
         assert lines == ["export: %s: there is no nobody is called so here" % key]
+    both = dict.fromkeys(("owner", "group"), "nobody is called so")
+    assert len(checks.settings(made(export=dict(wanted, **both)))) == 2
 
 
 def test_files_in_the_place_of_folders():
