@@ -55,7 +55,7 @@ def prove(settings, tell):
         agent.close()
     wrong = readers.unwritable([state] + [wanted["folder"] for wanted in settings["export"]])
     for wanted in settings["export"]:
-        wrong += readers.refused(wanted, tell)
+        wrong += readers.ungivable(wanted) + readers.refused(wanted, tell)
     wrong += _missing(settings["hooks"])
     for text in wrong:
         tell("failed", {"type": "StorageError", "operation": "export", "text": text})

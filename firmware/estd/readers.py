@@ -17,6 +17,9 @@ _LOGS = const(("/var/log/audit/audit.log", "/var/log/kern.log", "/var/log/syslog
 # Of a log's end.
 _MAX_LOG = const(262144)
 _MAX_PROFILES = const(1048576)
+_STATUS = const("/proc/self/status")
+# CAP_CHOWN, as a bit of capabilities.
+_CHOWN = const(1)
 # W_OK.
 _WRITE = const(2)
 
@@ -33,6 +36,25 @@ def unwritable(folders, root=""):
         if not _may_write(folder or "/"):
             text = "%s cannot be written to by this user%s"
             lines.append(text % (folder or "/", hints("", folder, root)))
+    return lines
+
+
+def ungivable(wanted, root=""):
+    """Why this user cannot give the files of an export to its owner and group: a list of lines."""
+    told = {}
+    for line in _text(root + _STATUS, 4096).split("\n"):
+        name, _, value = line.partition(":")
+        told[name] = value.split()
+    if not told.get("CapEff") or int(told["CapEff"][0], 16) & _CHOWN:
+        return []
+    mine = {"owner": told["Uid"][1:2], "group": told["Gid"][1:2] + told["Groups"]}
+    advice = {"owner": "root can, such as by `deploy`", "group": "a member of the group can"}
+    lines = []
+    for key, file in export.OWNERS:
+        number = export.number(wanted, key, file)
+        if number >= 0 and "%d" % number not in mine[key]:
+            text = "export: %s: this user cannot give files to %s: %s"
+            lines.append(text % (key, wanted[key], advice[key]))
     return lines
 
 

@@ -102,6 +102,24 @@ def test_where_this_user_cannot_write():
     check.clean(folder)
 
 
+def test_whom_this_user_cannot_give_files_to():
+    folder = check.folder("readers")
+    text = b"Name:\tx\nUid:\t0\t7\t7\t7\nGid:\t0\t8\t8\t8\nGroups:\t9 10 \nCapEff:\t00%s\n"
+    others = {"owner": "root", "group": "root"}
+    write(folder, "/proc/self/status", text % b"fe")
+    for owner, group in (("7", "8"), ("7", "10"), (None, None)):
+        assert readers.ungivable({"owner": owner, "group": group}, folder) == []
+    lines = readers.ungivable(others, folder)
+    assert lines == [
+        "export: owner: this user cannot give files to root: root can, such as by `deploy`",
+        "export: group: this user cannot give files to root: a member of the group can",
+    ]
+    write(folder, "/proc/self/status", text % b"01")
+    assert readers.ungivable(others, folder) == []
+    assert readers.ungivable(others, folder + "/none") == []
+    check.clean(folder)
+
+
 def test_what_else_refuses():
     root = check.folder("readers")
     assert readers.hints("web", "/etc/web", root) == ""
