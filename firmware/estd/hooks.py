@@ -4,9 +4,9 @@ What is due is a record of the heart's store, named `hooks`, written before anyt
 
     number: how many events there were.
     due: {kind: event}, the newest of each kind. An event holds `number`, `facts`, `tries`, `next`
-    (Unix seconds), `done` (digests of the commands that are done), `error`, or null, and `cause`,
-    absent without one: `exit` (a code or signal), `timeout`, `output` (too much), `start` (it
-    cannot be run) or `verify`.
+    (Unix seconds), `done` (digests of the commands that are done), `failed` (of the one that
+    failed or runs, and its time), `error`, or null, and `cause`, absent without one: `exit` (a
+    code or signal), `timeout`, `output` (too much), `start` (it cannot be run) or `verify`.
     running: estd.programs.mark of the command that runs, or null. One that is found there was left
     by an agent that was killed.
 
@@ -39,6 +39,8 @@ _MAX_LOG = 1 << 20
 # Characters of each fact: all events go into one record of 32 KB.
 _MAX_FACT = 1000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Of exit codes, as env and shells have them.
+_MEANING = {126: " (it cannot be executed)", 127: " (there is no such program)"}
 # What certbot calls them.
 _CERTBOT = {"lineage": "RENEWED_LINEAGE", "domains": "RENEWED_DOMAINS"}
 # How often and how long after a reload the server is asked for its certificate.
@@ -111,9 +113,11 @@ def run_due(state, hooks, tell=None):
             _mark(records, record, None)
         for kind, event in _events(record):
             wait = event["next"] - int(time.time())
-            # A clock that was set back makes none wait for longer.
-            if not 0 < wait <= _MAX_WAIT:
+            # A clock that was set back makes none wait for longer, nor does a mended command.
+            if not 0 < wait <= _MAX_WAIT or _is_mended(event, hooks, kind):
                 wait = _try(state, records, record, kind, event, hooks, tell)
+            elif tell:
+                tell("hook", _detail(kind, event, wait))
             if wait:
                 waits.append(wait)
     except EstError as error:
@@ -142,30 +146,51 @@ def _try(state, records, record, kind, event, hooks, tell):
         if error:
             wait = min(_FIRST_WAIT << min(event["tries"] - 1, 20), _MAX_WAIT)
             event["next"] = int(time.time()) + wait
-        detail = {"kind": kind, "number": event["number"], "try": event["tries"]}
-        detail["text"] = "%s: %s" % (kind, error or "done")
         event["error"] = error
         event["cause"] = cause
         if error:
             _save(records, record)
-            detail["text"] += ", again in %d s" % wait
         if tell:
-            tell("hook", detail)
+            tell("hook", _detail(kind, event, error and wait))
         if error:
             return wait
     del record["due"][kind]
     _save(records, record)
 
 
+def _detail(kind, event, wait):
+    # Of what is told: done, or what failed and is tried again in so many seconds.
+    text = "%s, again in %d s" % (event["error"], wait) if wait else "done"
+    detail = {"kind": kind, "number": event["number"], "try": event["tries"]}
+    detail["text"] = "%s: %s" % (kind, text)
+    return detail
+
+
+def _is_mended(event, hooks, kind):
+    # Whether the command that failed is none of the configuration's any more, or has other time.
+    failed = event.get("failed")
+    seconds = _seconds(hooks)
+    return failed and failed not in [_digest([words, seconds]) for words in commands(hooks, kind)]
+
+
+def _digest(of):
+    return hashlib.sha256(text(of).encode()).digest()[:8].hex()
+
+
+def _seconds(hooks):
+    return hooks.get("seconds") or SECONDS
+
+
 def _run(state, records, record, kind, event, hooks, listed):
     # (Cause, what failed in words), or two None.
-    seconds = hooks.get("seconds") or SECONDS
+    seconds = _seconds(hooks)
     log = hooks.get("log") or state + "/hooks.log"
     environment = _environment(state, kind, event)
     for words in listed:
-        digest = hashlib.sha256(text(words).encode()).digest()[:8].hex()
+        digest = _digest(words)
         if digest in event["done"]:
             continue
+        event["failed"] = _digest([words, seconds])  # unless it is done
         try:
             _begin(log, kind, event, words)
             code = programs.run(
@@ -182,6 +207,7 @@ def _run(state, records, record, kind, event, hooks, listed):
         if code:
             cause = "exit"
             how = "ended with %d" % code if code > 0 else "was ended by signal %d" % -code
+            how += _MEANING.get(code, "")
             if code == programs.TIMED_OUT:
                 cause = "timeout"
                 how = "took more than %d s and was killed: give it more `seconds`, " % seconds
@@ -191,6 +217,7 @@ def _run(state, records, record, kind, event, hooks, listed):
                 how = "wrote more than %d octets and was killed" % programs.MAX_OUTPUT
             return cause, "%s %s, see %s" % (words[0], how, log)
         event["done"].append(digest)
+        event["failed"] = None
         _save(records, record)
     if _verified(hooks, kind):
         for wait in _VERIFY_WAITS:

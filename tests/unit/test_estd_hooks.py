@@ -210,6 +210,28 @@ def test_told_apart_when_twice():
     bench.clean()
 
 
+def test_a_mended_command_waits_for_nothing():
+    bench = Bench()
+    bench.hooks = {"on_failed": [bench.note("first"), ["no-such-program"]]}
+    hooks.due(bench.state, "failed", {})
+    assert bench.run() == 10
+    # Who looks before the time hears why.
+    assert 0 < bench.run() <= 10
+    kind, detail = bench.told[-1]
+    assert kind == "hook" and detail["try"] == 1
+    assert "no-such-program ended with 127 (there is no such program), see" in detail["text"], (
+        detail
+    )
+    assert ", again in " in detail["text"]
+    bench.hooks["on_failed"][0] = bench.note("changed")
+    assert 0 < bench.run() <= 10
+    bench.hooks["on_failed"][1] = bench.note("mended")
+    assert bench.run() is None
+    assert bench.lines()[1:] == ["failed 1 2 changed", "failed 1 2 mended"]
+    assert bench.told[-1][1]["text"] == "failed: done"
+    bench.clean()
+
+
 def test_how_a_command_ended():
     # 124 is timeout(1)'s, which a hook may use.
     for end, words in (("exit 124", "ended with 124, see"), ("kill -9 $$", "ended by signal 9,")):
@@ -228,6 +250,9 @@ def test_too_long():
     shown = hooks.pending(bench.state)[0]
     assert "sleep took more than 1 s and was killed: give it more `seconds`" in shown["error"]
     assert shown["cause"] == "timeout"
+    assert bench.run() <= 10 and hooks.pending(bench.state)[0]["tries"] == 1
+    bench.hooks["seconds"] = 2
+    assert bench.run() == 20
     bench.clean()
 
 
