@@ -26,6 +26,8 @@ deploy            as root, what another user's agent exported: FILE is of its ow
 --cert FILE       an existing certificate to begin with, PEM
 --key FILE        its key
 """
+# In the place of standard files that were closed by the starter.
+_standard = []
 _ACTIONS = ("run", "status", "renew", "revoke", "export", "reset", "deploy")
 _FLAGS = ("--once", "--dry-run", "--json", "--now")
 _VALUES = ("--config", "--reason", "--cert", "--key")
@@ -68,8 +70,19 @@ def parse(arguments):
     return options, None
 
 
+def _open_standard_files():
+    # What is opened next would else be what standard output and error are written to.
+    while True:
+        file = open("/dev/null", "wb")
+        if file.fileno() > 2:
+            file.close()
+            return
+        _standard.append(file)
+
+
 def main(arguments):
     """Returns the exit code."""
+    _open_standard_files()
     if hasattr(gc, "threshold"):
         gc.threshold(_GARBAGE)
     if "--help" in arguments or "-h" in arguments:

@@ -72,6 +72,8 @@ def at(seconds):
 
 def write(stream, line):
     """A line to a stream, at once: another program reads it as it comes, or has ended."""
+    if not stream:
+        return  # what CPython has for one that its starter closed
     try:
         stream.write(line + "\n")
         if hasattr(stream, "flush"):

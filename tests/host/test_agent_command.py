@@ -216,6 +216,20 @@ def test_what_fails(agent: LinuxAgent, est: EstServer) -> None:
 
 
 @each
+def test_without_standard_files(agent: LinuxAgent) -> None:
+    """What is opened in their place is none of them: lines would go to records and server."""
+    start, environment = command(agent.runtime)
+    agent.config["hooks"] = {"reload": "true"}
+    words = [*start, "renew", "--now", "--json", "--config", str(agent.file())]
+    for closed in ("<&-", "2>&-", ">&-", "<&- >&- 2>&-"):
+        shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+        assert subprocess.run(shell, env=environment).returncode == 0, closed
+        assert (agent.state / "est.lock").read_bytes() == b""
+        assert leaf(agent)
+        assert agent.run("reset").returncode == 0
+
+
+@each
 def test_while_a_hook_runs(agent: LinuxAgent) -> None:
     """It is told how it stands by what is stored; what it cannot do now is not done later."""
     begun = agent.folder / "begun"
