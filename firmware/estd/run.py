@@ -16,7 +16,8 @@ def once(life):
     step, at = life.agent.known.next or (None, None)
     if step == "retry" and not life.failed:
         why = life.kept.get("failure")
-        life.tell.note("no try before %s%s" % (events.date(at), ", after: " + why if why else ""))
+        when = events.at(at) or " in its time"
+        life.tell.note("not now: the next try is%s%s" % (when, ", after: " + why if why else ""))
     return life.code()
 
 

@@ -199,7 +199,7 @@ def test_what_fails(agent: LinuxAgent, est: EstServer) -> None:
     for _ in range(2):
         done = agent.run("--once", **wrong)
         assert done.returncode == 5
-        assert "note: no try before 2" in done.stderr
+        assert "note: not now: the next try is at 2" in done.stderr
         assert ", after: simpleenroll: refused with HTTP 401" in done.stderr
         status = agent.run("status", **wrong)
         assert status.returncode == 4 and "failure:     simpleenroll: refused" in status.stdout
