@@ -39,6 +39,7 @@ class Life:
         self.state = settings["state"]
         self.hooks = settings["hooks"]
         self.records = lock(self.state)
+        self.place = _place(self.state)
         self.kept = self._load()
         self.failed = None
         # Exports in a row that failed.
@@ -81,6 +82,10 @@ class Life:
             self.tell("hardware", {"text": text % (self.kept["hardware"], number)})
         elif number:
             self.keep(hardware=number)
+
+    def is_lost(self):
+        """Whether the state was removed, or made anew by another process, under this one."""
+        return _place(self.state) != self.place
 
     # Events of the agent.
 
@@ -307,6 +312,15 @@ def lock(state):
     except OSError as error:
         raise StorageError("cannot use the folder %s: %s" % (state, error))
     return store.Store(state)
+
+
+def _place(state):
+    # What tells the locked file of a state from another in its place.
+    try:
+        found = os.stat(state + "/est.lock")
+    except OSError:
+        return None
+    return found[1], found[9]
 
 
 def _make_folders(path):

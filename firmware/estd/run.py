@@ -47,11 +47,13 @@ def forever(life, path):
         reason, caller = bed.sleep(
             min(wait, _NETWORK_REST) if returned else wait, _lost_network(life)
         )
-        if restart.package() != stamp:
+        what = "est" if restart.package() != stamp else "the state" if life.is_lost() else None
+        if what:
             if caller:
-                caller.tell({"event": "note", "text": "est was replaced: ask again in a moment"})
+                text = "%s was replaced: ask again in a moment" % what
+                caller.tell({"event": "note", "text": text})
                 caller.tell({"exit": exits.LATER})
-            life.tell.note("est was replaced: the agent starts again")
+            life.tell.note("%s was replaced: the agent starts again" % what)
             restart.settle()
             again(life, bed)
         if reason == "caller":

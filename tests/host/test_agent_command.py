@@ -467,6 +467,21 @@ def test_without_ffi(agent: LinuxAgent) -> None:
         assert daemon.process.wait(60) == -signal.SIGHUP
 
 
+@once
+def test_a_state_that_is_removed_under_it(agent: LinuxAgent) -> None:
+    """It begins anew at its next step, and beside no other agent."""
+    agent.config["hooks"] = {"on_renewed": "false"}
+    with agent.running() as daemon:
+        daemon.says("again in 10 s")
+        shutil.rmtree(agent.state)
+        daemon.says("the state was replaced: the agent starts again")
+        daemon.says("again in 10 s", 2)
+        shutil.rmtree(agent.state)
+        with agent.running() as other:
+            other.says("renewed: generation=1")
+            assert daemon.process.wait(60) == 7
+
+
 @each
 def test_a_network_that_returns(agent: LinuxAgent) -> None:
     """It is tried at once, and not only when the back-off is over."""
