@@ -5,8 +5,9 @@ What is due is a record of the heart's store, named `hooks`, written before anyt
     number: how many events there were.
     due: {kind: event}, the newest of each kind. An event holds `number`, `facts`, `tries`, `next`
     (Unix seconds), `done` (digests of the commands that are done), `failed` (of the one that
-    failed or runs, and its time), `error`, or null, and `cause`, absent without one: `exit` (a
-    code or signal), `timeout`, `output` (too much), `start` (it cannot be run) or `verify`.
+    failed or runs, with its time, or of `verify`), `error`, or null, and `cause`, absent without
+    one: `exit` (a code or signal), `timeout`, `output` (too much), `start` (it cannot be run) or
+    `verify`.
     running: estd.programs.mark of the command that runs, or null. One that is found there was left
     by an agent that was killed.
 
@@ -167,10 +168,11 @@ def _detail(kind, event, wait):
 
 
 def _is_mended(event, hooks, kind):
-    # Whether the command that failed is none of the configuration's any more, or has other time.
-    failed = event.get("failed")
+    # Whether what failed is not in the configuration any more, or has other time.
     seconds = _seconds(hooks)
-    return failed and failed not in [_digest([words, seconds]) for words in commands(hooks, kind)]
+    found = [_digest([words, seconds]) for words in commands(hooks, kind)]
+    failed = event.get("failed")
+    return failed and failed not in found + [_digest(hooks.get("verify"))]
 
 
 def _digest(of):
@@ -227,6 +229,7 @@ def _run(state, records, record, kind, event, hooks, listed):
                 return None, None
         # The next try begins with the first command.
         event["done"] = []
+        event["failed"] = _digest(hooks["verify"])
         return "verify", error
     return None, None
 
