@@ -17,8 +17,9 @@ def stored(settings, agent="not running"):
     records = store.Store(settings["state"])
     known = Identity(records)
     known.take(store.unpack(records.load("identity", 0)))
-    retry = (_unpacked(records, "retry") or [{}])[0]
-    until = retry.get("until", 0)
+    # Of a back-off, or of a server that said to wait.
+    found = [(_unpacked(records, name) or [{}])[0] for name in ("retry", "order")]
+    until = max([meta.get("until", 0) for meta in found])
     if until > clock.now_or_0():
         known.next = ("retry", until)
     kept = (_unpacked(records, "agent") or [{}])[0]

@@ -215,6 +215,17 @@ def test_what_fails(agent: LinuxAgent, est: EstServer) -> None:
     assert agent.run("renew", "--now", hooks=failing).returncode == 8
 
 
+@once
+def test_a_server_that_says_to_wait(tmp_path: Path, runtime: str) -> None:
+    config = ServerConfig(directory=tmp_path / "ca", approve_after=600)
+    with running_server(config) as server:
+        agent = LinuxAgent(server.url, server.ca_pem, tmp_path / "agent", runtime)
+        done = agent.run("--once")
+        assert done.returncode == 5 and "note: not now: the next try is at 2" in done.stderr
+        status = agent.run("status").stdout
+        assert "order:       waiting" in status and "next:        retry at 2" in status
+
+
 @each
 def test_without_standard_files(agent: LinuxAgent) -> None:
     """What is opened in their place is none of them: lines would go to records and server."""
