@@ -9,6 +9,7 @@ from cryptography import x509
 from line_of_boards import PASSWORD, STATION, Line, Make, board, server_of, step
 
 from mpest.flash import application
+from mpest.station import terminal
 from mpest.station.board_run import Bench
 from mpest.station.job import load
 from mpest.station.ledger.ledger import LEASE, Ledger
@@ -56,10 +57,32 @@ def test_all_boards_are_made(make: Make) -> None:
         assert tuple(steps) == STEPS[1:]
         assert (line.folder / f"labels/batch-1/{serial}.zpl").read_text().startswith("^XA")
     assert events[-1]["done"] == 2
-    # What is made is left alone.
-    known = [event for event in line.run() if event["event"] == "step"]
-    assert not [event for event in known if event["step"] != "identify"]
-    line.check(2)
+
+
+def test_a_board_that_comes_back_is_left_alone(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is shown with its history, in the events and at the terminal; so is a scrapped one."""
+    line = make(3)
+    line.boards[2].unplug()  # or the line would end
+    line.run("--limit", "2")
+    with Ledger(str(line.ledger)) as ledger:
+        ledger.scrap("A001", Who("desk", "", "Eve"), "bent")
+    with line.start() as run:
+        told = run.until_all(board("known"), board("refused"))
+        run.interrupt()
+        steps = {event["step"] for event in run.end() if event["event"] == "step"}
+    assert steps <= {"identify"}
+    assert [event["serial"] for event in told] == ["A002", "A001"]
+    lives = [[entry["event"] for entry in event["history"]] for event in told]
+    made = ["claim", "certificate", "label", "finish"]
+    assert lives == [made, [*made, "scrap"]]
+    capsys.readouterr()
+    terminal.Terminal()(told[1].pop("event"), **told[1])
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert "A001 was scrapped" in first
+    assert [text.split()[1] for text in rest] == lives[1]
+    assert rest[-1].split()[2:] == ["bent", "desk", "Eve"]
 
 
 def test_another_station_finishes(make: Make) -> None:

@@ -21,6 +21,7 @@ from mpest.exits import CliError
 from mpest.station import job as jobs
 from mpest.station import terminal
 from mpest.station.entries import STEPS
+from mpest.station.ledger import record
 from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Event, State, Unit, Who
 from mpest.station.page import access, server, texts
@@ -174,6 +175,23 @@ async def test_the_last_result_stays_until_the_next_board(opened: Opened) -> Non
         page("port", port="port-1", device="/dev/x", state="here")
         [tile] = (await shown(session))["tiles"]
         assert (tile["state"], tile["serial"], tile["here"]) == ("working", "", True)
+
+
+async def test_a_board_that_is_left_alone_has_its_history_at_once(opened: Opened) -> None:
+    unit = claimed(opened.ledger)
+    opened.ledger.fail(unit, WHO, "accept", EVIL)
+    life = [record.line(event) for event in opened.ledger.history("A001")]
+    board(opened, "port-1", "A001", "known", history=life)
+    async with browser(opened) as session:
+        [tile] = (await shown(session))["tiles"]
+        assert [(line["event"], line["outcome"]) for line in tile["history"]] == [
+            ("claim", ""),
+            ("step", "failed"),
+            ("fail", EVIL),
+        ]
+        opened.page("port", port="port-1", device="/dev/x", state="here")
+        [tile] = (await shown(session))["tiles"]
+        assert not tile["history"]
 
 
 async def test_yield_of_the_shift(opened: Opened) -> None:

@@ -69,13 +69,20 @@ def test_two_boards_by_the_page(line: Line, tmp_path: Path) -> None:
         page.until(lambda: "next one" in page.tile(first, "advice"))
         assert page.tile(first) == "GOOD"
 
+        good.plug(first)
+        page.until_word(first, "MADE BEFORE")
+        life = page.tile(first, "life")
+        assert "Good" in life and "Eve" in life and "Label · scanned" in life
+        page.readable()
+        good.unplug()
+
         dark.touch()
         bad.plug(second)
         page.until_word(second, "FAILED")
         assert (page.kind(second), page.tile(second, "sign")) == ("failed", "✗")
         assert "red box" in page.tile(second, "advice")
         assert "lamp is dark" in page.tile(second, "message")
-        assert page.tile(first) == "GOOD"
+        assert page.tile(first) == "MADE BEFORE"
         page.readable()
         page.until(lambda: page.text("#numbers .first dd") == "50 % (1 of 2)")
         bad.unplug()

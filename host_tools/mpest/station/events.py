@@ -7,7 +7,7 @@
 | port | port, device, state: free, here, gone |
 | step | port, serial, step, outcome: begun, done, again, failed, skipped; seconds, message |
 | progress | port, serial, step, fraction: 0 to 1 |
-| board | port, serial, outcome: a kind of outcome.Outcome; step, message, seconds |
+| board | port, serial, outcome: a kind of outcome.Outcome; step, message, seconds; history |
 | operator | operator: who works here from now on; "" where somebody is to say so |
 | scan | port, state: wanted (the next scan is for the board there), turn (others first), over |
 | decision | serial, operator; what was decided on the page: rework, scrap, label; label |

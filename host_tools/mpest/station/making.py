@@ -8,6 +8,8 @@ request and the same certificate.
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from mpest.exits import CliError, Exit
 from mpest.flash import application
@@ -16,6 +18,7 @@ from mpest.station.authority import Later, Unreachable
 from mpest.station.board_run import Bench, BoardRun
 from mpest.station.errors import Gone, OtherBoard
 from mpest.station.events import Emit
+from mpest.station.ledger import record
 from mpest.station.ledger.units import (
     LeaseLost,
     LedgerError,
@@ -30,6 +33,8 @@ from mpest.station.link import Link
 from mpest.station.outcome import AGAIN, Outcome, Stopped, Waiting
 from mpest.station.ports import Port
 
+_EACH_TIME = ("step", "request")
+_MAX_LINES = 20  # of a board's life: each browser gets them with each change on the page
 _LONGEST = 300.0  # seconds that a Retry-After is obeyed at most, before it is asked again
 
 
@@ -59,7 +64,16 @@ class Making:
             run = self._run
             with contextlib.suppress(LedgerError):  # it is tried again when the board is seen
                 withdrawing.withdraw(run.bench, outcome.serial, run.emit)
+        if outcome.kind in ("known", "refused") and outcome.serial:
+            with contextlib.suppress(LedgerError):
+                return replace(outcome, history=self._life(outcome.serial))
         return outcome
+
+    def _life(self, serial: str) -> tuple[dict[str, Any], ...]:
+        """What became of a board, without what it went through each time."""
+        history = self._run.ledger.history(serial)
+        lines = [record.line(event) for event in history if event.event not in _EACH_TIME]
+        return tuple(lines[-_MAX_LINES:])
 
     def _outcome(self) -> Outcome:
         try:

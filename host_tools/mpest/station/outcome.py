@@ -1,6 +1,7 @@
 """What became of a board that was at a port."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from mpest.exits import CliError
 
@@ -22,6 +23,8 @@ class Outcome:
     serial: str = ""
     step: str = ""
     seconds: float = 0.0
+    history: tuple[dict[str, Any], ...] = ()
+    """Of a board that is left alone: its life so far, oldest first, as record.line has it."""
 
 
 class Stopped(CliError):

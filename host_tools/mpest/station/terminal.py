@@ -52,7 +52,7 @@ class Terminal:
         port = str(fields.get("port", ""))
         line = self._line(event, port, fields)
         if self._live:
-            if line and event not in ("step", "board"):
+            if line and (event not in ("step", "board") or fields.get("history")):
                 self._live.console.print(line, markup=False)
             self._live.refresh()
         elif line:
@@ -77,7 +77,8 @@ class Terminal:
                 if kind == "waiting" and self._last.get(port) == text:
                     return ""
                 self._last[port] = text
-                return f"{_SIGNS[kind][0]} {place}{text} ({fields['seconds']:.1f} s)"
+                told = f"{_SIGNS[kind][0]} {place}{text} ({fields['seconds']:.1f} s)"
+                return "\n".join([told, *map(_life, fields.get("history", ()))])
             case "counts":
                 made, wanted = fields["done"], fields["quantity"]
                 self._footer = f"{made} made" + (f" of {wanted}" if wanted else "")
@@ -111,6 +112,12 @@ class Terminal:
             sign, colour = _SIGNS.get(kind, ("▶", "blue"))
             table.add_row(sign, port, serial, step, text, style=colour)
         return table
+
+
+def _life(line: dict[str, Any]) -> str:
+    """A line of a board's history."""
+    words = ("at", "event", "step", "outcome", "reason", "station", "port", "operator")
+    return "    " + "  ".join(str(line[word]) for word in words if line[word])
 
 
 def revocation(fields: dict[str, Any]) -> str:

@@ -227,4 +227,5 @@ class _Worker:
 
 def _told(outcome: Outcome) -> dict[str, Any]:
     told = {"outcome": outcome.kind, "serial": outcome.serial, "step": outcome.step}
-    return {**told, "message": outcome.message} if outcome.message else told
+    more = {"message": outcome.message, "history": outcome.history}
+    return {**told, **{name: value for name, value in more.items() if value}}

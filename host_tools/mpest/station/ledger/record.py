@@ -101,5 +101,20 @@ def _certificate(certificate: Certificate) -> Document:
     }
 
 
+def line(event: Event) -> Document:
+    """A line of the history, as the page and the line's events have it."""
+    return {
+        "at": moment(event.at),
+        "event": event.event,
+        "step": event.step,
+        "outcome": event.outcome,
+        "reason": str(event.detail.get("reason", "")),
+        "seconds": event.seconds,
+        "station": event.station,
+        "port": event.port,
+        "operator": event.operator,
+    }
+
+
 def moment(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,7 +7,7 @@ from mpest.station import labelling, labels, scanning
 from mpest.station.events import Event
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
-from mpest.station.ledger.record import moment
+from mpest.station.ledger.record import line, moment
 from mpest.station.ledger.units import MAX_SERIAL, Unit, Who, checked
 
 PORT = "page"
@@ -39,20 +39,7 @@ class Actions:
             "metadata": unit.metadata,
             "generation": unit.generation,
             "failures": unit.failures,
-            "history": [
-                {
-                    "at": moment(event.at),
-                    "event": event.event,
-                    "step": event.step,
-                    "outcome": event.outcome,
-                    "reason": str(event.detail.get("reason", "")),
-                    "seconds": event.seconds,
-                    "station": event.station,
-                    "port": event.port,
-                    "operator": event.operator,
-                }
-                for event in ledger.history(unit.serial)[-_MAX_HISTORY:]
-            ],
+            "history": [line(event) for event in ledger.history(unit.serial)[-_MAX_HISTORY:]],
             "certificates": [
                 {
                     "number": certificate.number,

@@ -32,6 +32,8 @@ class _Tile:
     message: str = ""
     seconds: float | None = None
     label: str = ""
+    history: tuple[dict[str, Any], ...] = ()
+    """Of a board that is left alone."""
     number: int = 0
 
 
@@ -133,6 +135,7 @@ class State:
         tile.state, tile.step, tile.fraction = kind, fields["step"], None
         tile.message = _bounded({"message": "", **fields})["message"]
         tile.seconds = fields["seconds"]
+        tile.history = fields.get("history", ())
         tile.label = "printed" if kind == "done" and "label" in tile.passed else ""
         tile.number += 1
         if kind in _RESULTS and tile.serial:

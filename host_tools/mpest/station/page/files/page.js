@@ -56,6 +56,19 @@ function stepOf(tile) {
   return said("step_of", { number, count: STEPS.length, step });
 }
 
+// A line of a board's history: when, what, result, who, where.
+function cellsOf(line) {
+  const step = texts.step[line.step] ? word("step", line.step, "name") : line.step;
+  const seconds = line.seconds === null ? "" : said("board_seconds", { seconds: line.seconds.toFixed(1) });
+  return [
+    new Date(line.at).toLocaleString(),
+    [word("event", line.event), step].filter(Boolean).join(": "),
+    [word("labels", line.outcome), line.reason, seconds].filter(Boolean).join(" · "),
+    line.operator,
+    [line.station, line.port].filter(Boolean).join(" "),
+  ];
+}
+
 function drawTile(element, tile) {
   const last = element.dataset.drawn;
   const drawn = JSON.stringify([tile, session.scan, session.drawn]);
@@ -87,6 +100,14 @@ function drawTile(element, tile) {
     inner.append(label);
   }
   if (tile.label) inner.append(make("p", "labelled", said("label", { label: word("labels", tile.label) })));
+  if (tile.history.length) {
+    const lines = make("ol", "life");
+    lines.setAttribute("aria-label", said("history", { serial: tile.serial }));
+    for (const line of [...tile.history].reverse()) {
+      lines.append(make("li", "", cellsOf(line).filter(Boolean).join(" · ")));
+    }
+    inner.append(lines);
+  }
   if (tile.message) inner.append(make("p", "message", said("engineer", { message: tile.message })));
   element.replaceChildren(inner);
 }
@@ -300,16 +321,7 @@ function drawBoard() {
   $("history").replaceChildren(
     ...[...shown.history].reverse().map((line) => {
       const row = make("tr");
-      const step = texts.step[line.step] ? word("step", line.step, "name") : line.step;
-      const seconds = line.seconds === null ? "" : said("board_seconds", { seconds: line.seconds.toFixed(1) });
-      const cells = [
-        new Date(line.at).toLocaleString(),
-        [word("event", line.event), step].filter(Boolean).join(": "),
-        [word("labels", line.outcome), line.reason, seconds].filter(Boolean).join(" · "),
-        line.operator,
-        [line.station, line.port].filter(Boolean).join(" "),
-      ];
-      row.append(...cells.map((cell) => make("td", "", cell)));
+      row.append(...cellsOf(line).map((cell) => make("td", "", cell)));
       return row;
     }),
   );
