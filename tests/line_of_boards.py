@@ -54,13 +54,22 @@ class Board:
         self.root = root
         self.unique_id = unique_id
         self._process: subprocess.Popen[bytes] | None = None
+        self._port: Path | None = None
 
     def plug(self, port: Path) -> None:
-        self.root.mkdir(exist_ok=True)
+        self._open(port)
+        self._start()
+
+    def _open(self, port: Path) -> None:
         port.parent.mkdir(exist_ok=True)
-        program = runtimes.find("micropython")
         self._near, self._far = os.openpty()
         tty.setraw(self._far)
+        port.symlink_to(os.ttyname(self._far))
+        self._port = port
+
+    def _start(self) -> None:
+        self.root.mkdir(exist_ok=True)
+        program = runtimes.find("micropython")
         self._process = subprocess.Popen(
             [*program.argv, SIMULATED, *station_board.MACHINE, "0", self.unique_id],
             stdin=self._near,
@@ -69,17 +78,16 @@ class Board:
             cwd=self.root,
             env={**os.environ, **program.env},
         )
-        port.symlink_to(os.ttyname(self._far))
-        self._port = port
 
     def unplug(self) -> None:
-        if self._process:
+        if self._port:
             self._port.unlink()
-            self._process.kill()
-            self._process.wait()
+            if self._process:
+                self._process.kill()
+                self._process.wait()
             os.close(self._near)
             os.close(self._far)
-            self._process = None
+            self._process = self._port = None
 
 
 class Line:

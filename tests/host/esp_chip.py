@@ -22,11 +22,14 @@ MAGIC_REG = 0x40001000
 SPI_USR = 1 << 18  # in the SPI controller's command register: runs a flash command
 READ_ID = 0x9F
 
-# Magic of the chip, its number where it tells one, its SPI controller, offsets of USR2 and W0.
+MAC = "0a0b0c00aa01"
+
+# Magic of the chip, its number where it tells one, its SPI controller, offsets of USR2 and W0, and
+# where the MAC address lies.
 CHIPS = {
-    "esp32": (0x00F01D83, None, 0x3FF42000, 0x24, 0x80),
-    "esp32c3": (0x1B31506F, 5, 0x60002000, 0x20, 0x58),
-    "esp32s3": (0x00000009, 9, 0x60002000, 0x20, 0x58),
+    "esp32": (0x00F01D83, None, 0x3FF42000, 0x24, 0x80, 0x3FF5A004),
+    "esp32c3": (0x1B31506F, 5, 0x60002000, 0x20, 0x58, 0x60008844),
+    "esp32s3": (0x00000009, 9, 0x60002000, 0x20, 0x58, 0x60007044),
 }
 
 
@@ -34,11 +37,15 @@ class Chip:
     """`flash` is what has been written; `erased` whether all was erased before."""
 
     def __init__(self, name: str, flash_size: int) -> None:
-        self.magic, self.number, self.spi, self.usr2, self.w0 = CHIPS[name]
+        self.magic, self.number, self.spi, self.usr2, self.w0, mac = CHIPS[name]
         self.flash = bytearray(b"\xff" * flash_size)
         self.erased = False
         self.commands: list[int] = []
-        self.registers = {MAGIC_REG: self.magic}
+        self.registers = {
+            MAGIC_REG: self.magic,
+            mac: int(MAC[4:], 16),
+            mac + 4: int(MAC[:4], 16),
+        }
         self.stub = False
         self.at = 0
         self.size = 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import firmware_files
 import pytest
-from esp_chip import CHIPS, DEFL_BEGIN, running_chip
+from esp_chip import CHIPS, DEFL_BEGIN, MAC, running_chip
 
 from mpest import boards, runtimes, shipped
 from mpest.boards import SURE_BAUD, Esptool, Uf2
@@ -209,7 +209,7 @@ def test_esptool_writes_firmware(files: Path, board: boards.Board) -> None:
     said: list[str] = []
     with running_chip(tool.chip, tool.size) as chip:
         chip.flash[tool.size - 8 :] = b"identity"
-        assert esp.verify_chip(chip.port, tool) == f"{tool.size >> 20}MB"
+        assert esp.verify_chip(chip.port, tool) == (f"{tool.size >> 20}MB", MAC)
         assert list(esp.write(chip.port, tool, good, erase=False, note=said.append))[-1] == 1
         assert chip.flash[tool.offset : tool.offset + len(content)] == content
         assert chip.flash[tool.size - 8 :] == b"identity"

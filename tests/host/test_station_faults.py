@@ -258,6 +258,7 @@ def test_firmware_that_is_written_twice(make: Make, monkeypatch: pytest.MonkeyPa
     """That the rate of a line was too fast stands in the history."""
 
     def write(*arguments: Any) -> None:
+        assert arguments[3] == "0a0b0c"  # to which board
         arguments[-1]("the line was too fast")
 
     monkeypatch.setattr(firmware, "write", write)

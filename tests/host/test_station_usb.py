@@ -134,7 +134,7 @@ def test_eight_picos_in_their_boot_loaders(hub: Hub, tmp_path: Path) -> None:
         )
         link = Serial(port.name, port.path)
         try:
-            firmware.write(made, port, link, lambda *_, **__: None, problems.append)
+            firmware.write(made, port, link, "", lambda *_, **__: None, problems.append)
             link.run("pass", 10)
         except Exception as error:  # in a thread
             problems.append(f"{port.name}: {error}")

@@ -224,8 +224,8 @@ def _would_write_firmware(board: Board, firmware: Path, use: _Options, report: "
 
 def _verify_chip(port: str, flash: Esptool, report: "_Report") -> None:
     with report.waiting(f"the boot loader of the {flash.chip} at {port}"):
-        flash_size = esp.verify_chip(port, flash)
-    report.emit({"event": "chip", "chip": flash.chip, "flash": flash_size})
+        found = esp.verify_chip(port, flash)
+    report.emit({"event": "chip", "chip": flash.chip, "flash": found.flash})
 
 
 def _write_firmware(

@@ -5,6 +5,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from mpest.boards import SURE_BAUD, Board, Esptool
 from mpest.exits import CliError, Exit
@@ -17,6 +18,14 @@ _FATAL = "A fatal error occurred: "
 _PARTITION_TABLE = 0x8000  # in flash, in every firmware of MicroPython
 _PARTITION = struct.Struct("<2sBBII16sI")
 _PARTITION_MAGIC = b"\xaa\x50"
+
+
+class Chip(NamedTuple):
+    """flash: its size as esptool writes it, such as "4MB". mac: the chip's MAC address, in hex
+    without separators, which is machine.unique_id() of its MicroPython."""
+
+    flash: str
+    mac: str
 
 
 def check(file: Path, board: Board, flash: Esptool) -> int:
@@ -78,8 +87,8 @@ def write_command(
     return [*command, f"{flash.offset:#x}", str(file)]
 
 
-def verify_chip(port: str, flash: Esptool) -> str:
-    """Size of the flash as esptool writes it, such as "4MB". Raises CliError if it won't do."""
+def verify_chip(port: str, flash: Esptool) -> Chip:
+    """The chip at `port`. Raises CliError if it won't do."""
     try:
         output = "".join(_run(_verify_chip_command(port, flash), f"no {flash.chip} at {port}"))
     except CliError as error:
@@ -91,14 +100,18 @@ def verify_chip(port: str, flash: Esptool) -> str:
             Exit.NETWORK,
         ) from None
     match = re.search(r"^Detected flash size: ((\d+)([KM])B)", output, re.MULTILINE)
-    if not match:
-        raise CliError(f"esptool cannot tell how large the flash at {port} is", Exit.NETWORK)
+    mac = re.search(r"^MAC: +([0-9a-f:]+)$", output, re.MULTILINE)
+    if not match or not mac:
+        raise CliError(
+            f"esptool cannot tell how large the flash at {port} is, or its MAC address",
+            Exit.NETWORK,
+        )
     if int(match[2]) << {"K": 10, "M": 20}[match[3]] < flash.size:
         raise CliError(
             f"the flash at {port} is too small: {match[1]}, not {flash.size >> 20}MB; "
             "a board.toml of your own may describe a smaller one"
         )
-    return match[1]
+    return Chip(match[1], mac[1].replace(":", ""))
 
 
 def write(

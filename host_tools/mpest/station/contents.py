@@ -1,9 +1,10 @@
 """What a board holds before it makes its key: MicroPython, the program, and nothing else."""
 
+from mpest.boards import Esptool
 from mpest.flash.application import File
 from mpest.station import firmware
 from mpest.station.board_run import BoardRun
-from mpest.station.errors import BoardError
+from mpest.station.errors import BoardError, NoMicroPython
 from mpest.station.identity import Identity
 from mpest.station.outcome import Waiting
 
@@ -16,28 +17,49 @@ def start_blank(run: BoardRun) -> bool:
         return False
     if not job.firmware_sha256:
         raise Waiting("the board waits for firmware, and the job has none: take it out")
-    run.run("firmware", lambda: firmware.write(job, port, run.link, run.emit, lambda _: None))
+    run.run("firmware", lambda: firmware.write(job, port, run.link, "", run.emit, lambda _: None))
     return True
 
 
-def write_firmware(run: BoardRun, *, new: bool) -> None:
-    """The job's, unless it is there. new: it was written just now. Raises CliError."""
+def identify(run: BoardRun) -> Identity:
+    """Who the board is: an ESP32 without MicroPython says it by its boot loader, where the job has
+    firmware for it. Raises CliError."""
+    job, flash = run.job, run.job.profile.flash
+
+    def ask() -> Identity:
+        try:
+            return run.board.identify()
+        except NoMicroPython:
+            if not (job.firmware_sha256 and isinstance(flash, Esptool)):
+                raise
+            run.link.close()
+            return firmware.chip(run.port, flash, job.profile)
+
+    run.board.identity = run.run("identify", ask)
+    return run.board.identity
+
+
+def write_firmware(run: BoardRun, identity: Identity, *, new: bool) -> Identity:
+    """The job's, unless it is there; who the board is then. new: it was written just now.
+
+    Raises CliError.
+    """
     job = run.job
     pinned = (job.firmware_sha256 or "").lower()
     if not pinned:
         run.skip("firmware", "the job has none")
-        return
+        return identity
     if new:
         run.record("firmware", "done", sha256=pinned)
-        return
+        return identity
     written = [
         event.detail.get("sha256")
         for event in run.ledger.history(run.unit.serial)
         if (event.step, event.outcome) == ("firmware", "done")
     ]
-    if written[-1:] == [pinned]:
+    if written[-1:] == [pinned] and not identity.blank:
         run.skip("firmware", "it was done before")
-        return
+        return identity
 
     def again(reason: str) -> None:
         run.emit("step", step="firmware", outcome="again", message=reason)
@@ -45,10 +67,10 @@ def write_firmware(run: BoardRun, *, new: bool) -> None:
 
     run.run(
         "firmware",
-        lambda: firmware.write(job, run.port, run.link, run.emit, again),
+        lambda: firmware.write(job, run.port, run.link, identity.unique_id, run.emit, again),
         sha256=pinned,
     )
-    run.board.identify()
+    return run.board.identify()
 
 
 def erase(run: BoardRun, files: list[File]) -> None:

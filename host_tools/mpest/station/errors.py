@@ -32,6 +32,10 @@ class Silent(BoardError):
     """No answer within the time that the call was given."""
 
 
+class NoMicroPython(Silent):
+    """No MicroPython answers: another program, or nothing, is on what is plugged in."""
+
+
 class Garbled(BoardError):
     """An answer that makes no sense, or one without end."""
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from mpest.boards import Board, Esptool, Uf2
 from mpest.exits import CliError
 from mpest.flash import esp, probe, uf2
-from mpest.station.errors import BoardError
+from mpest.station.errors import BoardError, OtherBoard
 from mpest.station.events import Emit
+from mpest.station.identity import Identity
 from mpest.station.job import Job
 from mpest.station.link import Link
 from mpest.station.mounting import mounted
@@ -18,17 +19,39 @@ from mpest.station.ports import Port
 _BACK_SECONDS = 30.0  # until a drive is there, or the port again
 
 
-def write(job: Job, port: Port, link: Link, emit: Emit, note: Callable[[str], None]) -> None:
+def chip(port: Port, flash: Esptool, board: Board) -> Identity:
+    """Who a chip is on which no MicroPython answers: by its boot loader, which leaves it as it is.
+
+    Raises CliError.
+    """
+    mac = esp.verify_chip(_device(port), flash).mac
+    return Identity(mac, mac, "", board.port, (), 0, ())
+
+
+def write(
+    job: Job,
+    port: Port,
+    link: Link,
+    unique_id: str,
+    emit: Emit,
+    note: Callable[[str], None],
+) -> None:
     """Write the job's firmware; the board's port answers again when this returns.
 
-    note: told why it is written a second time. Raises CliError.
+    unique_id: of the board that gets it; "" for one that can't say it yet, in its boot loader.
+    note: told why it is written a second time. Raises CliError, OtherBoard where another board is
+    at the port by now.
     """
     assert job.firmware
     _check_pin(job.firmware, job.firmware_sha256 or "")
     flash = job.profile.flash
     if isinstance(flash, Esptool):
         link.close()
-        _by_esptool(job.firmware, port, flash, emit, note)
+        found = esp.verify_chip(_device(port), flash).mac
+        if found != unique_id:
+            raise OtherBoard(f"{port.name} has board {found} now, not {unique_id}: start again")
+        for fraction in esp.write(_device(port), flash, job.firmware, erase=False, note=note):
+            emit("progress", step="firmware", fraction=fraction)
     elif isinstance(flash, Uf2):
         _by_drive(job.firmware, job.profile, port, flash, link, emit)
     else:
@@ -43,14 +66,6 @@ def _check_pin(file: Path, pinned: str) -> None:
         raise CliError(f"cannot read {file}: {error.strerror}") from None
     if digest != pinned.lower():
         raise CliError(f"{file} has changed: its SHA-256 is {digest}, the job's is {pinned}")
-
-
-def _by_esptool(
-    file: Path, port: Port, flash: Esptool, emit: Emit, note: Callable[[str], None]
-) -> None:
-    esp.verify_chip(_device(port), flash)
-    for fraction in esp.write(_device(port), flash, file, erase=False, note=note):
-        emit("progress", step="firmware", fraction=fraction)
 
 
 def _by_drive(file: Path, board: Board, port: Port, flash: Uf2, link: Link, emit: Emit) -> None:

@@ -26,6 +26,11 @@ class Identity:
     unreadable: str = ""
 
     @property
+    def blank(self) -> bool:
+        """Whether no MicroPython has said it, but a boot loader."""
+        return not self.version
+
+    @property
     def provisioned(self) -> bool:
         """Whether the board has a certificate."""
         return bool(self.chain)

@@ -14,7 +14,7 @@ import serial  # type: ignore[import-untyped]
 from mpest.exits import CliError
 from mpest.flash import probe
 from mpest.runtimes import Program
-from mpest.station.errors import Gone, Silent
+from mpest.station.errors import Gone, NoMicroPython
 from mpest.station.repl import Repl
 
 _STEP = 0.05  # seconds that one read waits at most
@@ -150,11 +150,11 @@ class Serial:
         return self._line
 
     def _probe(self, appear: float = 0.0) -> None:
-        """Raise Silent that says in words what is there instead of MicroPython."""
+        """Raise NoMicroPython that says what is there instead."""
         try:
             probe.answers(self.name, appear=appear, find=self._find)
         except CliError as error:
-            raise Silent(error.message) from None
+            raise NoMicroPython(error.message) from None
 
     def _open(self) -> None:
         device = self._device()

@@ -112,16 +112,16 @@ class Making:
         run, board = self._run, self._run.board
         starting.check_server(run.bench)
         new = contents.start_blank(run)
-        identity = run.run("identify", board.identify)
+        identity = contents.identify(run)
         unit = run.unit = starting.claim(run, identity)
         run.after("wait")
         run.after("identify")
         starting.refuse_interrupted(run)
+        identity = contents.write_firmware(run, identity, new=new)
         records = set(application.records(run.job.profile)) & set(identity.files)
         if unit.generation > 1 and not unit.key_hash and records:
             run.run("key", board.forget)  # a rework gives it a new one
             identity = board.identify()
-        contents.write_firmware(run, new=new)
         files = run.files()
         run.run("settings", lambda: contents.install(run, identity, files))
         if identity.provisioned and identity.key_hash == unit.key_hash:
