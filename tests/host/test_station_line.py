@@ -56,7 +56,11 @@ def test_all_boards_are_made(make: Make) -> None:
         ]
         assert tuple(steps) == STEPS[1:]
         assert (line.folder / f"labels/batch-1/{serial}.zpl").read_text().startswith("^XA")
-    assert events[-1]["done"] == 2
+    assert (events[-1]["done"], events[-1]["labels"]) == (2, 0)
+    with Ledger(str(line.ledger)) as ledger:  # the job waives the scan, and prints nothing
+        assert {unit.label for unit in ledger.units("batch-1")} == {"waived"}
+        told = [event.detail for event in ledger.history() if event.event == "label"]
+    assert told == [{"printed": False}] * 2
 
 
 def test_a_board_that_comes_back_is_left_alone(

@@ -343,6 +343,29 @@ async def test_rework_scrap_reprint_and_scan(opened: Opened) -> None:
     assert [event["event"] for event in opened.told] == ["operator", *["decision"] * 4]
 
 
+async def test_a_label_that_needs_no_scan(tmp_path: Path) -> None:
+    """It is told as what it is, at its tile and where it is printed again."""
+    job_in(tmp_path)
+    with (tmp_path / "job.toml").open("a") as file:
+        file.write("scan = false\n")
+    job, url = jobs.load(tmp_path / "job.toml"), str(tmp_path / "ledger.db")
+    with Ledger(url) as ledger:
+        ledger.open_batch(job.name, job.digest, None, job.units(), {}, WHO)
+        claimed(ledger)
+        ledger.label("A001", WHO, "waived")
+        with Page(job, url, texts.load(), "127.0.0.1", 0, lambda _: None) as page:
+            opened = Opened(page, ledger)
+            page("step", port="port-1", serial="A001", step="label", outcome="done")
+            told = {"outcome": "done", "step": "label", "seconds": 1.0}
+            page("board", port="port-1", serial="A001", **told)
+            async with browser(opened) as session:
+                assert (await shown(session))["tiles"][0]["label"] == "waived"
+                await enter(session)
+                status, answer = await post(session, "/reprint", serial="A001")
+                assert (status, answer["label"]) == (200, "waived")
+        assert ledger.unit("A001").label == "waived"
+
+
 async def test_a_board_begins_by_the_page(tmp_path: Path) -> None:
     """A scan is handed on to the line; where nobody works here, the page asks."""
     job_in(tmp_path)

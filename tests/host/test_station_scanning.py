@@ -12,7 +12,7 @@ from mpest.station.ledger.ledger import Ledger
 from mpest.station.scanning import Scans
 
 pytestmark = pytest.mark.timeout(120)
-_LABEL = '[label]\nzpl = "default"\nqr = "U/{serial}"\n'
+_LABEL = '[label]\nzpl = "default"\nqr = "U/{serial}"\nprint = ["cat"]\n'
 
 
 def note(text: str) -> Any:
@@ -83,8 +83,9 @@ def test_no_scan_no_start(make: Make) -> None:
         units = {unit.serial: unit for unit in ledger.units("batch-1")}
         assert units["A002"].unique_id == line.boards[first].unique_id
         assert {unit.label for unit in units.values()} == {"scanned"}
-        [scan] = [event for event in ledger.history("A001") if event.outcome == "scanned"]
-        assert (scan.port, scan.operator) == ("terminal", "Ann")
+        made, scan = [event for event in ledger.history("A001") if event.event == "label"]
+        assert (made.outcome, made.detail) == ("printed", {"printed": True})
+        assert (scan.outcome, scan.port, scan.operator) == ("scanned", "terminal", "Ann")
 
 
 def test_the_next_board_waits_for_the_label_of_the_last(make: Make) -> None:

@@ -12,7 +12,12 @@ FOLDER = "labels"
 """Beside the job file; in it a folder for each batch."""
 
 
-def make(job: Job, unit: Unit, ledger: Ledger, who: Who) -> None:
+def state(job: Job) -> str:
+    """Of a label that was made, as the ledger has it."""
+    return "waived" if job.label and not job.label.scan else "printed"
+
+
+def make(job: Job, unit: Unit, ledger: Ledger, who: Who) -> Unit:
     """Raises CliError where it is not written or not printed."""
     assert job.label
     label = labels.make(job, unit)
@@ -23,16 +28,16 @@ def make(job: Job, unit: Unit, ledger: Ledger, who: Who) -> None:
     if job.label.print:
         command = job.command_of(job.label.print, unit)
         labels.send(command, label, job.source.parent)
-    ledger.label(unit.serial, who, "printed")
+    return ledger.label(unit.serial, who, state(job), printed=job.label.print is not None)
 
 
-def again(job: Job, unit: Unit, ledger: Ledger, who: Who) -> None:
+def again(job: Job, unit: Unit, ledger: Ledger, who: Who) -> Unit:
     """The same label once more, which is to be scanned again. Raises CliError."""
     if job.label is None:
         raise CliError("the job has no label")
     if not unit.label or unit.state == "scrapped":
         raise CliError(f"{unit.serial} has no label that could be printed again")
-    make(job, unit, ledger, who)
+    return make(job, unit, ledger, who)
 
 
 def _write(path: Path, text: str) -> None:

@@ -83,13 +83,13 @@ class Deciding(Base):
 
         return self._named(serial, work)
 
-    def label(self, serial: str, who: Who, event: str) -> Unit:
-        """event: printed, scanned, waived, lost. Each is a line of the history."""
+    def label(self, serial: str, who: Who, event: str, **detail: bool) -> Unit:
+        """event: as Unit.label has it. Each is a line of the history, with `detail`."""
         checked(event, "label", MAX_SERIAL)
 
         def work(writing: Writing, row: UnitRow) -> None:
             row.label = event
-            self._note(writing, "label", who, row, outcome=event)
+            self._note(writing, "label", who, row, outcome=event, detail=detail)
 
         return self._named(serial, work)
 

@@ -87,7 +87,8 @@ class Unit:
     pem: str = field(repr=False)
     """The newest certificate for that key and those above it, or ""."""
     label: str
-    """The last event of its label: printed, scanned, waived, lost; or ""."""
+    """The last event of its label, or "": printed, which is to be scanned; scanned; waived, of a
+    job that wants no scan; lost. Whether a program printed it is in the history."""
     lease: str | None = field(repr=False)
     """What proves to the ledger that the caller has the unit; None for whoever only looks."""
     lease_until: datetime | None

@@ -68,9 +68,8 @@ class Actions:
 
     def reprint(self, serial: str, operator: str) -> Event:
         """The same label again; it is to be scanned again."""
-        unit = self._own(serial)
-        labelling.again(self._job, unit, self._open(), self._who(operator))
-        return _decision("label", unit, operator, label="printed")
+        unit = labelling.again(self._job, self._own(serial), self._open(), self._who(operator))
+        return _decision("label", unit, operator, label=unit.label)
 
     def scanned(self, text: str, operator: str) -> Event:
         """A label was scanned, for a board that begins or to be scanned back."""

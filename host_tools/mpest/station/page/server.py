@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from mpest.exits import CliError, Exit
+from mpest.station import labelling
 from mpest.station.events import Event
 from mpest.station.job import Job
 from mpest.station.ledger.units import LedgerError
@@ -70,7 +71,7 @@ class Page:
         self._texts = json.dumps(texts)
         self._host, self._port = host, port
         self._tell = tell
-        self._state = State()
+        self._state = State(labelling.state(job))
         self._access = Access(_pin(job), lambda: self._state.moved)
         self._actions = Actions(job, ledger_url)
         self._browsers = 0

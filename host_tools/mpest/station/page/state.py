@@ -38,9 +38,11 @@ class _Tile:
 
 
 class State:
-    """Heeds events in any thread; `version` is another one after each change."""
+    """Heeds events in any thread; `version` is another one after each change. label: what becomes
+    of one that is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str) -> None:
+        self._label = label
         self._lock = threading.Lock()
         self._tiles: dict[str, _Tile] = {}
         self._line: dict[str, Any] = {}
@@ -136,7 +138,7 @@ class State:
         tile.message = _bounded({"message": "", **fields})["message"]
         tile.seconds = fields["seconds"]
         tile.history = fields.get("history", ())
-        tile.label = "printed" if kind == "done" and "label" in tile.passed else ""
+        tile.label = self._label if kind == "done" and "label" in tile.passed else ""
         tile.number += 1
         if kind in _RESULTS and tile.serial:
             well = kind == "done"
