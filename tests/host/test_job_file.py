@@ -72,6 +72,7 @@ def test_a_job(tmp_path: Path) -> None:
         (with_line('svg = "default"\nqr = "x"', "label"), "label: qr must hold {serial}"),
         (with_line("seconds = 0", "limits.key"), "limits.key.seconds: found 0, allowed is more"),
         (with_line("seconds = 9", "limits.eat"), "limits.eat: allowed is 'wait', 'identify', "),
+        (with_line('serial = "X"', "devices"), "devices: serial is for plugged"),
         (with_line("start = []", "hooks"), "hooks.start: found a list, allowed is a list of 1 or"),
         (with_line("after = {key = [3]}", "hooks"), "hooks.after.key[0]: found 3, allowed is"),
         (with_line('hardware_type = "1"', "birth"), "an OID such as"),
@@ -166,6 +167,15 @@ def test_plugged(tmp_path: Path) -> None:
     assert list(made.units()) == []
     unit = made.plugged_unit("e661", "28cdc1000001")
     assert (unit.serial, unit.unique_id, unit.mac) == ("X-e661", "e661", "28cdc1000001")
+
+
+def test_plugged_and_scanned(tmp_path: Path) -> None:
+    devices = "plugged = true\nscan = true"
+    text = with_line(devices, "devices", without("csv")).replace("O={customer}", "O=Acme")
+    path = job_files.make(tmp_path, text)
+    assert job.load(path).plugged_unit("e661", scanned="A1").serial == "A1"
+    path.write_text(text.replace(devices, devices + '\nserial = "X-{mac}"'))
+    assert "devices: serial and scan: a serial number is made, or scanned" in problems(path)[0]
 
 
 def test_lines() -> None:

@@ -335,6 +335,10 @@ def test_plugged(tmp_path: Path) -> None:
         "",
         "CN=UNIQUE-ID",
     )
+    scanned = make(tmp_path, text.replace("plugged = true", "plugged = true\nscan = true"))
+    assert problems(scanned) == []
+    done = mpest("provision", scanned, "--dry-run", "--json")
+    assert json.loads(done.stdout.splitlines()[0])["subject"] == "CN=SERIAL"
     path.write_text(text.replace("plugged = true", 'plugged = true\nserial = "A1"'))
     assert "must hold {unique_id} or {mac}: all boards have the same" in problems(path)[0]
     path.write_text(text.replace("CN={serial}", "O=x").replace("{serial}.", "a."))

@@ -9,6 +9,7 @@ import pytest
 from line_of_boards import Line, Make, Run, board, step
 
 from mpest.station.ledger.ledger import Ledger
+from mpest.station.ledger.units import NewUnit
 from mpest.station.scanning import Scans
 
 pytestmark = pytest.mark.timeout(120)
@@ -86,6 +87,37 @@ def test_no_scan_no_start(make: Make) -> None:
         made, scan = [event for event in ledger.history("A001") if event.event == "label"]
         assert (made.outcome, made.detail) == ("printed", {"printed": True})
         assert (scan.outcome, scan.port, scan.operator) == ("scanned", "terminal", "Ann")
+
+
+def test_whatever_is_plugged_in_has_the_number_that_is_scanned(make: Make) -> None:
+    """It is in no list; what another board has, or another batch, is for none."""
+    line = _scanning(make, 2)
+    text = line.job.read_text()
+    listed = text[text.index("range =") : text.index("[label]")]
+    line.job.write_text("quantity = 2\n" + text.replace(listed, "plugged = true\n"))
+    with Ledger(str(line.ledger)) as ledger:
+        ledger.open_batch("other", "digest", 1, [NewUnit("B7", {})], {})
+    line.plug()
+    with line.start(terminal=True) as run:
+        wanted = run.until(asks)
+        first = [str(line.port(at)) for at in range(2)].index(wanted["port"])
+        for text, why in (("A/X1", "no label of"), ("U//", "must begin"), ("U/B7", "batch other")):
+            run.type(text)
+            run.until(note(why))
+        run.type("U/X1")
+        begun, _ = run.until_all(step("settings"), asks)
+        assert (begun["port"], begun["serial"]) == (wanted["port"], "X1")
+        run.type("U/X2")
+        for _ in range(2):
+            run.until(board("done"))
+        for serial in ("X1", "X2"):
+            run.type(f"U/{serial}")
+            run.until(lambda event: event["event"] == "decision")
+        run.end()
+    line.check(2)
+    with Ledger(str(line.ledger)) as ledger:
+        assert ledger.unit("X1").unique_id == line.boards[first].unique_id
+        assert [unit.serial for unit in ledger.units("batch-1")] == ["X1", "X2"]
 
 
 def test_the_next_board_waits_for_the_label_of_the_last(make: Make) -> None:

@@ -13,8 +13,8 @@ from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import NewUnit
 from mpest.station.problems import one_line
 
-# What only the board can tell.
-_UNIQUE_ID, _MAC = "UNIQUE-ID", "MAC"
+# What only the board can tell, or its label.
+_UNIQUE_ID, _MAC, _SERIAL = "UNIQUE-ID", "MAC", "SERIAL"
 
 
 def would(made: Job, limit: int | None, only_failed: bool) -> Iterator[dict[str, Any]]:
@@ -50,7 +50,7 @@ def _unit(made: Job, unit: NewUnit) -> dict[str, Any]:
     shown = NewUnit(unit.serial, unit.metadata, *known)
     try:
         if made.devices.plugged:
-            shown = made.plugged_unit(*known)
+            shown = made.plugged_unit(*known, scanned=_SERIAL)
         subject, names = made.subject_of(shown), made.san_of(shown)
         settings = configuration.settings(made, shown, ask=False, hide=True)
     except CliError:  # these words are no digits

@@ -181,8 +181,8 @@ class Devices(Strict):
             raise ValueError("delimiter and columns are for csv")
         if self.serial and not self.plugged:
             raise ValueError("serial is for plugged = true")
-        if self.scan and self.plugged:
-            raise ValueError("scan is for csv and range: what is scanned must be in a list")
+        if self.serial and self.scan:
+            raise ValueError("serial and scan: a serial number is made, or scanned")
         return self
 
 

@@ -136,10 +136,15 @@ class Job(Strict):
             yield from device_lists.of_range(self.devices.range.first, self.devices.range.last)
         yield from self._rows.units
 
-    def plugged_unit(self, unique_id: str, mac: str = "") -> NewUnit:
-        """The unit that a board is which is plugged in. Raises CliError."""
+    def plugged_unit(self, unique_id: str, mac: str = "", scanned: str = "") -> NewUnit:
+        """The unit that a board is which is plugged in, by what was `scanned` where devices.scan
+        says so. Raises CliError."""
         unit = NewUnit("", {}, unique_id, mac)
-        serial = self.expand(self.devices.serial or "{unique_id}", unit)
+        serial = (
+            scanned
+            if self.devices.scan
+            else self.expand(self.devices.serial or "{unique_id}", unit)
+        )
         problem = device_lists.serial_problem(serial)
         if problem:
             raise CliError(f"devices.serial: {problem}")

@@ -8,7 +8,7 @@ import time
 from collections import deque
 
 from mpest.exits import CliError
-from mpest.station import labels
+from mpest.station import devices, labels
 from mpest.station.events import Emit, Event
 from mpest.station.job import Job
 from mpest.station.ledger.ledger import Ledger
@@ -44,8 +44,13 @@ def heed(job: Job, ledger: Ledger, text: str, who: Who) -> Event:
 
     Raises CliError where it counts for nothing.
     """
-    unit = unit_of(job, ledger, serial_of(job, text))
-    event = {"serial": unit.serial, "operator": who.operator}
+    serial = serial_of(job, text)
+    event = {"serial": serial, "operator": who.operator}
+    if job.devices.scan and job.devices.plugged and not ledger.has(serial):
+        if problem := devices.serial_problem(serial):
+            raise CliError(problem)
+        return {"event": "scan", "what": "scan", **event}
+    unit = unit_of(job, ledger, serial)
     if unit.state == "open" and job.devices.scan:
         return {"event": "scan", "what": "scan", **event}
     if job.label is None or not job.label.scan:

@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 from mpest.exits import CliError
 from mpest.station.board_run import Bench, BoardRun
 from mpest.station.identity import Identity
-from mpest.station.ledger.units import Duplicate, OtherSerial, Provisioned, ScanNeeded, Unit
+from mpest.station.ledger.units import (
+    Duplicate,
+    OtherBatch,
+    OtherSerial,
+    Provisioned,
+    ScanNeeded,
+    Unit,
+)
 from mpest.station.outcome import AGAIN, Waiting
 
 MAX_CLOCK = timedelta(minutes=5)
@@ -32,7 +39,7 @@ def claim(run: BoardRun, identity: Identity) -> Unit:
     """The unit that the board is or becomes. Raises NotForThisBoard, Stopped and Gone."""
     bench, job = run.bench, run.job
     serial = None
-    if job.devices.plugged:
+    if job.devices.plugged and not job.devices.scan:
         serial = job.plugged_unit(identity.unique_id, identity.mac).serial
     others = bench.others(identity)
 
@@ -69,7 +76,7 @@ def _claim_by_scan(run: BoardRun, claim: Callable[[str], Unit]) -> Unit:
         serial = run.bench.scan()
         try:
             unit = claim(serial)
-        except (OtherSerial, Duplicate) as error:
+        except (OtherSerial, OtherBatch, Duplicate) as error:
             run.emit("note", message=error.message)
         else:
             run.emit("step", step=run.step, outcome="done")

@@ -216,8 +216,8 @@ def _of_units(job: Job, ask: bool) -> Told:
 
 def _of_plugged(job: Job, ask: bool) -> Told:
     try:
-        one = job.plugged_unit(_UNIQUE_ID, _MAC)
-        other = job.plugged_unit(_UNIQUE_ID[::-1], _MAC[::-1])
+        one = job.plugged_unit(_UNIQUE_ID, _MAC, "A1")
+        other = job.plugged_unit(_UNIQUE_ID[::-1], _MAC[::-1], "B2")
     except CliError as error:
         yield ("devices", "serial"), error.message
         return

@@ -33,6 +33,12 @@ class Reading(Base):
         with self._database.read() as session:
             return rows.unit_of(session, unit_row(session, serial))
 
+    def has(self, serial: str) -> bool:
+        """Whether some batch has a board of this number."""
+        with self._database.read() as session:
+            query = select(UnitRow.id).where(UnitRow.serial == serial)
+            return session.scalars(query).first() is not None
+
     def history(self, serial: str | None = None, batch: str | None = None) -> list[Event]:
         """Oldest first; of one unit, of a batch, or all."""
         with self._database.read() as session:
