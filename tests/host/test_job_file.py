@@ -72,7 +72,7 @@ def test_a_job(tmp_path: Path) -> None:
         (with_line('svg = "default"\nqr = "x"', "label"), "label: qr must hold {serial}"),
         (with_line("seconds = 0", "limits.key"), "limits.key.seconds: found 0, allowed is more"),
         (with_line("seconds = 9", "limits.eat"), "limits.eat: allowed is 'identify', "),
-        (with_line("seconds = 9", "limits.wait"), "limits.wait: allowed is 'identify', "),
+        (with_line("seconds = 9", "limits.label"), "limits.label: allowed is 'identify', "),
         (with_line('serial = "X"', "devices"), "devices: serial is for plugged"),
         (with_line("start = []", "hooks"), "hooks.start: found a list, allowed is a list of 1 or"),
         (with_line("after = {key = [3]}", "hooks"), "hooks.after.key[0]: found 3, allowed is"),

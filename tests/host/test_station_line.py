@@ -1,21 +1,20 @@
 """A line of workers, ports and boards: what is made, and what cuts and faults leave."""
 
-import contextlib
+import socket
+import time
 from pathlib import Path
 
 import pytest
-import station_board
 from cryptography import x509
-from line_of_boards import PASSWORD, STATION, Line, Make, board, server_of, step
+from line_of_boards import PASSWORD, STATION, Line, Make, board, make_here, server_of, step
 
-from mpest.flash import application
+from mpest.server import EstServer
 from mpest.station import terminal
-from mpest.station.board_run import Bench
+from mpest.station.authority import Unreachable
 from mpest.station.job import load
-from mpest.station.ledger.ledger import LEASE, Ledger
+from mpest.station.ledger.ledger import Ledger
 from mpest.station.ledger.units import Who
-from mpest.station.making import Making
-from mpest.station.ports import Port
+from mpest.station.outcome import Outcome
 from mpest.station.worker import authority_of
 
 pytestmark = pytest.mark.timeout(120)
@@ -166,38 +165,49 @@ def test_a_certificate_of_another_job(make: Make) -> None:
     assert len(line.server.issued()) == 1
 
 
-def test_a_board_enrols_by_its_own_network(tmp_path: Path) -> None:
+def _by_network(folder: Path, server: EstServer, seconds: int) -> tuple[Line, Outcome]:
     """Here the board is a process on a pipe: behind a pseudo terminal none starts main.py."""
+    line = Line(server, folder, 1, "way = 'network'")
+    with line.job.open("a") as file:
+        file.write('[network]\nuser = "unit-{serial}"\nsecret = {file = "once"}\n')
+        file.write(f"[limits.enrol]\nseconds = {seconds}\n")
+    outcome = make_here(line)
+    for path in (folder / "board-0a0b0c").rglob("*"):
+        assert path.is_dir() or OTP.encode() not in path.read_bytes(), path
+    return line, outcome
+
+
+def test_a_board_enrols_by_its_own_network(tmp_path: Path) -> None:
     users = {STATION: PASSWORD, "unit-A001": OTP}
-    with server_of(tmp_path, users=users) as server, contextlib.ExitStack() as stack:
+    with server_of(tmp_path, users=users) as server:
         (tmp_path / "once").write_text(OTP + "\n")
-        line = Line(server, tmp_path, 1, "way = 'network'")
-        with line.job.open("a") as file:
-            file.write('[network]\nuser = "unit-{serial}"\nsecret = {file = "once"}\n')
-        job = load(line.job)
-        ledger = stack.enter_context(Ledger(str(line.ledger)))
-        ledger.open_batch(job.name, job.digest, None, job.units(), {})
-        authority = authority_of(job)
-        stack.callback(authority.close)
-        bench = Bench(
-            job=job,
-            who=Who("station-1", "port-1", "Ann"),
-            ledger=ledger,
-            authority=authority,
-            files=application.files(job.profile),
-            others=lambda identity: [],
-            lease=LEASE,
-        )
-        root = tmp_path / "board"
-        link = station_board.simulated(root)
-        stack.callback(link.close)
-        port = Port("port-1", str(root))
-        outcome = Making(bench, port, link, lambda event, **fields: None, lambda: False).run()
+        line, outcome = _by_network(tmp_path, server, 60)
         assert (outcome.kind, outcome.serial) == ("done", "A001"), outcome
         line.check(1)
         assert [entry.owner for entry in server.issued()] == ["user:unit-A001"]
-        for path in root.rglob("*"):
-            assert path.is_dir() or OTP.encode() not in path.read_bytes(), path
+
+
+def test_a_board_without_its_network_has_the_seconds_of_the_job(tmp_path: Path) -> None:
+    """What was lent to it is withdrawn then."""
+    with server_of(tmp_path) as server:  # which does not know the password
+        (tmp_path / "once").write_text(OTP + "\n")
+        _, outcome = _by_network(tmp_path, server, 5)
+    assert (outcome.kind, outcome.step) == ("failed", "enrol")
+    assert "by its own network in 5 s" in outcome.message
+
+
+def test_enrol_has_the_seconds_of_the_job(make: Make) -> None:
+    """Of a server that says nothing."""
+    line = make(1)
+    with line.job.open("a") as file:
+        file.write("[limits.enrol]\nseconds = 1\n")
+    begun = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        line.job.write_text(line.job.read_text().replace(line.server.url, url))
+        with pytest.raises(Unreachable):
+            authority_of(load(line.job)).cacerts()
+    assert time.monotonic() - begun < 10
 
 
 def test_birth_certificates(tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ class BoardRun:
         if hook := self.job.hooks.after.get(name):
             self.hook(f"the hook after {name}", hook)
 
+    def seconds(self, name: str, usual: float) -> float:
+        """That one try of a step may take."""
+        limit = self.job.limits.get(name)
+        return (limit and limit.seconds) or usual
+
     def skip(self, name: str, reason: str) -> None:
         """A step of which nothing is to be done."""
         self.step = name

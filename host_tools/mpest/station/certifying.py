@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from mpest.flash.application import File
 from mpest.station import configuration, contents
+from mpest.station.board import NETWORK_SECONDS
 from mpest.station.board_run import BoardRun
 from mpest.station.certs_only import certs_only, chain_in
 from mpest.station.errors import BoardError, RequestDiffers
@@ -78,9 +79,10 @@ def _by_network(run: BoardRun, files: list[File]) -> list[bytes]:
     """The board enrols by itself, with what the station lends it and withdraws."""
     lent = run.files(on_the_line=True)
     secrets = configuration.lent(run.job, run.unit)
+    seconds = run.seconds("enrol", NETWORK_SECONDS)
 
     def enrol() -> list[bytes]:
-        chain = run.board.enrol_by_network(lent, files, secrets)
+        chain = run.board.enrol_by_network(lent, files, secrets, seconds)
         _record(run, chain)
         return chain
 

@@ -24,6 +24,8 @@ STEPS = (
     *("enrol", "install", "prove", "accept", "label"),
 )
 """Of one board, in order."""
+LIMITED = ("identify", "settings", "key", "enrol", "install", "prove", "accept")
+"""Those that may take long, or fail by a bad contact."""
 OURS = "default"
 """In place of a label's file: the template that comes with mpest."""
 
@@ -251,7 +253,8 @@ class Page(Strict):
 
 
 class Limit(Strict):
-    """Of a step. seconds: for one try. retries: after the first."""
+    """Of a step. seconds: for one try; of enrol for one exchange with the server, or for the
+    board's own network. retries: after the first, where it was the contact."""
 
     seconds: Annotated[int, Field(gt=0, le=86400)] | None = None
     retries: Annotated[int, Field(ge=0, le=100)] | None = None

@@ -16,11 +16,9 @@ def accept(run: BoardRun, files: list[File]) -> None:
         run.skip("accept", "the job has no acceptance script")
     else:
         script = job.acceptance.read_text(encoding="utf-8")
-        limit = job.limits.get("accept")
-        seconds = (limit and limit.seconds) or ACCEPT_SECONDS
 
         def test() -> None:
-            run.board.accept(script, seconds)
+            run.board.accept(script, run.seconds("accept", ACCEPT_SECONDS))
             _check_left(run, files)
 
         run.run("accept", test)

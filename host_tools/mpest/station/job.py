@@ -19,6 +19,7 @@ from mpest.station import digest, templates
 from mpest.station.credentials import Credential, Secrets
 from mpest.station.devices import Rows
 from mpest.station.entries import (
+    LIMITED,
     MAX_NAME,
     STEPS,
     Birth,
@@ -96,7 +97,7 @@ class Job(Strict):
     label: Label | None = None
     hooks: Hooks = Hooks()
     irreversible: list[Irreversible] = Field(default_factory=list)
-    limits: dict[Literal[STEPS[1:]], Limit] = Field(default_factory=dict)  # type: ignore[valid-type]
+    limits: dict[Literal[LIMITED], Limit] = Field(default_factory=dict)  # type: ignore[valid-type]
     station: Name = Field(default_factory=_host_name)
     ledger: Text = "ledger.db"
     ledger_password: Credential | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from mpest.exits import CliError
 from mpest.flash import application
-from mpest.station.authority import Authority
+from mpest.station.authority import SECONDS, Authority
 from mpest.station.board_run import Bench
 from mpest.station.channel import ToLine
 from mpest.station.credentials import Credential
@@ -56,9 +56,11 @@ def work(shared: Shared, port: Port, line: Connection) -> None:
 
 def authority_of(job: Job, own: OwnServer | None = None) -> Authority:
     """The job's EST server, or its own, with what the station shows it. Raises CliError."""
-    server = job.server
+    server, limit = job.server, job.limits.get("enrol")
+    seconds = (limit and limit.seconds) or SECONDS
     if own:
-        return Authority(own.url, own.trust, user=own.user, password=own.password)
+        shown = {"user": own.user, "password": own.password}
+        return Authority(own.url, own.trust, **shown, seconds=seconds)
 
     def secret(what: str, credential: Credential | None) -> str | None:
         return job.credentials.read(what, credential) if credential else None
@@ -72,6 +74,7 @@ def authority_of(job: Job, own: OwnServer | None = None) -> Authority:
         user=server.user,
         password=secret("The station's password", server.password),
         token=secret("The station's token", server.token),
+        seconds=seconds,
     )
 
 
