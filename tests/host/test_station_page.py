@@ -409,13 +409,12 @@ async def test_the_operator_is_another_one(opened: Opened) -> None:
         assert (await post(session, "/operator", operator="Eve"))[0] == 401
 
 
-async def test_idle_operators_are_asked_again(
-    opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("job", [WITH_PIN + "idle = 1"], indirect=True)
+async def test_idle_operators_are_asked_again(opened: Opened) -> None:
     async with browser(opened) as session:
         await enter(session)
         assert (await shown(session, "session"))["open"]
-        monkeypatch.setattr(access, "IDLE", 0.0)
+        await asyncio.sleep(1.1)
         assert not (await shown(session, "session"))["open"]
         assert (await post(session, "/operator", operator="Eve"))[0] == 401
 

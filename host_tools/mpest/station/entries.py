@@ -93,6 +93,7 @@ Name = Annotated[
 Text = Annotated[
     str, AfterValidator(lambda text: text if text.strip() and text.isprintable() else _no_text())
 ]
+Seconds = Annotated[int, Field(ge=0, le=86400)]
 Command = Annotated[list[Text], Field(min_length=1)]
 """A program and its arguments, which are templates. No shell reads them."""
 
@@ -250,6 +251,8 @@ class Page(Strict):
     """The operator's page. Without a PIN it shows, and nothing can be done by it."""
 
     pin: Credential | None = None
+    idle: Seconds = 1800
+    """Without a board or anything done here, after which the PIN is asked again; 0 for never."""
 
 
 class Limit(Strict):

@@ -34,6 +34,7 @@ from mpest.station.entries import (
     Name,
     Network,
     Page,
+    Seconds,
     Server,
     Strict,
     Text,
@@ -103,7 +104,7 @@ class Job(Strict):
     ledger_password: Credential | None = None
     lease: Annotated[int, Field(ge=15, le=86400)] = 600
     """Seconds after which another station may go on with the board of one that was killed."""
-    idle: Annotated[int, Field(ge=0, le=86400)] = 1800
+    idle: Seconds = 1800
     """Seconds without a board or a scan after which the operator is asked again; 0 for never."""
     page: Page | None = None
 

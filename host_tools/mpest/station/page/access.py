@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-IDLE = 30 * 60.0
-"""Seconds without a board or a request, after which the operator is asked again."""
 COOKIE = "mpest_page"
 MIN_PIN = 4
 """Characters; with the waits below all 10,000 PINs of four digits take two months."""
@@ -30,11 +28,13 @@ class Session:
 
 
 class Access:
-    """Sessions by their cookie. pin: None where the page is read-only. moved: when a board last
-    was put in or taken out, on time.monotonic's clock."""
+    """Sessions by their cookie. pin: None where the page is read-only. idle: seconds without a
+    board or a request, after which a session ends; 0 for never. moved: when a board last was put
+    in or taken out, on time.monotonic's clock."""
 
-    def __init__(self, pin: str | None, moved: Callable[[], float]) -> None:
+    def __init__(self, pin: str | None, idle: float, moved: Callable[[], float]) -> None:
         self._pin = pin
+        self._idle = idle
         self._moved = moved
         self._sessions: dict[str, Session] = {}
         self._wrong = 0
@@ -73,7 +73,7 @@ class Access:
         if session is None:
             return None
         now = time.monotonic()
-        if now - max(session.used, self._moved()) > IDLE:
+        if self._idle and now - max(session.used, self._moved()) > self._idle:
             del self._sessions[cookie]
             return None
         if use:

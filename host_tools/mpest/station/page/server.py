@@ -72,7 +72,8 @@ class Page:
         self._host, self._port = host, port
         self._tell = tell
         self._state = State(labelling.state(job))
-        self._access = Access(_pin(job), lambda: self._state.moved)
+        idle = job.page.idle if job.page else 0
+        self._access = Access(_pin(job), idle, lambda: self._state.moved)
         self._actions = Actions(job, ledger_url)
         self._browsers = 0
         self._ready = threading.Event()
