@@ -15,6 +15,7 @@ from server_client import make_csr
 
 from mpest.exits import CliError
 from mpest.server import EstServer
+from mpest.station import terminal
 from mpest.station.authority import Authority
 from mpest.station.ledger.ledger import Ledger
 
@@ -57,6 +58,32 @@ def test_by_a_password_the_old_one_is_told_and_listed(make: Make) -> None:
     done = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True)
     assert [json.loads(text)["number"] for text in done.stdout.splitlines()] == [both[0].number]
     subprocess.run([*command, "--ca-dir", str(line.folder / "ca")], check=True)
+    assert _revoked(line.server) == [True, False]
+
+
+def test_a_certificate_beside_the_password_revokes(make: Make) -> None:
+    """As the message says: named in the job, and the board put in again."""
+    line = make(2)
+    line.boards[0].plug(line.port(0))  # without the other the line goes on
+    line.run("--limit", "1")
+    told = _rework(line)
+    [old, _] = line.certificates()
+    assert told["message"].startswith("revocations are signed, and the station has no certificate")
+    shown = terminal.revocation(told)
+    assert "--serial A001 --ca-dir FOLDER" in shown and f"revoke {old.number} at the CA" in shown
+    login = ("--user", STATION, "--password-file", str(line.folder / "password"))
+    trust = ("--url", line.server.url, "--trust", str(line.server.ca_pem))
+    own = line.folder / "own"
+    enroll = ("--state", str(own), *login, "--subject", f"CN={STATION}", "enroll")
+    subprocess.run([sys.executable, "-m", "mpest", "simulate", *trust, *enroll], check=True)
+    text = line.job.read_text()
+    shows = 'certificate = "own/chain.pem"\nkey = "own/key.pem"\nuser ='
+    line.job.write_text(text.replace("user =", shows))
+    with line.start() as run:
+        told = run.until(lambda event: event["event"] == "revoke")
+        run.interrupt()
+        run.end()
+    assert told["outcome"] == "done", told
     assert _revoked(line.server) == [True, False]
 
 

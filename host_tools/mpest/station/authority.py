@@ -134,7 +134,10 @@ class Authority:
         where it shows none, or the server says no.
         """
         if not self._shown:
-            raise Refused("revocations are signed, and the station has no certificate")
+            raise Refused(
+                "revocations are signed, and the station has no certificate: name one in the job, "
+                "beside the password"
+            )
         chain, key = self._shown
         cmc, parsed = import_module("est.cmc"), import_module("est.x509").Certificate
         with self._operation("fullcmc"):

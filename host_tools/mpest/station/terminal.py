@@ -125,5 +125,9 @@ def revocation(fields: dict[str, Any]) -> str:
     what = "{serial}: the old certificate {number}".format(**fields)
     if fields["outcome"] == "done":
         return f"{what} is revoked"
-    how = f"mpest ledger revoke --serial {fields['serial']}"
-    return f"{what} is to be revoked, and the line cannot: {fields['message']}: {how}"
+    how = "mpest ledger revoke --serial {serial}".format(**fields)
+    return (
+        f"{what} is to be revoked, and the line cannot: {fields['message']}. The line tries again "
+        f"when the board is put in. Or, where the folder of its mpest serve is: {how} --ca-dir "
+        f"FOLDER. Or revoke {fields['number']} at the CA, then: {how} --done"
+    )
