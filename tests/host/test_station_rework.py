@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
-from line_of_boards import STATION, Line, Make, board, server_of
+from line_of_boards import STATION, Line, Make, Run, board, server_of
 from server_client import make_csr
 
 from mpest.exits import CliError
@@ -90,7 +90,7 @@ def test_a_certificate_beside_the_password_revokes(make: Make) -> None:
 def test_by_its_certificate_the_line_revokes_the_old_one(tmp_path: Path) -> None:
     with server_of(tmp_path, auth="mtls", users={}) as server:
         line = Line(server, tmp_path, 1)
-        _show_certificate(line, server)
+        _show_certificate(line, server, STATION)
         line.plug()
         try:
             line.run()
@@ -103,13 +103,20 @@ def test_by_its_certificate_the_line_revokes_the_old_one(tmp_path: Path) -> None
         assert both[0].revoked and not both[1].revoked
 
 
-def _show_certificate(line: Line, server: EstServer) -> None:
-    for name, content in zip(("ra.pem", "ra.key"), server.new_identity(STATION), strict=True):
-        (line.folder / name).write_bytes(content)
-    (line.folder / "ra.key").chmod(0o600)
-    text = line.job.read_text()
-    text = text.replace(f'user = "{STATION}"', 'certificate = "ra.pem"')
-    line.job.write_text(text.replace('password = {file = "password"}', 'key = "ra.key"'))
+def _show_certificate(line: Line, server: EstServer, name: str) -> None:
+    """In the job, in place of its password."""
+    _identity(server, line.folder, name)
+    text = line.job.read_text().replace(f'user = "{STATION}"', f'certificate = "{name}.pem"')
+    line.job.write_text(text.replace('password = {file = "password"}', f'key = "{name}.key"'))
+
+
+def _identity(server: EstServer, folder: Path, name: str) -> tuple[Path, Path]:
+    """Files of a certificate and its key."""
+    files = folder / f"{name}.pem", folder / f"{name}.key"
+    for file, content in zip(files, server.new_identity(name), strict=True):
+        file.write_bytes(content)
+        file.chmod(0o600)
+    return files
 
 
 @pytest.fixture
@@ -131,9 +138,7 @@ def brought(tmp_path: Path) -> Iterator[tuple[EstServer, bytes]]:
 
 
 def _authority(server: EstServer, folder: Path, name: str) -> Authority:
-    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
-    for file, content in zip((certificate, key), server.new_identity(name), strict=True):
-        file.write_bytes(content)
+    certificate, key = _identity(server, folder, name)
     return Authority(server.url, str(server.ca_pem), certificate=certificate, key=key)
 
 
@@ -165,3 +170,58 @@ def test_others_revoke_nothing(
     with pytest.raises(CliError, match="revoked"):
         station.revoke(der)
     assert _revoked(server)[0] is False
+
+
+def test_a_stolen_station_is_revoked_while_another_goes_on(tmp_path: Path) -> None:
+    """Both run: the stolen one brings nothing more, and what it brought is revoked."""
+    rules = [
+        {"users": name, "role": "ra", "subject": "CN=unit-*"}
+        for name in ("station-1", "station-2")
+    ]
+    with server_of(tmp_path, auth="mtls", users={}, policy={"rule": rules}) as server:
+        line = Line(server, tmp_path, 3)
+        _show_certificate(line, server, "station-1")
+        stolen_job = tmp_path / "job-2.toml"
+        stolen_job.write_text(line.job.read_text().replace("station-1", "station-2"))
+        _identity(server, tmp_path, "station-2")
+        first, second, third = line.boards
+        try:
+            with (
+                line.start(ports=1) as own,
+                Run(stolen_job, ["--port", str(line.port(1))], ()) as stolen,
+            ):
+                first.plug(line.port(0))
+                second.plug(line.port(1))
+                brought = stolen.until(board("done"))["serial"]
+                own.until(board("done"))
+                _revoke_station(line, "station-2")
+                second.unplug()
+                stolen.until(lambda event: event.get("state") == "gone")
+                third.plug(line.port(1))
+                refused = stolen.until(board("refused"))
+                assert "revoked" in refused["message"], refused
+                third.unplug()
+                first.unplug()
+                third.plug(line.port(0))
+                own.until(board("done"))
+                own.end()
+                stolen.end()
+        finally:
+            line.unplug()
+        assert sorted(_revoked(server)) == [False, False, True]
+        certificates = line.certificates()
+        assert len({entry.serial for entry in certificates if entry.proven}) == 3
+        [gone] = [entry for entry in certificates if entry.revoked]
+        assert (gone.serial, gone.station) == (brought, "station-2")
+
+
+def _revoke_station(line: Line, name: str) -> None:
+    command = [sys.executable, "-m", "mpest", "ledger", "--ledger", str(line.ledger), "revoke"]
+    command += ["--station", name, "--since", "2001-01-01T00:00", "--reason", "stolen"]
+    command += [
+        "--ca-dir",
+        str(line.folder / "ca"),
+        "--certificate",
+        str(line.folder / f"{name}.pem"),
+    ]
+    subprocess.run(command, check=True)
