@@ -11,6 +11,7 @@ import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from server_client import PKCS10, body_of, make_csr, write
 from mpest.cli import main
 from mpest.server.patterns import check_alternative, fits, same_alternative
 from mpest.server.policy import Policy
+from mpest.server.principals import Principal
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
@@ -246,6 +248,20 @@ def test_names_of_hardware() -> None:
 
 def test_the_rule_for_birth_certificates() -> None:
     """Of docs/factory.md."""
-    rules = tomllib.loads(block("docs/factory.md", "[[rule]]"))
+    rules = tomllib.loads(block("docs/factory.md", '"HW:'))
     [rule] = Policy.model_validate(rules).rule
     assert rule.role == "ra" and rule.san[0].startswith("HW:")
+
+
+def test_the_rule_for_the_job_of_the_document() -> None:
+    """Of docs/factory.md: it allows what the dry run there shows."""
+    rules = tomllib.loads(block("docs/factory.md", '"CN=A*,O=*"'))
+    shown = block("docs/factory.md", "certified by https")
+    subjects = re.findall(r"(?m)^  subject   (.*)$", shown)
+    assert len(subjects) == 2
+    policy = Policy.model_validate(rules)
+    station = Principal("user:station-1", "station-1", {"user": "station-1"})
+    for subject in subjects:
+        *before, last = re.split(r"(?<!\\),", subject)
+        name = x509.Name.from_rfc4514_string(",".join([last, *before]))
+        assert policy.may_bring(station, name, datetime.now(UTC)), subject

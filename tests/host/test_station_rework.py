@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
+from documents import block
 from line_of_boards import STATION, Line, Make, Run, board, server_of
 from server_client import make_csr
 
@@ -73,12 +74,13 @@ def test_a_certificate_beside_the_password_revokes(make: Make) -> None:
     assert "--serial A001 --ca-dir FOLDER" in shown and f"revoke {old.number} at the CA" in shown
     login = ("--user", STATION, "--password-file", str(line.folder / "password"))
     trust = ("--url", line.server.url, "--trust", str(line.server.ca_pem))
-    own = line.folder / "own"
+    own = line.folder / "station"
     enroll = ("--state", str(own), *login, "--subject", f"CN={STATION}", "enroll")
     subprocess.run([sys.executable, "-m", "mpest", "simulate", *trust, *enroll], check=True)
+    shown = block("docs/factory.md", 'certificate = "station/chain.pem"').splitlines()
+    shows = [text for text in shown if text.split(" ")[0] in ("certificate", "key")]
     text = line.job.read_text()
-    shows = 'certificate = "own/chain.pem"\nkey = "own/key.pem"\nuser ='
-    line.job.write_text(text.replace("user =", shows))
+    line.job.write_text(text.replace("user =", "\n".join([*shows, "user ="])))
     with line.start() as run:
         told = run.until(lambda event: event["event"] == "revoke")
         run.interrupt()
