@@ -17,6 +17,8 @@
 | counts | quantity, open, working, failed, done, rework, aside, first_pass, labels: boards |
 | end | message, and what counts has |
 | lost | count: events that nobody read in time, on standard output alone |
+
+history: of a board that is left alone, oldest first, as ledger.record.line has each.
 """
 
 from collections.abc import Iterable

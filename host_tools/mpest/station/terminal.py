@@ -127,7 +127,7 @@ def revocation(fields: dict[str, Any]) -> str:
         return f"{what} is revoked"
     how = "mpest ledger revoke --serial {serial}".format(**fields)
     return (
-        f"{what} is to be revoked, and the line cannot: {fields['message']}. The line tries again "
-        f"when the board is put in. Or, where the folder of its mpest serve is: {how} --ca-dir "
-        f"FOLDER. Or revoke {fields['number']} at the CA, then: {how} --done"
+        f"{what} is to be revoked, and the line cannot: {fields['message']}. It tries again when "
+        f"the board is put in before the batch is made. Or, where the folder of its mpest serve "
+        f"is: {how} --ca-dir FOLDER. Or revoke {fields['number']} at the CA, then: {how} --done"
     )
