@@ -6,6 +6,7 @@ import socket
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ports
@@ -14,9 +15,13 @@ from line_of_boards import PASSWORD, STATION, Make, Run, board, make_here, step
 from postgres import Postgres
 
 from mpest.exits import Exit
-from mpest.station import firmware
+from mpest.station import firmware, worker
 from mpest.station.authority import Authority
+from mpest.station.board_run import Bench
 from mpest.station.ledger.ledger import Ledger
+from mpest.station.ledger.units import Who
+from mpest.station.outcome import Outcome
+from mpest.station.ports import Plugged
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -60,6 +65,43 @@ def test_a_worker_that_waits_is_killed(make: Make) -> None:
         os.kill(_workers(run)[other], signal.SIGKILL)
         run.end()
     line.check(1)
+
+
+def test_the_next_board_is_in_as_soon_as_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not count as the one that was made, for which the worker would wait for ever."""
+    plugged = [Plugged(f"/dev/{number}", number, number, "") for number in range(2)]
+    told: list[str] = []
+
+    class Line:
+        def begin(self) -> str:
+            return "Ann"
+
+        def tell(self, event: dict[str, Any]) -> None:
+            told.append(event.get("state") or event["event"])
+            if event["event"] == "board":
+                del plugged[0]
+
+        def pause(self, seconds: float) -> bool:
+            return len(told) > 1  # that it waits is the end of this test
+
+        def ended(self, *, counts: bool) -> None:
+            pass
+
+        gone = stopping = lambda self: False
+
+    class Port:
+        name = "port-1"
+
+        def board(self) -> Plugged:
+            return plugged[0]
+
+    shared: Any = SimpleNamespace(labels=False)
+    making: Any = worker._Worker(shared, Port(), Line())  # type: ignore[arg-type]
+    monkeypatch.setattr(making, "_make", lambda _: Outcome("done"))
+    nothing: Any = None
+    who = Who("station-1", "port-1", "")
+    making._next(Bench(nothing, who, nothing, nothing, [], nothing, nothing))
+    assert told == ["here", "board", "gone"]
 
 
 def test_the_line_alone_is_killed(make: Make) -> None:

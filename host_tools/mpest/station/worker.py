@@ -135,6 +135,9 @@ class _Worker:
         begun = time.monotonic()
         outcome = self._make(replace(bench, who=replace(bench.who, operator=operator)))
         seconds = round(time.monotonic() - begun, 3)
+        if outcome.kind != "unplugged":
+            # It has started over meanwhile; once it is told, another may take its place.
+            board = self._port.board() or board
         self._emit("board", port=self._port.name, seconds=seconds, **_told(outcome))
         self._line.ended(counts=outcome.kind in ("done", "failed"))
         if outcome.kind == "done" and self._shared.labels:
@@ -142,8 +145,6 @@ class _Worker:
         if outcome.kind == "stop":
             self._emit("stop", message=outcome.message)
             self._line.pause(None)
-        if outcome.kind != "unplugged":
-            board = self._port.board() or board  # it has started over meanwhile
         self._after(outcome, board)
 
     def _after(self, outcome: Outcome, board: Plugged) -> None:
