@@ -245,6 +245,7 @@ def _idle(agent, now):
     if retry.is_floored(agent, now):
         due = max(due, agent.floor)
     identity.next = ("renew", due)
+    agent.polls = 0
     return max(min(due - now, left), 1)
 
 

@@ -413,6 +413,35 @@ def test_a_renewal_storm_cannot_happen_by_local_time(hours, lifetime):
     assert 12 <= board.counts["orders"] <= 14
 
 
+def test_a_renewal_storm_cannot_happen_by_cacerts_that_are_not_there():
+    server = Server()
+    board = enrolled(server)
+    serve = server._operation
+    server._operation = lambda method, operation, *rest: (
+        (503, None, b"", []) if operation == "cacerts" else serve(method, operation, *rest)
+    )
+    board.live(40 * DAY)
+    # Asked for after 15 days, and then less and less often.
+    before = server.connections
+    board.live(DAY)
+    assert 20 < server.connections - before < 30
+
+
+def test_a_renewal_storm_cannot_happen_by_servers_that_take_turns():
+    server = Server()
+    board = enrolled(server)
+    connect = board.agent.connect
+
+    def connect_to_the_other(*arguments, **options):
+        server.date = HOUR - server.date
+        return connect(*arguments, **options)
+
+    board.agent.connect = connect_to_the_other
+    board.live(60 * DAY)
+    assert board.counts["orders"] == 2
+    assert board.works()
+
+
 def test_retry_after_is_obeyed_but_not_past_the_end():
     server = Server(wait_polls=1, retry_after=3600)
     board = Board(server)
@@ -615,6 +644,17 @@ def test_the_clock_is_a_witness(reset):
     board.live(80 * DAY)
     assert board.works()
     assert not board.counts["gap"]
+
+
+def test_the_clock_is_a_witness_each_time():
+    server = Server()
+    board = enrolled(server)
+    for _ in range(3):
+        board.clock.ahead = 70 * DAY
+        board.live(DAY)
+        board.clock.right()
+        board.live(2 * DAY)
+    assert board.counts["orders"] == 1
 
 
 def test_the_clock_is_a_witness_that_one_answer_cannot_forge():

@@ -37,7 +37,7 @@ class FakeAgent:
         self.known = parts.Known(self.store)
         self.time = NOW
         self.failures = self.until = self.wait = self.floor = self.floored = self.refusals = 0
-        self.kept_floor = self.disbelieved = 0
+        self.kept_floor = self.disbelieved = self.polls = 0
         self.validity = None
         self.floor_of = ""
         self.agreed = self.told_ahead = self.skew = 0
@@ -755,6 +755,12 @@ def test_a_step_thinks_again_where_the_clock_proved_wrong():
     at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
     agent.planned = True
     check.raises(RetryLater, at, NOW, witness.hold_back, agent, DATE)
+    # Once in a row.
+    agent.planned = True
+    agent.polls = 1
+    at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
+    agent.polls = 0
+    at(NOW, witness.hold_back, agent, DATE)
     # What the application asked for goes on, whatever the clock says.
     at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
     at(NOW, witness.hold_back, agent, None)
