@@ -21,8 +21,8 @@ def attempt(agent):
         return False
     agent.doing = "aside"
     identity = agent.known
-    current = agent.order(record)
     try:
+        current = agent.order(record)
         if agent.now() > identity.not_after:
             # By a clock that may have been set meanwhile: the server's Date first.
             yield from agent.cacerts(None)

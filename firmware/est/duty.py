@@ -93,7 +93,7 @@ def plan(agent):
             shown = _birth(agent)
         if not current.answer:
             # What other settings asked for is asked for once more.
-            if not _is_ours(agent, current, *_usual(agent, current)):
+            if not _is_ours(agent, current.meta, *_usual(agent, current)):
                 if not (yield from _poll_once(agent, current)):
                     return 0
             else:
@@ -135,9 +135,8 @@ def _usual(agent, current):
     return identity.chain[0] if current.meta["leaf"] and identity.chain else None, agent.key
 
 
-def _is_ours(agent, current, leaf, key):
-    # Whether an order is what `leaf` and `key` would make now.
-    meta = current.meta
+def _is_ours(agent, meta, leaf, key):
+    # Whether an order of this meta is what `leaf` and `key` would make now.
     new_order = agent.orders[leaf is not None]()
     asked = meta.get("asked")
     ours = asked, meta["kind"], meta.get("terms", "")
@@ -307,12 +306,12 @@ def leftover(agent, current, leaf, key):
     """
     if not current:
         record = agent.load("aside")
-        if not record or not _is_ours(agent, agent.order(record), leaf, key):
+        if not record or not _is_ours(agent, record[0], leaf, key):
             return None
         generation = agent.known.generation
         yield from aside.attempt(agent)
         return agent.known.chain[0] if agent.known.generation != generation else None
-    ours = _is_ours(agent, current, leaf, key)
+    ours = _is_ours(agent, current.meta, leaf, key)
     if not current.answer:
         if ours:
             waiting.hold_back(agent, current)
@@ -408,8 +407,11 @@ def failed(agent, error):
     if not text.startswith(agent.doing + ":"):
         text = "%s: %s" % (agent.doing, text)
     left = identity.not_after - now if identity.chain else 0
-    if isinstance(error, (RetryLater, NotTrusted, UsageError, ImportError)) and now:
-        _give_up_late(agent, error)
+    if now and not isinstance(error, StorageError):
+        try:
+            _give_up_late(agent, error)
+        except StorageError as not_saved:
+            agent.log(str(not_saved))
     if isinstance(error, RetryLater):
         agent.failures -= 1
         if agent.shown is identity:
@@ -461,14 +463,18 @@ def rest(agent, now, seconds):
 
 
 def _give_up_late(agent, error):
-    # An answer that cannot be judged stays, but blocks no new order for longer than the floor.
-    current = agent.resume()
-    if not (current and current.answer):
+    # An answer that cannot be judged stays, but blocks no new order for longer than the floor,
+    # whatever fails, and though the part that knows its kind is missing.
+    record = agent.load("order")
+    if not record[3:]:
         # What was not trusted is the server: links may lead to its new root.
         agent.lost_trust = isinstance(error, NotTrusted)
     elif agent.doing != "proof":
-        soon = isinstance(error, RetryLater) and error.seconds <= waiting.patience(agent)
-        if not soon and agent.now() - current.meta["since"] > retry.floor(agent):
+        # Valid soon; if the server was asked, it may say "later" for ever.
+        soon = isinstance(error, RetryLater) and not agent.used
+        soon = soon and error.seconds <= waiting.patience(agent)
+        # The clock may have been set back.
+        if not soon and abs(agent.now() - record[0]["since"]) > retry.floor(agent):
             aside.put(agent)
 
 

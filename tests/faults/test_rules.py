@@ -9,6 +9,8 @@ import life
 import pytest
 from life import DAY, HOUR, Board, Server
 
+from est import duty, errors, order, store
+
 
 @pytest.fixture(autouse=True)
 def laboratory() -> Iterator[None]:
@@ -262,6 +264,123 @@ def test_proof_before_trust_not_without_an_identity():
     # The bootstrap and the enrolment, whose certificate is used at once.
     assert server.connections == 2
     assert not board.counts["proven"] + board.counts["unproven"]
+
+
+# A bad answer never blocks renewal beyond the floor.
+
+
+def badly_answered(server, board, cacerts=None, ahead=0):
+    """Let the board have a renewal from a CA that /cacerts does not know.
+
+    cacerts: HTTP status of /cacerts after that. ahead: of the board's clock then, seconds.
+    """
+    known = server.roots[:]
+    server._new_root()
+    unknown = server.roots.pop()
+    serve = server._operation
+
+    def operation(method, name, *rest):
+        if cacerts and name == "cacerts" and board.state() == "answered":
+            return cacerts, None, b"", []
+        server.roots = known + [unknown] * (name == "simplereenroll")
+        try:
+            return serve(method, name, *rest)
+        finally:
+            server.roots = known
+
+    to_renewal(board)
+    server._operation = operation
+    board.disturb()
+    board.clock.ahead = ahead
+    board.step()
+    assert board.state() == "answered"
+
+
+@pytest.mark.parametrize("cacerts", [None, 204, 206, 403, 404, 503])
+def test_a_bad_answer_blocks_no_renewal_whatever_cacerts_bring(cacerts):
+    server = Server()
+    board = enrolled(server)
+    badly_answered(server, board, cacerts)
+    # 1/24 of a life, and as long again.
+    board.live(9 * DAY)
+    assert board.state().endswith("aside")
+    assert board.counts["orders"] == 3
+
+
+def test_a_bad_answer_blocks_no_renewal_by_a_clock_that_is_set_back():
+    server = Server(date=None)
+    board = enrolled(server)
+    badly_answered(server, board, ahead=20 * DAY)
+    board.clock.right()
+    board.live(9 * DAY)
+    assert board.counts["orders"] == 3
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError, KeyError])
+def test_a_bad_answer_blocks_no_renewal_whatever_judging_it_raises(error, monkeypatch):
+    monkeypatch.setattr(life, "_TYPES", life._TYPES | {error.__name__})
+    server = Server()
+    board = enrolled(server)
+    to_renewal(board)
+    board.disturb()
+    bad = []
+    usual = order.Enrolment.accept
+
+    def accept(self, *arguments):
+        bad[1:] = []
+        bad.append(self.request)
+        if bad[0] == self.request:
+            raise error("no")
+        return usual(self, *arguments)
+
+    monkeypatch.setattr(order.Enrolment, "accept", accept)
+    board.live(9 * DAY)
+    assert board.state() == "none, aside"
+    assert board.counts["identities"] == 2
+
+
+def test_a_bad_answer_blocks_no_renewal_where_its_part_is_missing(monkeypatch):
+    server = Server()
+    board = enrolled(server)
+    badly_answered(server, board)
+    items = board.items("order")
+    items[0]["kind"] = "fullcmc"
+    board.records["order"] = store.pack(*items)
+    usual = duty.of_kind
+
+    def of_kind(kind):
+        if kind == "fullcmc":
+            raise errors.Unsupported("the part is missing")
+        return usual(kind)
+
+    monkeypatch.setattr(duty, "of_kind", of_kind)
+    board.start()
+    board.live(9 * DAY)
+    assert 3 < board.counts["failed"] < 40
+    assert board.state().endswith("aside")
+    assert board.counts["orders"] == 3
+    # Nor does what is aside stop what the application asks for.
+    server._operation = life.Server._operation.__get__(server)
+    board.agent.enroll()
+
+
+def test_a_bad_answer_that_cannot_be_set_aside_is_told_and_waits():
+    server = Server()
+    board = enrolled(server)
+    badly_answered(server, board)
+    save = board.agent.store.save
+
+    def full(name, payload):
+        if name == "aside":
+            raise errors.StorageError("the disk is full")
+        save(name, payload)
+
+    board.agent.store.save = full
+    board.live(8 * DAY)
+    before = server.connections, board.counts["failed"]
+    board.live(DAY)
+    assert server.connections - before[0] < 10
+    assert board.counts["failed"] > before[1]
 
 
 # A renewal storm cannot happen.
