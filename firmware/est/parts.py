@@ -298,7 +298,12 @@ def answered(agent, current, date):
     """Unix seconds of the answer's `date`, or 0. Raises UsageError where all was erased since."""
     check_erased(agent)
     agent.tell("answered", operation=current.kind)
-    return check_clock(agent, date) or 0
+    try:
+        return check_clock(agent, date) or 0
+    except Exception as error:
+        # The answer is not stored yet.
+        agent.log(repr(error))
+        return 0
 
 
 def interrupted(agent, current, shown, error, final):

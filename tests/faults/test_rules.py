@@ -9,7 +9,7 @@ import life
 import pytest
 from life import DAY, HOUR, Board, Server
 
-from est import duty, errors, order, store
+from est import duty, errors, order, store, witness
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +162,23 @@ def test_nothing_issued_is_thrown_away_with_the_certificate_that_asked():
     assert board.works()
     # The renewal's request, by the password.
     assert len(asked(server)) == 2
+
+
+@pytest.mark.parametrize("error", [MemoryError, errors.Unsupported])
+def test_nothing_issued_is_thrown_away_by_what_looks_at_its_date(error, monkeypatch):
+    server = Server()
+    board = enrolled(server)
+    to_renewal(board)
+    usual = witness.check
+
+    def check(agent, date):
+        if len(server.issued) == 2:
+            raise error("no room")
+        return usual(agent, date)
+
+    monkeypatch.setattr(witness, "check", check)
+    board.step()
+    assert board.state() == "candidate"
 
 
 # Proof before trust.
