@@ -403,7 +403,7 @@ def prove(agent, candidate):
             return False
         # Without est.proof in the heap.
         check_clock(agent, (yield from aparts(_asked, agent, candidate)))
-    except EstError as error:
+    except (EstError, MemoryError) as error:
         failure = error
     finally:
         agent.close()

@@ -41,7 +41,7 @@ def proven(agent, candidate, error):
     Proof is a new connection that shows it, on which GET /cacerts brings 200 (a handshake alone
     proves nothing in TLS 1.3), and what the application's `prove` adds. error: what that
     connection, or `possible`, raised, or None. Raises CertificateRefused if it failed while the
-    working identity, or none, passes: the order is then aside. Any other EstError is no verdict.
+    working identity, or none, passes: the order is then aside. Any other error is no verdict.
     """
     identity = agent.known
     try:
@@ -55,7 +55,7 @@ def proven(agent, candidate, error):
 
         aside.put(agent)
         raise
-    except EstError:
+    except (EstError, MemoryError):
         # By both, clock and server: the clock may have been set since.
         now = min(agent.now(), clock.now())
         if now < identity.not_after - identity.life(now)[1] // 12:

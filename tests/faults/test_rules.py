@@ -9,7 +9,7 @@ import life
 import pytest
 from life import DAY, HOUR, Board, Server
 
-from est import duty, errors, order, store, witness
+from est import duty, errors, order, parts, store, witness
 
 
 @pytest.fixture(autouse=True)
@@ -218,6 +218,27 @@ def test_proof_before_trust_is_an_answer():
     assert board.leaf != old
     assert board.counts["unproven"] == 1
     assert len(asked(server)) == 2
+
+
+def test_proof_before_trust_that_finds_no_memory(monkeypatch):
+    monkeypatch.setattr(life, "_TYPES", life._TYPES | {"MemoryError"})
+    server = Server()
+    board = enrolled(server)
+    old = to_renewal(board)
+
+    def asked(agent, candidate):
+        raise MemoryError("no room")
+        yield
+
+    monkeypatch.setattr(parts, "_asked", asked)
+    board.disturb()
+    last = board.life(old)[1] - server.lifetime / 12
+    board.live(last - server.now - HOUR)
+    assert board.leaf == old
+    assert board.counts["memory"]
+    board.live(DAY)
+    assert board.leaf != old
+    assert board.counts["unproven"] == 1
 
 
 def test_proof_before_trust_is_the_application_too():
