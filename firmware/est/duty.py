@@ -59,10 +59,9 @@ def plan(agent):
         agent.candidate = None
     now = agent.now()
     earliest = identity.earliest()
-    if clock.now() < earliest:
-        raise UsageError(
-            "the clock is %d s or more behind what it must be: set it" % (earliest - now)
-        )
+    behind = earliest - clock.now()
+    if behind > 0:
+        raise UsageError("the clock is %d s or more behind what it must be: set it" % behind)
     left = agent.until - now
     if 0 < left <= agent.wait:
         identity.next = ("retry", agent.until)

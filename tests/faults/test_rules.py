@@ -803,6 +803,23 @@ def test_the_clock_is_a_witness(reset):
     assert not board.counts["gap"]
 
 
+def test_the_clock_is_a_witness_and_is_told_what_it_lacks():
+    server = Server(lifetime=HOUR)
+    board = enrolled(server)
+    to_renewal(board)
+    board.disturb()
+    board.clock.ahead = -20 * HOUR
+    board.step()
+    assert board.agent.skew > 19 * HOUR
+    board.clock.ahead = -10 * DAY
+    board.agent.until = 0
+    board.step()
+    # It is the clock that must be set, whatever the agent adds to it.
+    words = board.agent.known.failure.split()
+    lacking = board.agent.known.earliest() - board.clock.time()
+    assert words[words.index("s") - 1] == str(lacking)
+
+
 def test_the_clock_is_a_witness_each_time():
     server = Server()
     board = enrolled(server)
