@@ -1,6 +1,6 @@
 """What an application shows of its identity, and how it forgets it."""
 
-from est import clock
+from est import apart, clock
 from est.errors import StorageError
 
 
@@ -34,7 +34,14 @@ def erase(identity):
             identity.store.erase(name)
         except StorageError as error:
             failure = error
+    apart(_forget_failures)
     identity.take([])
     identity.next = identity.failure = identity.doubt = None
     if failure:
         raise failure
+
+
+def _forget_failures():
+    from est import retry
+
+    retry.wipe()

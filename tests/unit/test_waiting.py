@@ -493,6 +493,10 @@ def test_memory_of_the_rtc():
             assert after.failures == 0, damaged
         retry.erase(after)
         assert machine.held == b""
+        # A person who has all forgotten waits for nothing, after a reset either.
+        retry.save(agent)
+        agent.known.erase()
+        assert machine.held == b""
 
     machine = Machine()
     on(machine, live)
@@ -507,6 +511,7 @@ def test_memory_of_the_rtc():
         retry.load(after)
         assert after.failures == 5
         retry.erase(after)
+        after.known.erase()
 
     on(machine, beside)
     assert machine.held == b"mine"
