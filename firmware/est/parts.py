@@ -109,7 +109,26 @@ class Known(Identity):
 
 
 def attach(agent):
-    """Give a new agent what it has by these parts. Raises UsageError for its URL."""
+    """Give a new agent what it has by these parts. Raises UsageError for its URL.
+
+    Its `tell` hands an event to the application.
+    """
+    application_log = agent.log
+
+    # What the application raises cannot stop a renewal.
+
+    def log(text):
+        try:
+            application_log(text)
+        except Exception:
+            pass  # there is nobody left to tell
+
+    def tell(event, **detail):
+        try:
+            if agent.on_event:
+                agent.on_event(event, detail)
+        except Exception as error:
+            agent.log("on_event raised %r" % error)
 
     def part():
         from est.url import parse
@@ -129,6 +148,8 @@ def attach(agent):
             authorize(context)
 
     apart(part)
+    agent.log = log
+    agent.tell = tell
     agent.authorize = connecting
     # As est.watch has it, of the server of the last connection.
     agent.validity = None
@@ -165,31 +186,14 @@ def in_turn(agent, function):
 
 
 def begin(agent):
-    """As est.between.begin. agent.tell then hands an event to the application."""
-    application_log = agent.log
-
-    # What the application raises cannot stop a renewal.
-
-    def log(text):
-        try:
-            application_log(text)
-        except Exception:
-            pass  # there is nobody left to tell
-
-    def tell(event, **detail):
-        try:
-            if agent.on_event:
-                agent.on_event(event, detail)
-        except Exception as error:
-            agent.log("on_event raised %r" % error)
+    """As est.between.begin."""
 
     def part():
         from est import between
 
         between.begin(agent)
 
-    agent.log = log
-    agent.tell = agent.known.tell = tell
+    agent.known.tell = agent.tell
     apart(part)
 
 

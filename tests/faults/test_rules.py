@@ -735,6 +735,27 @@ def test_a_way_back_does_not_wait_for_what_a_person_changed(how):
     assert board.leaf
 
 
+def test_a_way_back_from_a_start_that_fails_for_years():
+    server = Server()
+    lines = []
+    board = Board(server, log=lines.append)
+    load = board.agent.store.load
+
+    def newer(name, least=-1):
+        if name == "identity":
+            raise errors.OtherLayout("by another version of est, kept")
+        return load(name, least)
+
+    board.agent.store.load = newer
+    for _ in range(1500):
+        server.now += board.agent.step()
+    board.agent.log("a line")
+    assert lines[-1:] == ["a line"]
+    board.agent.store.load = load
+    board.live(60)
+    assert board.works()
+
+
 def test_a_way_back_whatever_log_raises():
     def log(text):
         raise OSError(28)
