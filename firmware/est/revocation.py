@@ -46,7 +46,8 @@ def _revoking(agent, reason="unspecified", comment=None, since=None):
 def forget(agent):
     """Erase the identity, and what was to renew it, without asking anybody: such as one that every
     server refuses."""
-    agent.close()
+    if not agent.busy:  # else the connection is another caller's, or closed
+        agent.close()
     agent.known.erase()
     agent.failures = agent.refusals = 0
     agent.until = agent.floor = 0

@@ -38,7 +38,8 @@ async def run(agent, make_room=None, ready=None):
                 wait = await steps.wait(agent.steps())
             await _sleep(agent.known, min(wait, _LONGEST_SLEEP))
     finally:
-        agent.close()
+        if not agent.busy:  # else the connection is another caller's
+            agent.close()
 
 
 async def _sleep(known, seconds):

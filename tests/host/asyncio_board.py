@@ -24,7 +24,7 @@ import sys
 import time
 
 # What is loaded now is not loaded anew for each order, and what is replaced in it stays so.
-from est import auth, ec, errors, steps, task, tls
+from est import auth, ec, errors, revocation, steps, task, tls
 from est.agent import Agent
 from est.store import Store
 
@@ -137,10 +137,13 @@ async def callers(agent, count):
         blocking = "enrolled"
     except errors.UsageError as error:
         blocking = str(error)
-    found = []
+    found = [await asked.pop(0)]
+    # Amid another's turn, whose connection that is.
+    while not (agent.connection and agent.connection.stream):
+        await asyncio.sleep(0)
+    running.cancel()
     for one in asked:
         found.append(await one)
-    running.cancel()
     return [len(set(found)), agent.known.generation, blocking]
 
 
@@ -156,7 +159,10 @@ async def erase(agent, part):
             await asyncio.sleep(0)
         for _ in range(turns):
             await asyncio.sleep(0)
-        agent.known.erase()
+        if len(outcomes) % 2:
+            revocation.forget(agent)
+        else:
+            agent.known.erase()
         try:
             await asked
             outcome = "renewed"
