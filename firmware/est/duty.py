@@ -252,7 +252,7 @@ def _refresh(agent):
     identity = agent.known
     try:
         offered = yield from agent.cacerts(identity)
-    except Closed as error:
+    except (Closed, Refused) as error:
         raise (yield from proof_of_refusal(agent, error))
     agent.contact = clock.now()
     identity.doubt = None

@@ -656,6 +656,25 @@ def test_a_way_back_from_a_revoked_certificate(factory):
     assert board.works()
 
 
+def test_a_way_back_from_a_certificate_that_a_proxy_refuses():
+    # As nginx does with ssl_verify_client, after a handshake that passes.
+    server = Server()
+    board = enrolled(server, prompt=True)
+    board.live(10 * DAY)
+    serve = server._operation
+    server.hello = lambda chain, key: chain[0] if chain else None
+
+    def operation(method, name, headers, body, peer):
+        if peer and not server.current(peer):
+            return 400, "text/html", b"The SSL certificate error", ["Connection: close"]
+        return serve(method, name, headers, body, peer)
+
+    server._operation = operation
+    server.refuse.add(server.issued[board.leaf])
+    board.live(DAY)
+    assert board.works()
+
+
 def test_proof_before_trust_of_what_is_accepted_again():
     server = Server()
     board = enrolled(server, prompt=True)
