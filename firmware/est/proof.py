@@ -95,9 +95,12 @@ def refused(agent, error, shown):
     """The error to raise for `error`, with which a connection that showed `shown` ended.
 
     MicroPython does not tell a refused certificate from a lost connection: the same is tried
-    without it. If that passes, it is the certificate, and the likeliest reason is named.
+    without it, or with the factory's. If that passes, it is the certificate, and the likeliest
+    reason is named.
     """
     offered = yield from passes(agent, None)
+    if offered is None and agent.factory:  # the server may demand a certificate
+        offered = yield from passes(agent, agent.factory)
     agent.shown = shown  # of which the error is
     # A connection may have been lost by chance.
     if offered is None or (yield from passes(agent, shown)) is not None:

@@ -656,6 +656,24 @@ def test_a_way_back_from_a_revoked_certificate(factory):
     assert board.works()
 
 
+def test_a_way_back_where_the_server_demands_certificates():
+    server = Server()
+    hello = server.hello
+
+    def demanding(chain, key):
+        if not chain:
+            raise errors.Closed("a certificate is required")
+        return hello(chain, key)
+
+    server.hello = demanding
+    trust = [server.roots[0][1].der]
+    board = Board(server, 5, True, trust=trust, factory=server.factory(), credentials=None)
+    board.live(10 * DAY)
+    server.refuse.add(server.issued[board.leaf])
+    board.live(DAY)
+    assert board.works()
+
+
 def test_a_way_back_from_a_certificate_that_a_proxy_refuses():
     # As nginx does with ssl_verify_client, after a handshake that passes.
     server = Server()
