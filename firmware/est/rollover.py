@@ -105,15 +105,15 @@ def follow(agent):
         offered = yield from client.steps(operations.cacerts(client.est))
     finally:
         client.close()
-    stored = agent.load("anchors")
-    if not stored:
+    # What is stored to judge by alone is another CA's.
+    trusted = agent.vouched()
+    if not trusted:
         return False
-    trusted = agent.anchors()
     roots = yield from _successors(trusted, offered, clock.now(), agent.log)
     anchors = (roots + trusted)[:_MAX_ANCHORS]
     if not roots or not (yield from _verified(agent, anchors)):
         return False
-    agent.store.save("anchors", store.pack(stored[0], *anchors))
+    agent.store.save("anchors", store.pack(agent.load("anchors")[0], *anchors))
     agent.tell("trust", anchors=[store.digest(anchor) for anchor in anchors])
     return True
 

@@ -542,3 +542,38 @@ def test_given_anchors_count_until_they_are_replaced():
     assert other.anchors() == [OLD_WITH_NEW.der]
     assert Agent(agent.store, "https://127.0.0.1:1").anchors() == [NEW.der]
     clean()
+
+
+class Offering:
+    """In place of a Client: the server that TLS does not verify any more."""
+
+    est = None
+
+    def __init__(self, offered):
+        self.offered = offered
+
+    def steps(self, operation):
+        return check.steps(self.offered)
+
+    def close(self):
+        pass
+
+
+def test_what_judges_does_not_follow_the_anchors_of_tls():
+    agent = Agent(records(), "https://127.0.0.1:1", trust=[OLD.der])
+    own = root(STRAY, subject="CN=own").der
+    agent.connect = lambda anchors, bootstrap: Offering(
+        ders([OLD, NEW, OLD_WITH_NEW, NEW_WITH_OLD])
+    )
+    agent.load("anchors")
+    given = {"voucher": "", "given": agent.voucher.hex(), "checked": 0}
+    agent.store.save("anchors", pack(given, own))
+    agent._start()
+    assert agent.judges() == [own]
+    at(NOW, True, rollover.follow, agent)
+    assert agent.judges() == [own]
+    # Where they are the anchors of TLS, those that succeed them count, too.
+    agent.store.save("anchors", pack({"voucher": agent.voucher.hex(), "checked": 0}, OLD.der))
+    assert at(NOW, True, rollover.follow, agent)
+    assert agent.anchors() == [NEW.der, OLD.der]
+    clean()
