@@ -398,6 +398,7 @@ def failed(agent, error):
     # An .mpy of another version is a ValueError.
     if isinstance(error, (ImportError, SyntaxError)) or ".mpy" in message:
         message = str(missing(error))
+    agent.room = None  # of a proof that is not soon
     agent.lacks_memory = isinstance(error, MemoryError)
     if agent.lacks_memory:
         agent.tell("memory", operation=agent.doing, text=message)

@@ -92,6 +92,17 @@ def test_nothing_issued_is_thrown_away_that_comes_early(seconds):
     assert len(server.issued) == 1
 
 
+def test_what_is_waited_for_keeps_no_room():
+    server = Server()
+    board = enrolled(server)
+    to_renewal(board)
+    server.backdate = -DAY / 2
+    board.live(60)
+    assert board.state() == "answered"
+    # The application's connections want it.
+    assert not board.agent.room
+
+
 def test_nothing_issued_is_thrown_away_that_is_refused():
     server = Server()
     board = enrolled(server)
