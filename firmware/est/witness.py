@@ -72,6 +72,8 @@ def disbelieve(agent, current):
         items = yield from current.accept([], agent.judges(), now, agent.log)
     except EstError:
         return False
+    if agent.known.erasures != agent.erasures:
+        return False  # by a person, meanwhile
     if abs(ahead) >= _DAY and abs(apart(_begins, items[1]) - now) >= _DAY:
         return False
     agent.disbelieved = ahead

@@ -39,6 +39,7 @@ class FakeAgent:
         self.failures = self.until = self.wait = self.floor = self.floored = self.refusals = 0
         self.kept_floor = self.disbelieved = self.polls = 0
         self.validity = None
+        self.erasures = 0
         self.floor_of = ""
         self.agreed = self.told_ahead = self.skew = 0
         self.used = False
@@ -679,6 +680,22 @@ def test_a_date_that_contradicts_what_was_issued_is_not_believed():
             assert at(NOW + ahead + 3600, witness.check, agent, DATE) == NOW
             assert agent.skew == -ahead - 3600
         agent.clean()
+
+
+def test_what_was_erased_while_it_was_judged_does_not_come_back():
+    agent = FakeAgent()
+    at(NOW + 5 * 3600, witness.check, agent, DATE)
+    current = agent.new_order("answered", date=NOW)
+
+    def accept(*arguments):
+        agent.known.erase()
+        return check.steps([b"key", LEAF.der])
+
+    current.accept = accept
+    error = Ended("ended")
+    assert not at(NOW + 5 * 3600, lambda: run(waiting.rejected(agent, current, error)))
+    assert agent.load("order") == []
+    agent.clean()
 
 
 def test_a_date_beyond_the_servers_certificate_is_no_witness():
