@@ -160,5 +160,5 @@ def _unescaped(text):
                 break
             end = at + 1
         at = end
-        out.append(octet if octet < 0x7F else 0)
+        out.append(octet if 0 <= octet < 0x7F else 0)  # int() takes a sign, too
     return out

@@ -16,6 +16,9 @@ _SET = const(0x31)
 
 # Of any list; the longest example known has seven.
 _MAX_ELEMENTS = const(64)
+# Bits of an RSA key that a server names; beyond what any has. A larger number takes long to become
+# text, and one of more than 4300 digits never does on CPython.
+_MAX_RSA = const(65536)
 
 _EXTENSION_REQUEST = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e")
 _TEMPLATE = const(b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x3d")
@@ -186,7 +189,7 @@ class CsrAttrs:
         elif oid == _RSA_ENCRYPTION:
             if values and values.more():
                 for _ in each(values):
-                    self.keys.append("RSA-%d" % values.integer())
+                    self.keys.append("RSA-%d" % min(values.integer(), _MAX_RSA))
             else:
                 self.hints.append("RSA")
         elif oid in _CURVES:

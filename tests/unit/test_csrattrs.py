@@ -361,6 +361,12 @@ def test_nothing_asked_for():
         assert meaning(csrattrs.parse(data)) == (None, None, None, False, [], [])
 
 
+def test_a_size_that_no_key_has():
+    for size, key in ((b"\1" * 3000, "RSA-65536"), (2048, "RSA-2048"), (0, "RSA-0")):
+        keys = csrattrs.parse(der.sequence(attribute(RSA, asn1.integer(size)))).keys
+        assert keys == [key], keys
+
+
 def test_malformed():
     for path in EXAMPLES:
         data = check.vector(path)

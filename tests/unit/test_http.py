@@ -656,7 +656,7 @@ def test_secrets_as_html_urls_and_json_write_them():
 
 
 def test_words_without_a_secret_stay_as_they_are():
-    words = "100% of &lt;b&gt; &nbsp; \\u0041 a+b %41%zz \\"
+    words = "100% of &lt;b&gt; &nbsp; \\u0041 a+b %41%zz %-1 &#-5; \\u-001 &#x-5; \\"
     login = auth.Password("u", "secret")
     for given in (None, login):
         assert words in str(drive(simpleenroll(given), answer("400", words.encode()))[1])
