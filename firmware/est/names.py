@@ -131,18 +131,19 @@ def text(name):
 
 
 def string(reader):
-    """Text of the string of whatever type that comes next; "?" for what is none."""
-    tag = reader.peek()
+    """Text of the string of whatever type that comes next; "?" for what is none, and for each
+    control character."""
+    width = _WIDTHS.get(reader.peek(), 1)
     value = reader.bytes(0)
+    # By way of UTF-8: MicroPython keeps each character of a text for good.
+    out = bytearray()
     try:
-        if tag not in _WIDTHS:
-            return value.decode()
-        # By way of UTF-8: MicroPython keeps each character of a text for good.
-        out = bytearray()
-        width = _WIDTHS[tag]
         for at in range(0, len(value), width):
             code = int.from_bytes(value[at : at + width], "big")
-            if code < 0x80:
+            # What a peer says must begin no line of a log, nor steer a terminal.
+            if code < 0x20 or code == 0x7F:
+                code = 0x3F
+            if code < 0x80 or width == 1:
                 out.append(code)
             else:
                 if code < 0x800:

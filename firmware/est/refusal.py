@@ -6,6 +6,7 @@ from micropython import const
 
 from est import asn1, der, purposes, x509
 from est.errors import Ended, NotTrusted, NotYetValid, PeerError, Unsupported
+from est.names import string
 
 _SUBJECT_ALT_NAME = const(b"\x55\x1d\x11")
 _EXT_KEY_USAGE = const(b"\x55\x1d\x25")
@@ -97,13 +98,14 @@ def _host_names(certificate):
     general_names = value and der.Reader(value).enter()
     while general_names and general_names.more():
         tag = general_names.peek()
-        name = general_names.bytes(tag)
         if tag == 0x82:
-            name = name.decode().lower()
+            name = string(general_names).lower()
             if name.replace(".", "").isdigit() or ":" in name:
                 name = "%s (a DNS name, not an address)" % name
             names.append(name)
-        elif tag == 0x87 and len(name) == 4:
+            continue
+        name = general_names.bytes(tag)
+        if tag == 0x87 and len(name) == 4:
             names.append(".".join([str(octet) for octet in name]))
         elif tag == 0x87:
             names.append("an IPv6 address")

@@ -98,6 +98,7 @@ ADDRESS_6 = x509.SubjectAlternativeName([x509.IPAddress(ip_address("::1"))])
 ELSEWHERE = x509.SubjectAlternativeName([x509.DNSName("elsewhere.example")])
 AS_DNS = x509.SubjectAlternativeName([x509.DNSName("127.0.0.1")])
 ANY_PURPOSE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])
+LINES = x509.SubjectAlternativeName([x509.DNSName("a\nNote: \x1b[31mb")])
 SIGNS_CERTIFICATES = key_usage("key_cert_sign")
 
 
@@ -110,6 +111,7 @@ SIGNS_CERTIFICATES = key_usage("key_cert_sign")
         (False, (ELSEWHERE,), UNKNOWN),
         (True, (ADDRESS_6,), "is for an IPv6 address"),
         (True, (ELSEWHERE,), "is for elsewhere.example"),
+        (True, (LINES,), "is for a?note: ?[31mb ("),
         (True, (ADDRESS, SIGNS_CERTIFICATES), "or an issuer's is refused"),
     ],
 )

@@ -24,7 +24,7 @@ from mpest.server.authority import Authority
 from mpest.server.serverkeygen import ServerKeygenPolicy
 from mpest.server.tls import own_identity
 from mpest.server.users import Entry, read_users
-from mpest.sim import inputs
+from mpest.sim import command, inputs
 from mpest.sim.words import in_words
 
 
@@ -414,6 +414,23 @@ def test_roots_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for digest in (old, new):
         assert f"CN=mpest test root (SHA-256 {digest}, trusted)" in done.stdout + done.stderr
     assert f"CN=mpest test root (SHA-256 {new}) is trusted from now on" in done.stderr
+
+
+def test_what_a_server_says_steers_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = "CN=a\x9b31m\u202eb\u20ac"
+    events = [
+        {"event": "note", "text": said},
+        {"event": "error", "type": "PeerError", "operation": "cacerts", "message": said}
+        | {"seconds": None, "kept": False},
+    ]
+    monkeypatch.setattr(command, "run_board", lambda *_: events)
+    options = ["--url", "https://a.example", "--trust", f"sha256:{64 * '0'}"]
+    with pytest.raises(SystemExit):
+        command.simulate([*options, "--state", str(tmp_path), "cacerts"])
+    shown = "CN=a\\x9b31m\\u202eb\u20ac\n"
+    assert capsys.readouterr().err == f"Note: {shown}Error: cacerts: {shown}"
 
 
 def test_trust_names_both(tmp_path: Path) -> None:

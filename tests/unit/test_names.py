@@ -116,6 +116,9 @@ def test_strings_of_every_type():
         (0x1C, b"\0\0\0\xe4\0\0\0b", "\xe4b"),
         (0x0C, b"\xff", "?"),
         (0x1E, b"", ""),
+        (0x0C, b"", ""),
+        (0x0C, b"a\nNote: \x1b[31m\0\x7fb\xc2\xb0", "a?Note: ?[31m??b\xb0"),
+        (0x1E, b"\0a\0\r\0b", "a?b"),
     ):
         pair = der.sequence(b"\x06\x03\x55\x04\x03", der.tlv(tag, value))
         assert names.text(der.sequence(der.set_of(pair))) == "CN=" + text, (tag, value)

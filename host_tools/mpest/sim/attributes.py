@@ -126,5 +126,7 @@ def _general_name(tag: int, content: bytes) -> str:
         return f"{kind} {_YOURS}"
     if kind == "IP" and len(content) in (4, 16):
         return f"IP:{ipaddress.ip_address(content)}"
-    text = content.decode() if content.isascii() and tag in _GENERAL_NAMES else content.hex()
+    text = content.decode("latin-1")
+    if not (text.isascii() and text.isprintable() and tag in _GENERAL_NAMES):
+        text = content.hex()
     return f"{kind}:{text}"

@@ -13,6 +13,7 @@ from mpest.options import GroupedCommand, file_option, option
 from mpest.sim import attributes, settings, words
 from mpest.sim.board_process import RUNTIMES, Event, exit_code, run_board
 from mpest.sim.settings import Settings
+from mpest.text import printable
 
 _KEY_TYPES = ("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096")
 _OPERATIONS = (
@@ -271,10 +272,10 @@ def _run(use: Settings) -> Exit:
         elif kind == "note":
             # A board says each time what it meets in its storage.
             if event["text"] not in noted:
-                click.echo(f"Note: {event['text']}", err=True)
+                _say(f"Note: {event['text']}", err=True)
             noted.add(event["text"])
         elif kind != "error":
-            click.echo(words.summary(event))
+            _say(words.summary(event))
         if kind == "error":
             failed = event
     if not failed:
@@ -283,5 +284,10 @@ def _run(use: Settings) -> Exit:
     text = words.in_words(failed) + words.not_accepted(failed, use.state) + words.kept(failed)
     if not text.startswith(f"{failed['operation']}: "):
         text = f"{failed['operation']}: {text}"
-    click.echo(f"Error: {text}{later}", err=True)
+    _say(f"Error: {text}{later}", err=True)
     return exit_code(failed)
+
+
+def _say(text: str, err: bool = False) -> None:
+    """Print what a server may have had a part in: it must not steer the terminal."""
+    click.echo("\n".join(map(printable, text.split("\n"))), err=err)
