@@ -357,13 +357,18 @@ def request(
         if head.status < 304 and method != "HEAD":
             method = "GET"
             data = None
-            for name in ("Content-Length", "Content-Type"):
-                headers.pop(name, None)
+            _drop(headers, "content-length", "content-type")
         url = _joined(authority, path, location)
         if _split(url)[:2] != (host, port):
-            for name in ("Host", "Authorization", "Cookie"):
-                headers.pop(name, None)
+            _drop(headers, "host", "authorization", "cookie")
     raise PeerError("the server redirects without end")
+
+
+def _drop(headers, *names):
+    # In whatever case they are written.
+    for name in list(headers):
+        if name.lower() in names:
+            del headers[name]
 
 
 def _send(link, method, authority, path, headers, data, pieces):

@@ -68,6 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     "X-Own",
                     "Content-Type",
                     "Authorization",
+                    "Cookie",
                     "Connection",
                     "Content-Length",
                 )
@@ -342,10 +343,16 @@ for where in (other, BASE + "/echo") + same:
     found = requests.get(BASE + "/redirect/302/" + where, auth=("a", "b"), headers={"X-Own": "1"})
     seen = found.json()
     tell([seen["path"], seen["headers"]["Authorization"], seen["headers"]["X-Own"]])
+mine = {"authorization": "Bearer x", "COOKIE": "a=b"}
+for where in (other, BASE + "/echo"):
+    seen = requests.get(BASE + "/redirect/307/" + where, headers=mine).json()["headers"]
+    tell([seen["Authorization"], seen["Cookie"]])
 tell(requests.get(BASE + "/relative/1").json()["path"])
 # Here the original still names the length of what it does not send any more.
 for status in (301, 302, 303):
-    seen = requests.post(BASE + "/redirect/%d" % status, data="sent").json()
+    kind = {"content-type": "text/x"}
+    seen = requests.post(BASE + "/redirect/%d" % status, data="sent", headers=kind).json()
+    assert not seen["headers"]["Content-Type"]
     tell([seen["method"], seen["headers"]["Content-Length"]])
 tell(requests.get(BASE + "?q=1#part").json()["path"])
 """
@@ -362,6 +369,8 @@ tell(requests.get(BASE + "?q=1#part").json()["path"])
         ["/echo", login, "1"],
         ["/echo/3", login, "1"],
         ["/echo/4", login, "1"],
+        [None, None],
+        ["Bearer x", "a=b"],
         "/relative/echo/2",
         *[["GET", None]] * 3,
         "/?q=1",
