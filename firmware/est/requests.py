@@ -113,7 +113,8 @@ class _Head(http.Response):
         large = set()
         for header in list(self.headers):
             name, value = header
-            if name == "content-length" and value.isdigit() and int(value) > _WHOLE:
+            # Octets: for CPython a superscript is a digit, too.
+            if name == "content-length" and value.encode().isdigit() and int(value) > _WHOLE:
                 large.add(int(value))
                 self.headers.remove(header)
         super()._head()
@@ -199,7 +200,7 @@ class _Link:
             from est import lookup
 
             return run(lookup.find(host, port, self._left))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter: a label that is empty or too long
             raise PeerError("no address known for %s (%s)" % (host, error))
 
     def _connect(self, host, port):
@@ -253,7 +254,8 @@ class _Link:
         if data is None:
             raise self._late()
         if data:
-            head.taken = 0  # each piece is handed on
+            if head.left:
+                head.taken = 0  # each piece of the body is handed on
             head.feed(data)
         else:
             head.eof()

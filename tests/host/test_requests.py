@@ -122,6 +122,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(bytes([octet]))
             time.sleep(0.2)
 
+    def send_headers(self, rest: str, _: bytes) -> None:
+        lines = b"X: %s\r\n" % (100 * b"y") * 3000
+        if rest == "first":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Length: 0\r\n\r\n")
+        else:
+            chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+            self.wfile.write(chunked + lines + b"\r\n")
+        self.close_connection = True
+
+    def send_length(self, _: str, __: bytes) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: \xc2\xb2\r\n\r\n")
+
     def send_cut(self, _: str, __: bytes) -> None:
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")
         self.close_connection = True
@@ -310,6 +322,11 @@ for url in ("http://localhost/", "ftp://a", "https://", "https://a b/", "https:/
 told(requests.get, BASE, headers={"A": "b\\r\\nC: d"})
 told(requests.post, BASE, data="a", json=1)
 told(lambda: requests.get(BASE + "/cut").content)
+told(lambda: requests.get(BASE + "/headers/first").content)
+told(lambda: requests.get(BASE + "/headers/last").content)
+told(requests.get, BASE + "/length")
+told(requests.get, "https://a..b/")
+told(requests.get, "https://a..b/", timeout=9)
 told(requests.get, BASE + "/loop")
 told(requests.get, BASE + "/redirect/302/http://localhost/")
 told(requests.get, "https://localhost:1/")
@@ -325,9 +342,9 @@ told(requests.get, BASE)
     pki = Pki.of(1)
     with serving(pki.issue("server", "localhost"), pki) as port:
         told = board(runtime, code, tmp_path / "board", pki, port)
-    kinds = ["UsageError"] * 9 + ["PeerError"] * 7 + ["UsageError"] * 2
+    kinds = ["UsageError"] * 9 + ["PeerError"] * 12 + ["UsageError"] * 2
     assert [one[0] for one in told] == kinds, told
-    for one in told[14:16]:
+    for one in told[19:21]:
         assert "took longer than" in one[1]
     assert "enrol first" in told[-1][1]
 
