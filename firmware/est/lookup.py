@@ -52,8 +52,8 @@ def _in_thread(host, port, left):
     def ask():
         try:
             outcome.append(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM))
-        except OSError as error:
-            outcome.append(error)
+        except (OSError, ValueError) as error:  # the latter: a label that is empty or too long
+            outcome.append(OSError(str(error)))
 
     _thread.start_new_thread(ask, ())
     # Nothing is sent there: est.run and est.steps look again after their usual time.
@@ -70,11 +70,12 @@ def _known(host):
     # Addresses (text) that a Unix system has in its table.
     addresses = []
     try:
-        with open("/etc/hosts") as file:
+        # As octets: a comment may be in any encoding.
+        with open("/etc/hosts", "rb") as file:
             for line in file:
-                words = line.partition("#")[0].lower().split()
-                if host.lower() in words[1:] and "." in words[0]:
-                    addresses.append(words[0])
+                words = line.partition(b"#")[0].lower().split()
+                if host.lower().encode() in words[1:] and b"." in words[0]:
+                    addresses.append(words[0].decode())
     except OSError:
         pass  # a board
     return addresses
@@ -88,7 +89,7 @@ def _server():
         with open("/etc/resolv.conf") as file:
             for line in file:
                 words = line.split()
-                if words[:1] == ["nameserver"] and "." in words[1]:
+                if words[:1] == ["nameserver"] and "." in line:
                     return words[1]
         raise OSError(2)
     station = network.WLAN(network.STA_IF)

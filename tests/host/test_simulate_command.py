@@ -38,6 +38,8 @@ from mpest.sim.words import in_words
         (["--url", "https://127.0.0.1:99999", "cacerts"], Exit.USAGE, "1 to 65535, not 99999"),
         (["--url", "https://127.0.0.1:x", "cacerts"], Exit.USAGE, "1 to 65535, not x"),
         (["--url", "https://127.0.0.1:0", "cacerts"], Exit.USAGE, "1 to 65535, not 0"),
+        (["--url", "https://est..example", "cacerts"], Exit.USAGE, "a part is empty"),
+        (["--url", f"https://{64 * 'a'}.example", "cacerts"], Exit.USAGE, "longer than 63"),
         (["cacerts", "show"], Exit.USAGE, "--url is missing"),
         (["--url", "https://127.0.0.1:1/.well-known/est/a b", "cacerts"], Exit.USAGE, "URL"),
         (

@@ -137,8 +137,8 @@ def test_asking():
 
 def test_the_table_of_hosts():
     """Names are compared without case (RFC 4343)."""
-    table = "192.0.2.1 Est.Example est # other\n::1 est\n192.0.2.2\tx est.exAMPLE\n"
-    lookup.open = lambda _: io.StringIO(table)
+    table = b"# M\xfcller\n192.0.2.1 Est.Example est # other\n::1 est\n192.0.2.2\tx est.exAMPLE\n"
+    lookup.open = lambda *_: io.BytesIO(table)
     try:
         for host in ("est.example", "EST.example"):
             assert lookup._known(host) == ["192.0.2.1", "192.0.2.2"]
@@ -147,6 +147,23 @@ def test_the_table_of_hosts():
             assert lookup._known(host) == []
     finally:
         del lookup.open
+
+
+def test_the_list_of_servers():
+    lines = "# a.b\nnameserver\nnameserver ::1\nnameserver 192.0.2.1 x\nnameserver 192.0.2.2\n"
+    lookup.open = lambda _: io.StringIO(lines)
+    try:
+        assert lookup._server() == "192.0.2.1"
+        lines = "nameserver\n"
+        check.raises(OSError, lookup._server)
+    finally:
+        del lookup.open
+
+
+def test_a_name_that_is_none():
+    for host in ("a..example", "a" * 64 + ".example"):
+        error = check.raises(OSError, run, lookup._in_thread(host, 443, lambda: 1000))
+        assert "too long" in str(error) or "-2" in str(error), error
 
 
 def test_what_needs_no_asking():

@@ -123,6 +123,9 @@ def check_url(settings: Settings) -> str | None:
         port = 0
     if port == 0:
         return f"--url: a port is 1 to 65535, not {parts.netloc.rpartition(':')[2]}"
+    labels = (parts.hostname or "").removesuffix(".").split(".")
+    if len(labels) > 1 and not all(0 < len(label) < 64 for label in labels):
+        return f"--url: {parts.hostname} is no host's name: a part is empty or longer than 63"
     return check_printable(url)
 
 
