@@ -27,6 +27,8 @@ from mpest.server.users import Entry, read_users
 from mpest.sim import command, inputs
 from mpest.sim.words import in_words
 
+USAGE = "its keyUsage lacks digitalSignature, or TLS does not take its key"
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
@@ -248,6 +250,8 @@ def test_a_server_that_is_not_there(tmp_path: Path, runtime: str, program: Calla
         ("PeerError", "TLS: [Errno 104] ECONNRESET", "TLS: Connection reset by peer"),
         ("PeerError", "no address ([Errno -2] Not known)", "no address (Not known)"),
         ("PeerError", "TLS: -29312", "TLS: the other side closed the connection"),
+        ("NotTrusted", "is refused (-31232)", f"is refused ({USAGE})"),
+        ("NotTrusted", "is refused (-9984)", "is refused (-9984)"),
         ("PeerError", "unexpected HTTP 204: 28", "unexpected HTTP 204: 28"),
         ("Refused", "refused with HTTP 400: 28", "refused with HTTP 400: 28"),
     ],

@@ -15,6 +15,8 @@ _ERRNO = re.compile(r"\[Errno (\d+)\] E[A-Z0-9]+\b|(?<=: )(\d+)$")
 _NUMBER = re.compile(r"\[Errno -?\d+\] ")
 # MicroPython gives this error of mbedTLS without its name.
 _CONNECTION_EOF = "TLS: -29312"
+# And this one, of what is a certificate for a server by all else that est looks at.
+_BAD_CERTIFICATE = "refused (-31232)"
 
 # What helps, where all copies of a record are lost.
 _DAMAGED = {
@@ -47,6 +49,10 @@ def in_words(failed: Event) -> str:
         return "nothing to trust: give --trust, a file or a fingerprint"
     if failed["type"] == "Unsupported":
         return _OID.sub(_with_name, failed["message"])
+    if failed["message"].endswith(_BAD_CERTIFICATE):
+        return str(failed["message"]).removesuffix("(-31232)") + (
+            "(its keyUsage lacks digitalSignature, or TLS does not take its key)"
+        )
     if failed["type"] not in ("PeerError", "StorageError") or "HTTP" in failed["message"]:
         return str(failed["message"])
     text = _ERRNO.sub(lambda found: os.strerror(int(found[1] or found[2])), failed["message"])
