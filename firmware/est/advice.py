@@ -32,10 +32,10 @@ def shown(login, request, data, size):
         data = b"(binary data)"
     text = hide(login, printable(data), request)[:size]
     status = request.response.status
-    return text if status < 400 or status in _LATER else "%s (%s)" % (text, _step(request, login))
+    return text if status < 400 or status in _LATER else "%s (%s)" % (text, _step(request))
 
 
-def _step(request, login):
+def _step(request):
     status = request.response.status
     advice = {
         400: "change subject, names or key as the server says",
@@ -49,23 +49,21 @@ def _step(request, login):
         505: "check that the URL is an EST server's",
     }.get(status)
     if status in (401, 403):
-        advice = _login(request, login)
+        advice = _login(request)
     if not advice:
         advice = "check the request" if status < 500 else "see the server's log, or try later"
     return advice
 
 
-def _login(request, login):
+def _login(request):
     response = request.response
     if response.status == 403:
         return "whoever runs the server must allow this board, its certificate or its login"
     offered = [value for name, value in response.headers if name == "www-authenticate"]
-    if not login:
-        advice = "a certificate is not enough, and no user, password or token was given"
-    elif "Authorization" in dict(request.headers):
+    # None is sent before the server is verified, either.
+    advice = "no user, password or token was sent"
+    if "Authorization" in dict(request.headers):
         advice = "wrong user, password or token"
-    else:
-        advice = "no user, password or token was sent"
     names = _names(offered)
     if not names:
         return advice + "; the server names no way to log in"

@@ -157,7 +157,7 @@ def test_login_without_a_challenge(bench: Bench, login: str) -> None:
     assert bench.run("enroll", **given)["event"] == "enroll"
     event = bench.run("enroll", user=None)
     assert event["type"] == "Refused"
-    assert "no user, password or token was given; the server names no way" in event["message"]
+    assert "no user, password or token was sent; the server names no way" in event["message"]
     seen = bench.server.credentials_seen
     wrong = {"password": "wrong"} if login == "basic" else {"user": None, "token": "wrong"}
     event = bench.run("enroll", **wrong)

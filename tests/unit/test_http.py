@@ -518,7 +518,7 @@ def test_a_login_that_no_scheme_is_named_for():
             assert sent(requests) == [None] and isinstance(error, Refused)
             if status == "401":
                 assert "names no way to log in" in str(error)
-                assert ("was given" if login is None else "was sent") in str(error)
+                assert "no user, password or token was sent" in str(error)
     # What went with a login and is refused all the same is refused.
     login = auth.Password("a", "secret")
     basic = OFFER % "Basic"
@@ -556,6 +556,14 @@ def test_what_is_offered_is_named():
         assert sent(requests) == [None] and "for Basic, Negotiate" in str(error), error
     error = refusal("401", b"", OFFER % ("\x1b[2J" + "x" * 900))
     assert len(str(error)) < 250 and min(str(error)) >= " "
+
+
+def test_a_login_that_waits_for_trust():
+    """Before the server is verified it is not sent, and not said to be missing."""
+    est = protocol.Est("h", None, auth.Password("a", "secret"), bootstrap=True)
+    requests, error = drive(operations.cacerts(est), answer("401", b"", OFFER % "Basic"))
+    assert sent(requests) == [None]
+    assert "no user, password or token was sent; the server asks for Basic" in str(error)
 
 
 def test_a_password_that_is_never_sent():
