@@ -15,6 +15,9 @@ _REFUSED = const(-0x3000)
 # The last octets of the extensions that mbedTLS loads where they are critical.
 _LOADED = const(b"\x0f\x11\x13\x25")
 _ANY_PURPOSE = const(b"\x55\x1d\x25\x00")
+# What TLS says of an unknown issuer, or of one that has but the anchor's name, in mbedTLS's words
+# or OpenSSL's.
+_UNKNOWN = const(("trusted CA", "issuer", "self", "failure"))
 # What TLS says of dates, in mbedTLS's words or OpenSSL's.
 _DATED = const(("expired", "future", "yet"))
 # Keys that TLS of every board has: id-ecPublicKey, rsaEncryption.
@@ -46,9 +49,10 @@ def _reason(certificate, now, number, words):
         names = _host_names(leaf)
     except (NotTrusted, PeerError, Unsupported, ValueError) as error:
         return str(error)
-    # What TLS says first: an unknown issuer, in mbedTLS's words or OpenSSL's.
-    if "trusted CA" in words or "issuer" in words or "self" in words:
-        return "no trust anchor vouches for its certificate %s" % leaf
+    # What TLS says first.
+    for word in _UNKNOWN:
+        if word in words:
+            return "no trust anchor vouches for its certificate %s" % leaf
     if number == _REFUSED:
         return "its certificate %s lacks id-kp-cmcRA" % leaf
     if "(CN)" in words or "mismatch" in words:

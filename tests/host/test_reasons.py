@@ -137,6 +137,17 @@ def test_reasons(
     assert reason in event["message"], event
 
 
+def test_an_issuer_of_the_anchors_name(tmp_path: Path, runtime: str) -> None:
+    """Such as a CA that was made anew."""
+    anchor = Root("root").certificate.public_bytes(Encoding.DER).hex()
+    with shown(Root("root"), tmp_path, ADDRESS) as port:
+        url = f"https://127.0.0.1:{port}"
+        config = {"url": url, "anchors": [anchor], "operations": ["cacerts"]}
+        *_, event = run_board(config, runtime, tmp_path / "board")
+    assert event["type"] == "NotTrusted", event
+    assert UNKNOWN in event["message"], event
+
+
 @pytest.mark.parametrize(
     ("extensions", "reason"),
     [
