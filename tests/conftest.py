@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 import re
+import signal
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,6 +30,9 @@ _LONG_FILES = (
 )
 
 Find = Callable[[str], runtimes.Program]
+
+# Who starts the tests may ignore it (nohup), and what they start heeds it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before click 8.2 it mixes the two streams, unless told.
 if "mix_stderr" in inspect.signature(CliRunner).parameters:

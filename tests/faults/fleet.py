@@ -47,6 +47,8 @@ _SHORT = {
 
 class _Nothing:
     # What est.duty asks of an agent's store: there is no order at hand, and nothing is kept.
+    damaged = False
+
     @staticmethod
     def load(name, least=-1):
         return None

@@ -24,7 +24,7 @@ import sys
 import time
 
 # What is loaded now is not loaded anew for each order, and what is replaced in it stays so.
-from est import auth, ec, errors, revocation, steps, task, tls
+from est import apart, auth, ec, errors, steps, task, tls
 from est.agent import Agent
 from est.store import Store
 
@@ -147,6 +147,12 @@ async def callers(agent, count):
     return [len(set(found)), agent.known.generation, blocking]
 
 
+def _forget(agent):
+    from est import revocation
+
+    revocation.forget(agent)
+
+
 async def erase(agent, part):
     """What becomes of renewals, and of the identity, which is erased amid each, ever later."""
     outcomes = []
@@ -160,7 +166,7 @@ async def erase(agent, part):
         for _ in range(turns):
             await asyncio.sleep(0)
         if len(outcomes) % 2:
-            revocation.forget(agent)
+            apart(_forget, agent)  # a small heap has no room for more than a moment
         else:
             agent.known.erase()
         try:
