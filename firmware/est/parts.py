@@ -88,8 +88,8 @@ class Known(Identity):
         return status.of(self)
 
     def earliest(self):
-        """Unix seconds that are past: the certificate has been valid, and once clock and server
-        agreed. A day less, for who is early."""
+        """Unix seconds that are past for certain: a day before the certificate in use began, and
+        a day before clock and server last agreed."""
         return max(self.not_before, self.meta.get("agreed", 0)) - _DAY
 
     def refused(self, error):

@@ -102,14 +102,12 @@ def _host_names(certificate):
     general_names = value and der.Reader(value).enter()
     while general_names and general_names.more():
         tag = general_names.peek()
+        name = string(general_names).lower() if tag == 0x82 else general_names.bytes(tag)
         if tag == 0x82:
-            name = string(general_names).lower()
             if name.replace(".", "").isdigit() or ":" in name:
                 name = "%s (a DNS name, not an address)" % name
             names.append(name)
-            continue
-        name = general_names.bytes(tag)
-        if tag == 0x87 and len(name) == 4:
+        elif tag == 0x87 and len(name) == 4:
             names.append(".".join([str(octet) for octet in name]))
         elif tag == 0x87:
             names.append("an IPv6 address")

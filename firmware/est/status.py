@@ -34,9 +34,9 @@ def erase(identity):
             identity.store.erase(name)
         except StorageError as error:
             failure = error
-    apart(_forget_failures)
     identity.take([])
     identity.next = identity.failure = identity.doubt = None
+    apart(_forget_failures)
     if failure:
         raise failure
 
