@@ -150,7 +150,9 @@ def test_server_to_openssl(
     data = enveloped.envelop(DATA, TEXT, cipher, to)
     assert openssl("cms", "-decrypt", "-inform", "DER", *with_key, data=data) == TEXT
     assert decrypted(data, **given) == TEXT
-    changed = data[:-1] + bytes((data[-1] ^ 1,))
+    # Of CBC the octet that turns up in the padding; a change of the last block may leave one.
+    at = len(data) - (17 if "cbc" in cipher else 1)
+    changed = data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
     with pytest.raises(PeerError, match="changed data"):
         decrypted(changed, **given)
 
