@@ -14,8 +14,9 @@ _MEMORY = const((12, -0x7F00, -0x2880, -0x3F80, -0x6180, -0x5180, -0x4D80, -0x6A
 _EXTENSION = const(-0x2562)
 # So is one there whose key, curve or signature TLS does not know.
 _UNKNOWN = const((-0x3C80, -0x3A00, -0x2600, -0x262E))
-# As a server ends that wants a certificate in the handshake, and has none: EPIPE.
-_UNREAD = const((32, -32))
+# As a server ends that wants a certificate and has none, where its alert is not read: EPIPE and
+# ECONNRESET.
+_UNREAD = const((32, -32, 104, -104))
 # The connection ended: EPIPE, ECONNRESET, and mbedTLS's CONN_EOF.
 _ENDED = const((32, -32, 104, -104, -0x7280))
 

@@ -258,7 +258,7 @@ def heard(tmp_path: Path, runtime: str, port: int, root: Root) -> str:
     [
         # CPython sends no address as a name.
         (refuse_addresses, False, "micropython armhf picow-like", "use its name in the URL"),
-        (newest, False, "picow-like", "may not take"),
+        (newest, False, "picow-like", "TLS 1.2"),
         (older, True, "micropython armhf", "takes no RSA certificate"),
         (demand, False, "cpython micropython armhf picow-like", "a client without a certificate"),
         (

@@ -21,7 +21,11 @@ def test_words():
             "an alert (A_FATAL_ALERT); it may not take TLS 1.2, or a client without a certificate",
         ),
         (OSError(-0x3C80, "-15488"), PeerError, "a key or signature that this TLS does not know"),
-        (OSError(104, "ECONNRESET"), Closed, "TLS: the server ended the connection"),
+        (
+            OSError(104, "ECONNRESET"),
+            Closed,
+            "the server ended the connection; it may not take a client without a certificate",
+        ),
         (OSError(-0x7280, "-29312"), Closed, "TLS: the server ended the connection"),
         (OSError("broken  pipe"), PeerError, "TLS: broken pipe"),
         (OSError(), PeerError, "TLS: "),
