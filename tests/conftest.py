@@ -21,13 +21,15 @@ OWN_VECTORS = Path(__file__).parent / "vectors"
 VECTORS = Path(os.environ.get("MPEST_VECTORS") or Path(__file__).parents[2] / "shared/vectors")
 NO_VECTORS = "needs the vectors"
 
-# Outside CI one in so many runs: under qemu, and of the files that take minutes.
-_EMULATED = 16
-_LONG = 8
-_LONG_FILES = (
-    "tests/faults/|test_(application|examples|flash_cuts|flash_ports|station|line|agent|deb|linux|systemd)"
-    "|test_power_cuts|test_headers_without_end"
-)
+# Outside CI one in so many runs: under qemu, of files that take minutes, of those that take many
+# seconds. The first that matches counts.
+_ONE_IN = {
+    "armhf|picow-like": 24,
+    "tests/faults/|test_(application|examples|flash_cuts|flash_ports|station|line|agent|deb|linux)"
+    "|test_(systemd|power_cuts|headers_without_end)": 12,
+    "interop/|test_(asyncio|ber|device|documents|flash|job_valid|ledger_workers|light|runtimes)"
+    "|test_(server_(command|log|repeat)|simulate|unit_on_micropython)": 3,
+}
 
 Find = Callable[[str], runtimes.Program]
 
@@ -90,9 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
 
     def one_in(item: pytest.Item) -> int:
-        if re.search("armhf|picow-like", item.name):
-            return _EMULATED
-        return _LONG if re.search(_LONG_FILES, item.nodeid) else 1
+        return next((few for names, few in _ONE_IN.items() if re.search(names, item.nodeid)), 1)
 
     left_out = [item for item in items if zlib.crc32(item.nodeid.encode()) % one_in(item)]
     config.hook.pytest_deselected(items=left_out)
