@@ -136,7 +136,10 @@ class Agent:
         self._start()
         if self.known.chain:
             return self.known
-        self.load("identity", True)  # raises where there was one
+        order = self.load("order")
+        # The order outlives the first save: a cut there left no identity, and no damage.
+        if not order or order[0]["leaf"]:
+            self.load("identity", True)  # raises where there was one
 
     def due(self, expiry=False):
         """Seconds until the certificate should be renewed, or with `expiry` until it ends.

@@ -133,6 +133,22 @@ class Once401(Scenario):
     may_strand = True
 
 
+class ByCalls(OnceSame):
+    """Enrolment by calls, as examples/enrol.py makes them."""
+
+    def step(self, agent):
+        try:
+            if not agent.identity():
+                agent.enroll()
+            elif agent.due() <= 0:
+                agent.reenroll()
+        except RetryLater as error:
+            return error.seconds
+        except EstError:
+            return 300
+        return agent.step()
+
+
 class Waiting(Scenario):
     """Enrolment that waits for an approval, with a one-time password."""
 
@@ -146,6 +162,12 @@ class Renewal(Scenario):
 
     def prepare(self, server, agent):
         server.now += 70 * DAY
+
+
+class RenewalByCalls(Renewal):
+    """Renewal by calls."""
+
+    step = ByCalls.step
 
 
 class RenewalWaiting(Renewal):
@@ -343,8 +365,10 @@ SCENARIOS = {
     "enrol": Scenario,
     "once same": OnceSame,
     "once 401": Once401,
+    "by calls": ByCalls,
     "waiting": Waiting,
     "renewal": Renewal,
+    "renewal by calls": RenewalByCalls,
     "renewal waiting": RenewalWaiting,
     "rollover": Rollover,
     "proof refused": ProofRefused,
