@@ -16,7 +16,12 @@ def stored(settings, agent="not running"):
     """The same of what is stored, while no agent answers. Raises StorageError."""
     records = store.Store(settings["state"])
     known = Identity(records)
-    known.take(store.unpack(records.load("identity", 0)))
+    order = _unpacked(records, "order")
+    if order and not order[0]["leaf"]:
+        # As est.agent.Agent.identity: a first save that was cut is no damage.
+        known.take(_unpacked(records, "identity"))
+    else:
+        known.take(store.unpack(records.load("identity", 0)))
     # Of a back-off, or of a server that said to wait.
     found = [(_unpacked(records, name) or [{}])[0] for name in ("retry", "order")]
     until = max([meta.get("until", 0) for meta in found])

@@ -3,9 +3,10 @@
 import os
 
 import check
-from est import identity, parts, schedule, status, store, verdict
-from est.agent import take
+from est import identity, parts, posix, schedule, status, store, verdict
+from est.agent import Agent, take
 from est.errors import StorageError, UsageError
+from estd import status as estd_status
 
 DAY = 86400
 START = 1800000000
@@ -189,6 +190,40 @@ def test_what_tls_does_not_load_is_not_taken():
         least = Loading(failing)
         check.raises(UsageError, take, least, Taken, record()[1:])
         assert least.ended == ended, failing
+
+
+def test_a_first_save_that_was_cut():
+    """It is no damage while the enrolment is at hand; the same file is, without."""
+    path = check.folder("identity")
+    records = store.Store(path)
+    whole = saved(records, path)
+    settings = {"state": path, "url": "https://127.0.0.1:1", "export": []}
+    for data in (b"", whole[:9], whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1])):
+        for leaf in (None, "", "5e"):
+            if leaf is None:
+                records.erase("order")
+            else:
+                meta = {"kind": "simpleenroll", "state": "made", "since": 0, "leaf": leaf}
+                records.save("order", store.pack(meta, b"key", b"request"))
+            with open(path + "/identity.0", "wb") as file:
+                file.write(data)
+            agent = Agent(store.Store(path), "https://127.0.0.1:1", trust=[b"0"])
+            if leaf == "":
+                assert agent.identity() is None
+                assert agent.due() == 0
+                assert estd_status.stored(settings)["certificate"] is None
+            else:
+                check.raises(StorageError, agent.identity)
+                check.raises(StorageError, estd_status.stored, settings)
+    posix.close(path)
+    check.clean(path)
+
+
+def saved(records, path):
+    """The octets of an identity's first copy."""
+    records.save("identity", store.pack(*record()))
+    with open(path + "/identity.0", "rb") as file:
+        return file.read()
 
 
 class Taken:
