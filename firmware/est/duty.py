@@ -305,7 +305,12 @@ def leftover(agent, current, leaf, key):
     """
     if not current:
         record = agent.load("aside")
-        if not record or not _is_ours(agent, record[0], leaf, key):
+        if not record:
+            return None
+        if not _is_ours(agent, record[0], leaf, key):
+            # It renews another certificate than the one in use: that came later, or is this one.
+            if leaf and record[0]["leaf"] not in ("", store.digest(leaf)):
+                agent.store.erase("aside")
             return None
         generation = agent.known.generation
         yield from aside.attempt(agent)

@@ -21,6 +21,7 @@ SCENARIOS = (
     "rollover",
     "proof refused",
     "aside used",
+    "aside by calls",
     "no verdict",
     "server key",
     "upgrade",

@@ -246,6 +246,12 @@ class AsideUsed(Renewal):
         )
 
 
+class AsideByCalls(AsideUsed):
+    """The same by calls."""
+
+    step = ByCalls.step
+
+
 class NoVerdict(Renewal):
     """Renewal whose proof gets no answer for a week."""
 
@@ -373,6 +379,7 @@ SCENARIOS = {
     "rollover": Rollover,
     "proof refused": ProofRefused,
     "aside used": AsideUsed,
+    "aside by calls": AsideByCalls,
     "no verdict": NoVerdict,
     "server key": ServerKey,
     "upgrade": Upgrade,
