@@ -84,8 +84,10 @@ def plan(agent):
         if not current.answer:
             current = _turned(agent, current)
         shown = identity
-        if current.answer and identity.chain and clock.now() <= identity.not_after < now:
-            # The clock may have been set since: the server's Date before the old one is given up.
+        ended = identity.chain and clock.now() <= identity.not_after < now
+        if current.answer and (ended or (agent.skew and agent.polls)):
+            # The clock may have been set since: the server's Date before the old one is given up,
+            # or the new one waits on.
             yield from agent.cacerts(None)
             agent.doing = "start"
         if not current.meta["leaf"] and (agent.failures % 2 == 0 or now > identity.not_after):

@@ -95,6 +95,6 @@ def hold_back(agent, date):
     check(agent, date)
     planned = agent.planned
     agent.planned = False
-    # Once: of two servers behind one name, each may have a time of its own.
-    if planned and not agent.polls and abs(agent.skew - skew) > _TOLERANCE:
+    # Twice at most: of two servers behind one name, each may have a time of its own.
+    if planned and agent.polls < 2 and abs(agent.skew - skew) > _TOLERANCE:
         raise RetryLater("the clock is wrong: what is due is judged by the server's", 0)

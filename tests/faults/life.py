@@ -282,13 +282,13 @@ class Board:
         self._plan = []
         self._numbers = itertools.count()
         self._day = None
-        self._in_a_row = 0
         self._finished = self._finished_for = None
         self._fruitless = False
         self._to_report = []
         self._events = []
         self._bad_since = None
-        self._error = 0
+        self._errors = [0]
+        self._error_then = 0
         self._turned_away = 0
         self._found = None
         server.watch = lambda kind: self._touch(kind)
@@ -305,6 +305,7 @@ class Board:
         if options:
             self.options.update(options)
         self.agent = Agent(Records(self), on_event=self._event, **self.options)
+        self._in_a_row = 0
         self._bad_since = None if self._bad_since is None else self.server.now
 
     def disturb(self):
@@ -353,7 +354,6 @@ class Board:
             self._to_report = []
             self.start()
             wait = 0
-            self._in_a_row = 0
         except BaseException as error:
             raise Broken(f"step raises nothing: {error!r} while {self.agent.doing}") from error
         leaf = self.leaf
@@ -458,6 +458,8 @@ class Board:
         self._found = self._found or text
 
     def _changed_order(self, before, after):
+        if after and after[0]["state"] == "answered":
+            self._error_then = self._wrong()
         if after and after[0]["state"] == "made" and (not before or before[2] != after[2]):
             if before:
                 self._broken("one order at a time: another one replaces it")
@@ -479,7 +481,7 @@ class Board:
         if self._finished is None or self._finished_for != self._wants():
             return
         # It is the board that tells when, by a clock that may be set meanwhile.
-        jump = abs(self._wrong() - self._error)
+        jump = max(abs(self._wrong() - error) for error in self._errors)
         early = self._finished - self.server.now - jump
         if early > 2:
             self._broken(f"a renewal storm cannot happen: {early:.0f} s below the floor")
@@ -510,8 +512,11 @@ class Board:
         self._finished_for = order[0]["settings"]
         leaf = self.leaf
         now = self.server.now
-        self._error = self._wrong()
+        error = self._wrong()
+        self._errors = [error]
         if brought:
+            # Its life began when it came.
+            self._errors.append(self._error_then)
             start, end = self.life(leaf)
             self._finished = start + self._counted(leaf) / 24
             return
@@ -519,7 +524,7 @@ class Board:
         floors = [] if leaf else [300]
         if leaf:
             end = self.life(leaf)[1]
-            for left in (end - now, end - now - self._error):
+            for left in (end - now, end - now - error):
                 if left > 0:
                     floors.append(max(min(self._counted(leaf) / 24, left / 8), 60))
                 else:
@@ -544,7 +549,8 @@ class Board:
             return
         status = self.server.statuses.get(before[2])
         final = status and status // 100 == 4 and status not in _NOT_FINAL
-        if not final and before[0]["asked"] != self._asked(before):
+        other_server = self.agent.url != self.options["url"]  # while that is asked
+        if other_server or before[0]["asked"] != self._asked(before):
             # Asked for a last time, and ended: the settings are others.
             self.counts["given up for other settings"] += 1
             return
@@ -624,7 +630,11 @@ class Board:
         leaf = self.leaf
         factory = self.options.get("factory")
         able = []
-        if leaf and server.current(leaf):
+        # Without a Date nothing contradicts a clock by which it ended.
+        ended = (
+            server.date is None and leaf and self.agent.now() > x509.Certificate(leaf).not_after
+        )
+        if leaf and server.current(leaf) and not ended:
             able.append("the certificate")
         if factory and server.current(factory[0][0]):
             able.append("the factory's certificate")

@@ -534,6 +534,25 @@ def test_a_renewal_storm_cannot_happen_by_a_floor_of_a_clock_that_is_set_right()
     assert board.counts["orders"] == orders
 
 
+def test_a_renewal_storm_cannot_happen_by_a_clock_that_is_set_as_it_is_found_wrong():
+    server = Server(lifetime=7 * DAY)
+    board = enrolled(server)
+    board.start(subject="CN=board-2")
+    server.status = 400
+    while not board.counts["failed"]:
+        server.now += board.step()
+    server.status = None
+    orders = board.counts["orders"]
+    board.disturb()
+    board.clock.ahead = 70 * DAY
+    board.start()
+    while not board.counts["clock"]:
+        server.now += board.step()
+    board.clock.right()
+    board.live(HOUR)
+    assert board.counts["orders"] == orders
+
+
 def test_a_renewal_storm_cannot_happen_by_failures():
     server = Server()
     board = enrolled(server)
@@ -628,6 +647,22 @@ def test_retry_after_is_obeyed_but_not_past_the_end():
 
 
 # A way back.
+
+
+def test_a_way_back_by_a_clock_that_is_set_right_while_an_answer_waits():
+    server = Server(backdate=-5)
+    board = Board(server)
+    board.disturb()
+    board.clock.ahead = 70 * DAY
+    for _ in range(5):
+        server.now += board.step()
+        if board.state() == "answered":
+            break
+    assert board.state() == "answered" and board.agent.skew == -70 * DAY
+    board.clock.right()
+    board.live(HOUR)
+    assert board.works()
+    assert len(server.issued) == 1
 
 
 def gone(server, board, days=100):
