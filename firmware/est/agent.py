@@ -374,6 +374,9 @@ class Agent:
 
     def end(self):
         """Forget the order at hand."""
+        # What a cut left of a first save is damage without its order.
+        if not self.known.chain and not self.load("identity"):
+            self.store.erase("identity")
         self.store.erase("order")
         self.candidate = None
 

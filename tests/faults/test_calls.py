@@ -1,0 +1,72 @@
+"""The calls of an application, where a cut or another order came before; see cuts.py, too."""
+
+import pytest
+
+from mpest.sim import cpython
+
+cpython.install()
+
+import world  # noqa: E402
+
+from est import store, verdict  # noqa: E402
+from est.agent import Agent  # noqa: E402
+from est.errors import PeerError  # noqa: E402
+from est.store import Store  # noqa: E402
+
+
+class Cut(BaseException):
+    """The power goes."""
+
+
+@pytest.fixture
+def server():
+    made = world.World()
+    world.install(made)
+    yield made
+    world.uninstall()
+
+
+@pytest.fixture
+def start(server, tmp_path):
+    """Start the board anew; returns its agent."""
+
+    def started(**options):
+        options = {"credentials": world.login(), **options}
+        records = Store(str(tmp_path))
+        return Agent(records, world.URL, "CN=board-1", trust=server.fingerprint(), **options)
+
+    return started
+
+
+@pytest.fixture
+def answered(server, start, tmp_path, monkeypatch):
+    """Have a board lose its power while it first saves its identity."""
+
+    def cut(*_):
+        (tmp_path / "identity.0").write_bytes(b"EST2")
+        raise Cut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(verdict, "take", cut)
+        with pytest.raises(Cut):
+            start().enroll()
+    assert held(start(), "order")["state"] == "answered"
+
+
+def held(agent, name):
+    """meta of a record, or None."""
+    return (store.unpack(agent.store.load(name)) or [None])[0]
+
+
+def test_an_order_that_ends_leaves_no_identity_damaged(server, start, answered):
+    server.now += server.lifetime + world.DAY
+    server.fault = lambda number, operation, peer: "answer" if number else None
+    agent = start()
+    assert agent.identity() is None
+    with pytest.raises(PeerError):
+        agent.enroll()
+    assert held(agent, "order") is None
+    server.fault = None
+    agent = start()
+    assert agent.identity() is None
+    assert agent.enroll()
