@@ -305,6 +305,7 @@ def leftover(agent, current, leaf, key):
     key. Returns the certificate (DER) if it is that one. Else None: then the order is gone, or
     still to be sent. Raises RetryLater while its time has not come.
     """
+    agent.now()  # without a clock nothing is judged, nor set aside
     if not current:
         record = agent.load("aside")
         if not record:

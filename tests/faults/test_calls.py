@@ -10,7 +10,7 @@ import world  # noqa: E402
 
 from est import store, verdict  # noqa: E402
 from est.agent import Agent  # noqa: E402
-from est.errors import PeerError  # noqa: E402
+from est.errors import PeerError, UsageError  # noqa: E402
 from est.store import Store  # noqa: E402
 
 
@@ -70,3 +70,14 @@ def test_an_order_that_ends_leaves_no_identity_damaged(server, start, answered):
     agent = start()
     assert agent.identity() is None
     assert agent.enroll()
+
+
+def test_without_a_clock_an_answer_is_not_set_aside(server, start, answered):
+    server.clock_error = None
+    agent = start()
+    with pytest.raises(UsageError, match="clock"):
+        agent.enroll()
+    server.clock_error = 0
+    assert held(agent, "aside") is None
+    assert agent.enroll() == server.orders[0].certificate
+    assert len(server.issued) == 1
