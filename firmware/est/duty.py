@@ -318,6 +318,8 @@ def leftover(agent, current, leaf, key):
         generation = agent.known.generation
         yield from aside.attempt(agent)
         return agent.known.chain[0] if agent.known.generation != generation else None
+    if not current.answer and bool(leaf) != bool(current.meta["leaf"]):
+        current = _turned(agent, current)
     ours = _is_ours(agent, current.meta, leaf, key)
     if not current.answer:
         if ours:

@@ -10,7 +10,7 @@ import world  # noqa: E402
 
 from est import store, verdict  # noqa: E402
 from est.agent import Agent  # noqa: E402
-from est.errors import PeerError, UsageError  # noqa: E402
+from est.errors import PeerError, RetryLater, UsageError  # noqa: E402
 from est.store import Store  # noqa: E402
 
 
@@ -81,3 +81,21 @@ def test_without_a_clock_an_answer_is_not_set_aside(server, start, answered):
     assert held(agent, "aside") is None
     assert agent.enroll() == server.orders[0].certificate
     assert len(server.issued) == 1
+
+
+def test_the_request_of_a_renewal_goes_out_as_a_first_one(server, start):
+    agent = start()
+    agent.enroll()
+    server.wait_polls = 2
+    server.now += server.lifetime - world.DAY
+    with pytest.raises(RetryLater):
+        agent.reenroll()
+    # The certificate ends before somebody approves.
+    server.now += 2 * world.DAY
+    agent = start()
+    with pytest.raises(RetryLater):
+        agent.enroll()
+    server.now += server.retry_after
+    assert agent.enroll() == server.orders[-1].certificate
+    assert len(server.asked()) == 2
+    assert len(server.issued) == 2
