@@ -74,6 +74,7 @@ def rejected(agent, current, error):
     elif isinstance(error, (Ended, PeerError, Refused)):
         retry.fruitless(agent, current.meta)
         agent.end()
+    agent.room = None  # of a proof that is not soon
 
 
 def _is_misdated(agent, current, error):

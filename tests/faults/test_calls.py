@@ -99,3 +99,13 @@ def test_the_request_of_a_renewal_goes_out_as_a_first_one(server, start):
     assert agent.enroll() == server.orders[-1].certificate
     assert len(server.asked()) == 2
     assert len(server.issued) == 2
+
+
+def test_a_certificate_that_is_not_valid_yet_holds_no_room(server, start):
+    agent = start()
+    agent.enroll()
+    server.now += server.lifetime * 3 // 4
+    server.backdate = -world.DAY
+    with pytest.raises(RetryLater):
+        agent.reenroll()
+    assert not agent.room
