@@ -4,7 +4,7 @@ The server is asked as ever, over the same code. The store keeps what it is give
 """
 
 from est import errors, run, store
-from est.errors import EstError, Refused, RetryLater
+from est.errors import EstError, Refused, RetryLater, StorageError
 from estd import events, exits, export, facts, hardware, hooks, readers
 from estd.life import make_agent
 
@@ -80,7 +80,10 @@ def _detail(agent, error):
 
 def _shown(agent):
     # (What TLS shows, the certificate to renew or None), as est.duty chooses at first.
-    known = agent.identity()
+    try:
+        known = agent.identity()
+    except StorageError:
+        known = None  # damaged: as at first
     if known and agent.works():
         return known, known.chain[0]
     return agent.factory, None

@@ -244,7 +244,10 @@ class Life:
 
     def _renew(self):
         agent = self.agent
-        known = agent.identity()
+        try:
+            known = agent.identity()
+        except StorageError:
+            known = None  # damaged: what helps is to enrol
         agent.until = 0
         # As a renewal, unless the certificate cannot vouch for the board any more.
         run(agent.have(bool(known) and agent.works()))

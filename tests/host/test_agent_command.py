@@ -240,6 +240,22 @@ def test_without_standard_files(agent: LinuxAgent) -> None:
         assert agent.run("reset").returncode == 0
 
 
+@once
+def test_a_damaged_identity(agent: LinuxAgent) -> None:
+    """What is asked for enrols anew, as the agent by itself does."""
+    assert agent.run("--once").returncode == 0
+    first = leaf(agent)
+    for copy in agent.state.glob("identity.?"):
+        copy.write_bytes(b"")
+    done = agent.run("--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "the stored identity: damaged" in done.stderr
+    assert "CN=board-1,O=Example would be asked for by simpleenroll now" in done.stderr
+    done = agent.run("renew", "--now")
+    assert done.returncode == 0, done.stderr
+    assert leaf(agent) != first
+
+
 @each
 def test_while_a_hook_runs(agent: LinuxAgent) -> None:
     """It is told how it stands by what is stored; what it cannot do now is not done later."""
