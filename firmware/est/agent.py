@@ -271,7 +271,7 @@ class Agent:
             yield from self.bootstrap()
         # The certificate of the order at hand, or of a new one.
         current = self.resume()
-        if self.parts and (current or self.store.load("aside")):
+        if self.parts and (current or self.load("aside")):
             certificate = yield from self.parts.leftover(self, current, leaf, key)
             if certificate:
                 return certificate
@@ -374,8 +374,8 @@ class Agent:
 
     def end(self):
         """Forget the order at hand."""
-        # What a cut left of a first save is damage without its order.
-        if not self.known.chain and not self.load("identity"):
+        # What a cut left of a first save, one copy, is damage without its order.
+        if not (self.known.chain or self.load("identity") or self.store.damaged > 2):
             self.store.erase("identity")
         self.store.erase("order")
         self.candidate = None

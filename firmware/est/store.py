@@ -49,11 +49,11 @@ class Store:
     """Records in folder `path`, which must exist. Raises StorageError.
 
     files: module that writes in its own way, or False; known after the first use.
-    damaged: whether the last `load` met a copy that is cut off or damaged: what it returned may be
-        older than what was saved last.
+    damaged: not 0 if the last `load` met a copy that is cut off or damaged: what it returned may
+        be older than what was saved last. Above 2, it was more than one.
     """
 
-    damaged = False
+    damaged = 0
     # Layouts whose records est.layout1 takes over: saving overwrites them, the older first.
     replaces = ()
     files = None
@@ -114,7 +114,7 @@ class Store:
             # What was left of NAME.2 on a full disk is none.
             if generation + slot // 2 < 0:
                 damage += generation
-        self.damaged = damage < 0
+        self.damaged = -damage
         # A first save that was cut leaves one file cut (-1); nothing but damage leaves two.
         if not newest and damage < least:
             raise StorageError("the stored %s: damaged" % name)

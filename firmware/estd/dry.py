@@ -21,7 +21,7 @@ class Memory(store.Store):
 
     def load(self, name, least=-1):
         if name in self.changes:
-            self.damaged = False
+            self.damaged = 0
             return self.changes[name]
         return super().load(name, least)
 

@@ -232,7 +232,7 @@ class Records(Store):
         self._board = board
 
     def load(self, name, least=-1):
-        self.damaged = False
+        self.damaged = 0
         return self._board.records.get(name)
 
     def save(self, name, payload):

@@ -10,7 +10,7 @@ import world  # noqa: E402
 
 from est import store, verdict  # noqa: E402
 from est.agent import Agent  # noqa: E402
-from est.errors import PeerError, RetryLater, UsageError  # noqa: E402
+from est.errors import PeerError, Refused, RetryLater, UsageError  # noqa: E402
 from est.store import Store  # noqa: E402
 
 
@@ -109,3 +109,18 @@ def test_a_certificate_that_is_not_valid_yet_holds_no_room(server, start):
     with pytest.raises(RetryLater):
         agent.reenroll()
     assert not agent.room
+
+
+def test_an_order_that_ends_erases_no_identity_that_cannot_be_read(server, start, tmp_path):
+    start().enroll()
+    copies = [tmp_path / f"identity.{slot}" for slot in (0, 1)]
+    whole = [path.read_bytes() for path in copies]
+    for path in copies:
+        path.write_bytes(b"x" * 100)
+    server.status = 400
+    with pytest.raises(Refused):
+        start().enroll()
+    assert [path.exists() for path in copies] == [True, True]
+    for path, data in zip(copies, whole, strict=True):
+        path.write_bytes(data)
+    assert start().identity().chain

@@ -777,10 +777,13 @@ def test_a_step_thinks_again_where_the_clock_proved_wrong():
     at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
     agent.planned = True
     check.raises(RetryLater, at, NOW, witness.hold_back, agent, DATE)
-    # Once in a row.
+    # Twice in a row.
     agent.planned = True
     agent.polls = 1
-    at(NOW + 70 * DAY, witness.hold_back, agent, DATE)
+    check.raises(RetryLater, at, NOW + 70 * DAY, witness.hold_back, agent, DATE)
+    agent.planned = True
+    agent.polls = 2
+    at(NOW, witness.hold_back, agent, DATE)
     agent.polls = 0
     at(NOW, witness.hold_back, agent, DATE)
     # What the application asked for goes on, whatever the clock says.
